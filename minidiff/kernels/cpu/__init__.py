@@ -1,0 +1,36 @@
+"""The CPU's kernels in Numba: the heavy ones of `generic`, on register tiles and vectors.
+
+A kernel takes any NumPy arrays and gives what `generic`'s kernel of that name gives; where its fast path does not
+apply (float64, groups, no elements), it calls `generic` itself. Kernels are sequential and let go of the GIL: several
+threads may run them at once. Numba is imported with the first kernel that is looked up.
+"""
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+
+from .ran import ran as ran
+
+_HOME = {
+    "convolution": "conv2d conv2d_bias conv2d_dx conv2d_dw conv2d_dw_db dense dense_dw_db",
+}
+
+
+class _Kernels(Mapping[str, Callable]):
+    """Name → kernel; a kernel's module is imported when it is first looked up."""
+
+    _module = {name: module for module, names in _HOME.items() for name in names.split()}
+
+    def __getitem__(self, name: str) -> Callable:
+        return getattr(importlib.import_module(f"{__name__}.{self._module[name]}"), name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._module
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._module)
+
+    def __len__(self) -> int:
+        return len(self._module)
+
+
+KERNELS = _Kernels()

@@ -1,0 +1,66 @@
+"""Compiling: one explicit signature a kernel, a disk cache that knows all the kernels' sources, scratch memory.
+
+A kernel is a plain function that names the register tile it uses as a global; `compiled` binds that name to one
+tile and compiles the result for one signature. So one text serves every tile, a call never compiles anything by
+accident, and Numba's disk cache, which cannot see into closures, sees a name of its own for each variant.
+"""
+
+import hashlib
+import threading
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import numba
+import numpy as np
+
+from .vector import JIT
+
+# Without "nnan" and "ninf": a NaN or an infinity must come out where one goes in.
+FAST = {"contract", "arcp", "nsz", "reassoc", "afn"}
+images = numba.float32[:, :, :, ::1]
+matrix = numba.float32[:, ::1]
+numbers = numba.float32[::1]
+
+
+_OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "fastmath": FAST}
+helper = numba.njit(**_OPTIONS)  # for functions that only compiled functions call
+
+
+@cache
+def _sources() -> str:
+    """A digest of every source file here: part of the key of Numba's cache, which would miss edits in other files."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def compiled(function: Callable, arguments: tuple, name: str = "", **bound: Any) -> Callable:
+    """`function`, with the globals in `bound`, compiled for arguments of these types (or left alone without a JIT)."""
+    variant = FunctionType(function.__code__, {**function.__globals__, **bound}, function.__name__ + name)
+    variant.__qualname__, variant.__module__ = function.__qualname__ + name, function.__module__
+    if not JIT:
+        return variant
+    dispatcher = numba.njit(**_OPTIONS)(variant)
+    dispatcher.enable_caching()
+    dispatcher._cache._cache_file._source_stamp = _sources()
+    dispatcher.compile(arguments)
+    dispatcher.disable_compile()
+    return dispatcher
+
+
+class _Scratch(threading.local):
+    memory = np.empty(0, np.float32)
+
+
+_scratch = _Scratch()
+
+
+def scratch(size: int) -> np.ndarray:
+    """`size` float32 of this thread's scratch memory, aligned to 64 bytes; what it holds lasts until the next call."""
+    if _scratch.memory.size < size:
+        memory = np.empty(size + 16, np.float32)
+        start = -memory.ctypes.data % 64 // 4
+        _scratch.memory = memory[start : start + size]
+    return _scratch.memory

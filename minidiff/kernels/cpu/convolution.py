@@ -1,0 +1,74 @@
+"""The convolution kernels of the table: which way each shape takes.
+
+float32 without groups runs on register tiles (`direct`); anything else is `generic`'s.
+"""
+
+import numpy as np
+
+from .. import generic
+from . import direct
+from .ran import ran
+
+
+def _fast(a, b, groups=1) -> bool:
+    return a.dtype == b.dtype == np.float32 and groups == 1 and a.size > 0 and b.size > 0
+
+
+def _contiguous(a):
+    """C-contiguous, aligned and writeable (as the compiled signatures want it): `a` itself, or a copy."""
+    return a if a.flags.carray else np.array(a, order="C")
+
+
+def conv2d(x, w, stride, padding, dilation, groups):
+    return _convolve(x, w, None, stride, padding, dilation, groups)
+
+
+def conv2d_bias(x, w, b, stride, padding, dilation, groups):
+    return _convolve(x, w, b, stride, padding, dilation, groups)
+
+
+def _convolve(x, w, b, stride, padding, dilation, groups):
+    out = generic.conv_size(x.shape[1:3], w.shape[:2], stride, padding, dilation)
+    if not _fast(x, w, groups) or min(out) < 1:
+        y = generic.conv2d(x, w, stride, padding, dilation, groups)
+        return y if b is None else y + b
+    ran["conv2d"] += 1
+    return direct.forward(_contiguous(x), w, b, out, stride, padding, dilation)
+
+
+def conv2d_dx(g, w, x_size, stride, padding, dilation, groups):
+    if not _fast(g, w, groups) or min(x_size) < 1 or (stride != (1, 1) and dilation != (1, 1)):
+        return generic.conv2d_dx(g, w, x_size, stride, padding, dilation, groups)
+    ran["conv2d_dx"] += 1
+    return direct.input_gradient(_contiguous(g), w, x_size, stride, padding, dilation)
+
+
+def conv2d_dw(g, x, kernel, stride, padding, dilation, groups):
+    return conv2d_dw_db(g, x, kernel, stride, padding, dilation, groups)[0]
+
+
+def conv2d_dw_db(g, x, kernel, stride, padding, dilation, groups):
+    if not _fast(g, x, groups) or min(kernel) < 1:
+        return generic.conv2d_dw_db(g, x, kernel, stride, padding, dilation, groups)
+    ran["conv2d_dw_db"] += 1
+    g, x = _contiguous(g), _contiguous(x)
+    return direct.weight_and_bias_gradient(g, x, kernel, stride, padding, dilation)
+
+
+def dense(x, w, b):
+    """A dense layer is a 1 × 1 convolution of one row of pixels."""
+    if not _fast(x, w):
+        return generic.dense(x, w, b)
+    ran["dense"] += 1
+    rows = _contiguous(x).reshape(1, 1, -1, x.shape[-1])
+    y = direct.forward(rows, w[None, None], b, rows.shape[1:3], (1, 1), (0, 0), (1, 1))
+    return y.reshape(*x.shape[:-1], w.shape[1])
+
+
+def dense_dw_db(g, x):
+    if not _fast(g, x):
+        return generic.dense_dw_db(g, x)
+    ran["dense_dw_db"] += 1
+    g, x = (_contiguous(a).reshape(1, 1, -1, a.shape[-1]) for a in (g, x))
+    dw, db = direct.weight_and_bias_gradient(g, x, (1, 1), (1, 1), (0, 0), (1, 1))
+    return dw.reshape(dw.shape[2:]), db

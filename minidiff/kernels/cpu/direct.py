@@ -1,0 +1,241 @@
+"""Direct convolution on register tiles: forward, input gradient, weight and bias gradient, dense layers.
+
+Each image is copied into a small zero-bordered scratch that stays in the cache (where it needs a border at all); a
+tile then walks along the rows of the output. All sizes are run-time arguments; only the tile is fixed at compile time.
+
+    scratch (row = wide · channels)            output
+    0 0 0 0 0 0 0 0 0                          . . . . . . .
+    0 x x x x x x x 0      w (3 × 3)           [ one tile ] .    tiles of `PIXELS` neighbours; the last one of
+    0 x x x x x x x 0   ⋆            =         . . [ tile   ]    a row overlaps the one before it
+    0 0 0 0 0 0 0 0 0                          . . . . . . .
+
+The input gradient is a convolution of g with the weights flipped. Where the stride is s, it is s × s convolutions:
+pixels of dx whose row and column leave the same rest modulo s meet the same taps, every s-th one of the kernel.
+"""
+
+import platform
+from functools import cache
+
+import numba
+import numpy as np
+
+from . import tiles
+from .compiled import compiled, helper, images, numbers, scratch
+from .vector import lanes
+
+Pair = tuple[int, int]
+
+
+# --- the loops ---
+
+
+@helper
+def bordered(x, first, height, width, channels, into, top, left, high, wide, channels_to):
+    """Copy one image (at x[first]) into a scratch of high × wide pixels; its border there is zero already."""
+    for i in range(max(0, -top), min(height, high - top)):
+        j, end = max(0, -left), min(width, wide - left)
+        source = x[first + (i * width + j) * channels : first + (i * width + end) * channels]
+        start = ((i + top) * wide + j + left) * channels_to
+        if channels == channels_to:
+            row = into[start : start + (end - j) * channels]
+            for k in range(len(row)):
+                row[k] = source[k]
+        else:
+            for pixel in range(end - j):
+                for k in range(channels):
+                    into[start + pixel * channels_to + k] = source[pixel * channels + k]
+
+
+def correlate(x, w, bias, y, memory, out_h, out_w, stride, dilation, before, first, step):
+    """y[first + step · (i, j)] = bias + Σ x[(i, j) · stride − before + tap · dilation] · w[tap]; out = (out_h, out_w).
+
+    The last axis of w and bias is padded to whole vectors; y may have fewer channels.
+    """
+    count, height, width, c_in = x.shape
+    taps_h, taps_w, _, padded = w.shape
+    y_height, y_width, c_out = y.shape[1], y.shape[2], y.shape[3]
+    high = (out_h - 1) * stride[0] + (taps_h - 1) * dilation[0] + 1
+    wide = (out_w - 1) * stride[1] + (taps_w - 1) * dilation[1] + 1
+    flat, y_flat, source = x.reshape(x.size), y.reshape(y.size), x.reshape(x.size)
+    border = before[0] != 0 or before[1] != 0 or high > height or wide > width
+    image, pitch = height * width * c_in, width * c_in
+    if border:
+        image, pitch, source = 0, wide * c_in, memory[: high * wide * c_in]
+        source[:] = 0
+    rows, columns, steps = taps_h, 1, taps_w * c_in  # a row of taps is one run of memory,
+    if dilation[1] != 1:
+        columns, steps = taps_w, c_in  # unless the taps lie apart
+    for n in range(count):
+        if border:
+            bordered(flat, n * height * width * c_in, height, width, c_in, source, *before, high, wide, c_in)
+        for i in range(out_h):
+            for start in range(0, out_w, PIXELS):
+                j = min(start, out_w - PIXELS)
+                at = ((n * y_height + first[0] + i * step[0]) * y_width + first[1] + j * step[1]) * c_out
+                here = n * image + i * stride[0] * pitch + j * stride[1] * c_in
+                for c in range(0, padded, CHANNELS):
+                    product(
+                        source, here, w, c, bias, c, y_flat, at + c, rows, columns, steps,
+                        dilation[0] * pitch, dilation[1] * c_in, taps_w * c_in * padded, c_in * padded, padded,
+                        stride[1] * c_in, step[1] * c_out, c_out - c,
+                    )  # fmt: skip
+
+
+def weight_gradient(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, before):
+    """dw[row of taps, tap and input] += Σ over output pixels of x · g, and db += Σ g.
+
+    dw is (rows, inputs, outputs), both padded to whole tiles: what lies beyond is written and means nothing.
+    """
+    count, out_h, out_w, c_out = g.shape
+    height, width, c_in = x.shape[1], x.shape[2], x.shape[3]
+    rows, inputs, padded = dw.shape
+    high = (out_h - 1) * stride[0] + (taps_h - 1) * dilation[0] + 1
+    wide = (out_w - 1) * stride[1] + (taps_w - 1) * dilation[1] + 1
+    x_flat, g_flat, dw_flat = x.reshape(x.size), g.reshape(g.size), dw.reshape(dw.size)
+    border = before[0] != 0 or before[1] != 0 or high > height or wide > width or inputs != taps_w * c_in
+    source, image, pitch = x_flat, height * width * c_in, width * c_in
+    end = 0
+    if border:
+        end = high * wide * c_in + inputs
+        source, image, pitch = memory[:end], 0, wide * c_in
+        source[:] = 0
+    gradient, g_image = g_flat, out_h * out_w * c_out
+    if padded != c_out:
+        gradient, g_image = memory[end : end + out_h * out_w * padded], 0
+        gradient[:] = 0
+    per_row = rows // taps_h  # 1: a row of dw holds a whole row of taps; else one tap
+    for n in range(count):
+        if border:
+            bordered(x_flat, n * height * width * c_in, height, width, c_in, source, *before, high, wide, c_in)
+        if padded != c_out:
+            bordered(g_flat, n * out_h * out_w * c_out, out_h, out_w, c_out, gradient, 0, 0, out_h, out_w, padded)
+        for c in range(0, padded, LANES):
+            column_sums(gradient, n * g_image + c, db, c, out_h * out_w, padded)
+        for row in range(rows):
+            tap = (row // per_row) * dilation[0] * pitch + (row % per_row) * dilation[1] * c_in
+            for k in range(0, inputs, INPUTS):
+                for c in range(0, padded, CHANNELS):
+                    outer(
+                        source, n * image + tap + k, gradient, n * g_image + c, dw_flat,
+                        (row * inputs + k) * padded + c, out_h, out_w, stride[0] * pitch, stride[1] * c_in,
+                        out_w * padded, padded, padded,
+                    )  # fmt: skip
+
+
+_pair = numba.types.UniTuple(numba.intp, 2)
+
+
+@cache
+def _correlate(pixels: int, vectors: int, width: int):
+    return compiled(
+        correlate,
+        (images, images, numbers, images, numbers, numba.intp, numba.intp, *[_pair] * 5),
+        f"_{pixels}x{vectors}x{width}",
+        product=tiles.product(pixels, vectors, width),
+        PIXELS=pixels,
+        CHANNELS=vectors * width,
+    )
+
+
+@cache
+def _weight_gradient(inputs: int, vectors: int, width: int):
+    return compiled(
+        weight_gradient,
+        (images, images, numba.float32[:, :, ::1], numbers, numbers, numba.intp, numba.intp, _pair, _pair, _pair),
+        f"_{inputs}x{vectors}x{width}",
+        outer=tiles.outer(inputs, vectors, width),
+        column_sums=tiles.column_sums(width),
+        INPUTS=inputs,
+        CHANNELS=vectors * width,
+        LANES=width,
+    )
+
+
+# --- which tile ---
+
+
+def _registers(width: int) -> int:
+    return 32 if width == 16 or platform.machine() in ("aarch64", "arm64") else 16
+
+
+@cache
+def choose(many: int, vectors: int, width: int, sizes: tuple[int, ...]) -> Pair:
+    """The tile (broadcast side, vectors) that covers `many` × `vectors` in the fewest cycles.
+
+    A step of a tile p × v takes p·v / 2 cycles of multiply-adds, (p + v) / 2 of loads, and 4 of latency at least.
+    """
+
+    def cycles(tile: Pair) -> float:
+        p, v = tile
+        return -(-many // p) * (vectors // v) * max(p * v / 2, (p + v) / 2, 4)
+
+    free = _registers(width) - (width < 16)  # without AVX-512 the broadcast value takes a register
+    tiles = [(p, v) for p in sizes for v in (3, 2, 5, 1) if vectors % v == 0 and (p + 1) * v <= free]
+    return min(tiles, key=cycles)
+
+
+# --- the wrappers ---
+
+
+def padded(a: np.ndarray, width: int) -> np.ndarray:
+    """`a` with its last axis padded with zeros to whole vectors, contiguous."""
+    size = a.shape[-1]
+    if size % width == 0:
+        return np.ascontiguousarray(a)
+    wider = np.zeros((*a.shape[:-1], -(-size // width) * width), np.float32)
+    wider[..., :size] = a
+    return wider
+
+
+def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1)) -> None:
+    """`correlate` with the tile that fits; w and bias need no padding."""
+    width = lanes()
+    w = padded(w, width)
+    bias = np.zeros(w.shape[3], np.float32) if bias is None else padded(bias, width)
+    sizes = tuple(p for p in (7, 14, 8, 16, 4, 2, 1) if p <= out[1])
+    kernel = _correlate(*choose(out[1], w.shape[3] // width, width, sizes), width)
+    high = (out[0] - 1) * stride[0] + (w.shape[0] - 1) * dilation[0] + 1
+    wide = (out[1] - 1) * stride[1] + (w.shape[1] - 1) * dilation[1] + 1
+    kernel(x, w, bias, y, scratch(high * wide * x.shape[3]), *out, stride, dilation, before, first, step)
+
+
+def forward(x, w, b, out, stride, padding, dilation):
+    y = np.empty((x.shape[0], *out, w.shape[3]), np.float32)
+    run(x, w, b, y, out, stride, dilation, padding)
+    return y
+
+
+def input_gradient(g, w, x_size, stride, padding, dilation):
+    """dx, for any stride with dilation 1 and any dilation with stride 1."""
+    (s, t), (high, wide), flat = stride, x_size, stride == (1, 1)
+    dx = (np.empty if flat or min(w.shape[:2]) >= max(stride) else np.zeros)((g.shape[0], *x_size, w.shape[2]), g.dtype)
+    for i in range(s):
+        for j in range(t):
+            taps = w[i::s, j::t][::-1, ::-1].transpose(0, 1, 3, 2)
+            first = ((i - padding[0]) % s, (j - padding[1]) % t)
+            out = (-(-(high - first[0]) // s), -(-(wide - first[1]) // t))
+            if 0 in taps.shape or min(out) <= 0:
+                continue
+            before = (
+                (taps.shape[0] - 1) * dilation[0] - (first[0] + padding[0]) // s,
+                (taps.shape[1] - 1) * dilation[1] - (first[1] + padding[1]) // t,
+            )
+            run(g, np.ascontiguousarray(taps), None, dx, out, (1, 1), dilation, before, first, stride)
+    return dx
+
+
+def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation):
+    """(dw, db)."""
+    width, (taps_h, taps_w), c_in, c_out = lanes(), kernel, x.shape[3], g.shape[3]
+    vectors = -(-c_out // width)
+    rows, inputs = (taps_h, taps_w * c_in) if dilation[1] == 1 else (taps_h * taps_w, c_in)
+    tile = choose(inputs, vectors, width, (16, 8, 4))
+    whole = -(-inputs // tile[0]) * tile[0]
+    dw, db = np.zeros((rows, whole, vectors * width), np.float32), np.zeros(vectors * width, np.float32)
+    high = (g.shape[1] - 1) * stride[0] + (taps_h - 1) * dilation[0] + 1
+    wide = (g.shape[2] - 1) * stride[1] + (taps_w - 1) * dilation[1] + 1
+    memory = scratch(high * wide * c_in + whole + g.shape[1] * g.shape[2] * vectors * width)
+    _weight_gradient(*tile, width)(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, padding)
+    if dw.shape[1:] != (inputs, c_out):
+        dw, db = np.ascontiguousarray(dw[:, :inputs, :c_out]), db[:c_out].copy()
+    return dw.reshape(taps_h, taps_w, c_in, c_out), db

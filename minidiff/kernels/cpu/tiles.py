@@ -1,0 +1,118 @@
+"""Register tiles: the innermost loops of every convolution and matrix product.
+
+`product`: neighbouring output pixels × vectors of output channels, all sums in registers (here 4 pixels × 2 vectors).
+A step loads the weights of one input channel at one tap, and broadcasts that input from each pixel:
+
+                        w0   w1          weights of one tap and input channel: 2 vectors of output channels
+          x(pixel 0) →  y00  y01
+          x(pixel 1) →  y10  y11         y[p][v] += x[p] · w[v]
+          x(pixel 2) →  y20  y21
+          x(pixel 3) →  y30  y31
+
+8 fused multiply-adds for 6 loads; 14 × 1, 7 × 2 or 7 × 3 fill AVX-512's 32 registers. Channels last is what makes it
+work: a pixel's channels are a vector, and a row of taps is one run of memory (tap, channel), hence one loop.
+
+`outer`: the weight gradient. Taps × input channels down, output channels across, and the loop runs over pixels:
+dw[t][v] += x[pixel + t] · g[pixel][v].
+"""
+
+from functools import cache
+
+from .vector import vector
+
+
+@cache
+def product(pixels: int, vectors: int, lanes: int):
+    """y[p] = bias + Σ over tap rows i, tap columns j, steps k of x[i·x_row + j·x_column + p·x_pixel + k] · w[…].
+
+    `left` is the number of output channels from the first on; only so many are stored.
+    """
+
+    def body(e, x, w, bias, y, rows, columns, steps, x_row, x_column, w_row, w_column, w_step, x_pixel, y_pixel, left):
+        start = [e.load(bias + v * lanes) for v in range(vectors)]
+        sums = [[e.variable(start[v]) for v in range(vectors)] for _ in range(pixels)]
+
+        @e.loop(rows)
+        def _(i):
+            @e.loop(columns)
+            def _(j):
+                taps, weights = x + i * x_row + j * x_column, w + i * w_row + j * w_column
+
+                @e.loop(steps)
+                def _(k):
+                    here, row = taps + k, weights + k * w_step
+                    weight = [e.load(row + v * lanes) for v in range(vectors)]
+                    for p in range(pixels):
+                        value = e.splat(here + x_pixel * p)
+                        for v in range(vectors):
+                            sums[p][v].set(e.fma(value, weight[v], sums[p][v].get()))
+
+        def store_all():
+            for p in range(pixels):
+                for v in range(vectors):
+                    e.store(sums[p][v].get(), y + y_pixel * p + v * lanes)
+
+        def store_some():
+            for v in range(vectors):
+                mask = e.first(left - v * lanes)
+                for p in range(pixels):
+                    e.store(sums[p][v].get(), y + y_pixel * p + v * lanes, mask)
+
+        e.when(e.fewer(left, vectors * lanes), store_some, store_all)
+
+    return vector(body, lanes, places=4)
+
+
+@cache
+def outer(inputs: int, vectors: int, lanes: int):
+    """dw[t] += Σ over pixel rows i and columns j of x[i·x_row + j·x_column + t] · g[i·g_row + j·g_column + …]."""
+
+    def body(e, x, g, dw, rows, columns, x_row, x_column, g_row, g_column, dw_input):
+        places = [[dw + dw_input * t + v * lanes for v in range(vectors)] for t in range(inputs)]
+        sums = [[e.variable(e.load(place)) for place in row] for row in places]
+
+        @e.loop(rows)
+        def _(i):
+            inputs_row, g_first = x + i * x_row, g + i * g_row
+
+            @e.loop(columns)
+            def _(j):
+                here, across = inputs_row + j * x_column, g_first + j * g_column
+                gradient = [e.load(across + v * lanes) for v in range(vectors)]
+                for t in range(inputs):
+                    value = e.splat(here + t)
+                    for v in range(vectors):
+                        sums[t][v].set(e.fma(value, gradient[v], sums[t][v].get()))
+
+        for row, sums_row in zip(places, sums, strict=True):
+            for place, total in zip(row, sums_row, strict=True):
+                e.store(total.get(), place)
+
+    return vector(body, lanes, places=3)
+
+
+@cache
+def column_sums(lanes: int):
+    """out[v] += Σ over pixels of g[pixel · step + v], for one vector of channels; four sums run side by side."""
+
+    def body(e, g, out, pixels, step):
+        sums = [e.variable(e.constant(0)) for _ in range(4)]
+        many = pixels // 4
+
+        def fours():
+            @e.loop(many)
+            def _(i):
+                for k, total in enumerate(sums):
+                    total.set(total.get() + e.load(g + (i * 4 + k) * step))
+
+        def ones():
+            @e.loop(pixels - many * 4)
+            def _(i):
+                sums[0].set(sums[0].get() + e.load(g + (many * 4 + i) * step))
+
+        e.when(e.fewer(many, 1), lambda: None, fours)
+        e.when(e.fewer(pixels - many * 4, 1), lambda: None, ones)
+        a, b, c, d = (total.get() for total in sums)
+        e.store(e.load(out) + ((a + b) + (c + d)), out)
+
+    return vector(body, lanes, places=2)
