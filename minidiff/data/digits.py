@@ -32,7 +32,10 @@ def mnist(split: str = "train", folder: str | Path | None = None) -> tuple[np.nd
     names = [f"{SPLITS[split]}-images-idx3-ubyte", f"{SPLITS[split]}-labels-idx1-ubyte"]
     folder = folder or os.environ.get(VARIABLE)
     raw_images, raw_labels = _from_folder(Path(folder), names) if folder else _from_cache(names)
-    return idx.parse(raw_images)[..., None].astype(np.float32) / 127.5 - 1, idx.parse(raw_labels).astype(np.int64) + 1
+    images = idx.parse(raw_images)[..., None].astype(np.float32)
+    images /= 127.5
+    images -= 1
+    return images, idx.parse(raw_labels).astype(np.int64) + 1
 
 
 def _from_folder(folder: Path, names: list[str]) -> list[bytes]:

@@ -1,0 +1,116 @@
+"""Fréchet distance and classification report against closed forms and against plain counting."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from minidiff.metrics import accuracy, classification_report, frechet_distance
+
+
+def rows_with(mean, covariance, n=50, seed=0):
+    """Rows whose sample mean and covariance are the given ones, to rounding."""
+    rows = np.random.default_rng(seed).standard_normal((n, len(mean)))
+    rows -= rows.mean(axis=0)
+    whitened = rows @ np.linalg.inv(np.linalg.cholesky(np.cov(rows.T)).T)
+    return whitened @ np.linalg.cholesky(covariance).T + mean
+
+
+def test_commuting_gaussians():
+    """Diagonal covariances: the distance is that of the means and of the standard deviations."""
+    a = rows_with([0, 1, 2], np.diag([1.0, 4.0, 9.0]))
+    b = rows_with([3, 1, 2], np.diag([16.0, 4.0, 1.0]), n=80, seed=1)
+    assert frechet_distance(a, b) == pytest.approx(3**2 + (4 - 1) ** 2 + 0 + (3 - 1) ** 2, rel=1e-10)
+
+
+def test_covariances_that_do_not_commute():
+    """In two dimensions, trace (AB)^1/2 = sqrt(trace AB + 2 sqrt(det AB))."""
+    first, second = np.array([[2.0, 1.0], [1.0, 3.0]]), np.array([[1.0, -0.5], [-0.5, 2.0]])
+    product = first @ second
+    expected = np.trace(first + second) - 2 * np.sqrt(np.trace(product) + 2 * np.sqrt(np.linalg.det(product)))
+    distance = frechet_distance(rows_with([0, 0], first), rows_with([0, 0], second, seed=1))
+    assert distance == pytest.approx(expected, rel=1e-10)
+
+
+rows = arrays.arrays(np.float64, st.tuples(st.integers(2, 12), st.just(4)), elements=st.floats(-100, 100, width=32))
+
+
+@given(a=rows, b=rows)
+@settings(deadline=None, max_examples=100)
+def test_distance_is_real_not_negative_and_symmetric(a, b):
+    """Also with fewer rows than features, and with features that never change, as dead units give."""
+    scale = 1 + np.abs(a).max() ** 2 + np.abs(b).max() ** 2
+    assert frechet_distance(a, b) >= 0
+    assert frechet_distance(a, b) == pytest.approx(frechet_distance(b, a), abs=1e-12 * scale)
+    assert frechet_distance(a, a) <= 1e-12 * scale
+    assert frechet_distance(a, a + 2) == pytest.approx(4 * 4, abs=1e-12 * scale)
+
+
+def test_float32_rows_are_computed_in_float64():
+    a = rows_with([1000.0, 0.0], np.eye(2)).astype(np.float32)
+    assert frechet_distance(a, a) < 1e-9
+    assert frechet_distance(a, a + np.float32(1)) == pytest.approx(2, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "a, b, message",
+    [
+        (np.zeros((5, 3)), np.zeros((5, 4)), "a, b: found 3 and 4 features"),
+        (np.zeros(5), np.zeros((5, 1)), r"a: found shape \(5,\), wanted \(n, d\)"),
+        (np.zeros((5, 3)), np.zeros((1, 3)), r"b: found shape \(1, 3\), wanted \(n, d\): 2 feature rows or more"),
+        (np.zeros((5, 0)), np.zeros((5, 0)), r"a: found shape \(5, 0\)"),
+        (np.zeros((5, 3)), np.full((5, 3), np.nan), "b: found 15 values that are NaN or infinite"),
+    ],
+)
+def test_bad_rows(a, b, message):
+    with pytest.raises(ValueError, match=message):
+        frechet_distance(a, b)
+
+
+labels = arrays.arrays(np.int64, st.shared(st.integers(1, 40), key="n"), elements=st.integers(1, 5))
+
+
+@given(labels=labels, predicted=labels)
+@settings(deadline=None, max_examples=100)
+def test_report_counts(labels, predicted):
+    report = classification_report(labels, predicted)
+    pairs = list(zip(labels.tolist(), predicted.tolist()))
+    assert report.classes.tolist() == sorted(set(labels) | set(predicted))
+    for c, precision, recall, f1, support in zip(
+        report.classes, report.precision, report.recall, report.f1, report.support
+    ):
+        true = sum(pair == (c, c) for pair in pairs)
+        answered, held = sum(p == c for _, p in pairs), sum(label == c for label, _ in pairs)
+        assert precision == (true / answered if answered else 0)
+        assert recall == (true / held if held else 0)
+        assert support == held
+        assert f1 == pytest.approx(2 * precision * recall / (precision + recall) if true else 0)
+    assert report.accuracy == accuracy(labels, predicted) == sum(label == p for label, p in pairs) / len(pairs)
+    assert report.macro == (report.precision.mean(), report.recall.mean(), report.f1.mean())
+
+
+def test_report_reads_as_a_table():
+    text = str(classification_report(np.array([1, 1, 2, 10]), np.array([1, 2, 2, 10])))
+    assert text.splitlines() == [
+        "   class  precision   recall       F1  support",
+        "       1      1.000    0.500    0.667        2",
+        "       2      0.500    1.000    0.667        1",
+        "      10      1.000    1.000    1.000        1",
+        " average      0.833    0.833    0.778        4",
+        "accuracy 75.0%",
+    ]
+
+
+@pytest.mark.parametrize(
+    "labels, predicted, message",
+    [
+        (np.array([1, 2]), np.array([1]), "found 2 and 1 of them"),
+        (np.array([1.0]), np.array([1]), "labels: found float64"),
+        (np.array([1]), np.array([[1]]), r"predicted: found int64 of shape \(1, 1\)"),
+        (np.array([], int), np.array([], int), r"labels: found int64 of shape \(0,\)"),
+    ],
+)
+def test_bad_labels(labels, predicted, message):
+    with pytest.raises(ValueError, match=message):
+        classification_report(labels, predicted)
