@@ -1,0 +1,242 @@
+"""`Tensor`: the array that users hold. It behaves like a NumPy array, and every operation goes through the table."""
+
+from typing import Any
+
+import numpy as np
+
+from .. import kernels
+from ..kernels import Array
+from . import ops
+from .tape import Value, origin, recording, state, walk
+
+
+class Tensor(Value):
+    """An array whose gradients can be asked for.
+
+    `data` is an array of any registered backend, kept as it is and not copied, or a nested list or number, which
+    becomes float32 (integers and booleans keep NumPy's type). With `requires_grad=True` it is a leaf: `backward` on
+    something computed from it leaves the gradient, a bare array, in `grad`.
+
+    Raises TypeError for a dtype that is neither real nor boolean, or for `requires_grad` on integers.
+    """
+
+    __slots__ = ()
+    __array_priority__ = 100.0
+
+    def __init__(self, data: Any, requires_grad: bool = False, node: Any = None, version: list | None = None):
+        if type(data) not in kernels._backends:
+            data = _as_array(data)
+        super().__init__(data, requires_grad, node, version)
+        if node is None and (requires_grad or data.dtype.kind not in "fiub") and data.dtype.kind != "f":
+            raise TypeError(f"data of dtype {data.dtype} {'cannot have a gradient' if requires_grad else 'is no use'}; "
+                            f"wanted float32 or float64")  # fmt: skip
+
+    # --- what it is ---
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._data.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self._data.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self._data.ndim
+
+    @property
+    def size(self) -> int:
+        return self._data.size
+
+    @property
+    def device(self) -> str:
+        """The name of the device that the array lives on: "cpu" or "cuda"."""
+        return kernels.backend_of(self._data).device
+
+    @property
+    def T(self) -> "Tensor":
+        return ops.transpose(self)
+
+    def __repr__(self) -> str:
+        text = np.array2string(self.numpy(), separator=", ", prefix="Tensor(", threshold=100, edgeitems=3)
+        grad = f", from {self.node.name}" if self.node else ", requires_grad=True" if self.requires_grad else ""
+        place = "" if self.device == "cpu" else f", device={self.device!r}"
+        return f"Tensor({text}, shape={tuple(self.shape)}, {self.dtype}{place}{grad})"
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self) -> bool:
+        return bool(self._data)
+
+    def __float__(self) -> float:
+        return float(self._data)
+
+    def __int__(self) -> int:
+        return int(self._data)
+
+    def __index__(self) -> int:
+        return self._data.__index__()
+
+    def item(self) -> float:
+        """The only element, as a Python number."""
+        return self._data.item()
+
+    # --- leaving the tape ---
+
+    def numpy(self) -> np.ndarray:
+        """The array on the host; no copy if it is there already, and no gradient through it."""
+        return kernels.to_host(self._data)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def detach(self) -> "Tensor":
+        """The same memory as a leaf of its own, through which no gradient passes."""
+        return type(self)(self._data, False, None, self.version)
+
+    def to(self, device: str) -> "Tensor":
+        """A leaf on that device; itself if it is there already. Raises ValueError for a device that is not there."""
+        if self.device == device:
+            return self
+        return type(self)(kernels.to_device(self._data, device), self.requires_grad)
+
+    # --- gradients ---
+
+    def backward(self, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False) -> None:
+        """Add to `grad` of every leaf that this was computed from the derivative of sum(self · gradient).
+
+        `gradient` may be left out for one element (it is 1 then). The graph is freed on the way unless `retain_graph`.
+        With `create_graph`, `grad` is a Tensor that can be differentiated again.
+
+        Raises RuntimeError if nothing here wants a gradient or the graph was freed, ValueError for a wrong shape.
+        """
+        seed = seed_for(self, gradient)
+        for leaf, total in walk(self, Tensor(seed) if create_graph else seed, retain=retain_graph):
+            if leaf.grad is None:
+                leaf.grad = total if create_graph else kernels.namespace(leaf._data).asarray(total)
+            else:
+                leaf.grad = leaf.grad + total
+
+    # --- operators and methods: NumPy's names, from the table ---
+
+    def __getitem__(self, index: Any) -> "Tensor":
+        return ops.getitem(self, index)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TypeError("a Tensor's elements cannot be assigned, since the tape may need them; build a new one with "
+                        "minidiff.ops.where(mask, value, t), or write to t.data outside the tape")  # fmt: skip
+
+    def astype(self, dtype: Any) -> "Tensor":
+        return ops.astype(self, dtype=np.dtype(dtype))
+
+    def reshape(self, *shape: Any) -> "Tensor":
+        return ops.reshape(self, shape=shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
+
+    def transpose(self, *axes: Any) -> "Tensor":
+        """With the axes in a new order, reversed if none is given; also a single tuple, as in NumPy."""
+        axes = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
+        return ops.transpose(self, axes=tuple(axes) if axes else None)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        """np.exp(t), array * t: NumPy asks here, and gets the operation of that name from the table."""
+        name = "remainder" if ufunc is np.mod else ufunc.__name__
+        if method != "__call__" or kwargs or not hasattr(ops, name):
+            raise TypeError(f"np.{name}{'' if method == '__call__' else '.' + method} cannot be recorded on the tape; "
+                            f"{_instead(name)}")  # fmt: skip
+        return getattr(ops, name)(*inputs)
+
+    def __array_function__(self, function: Any, types: Any, args: tuple, kwargs: dict) -> Any:
+        """np.sum(t), np.concatenate([t, u]): as `__array_ufunc__`."""
+        operation = getattr(ops, function.__name__, None)
+        if operation is None:
+            raise TypeError(f"np.{function.__name__} cannot be recorded on the tape; {_instead(function.__name__)}")
+        return operation(*args, **kwargs)
+
+
+def _instead(name: str) -> str:
+    if hasattr(ops, name):
+        return f"use minidiff.ops.{name}"
+    return "use operations of minidiff.ops, or t.numpy() where no gradient is wanted"
+
+
+def _as_array(data: Any) -> np.ndarray:
+    if isinstance(data, Value):
+        return data.data
+    array = np.asarray(data)
+    keep = isinstance(data, np.ndarray | np.generic) or array.dtype.kind != "f"
+    return array if keep else array.astype(np.float32)
+
+
+def seed_for(out: Tensor, gradient: Any) -> Array:
+    """The gradient that a backward walk starts from, checked; 1 for a single element if none is given."""
+    if origin(out) is None:
+        raise RuntimeError("nothing to differentiate: the tensor was computed from no Tensor with requires_grad=True, "
+                           "or inside no_grad()")  # fmt: skip
+    xp = kernels.namespace(out.data)
+    if gradient is None:
+        if out.size != 1:
+            raise RuntimeError(f"a tensor of shape {out.shape} needs the gradient to start from: backward(gradient), "
+                               f"of the same shape; or reduce it first, with .sum() say")  # fmt: skip
+        return xp.ones(out.shape, out.dtype)
+    seed = gradient.data if isinstance(gradient, Value) else xp.asarray(gradient)
+    if seed.shape != out.shape or seed.dtype != out.dtype:
+        raise ValueError(f"gradient must be {out.dtype} of shape {out.shape}, as the tensor; "
+                         f"got {seed.dtype} of shape {seed.shape}")  # fmt: skip
+    return seed
+
+
+def _method(operation: Any) -> Any:
+    """An operation as a method: the tensor is its first operand."""
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return operation(self, *args, **kwargs)
+
+    return method
+
+
+def _reflected(operation: Any) -> Any:
+    def method(self: Tensor, other: Any) -> Any:
+        return operation(other, self)
+
+    return method
+
+
+for _name, _operation in {
+    "add": ops.add,
+    "sub": ops.subtract,
+    "mul": ops.multiply,
+    "truediv": ops.divide,
+    "pow": ops.power,
+    "matmul": ops.matmul,
+}.items():
+    setattr(Tensor, f"__{_name}__", _method(_operation))
+    setattr(Tensor, f"__r{_name}__", _reflected(_operation))
+for _name, _operation in {
+    "__neg__": ops.negative,
+    "__abs__": ops.absolute,
+    "__eq__": ops.equal,
+    "__ne__": ops.not_equal,
+    "__lt__": ops.less,
+    "__le__": ops.less_equal,
+    "__gt__": ops.greater,
+    "__ge__": ops.greater_equal,
+}.items():
+    setattr(Tensor, _name, _method(_operation))
+Tensor.__hash__ = object.__hash__  # type: ignore[method-assign]  # equality is per element, identity is what it hashes
+for _name in ("sum", "mean", "max", "min", "var", "argmax", "argmin", "squeeze", "swapaxes", "exp", "log", "sqrt", "tanh"):
+    setattr(Tensor, _name, _method(getattr(ops, _name)))
+
+
+def no_grad():
+    """A block in which nothing is recorded: `with no_grad(): …`. `grad` inside it records for itself."""
+    return recording(False)
+
+
+def is_recording() -> bool:
+    """Whether operations on tensors that require a gradient are recorded here, in this thread."""
+    return state.recording

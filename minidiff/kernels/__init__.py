@@ -1,0 +1,122 @@
+"""Floor 1: kernels. A kernel takes arrays and gives arrays; it is found by its name and by the type of its arrays.
+
+A backend is one line of a table: an array type, the device's name, the namespace of array functions, and the kernels
+that are faster than `generic`. There is no current device: the arrays themselves say where the work is done.
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+Array = Any  # np.ndarray, or the array of another backend
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Where arrays of one type live and what computes on them.
+
+    `kernels` is the name of a module with a table `KERNELS: dict[str, Callable]`, imported when first asked, or None.
+    `from_host` and `to_host` move a NumPy array there and back.
+    """
+
+    array: type
+    device: str
+    namespace: ModuleType | Any
+    kernels: str | None = None
+    from_host: Callable[[np.ndarray], Array] = np.asarray
+    to_host: Callable[[Array], np.ndarray] = np.asarray
+
+
+_backends: dict[type, Backend] = {}
+
+
+def register(backend: Backend) -> None:
+    """Make a backend known; its arrays are dispatched to it from now on."""
+    _backends[backend.array] = backend
+    find.cache_clear()
+
+
+def backend_of(array: Array) -> Backend:
+    """The backend of an array.
+
+    Raises TypeError for anything that is not an array of a registered backend.
+    """
+    try:
+        return _backends[type(array)]
+    except KeyError:
+        for kind, backend in _backends.items():
+            if isinstance(array, kind):
+                return backend
+        known = ", ".join(f"{b.array.__module__}.{b.array.__name__}" for b in _backends.values())
+        raise TypeError(f"expected an array of one of the types {known}; got {type(array).__name__}") from None
+
+
+def namespace(array: Array) -> Any:
+    """The module of array functions for this array: `numpy`, `cupy`, …"""
+    return backend_of(array).namespace
+
+
+@cache
+def find(name: str, kind: type) -> Callable:
+    """The kernel `name` for arrays of type `kind`: the backend's own, else the generic one, else the namespace's."""
+    backend = _backends.get(kind) or next(b for t, b in _backends.items() if issubclass(kind, t))
+    if backend.kernels:
+        table = importlib.import_module(backend.kernels).KERNELS
+        if name in table:
+            return table[name]
+    generic = importlib.import_module("minidiff.kernels.generic")
+    found = getattr(generic, name, None) or getattr(backend.namespace, name, None)
+    if found is None:
+        raise NotImplementedError(f"no kernel {name!r} for {backend.device} arrays ({kind.__name__})")
+    return found
+
+
+def call(name: str, *arrays: Array, **statics: Any) -> Any:
+    """Run the kernel of that name for the arrays' type (a 0-d gradient may be a NumPy scalar: it does not count)."""
+    return find(name, next(type(a) for a in arrays if type(a) in _backends))(*arrays, **statics)
+
+
+def devices() -> list[str]:
+    """The names that `.to(device)` accepts here: "cpu", and "cuda" where CuPy finds a device."""
+    _load_gpu()
+    return [backend.device for backend in _backends.values()]
+
+
+def to_device(array: Array, device: str) -> Array:
+    """The array on the device of that name; the same array if it is there already.
+
+    Raises ValueError for a device that is not there, saying what is missing.
+    """
+    here = backend_of(array)
+    if here.device == device:
+        return array
+    missing = _load_gpu()
+    for backend in _backends.values():
+        if backend.device == device:
+            return backend.from_host(here.to_host(array))
+    known = [backend.device for backend in _backends.values()]
+    reason = missing if device == "cuda" else f"the devices here are {known}"
+    raise ValueError(f"device={device!r} cannot be used: {reason}")
+
+
+def to_host(array: Array) -> np.ndarray:
+    """The array as a NumPy array (the same one, if it is one already)."""
+    return backend_of(array).to_host(array)
+
+
+def from_host(array: np.ndarray, like: Array) -> Array:
+    """A NumPy array moved to where `like` lives."""
+    return backend_of(like).from_host(array)
+
+
+def _load_gpu() -> str:
+    """Register CuPy's arrays if that can be done; the reason why not, otherwise."""
+    return importlib.import_module("minidiff.kernels.gpu").load()
+
+
+register(Backend(np.ndarray, "cpu", np, "minidiff.kernels.cpu"))
