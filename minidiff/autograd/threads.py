@@ -1,0 +1,138 @@
+"""The one place for threads: `sharded` runs a function on pieces of a batch, each on a tape and in a thread of its own.
+
+    batch ──┬─ piece 0 ─ f ─ loss ─ walk ─ gradients ─┐
+            ├─ piece 1 ─ f ─ loss ─ walk ─ gradients ─┤ summed in the order of the pieces: one operation
+            └─ …                                      ┘
+
+Kernels are sequential and release the interpreter's lock. The size of the pieces depends on the batch alone, so 1 thread
+and 2 give the same bits; and since a piece is walked back as soon as it is computed, only as many pieces as there are
+threads are in memory at a time.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from .. import kernels
+from . import ops
+from .tape import Node, Value, clock, state, walk
+from .tensor import Tensor
+
+_settings = {"threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1}
+
+
+def set_num_threads(n: int) -> None:
+    """How many threads `sharded` uses from now on (at first, one for each processor). Results do not depend on it."""
+    if n < 1:
+        raise ValueError(f"n, the number of threads, must be at least 1; got {n}")
+    _settings["threads"] = int(n)
+    _pool.cache_clear()
+
+
+def get_num_threads() -> int:
+    return _settings["threads"]
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_settings["threads"], thread_name_prefix="minidiff")
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
+
+
+def pieces_of(rows: int, row_size: int) -> list[slice]:
+    """The pieces that a batch of `rows` samples of `row_size` elements each is cut into.
+
+    Images go in pairs of pieces of at most 32; samples so small that a piece would take no time go in larger ones.
+    """
+    least = -(-4096 // max(row_size, 1))
+    count = 2 * -(-rows // (2 * max(32, least))) if rows >= 2 * least else 1
+    edges = [rows * i // count for i in range(count + 1)]
+    return [slice(a, b) for a, b in zip(edges, edges[1:])]
+
+
+def sharded(f: Callable) -> Callable:
+    """The function f(*batch), computed piece by piece on all threads.
+
+    Arguments of the result are arrays or Tensors with the same first axis, the batch, or None. f gives either a mean
+    over its piece, as a 0-d Tensor, or something with one row for each of its samples (when nothing is recorded); what
+    comes out is the mean over the batch, or all rows. To the tape around it, it is one operation.
+
+    Raises ValueError if the arguments differ in length, or rows are given while a tape records them.
+    """
+
+    def run(*batch: Any) -> Any:
+        lengths = {len(part) for part in batch if part is not None}
+        if len(lengths) != 1:
+            raise ValueError(f"sharded: all arguments must have one batch length; got {sorted(lengths)}")
+        rows, first = lengths.pop(), next(part for part in batch if part is not None)
+        cuts = pieces_of(rows, first.size // max(rows, 1))
+        inherited = state.recording, state.nesting, state.observer
+        pieces = [tuple(part if part is None else part[cut] for part in batch) for cut in cuts]
+        weights = [(cut.stop - cut.start) / max(rows, 1) for cut in cuts]
+        since = next(clock)
+
+        def work(piece: tuple, weight: float) -> tuple[Any, list]:
+            state.recording, state.nesting, state.observer = inherited
+            out = f(*piece)
+            if not (isinstance(out, Value) and out.requires_grad):
+                return out, []
+            if out.data.ndim:
+                raise ValueError(f"sharded: recorded functions must give a mean over the piece; got shape {out.shape}")
+            seed = kernels.namespace(out.data).asarray(weight, out.data.dtype)
+            return type(out)(out.data), walk(out, seed, since=since)
+
+        if len(cuts) == 1:
+            done = [work(pieces[0], 1.0)]
+        elif _settings["threads"] == 1:
+            with _blas().limit(limits=1, user_api="blas"):
+                done = [work(*task) for task in zip(pieces, weights)]
+        else:
+            with _blas().limit(limits=1, user_api="blas"):
+                done = list(_pool().map(work, pieces, weights))
+        outs = [out for out, _ in done]
+        total = _joined(outs, weights)
+        found: dict[int, list] = {}
+        for _, gradients in done:
+            for target, gradient in gradients:
+                if id(target) in found:
+                    found[id(target)][1] += gradient
+                else:
+                    found[id(target)] = [target, gradient]
+        if not found:
+            return total
+
+        def pull(node: Node, g: Any, needs: list) -> list:
+            if not isinstance(g, Value):
+                return [gradient if g == 1 else gradient * g for _, gradient in found.values()]
+            again = _joined([f(*piece) for piece in pieces], weights)
+            recorded = {id(target): gradient for target, gradient in walk(again, g, since=since)}
+            return [recorded.get(key) for key in found]
+
+        return Tensor(total.data, True, Node("sharded", [target for target, _ in found.values()], pull))
+
+    return run
+
+
+def _joined(outs: list, weights: list[float]) -> Any:
+    """The mean of means, or all rows."""
+    if len(outs) == 1:
+        return outs[0]
+    if np.ndim(outs[0].data if isinstance(outs[0], Value) else outs[0]):
+        return ops.concatenate(outs)
+    total = outs[0] * weights[0]
+    for out, weight in zip(outs[1:], weights[1:]):
+        total = total + out * weight
+    return total
