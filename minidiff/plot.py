@@ -1,0 +1,200 @@
+"""Pictures and videos, written to files: losses, grids of images, denoising, points in the plane, schedules.
+
+No window and no global state: every figure is an object of its own, so all of this runs without a display and in
+any thread. Images are (..., height, width, channels) in [-1, 1] with 1 or 3 channels; values beyond are clipped.
+Folders are made as needed. Videos are GIFs, which every browser and README shows.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+GAP = 2  # pixels between the tiles of a montage
+COLORS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown", "tab:pink", "tab:gray")
+
+
+class Schedule(Protocol):
+    """What a plot needs of a noise schedule: entries 0..T of beta and alpha_bar."""
+
+    beta: np.ndarray
+    alpha_bar: np.ndarray
+
+
+def loss_curve(history: Mapping[str, Sequence[float]], path: str | Path) -> None:
+    """One line per entry of `history`, such as {"training": [...], "validation": [...]}: the loss of each epoch."""
+    from matplotlib.ticker import MaxNLocator
+
+    figure, (axes,) = _figure(6, 4)
+    for name, losses in history.items():
+        axes.plot(range(1, len(losses) + 1), losses, marker=".", label=name)
+    axes.set(xlabel="epoch", ylabel="loss", yscale="log")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend()
+    axes.grid(alpha=0.3, which="both")
+    _save(figure, path)
+
+
+def grid(
+    images: np.ndarray,
+    path: str | Path,
+    row_labels: Sequence[object] = (),
+    titles: Sequence[object] = (),
+    ylabel: str = "",
+) -> None:
+    """Images (rows, columns, height, width, channels) as a table, with a label per row and a title per column.
+
+    With one row per guidance scale this is the picture of samples against guidance scale.
+    """
+    tiles = montage(images)
+    rows, columns, height, width = images.shape[:4]
+    for name, labels, count in (("row_labels", row_labels, rows), ("titles", titles, columns)):
+        if len(labels) not in (0, count):
+            raise ValueError(f"{name}: found {len(labels)} of them, wanted {count} for images {images.shape}, or none")
+    figure, (axes,) = _figure(0.8 * columns + 0.8, 0.8 * rows * height / width + 0.4)
+    axes.imshow(tiles, interpolation="nearest")
+    axes.set_xticks([GAP + (i + 0.5) * (width + GAP) - GAP / 2 for i in range(len(titles))], [str(x) for x in titles])
+    axes.set_yticks(
+        [GAP + (i + 0.5) * (height + GAP) - GAP / 2 for i in range(len(row_labels))], [str(x) for x in row_labels]
+    )
+    axes.set_ylabel(ylabel)
+    axes.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
+    axes.spines[:].set_visible(False)
+    _save(figure, path)
+
+
+def denoising_video(
+    xs: Sequence[np.ndarray], x0s: Sequence[np.ndarray], path: str | Path, zoom: int = 3, milliseconds: int = 80
+) -> None:
+    """A GIF of images on their way: each frame shows x_t (n, height, width, channels) above and x0 below.
+
+    xs, x0s: one array per step, in the order of sampling. The last frame stays for two seconds.
+    """
+    if len(xs) != len(x0s) or not len(xs):
+        raise ValueError(f"xs, x0s: found {len(xs)} and {len(x0s)} steps, wanted as many of both, 1 or more")
+    frames = (montage(np.stack([x, x0])) for x, x0 in zip(xs, x0s))
+    _save_gif((frame.repeat(zoom, axis=0).repeat(zoom, axis=1) for frame in frames), path, milliseconds)
+
+
+def points_video(
+    xs: Sequence[np.ndarray],
+    path: str | Path,
+    labels: np.ndarray | None = None,
+    titles: Sequence[str] = (),
+    milliseconds: int = 80,
+) -> None:
+    """A GIF of points in the plane on their way: xs holds one (n, 2) array per step, in the order of sampling.
+
+    labels (n,), integers: a panel and a colour for each value, in ascending order, under its title; None: one panel.
+    The view is [-1.5, 1.5], for data in [-1, 1]. The last frame stays for two seconds.
+    """
+    groups = _groups(xs[-1], labels, titles)
+    figure, panels = _figure(3 * len(groups), 3.2, len(groups))
+    scatters = []
+    for axes, (title, _), color in zip(panels, groups, COLORS):
+        scatters.append(axes.scatter([], [], s=3, color=color))
+        axes.set(xlim=(-1.5, 1.5), ylim=(-1.5, 1.5), aspect="equal", title=title)
+
+    def frames() -> Iterable[np.ndarray]:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        canvas = FigureCanvasAgg(figure)
+        for x in xs:
+            for scatter, (_, rows) in zip(scatters, groups):
+                scatter.set_offsets(x[rows])
+            canvas.draw()
+            yield np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+    _save_gif(frames(), path, milliseconds)
+
+
+def scatter(points: np.ndarray, path: str | Path, labels: np.ndarray | None = None, titles: Sequence[str] = ()) -> None:
+    """Points (n, 2) in one panel; labels (n,), integers, colour them, and titles name the labels in ascending order."""
+    figure, (axes,) = _figure(4, 4)
+    for (title, rows), color in zip(_groups(points, labels, titles), COLORS):
+        axes.scatter(points[rows, 0], points[rows, 1], s=3, color=color, label=title or None)
+    axes.set_aspect("equal")
+    if titles:
+        figure.legend(loc="outside lower center", ncols=len(titles), markerscale=4)
+    _save(figure, path)
+
+
+def label_counts(labels: np.ndarray, path: str | Path, names: Sequence[object]) -> None:
+    """How often each label 1..k occurs in `labels` (n,), as bars; names: what labels 1, 2, ... k are called."""
+    if labels.size and not (labels.min() >= 1 and labels.max() <= len(names)):
+        raise ValueError(f"labels: found values from {labels.min()} to {labels.max()}, wanted 1 to {len(names)}")
+    figure, (axes,) = _figure(6, 3.5)
+    bars = axes.bar([str(name) for name in names], np.bincount(labels, minlength=len(names) + 1)[1:])
+    axes.bar_label(bars, fontsize=8)
+    axes.set(xlabel="label", ylabel="count")
+    _save(figure, path)
+
+
+def schedule_curves(schedules: Mapping[str, Schedule], path: str | Path) -> None:
+    """beta, alpha_bar and the signal-to-noise ratio alpha_bar / (1 - alpha_bar) against t, a line per schedule."""
+    figure, panels = _figure(12, 3.5, 3)
+    for name, schedule in schedules.items():
+        alpha_bar, t = schedule.alpha_bar[1:], range(1, len(schedule.alpha_bar))
+        for axes, values in zip(panels, (schedule.beta[1:], alpha_bar, alpha_bar / (1 - alpha_bar))):
+            axes.plot(t, values, label=name)
+    for axes, title in zip(panels, ("beta", "alpha_bar", "signal to noise")):
+        axes.set(xlabel="t", title=title)
+        axes.grid(alpha=0.3)
+    panels[2].set_yscale("log")
+    panels[0].legend()
+    _save(figure, path)
+
+
+def montage(images: np.ndarray) -> np.ndarray:
+    """Images (rows, columns, height, width, channels) in [-1, 1] as one RGB picture (H, W, 3), uint8."""
+    if images.ndim != 5 or images.shape[-1] not in (1, 3) or images.size == 0:
+        raise ValueError(f"images: found shape {images.shape}, wanted (rows, columns, height, width, 1 or 3)")
+    if not np.isfinite(images).all():
+        raise ValueError(f"images: found {int((~np.isfinite(images)).sum())} values that are NaN or infinite")
+    rows, columns, height, width, _ = images.shape
+    tiles = np.full((rows, height + GAP, columns, width + GAP, 3), 255, np.uint8)
+    tiles[:, GAP:, :, GAP:] = np.rint((images.clip(-1, 1) + 1) * 127.5).astype(np.uint8).swapaxes(1, 2)
+    picture = tiles.reshape(rows * (height + GAP), columns * (width + GAP), 3)
+    return np.pad(picture, ((0, GAP), (0, GAP), (0, 0)), constant_values=255)
+
+
+def _groups(
+    points: np.ndarray, labels: np.ndarray | None, titles: Sequence[str]
+) -> list[tuple[str, np.ndarray | slice]]:
+    """(title, rows) of each label's points, or of all points where there are no labels."""
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise ValueError(f"points: found shape {points.shape}, wanted (n, 2)")
+    if labels is None:
+        return [(titles[0] if titles else "", slice(None))]
+    values = np.unique(labels)
+    if len(titles) not in (0, len(values)) or len(values) > len(COLORS):
+        raise ValueError(f"titles: found {len(titles)}, wanted {len(values)}, one per label (at most {len(COLORS)})")
+    names = titles or [str(value) for value in values]
+    return [(name, np.flatnonzero(labels == value)) for name, value in zip(names, values)]
+
+
+def _figure(width: float, height: float, panels: int = 1) -> tuple["Figure", Sequence["Axes"]]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=120)
+    return figure, figure.subplots(1, panels, squeeze=False)[0]
+
+
+def _save(figure: "Figure", path: str | Path) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def _save_gif(frames: Iterable[np.ndarray], path: str | Path, milliseconds: int) -> None:
+    """Frames (H, W, 3), uint8, as a GIF that repeats for ever."""
+    from PIL import Image  # matplotlib's own dependency
+
+    first, *others = [Image.fromarray(frame).quantize(32) for frame in frames]
+    durations: list[Any] = [milliseconds] * len(others) + [2000]
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    first.save(path, format="GIF", save_all=True, append_images=others, duration=durations, loop=0)

@@ -1,0 +1,165 @@
+"""Pictures: what is where in the file, and errors for what cannot be drawn."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from minidiff import plot
+
+
+def frames(path):
+    """The frames (H, W, 3) of a GIF and their durations in milliseconds."""
+    with Image.open(path) as gif:
+        pictures, durations = [], []
+        for i in range(gif.n_frames):
+            gif.seek(i)
+            pictures.append(np.asarray(gif.convert("RGB")))
+            durations.append(gif.info["duration"])
+    return pictures, durations
+
+
+def picture(path):
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+@given(
+    rows=st.integers(1, 3),
+    columns=st.integers(1, 3),
+    height=st.integers(1, 5),
+    width=st.integers(1, 5),
+    channels=st.sampled_from([1, 3]),
+    dtype=st.sampled_from([np.float32, np.float64]),
+)
+@settings(deadline=None, max_examples=50)
+def test_montage_puts_each_image_in_its_place(rows, columns, height, width, channels, dtype):
+    images = np.random.default_rng(0).uniform(-1.5, 1.5, (rows, columns, height, width, channels)).astype(dtype)
+    tiles, gap = plot.montage(images), plot.GAP
+    assert tiles.dtype == np.uint8
+    assert tiles.shape == (rows * (height + gap) + gap, columns * (width + gap) + gap, 3)
+    for i in range(rows):
+        for j in range(columns):
+            top, left = gap + i * (height + gap), gap + j * (width + gap)
+            tile = tiles[top : top + height, left : left + width]
+            wanted = np.broadcast_to(np.clip((images[i, j] + 1) * 127.5, 0, 255), tile.shape)
+            np.testing.assert_allclose(tile, wanted, atol=0.51)
+    assert (tiles[:gap] == 255).all() and (tiles[:, -gap:] == 255).all()
+
+
+@pytest.mark.parametrize(
+    "images, message",
+    [
+        (np.zeros((2, 28, 28, 1)), r"images: found shape \(2, 28, 28, 1\), wanted \(rows, columns"),
+        (np.zeros((1, 2, 28, 28, 2)), r"images: found shape \(1, 2, 28, 28, 2\)"),
+        (np.full((1, 1, 2, 2, 1), np.nan), "images: found 4 values that are NaN"),
+    ],
+)
+def test_montage_refuses(images, message):
+    with pytest.raises(ValueError, match=message):
+        plot.montage(images)
+
+
+def test_grid_shows_the_images(tmp_path):
+    images = np.full((2, 3, 8, 8, 1), -1.0)
+    images[1, 2] = 1
+    plot.grid(images, tmp_path / "new" / "grid.png", row_labels=[1, 2], titles="abc", ylabel="guidance scale")
+    drawn = picture(tmp_path / "new" / "grid.png")
+    black = (drawn == 0).all(axis=-1)
+    assert 0.3 < black.mean() < 0.8
+    assert black[: len(black) // 2].sum() > 1.3 * black[len(black) // 2 :].sum()
+
+
+def test_grid_counts_its_labels(tmp_path):
+    with pytest.raises(ValueError, match=r"row_labels: found 3 of them, wanted 2 for images \(2, 3, 8, 8, 1\)"):
+        plot.grid(np.zeros((2, 3, 8, 8, 1)), tmp_path / "grid.png", row_labels=[1, 2, 3])
+
+
+def test_denoising_video_has_x_above_and_x0_below(tmp_path):
+    xs = [np.full((4, 5, 5, 1), value) for value in (-1.0, 0.0, 1.0)]
+    x0s = [np.full((4, 5, 5, 1), -1.0)] * 3
+    plot.denoising_video(xs, x0s, tmp_path / "video.gif", zoom=2)
+    pictures, durations = frames(tmp_path / "video.gif")
+    assert [frame.shape for frame in pictures] == [(2 * (2 * 7 + 2), 2 * (4 * 7 + 2), 3)] * 3
+    assert durations == [80, 80, 2000]
+    assert [int(frame[8, 8, 0]) for frame in pictures] == [0, 128, 255]
+    assert [int(frame[22, 8, 0]) for frame in pictures] == [0, 0, 0]
+
+
+def test_denoising_video_wants_as_many_of_both(tmp_path):
+    x = np.zeros((1, 4, 4, 1))
+    with pytest.raises(ValueError, match="xs, x0s: found 2 and 1 steps, wanted as many"):
+        plot.denoising_video([x, x], [x], tmp_path / "video.gif")
+
+
+def test_points_video_moves_each_group_in_its_panel(tmp_path):
+    labels = np.repeat([1, 2], 200)
+    start = np.random.default_rng(0).uniform(-1.4, 1.4, (400, 2)).astype(np.float32)
+    plot.points_video([start, start / 2, start / 20], tmp_path / "points.gif", labels, ["left", "right"])
+    pictures, durations = frames(tmp_path / "points.gif")
+    assert len(durations) == 3 and durations[-1] == 2000
+    blue, orange = ([coloured(frame, color) for frame in pictures] for color in ((31, 119, 180), (255, 127, 14)))
+    middle = pictures[0].shape[1] / 2
+    for marks, inside in ((blue, lambda x: x < middle), (orange, lambda x: x > middle)):
+        assert all(inside(x).all() and len(x) for x in marks)
+        assert np.ptp(marks[0]) > 5 * np.ptp(marks[2]), "the points came together"
+
+
+def coloured(frame, color):
+    """The columns of the pixels that have a colour, or nearly."""
+    return np.nonzero(np.abs(frame.astype(int) - color).sum(axis=-1) < 60)[1]
+
+
+@pytest.mark.parametrize("labels, titles", [(None, ()), (np.array([1, 2, 3] * 5), ["a", "b", "c"])])
+def test_scatter(tmp_path, labels, titles):
+    points = np.random.default_rng(0).uniform(-1, 1, (15, 2)).astype(np.float32)
+    plot.scatter(points, tmp_path / "scatter.png", labels, titles)
+    assert len(coloured(picture(tmp_path / "scatter.png"), (31, 119, 180))) > 20
+
+
+def test_bad_points(tmp_path):
+    with pytest.raises(ValueError, match=r"points: found shape \(5, 3\), wanted \(n, 2\)"):
+        plot.scatter(np.zeros((5, 3)), tmp_path / "scatter.png")
+    with pytest.raises(ValueError, match="titles: found 3, wanted 2, one per label"):
+        plot.scatter(np.zeros((2, 2)), tmp_path / "scatter.png", np.array([1, 2]), ["a", "b", "c"])
+
+
+def test_label_counts_draws_a_bar_as_high_as_its_count(tmp_path):
+    plot.label_counts(np.repeat([1, 2, 3], [10, 20, 40]), tmp_path / "counts.png", "abc")
+    columns = coloured(picture(tmp_path / "counts.png"), (31, 119, 180))
+    heights = np.bincount(columns)[np.unique(columns)]
+    values, times = np.unique(heights, return_counts=True)
+    low, middle, high = np.sort(values[np.argsort(times)[-3:]])
+    assert middle / low == pytest.approx(2, abs=0.1) and high / low == pytest.approx(4, abs=0.2)
+
+
+def test_label_counts_refuses_labels_without_a_name(tmp_path):
+    with pytest.raises(ValueError, match="labels: found values from 0 to 3, wanted 1 to 3"):
+        plot.label_counts(np.array([0, 3]), tmp_path / "counts.png", "abc")
+
+
+def test_curves(tmp_path):
+    plot.loss_curve({"training": [1.0, 0.1], "validation": [0.9]}, tmp_path / "loss.png")
+    beta = np.linspace(0, 0.2, 11)
+    schedule = SimpleNamespace(beta=beta, alpha_bar=np.cumprod(1 - beta))
+    dark = SimpleNamespace(beta=beta, alpha_bar=np.linspace(1, 0, 11))  # alpha_bar ends in 0
+    plot.schedule_curves({"one": schedule, "two": dark}, tmp_path / "schedule.png")
+    for name in ("loss", "schedule"):
+        drawn = picture(tmp_path / f"{name}.png")
+        for color in ((31, 119, 180), (255, 127, 14)):
+            assert len(coloured(drawn, color)) > 50
+
+
+def test_matplotlib_is_imported_late_and_pyplot_never(tmp_path):
+    code = (
+        "import sys, minidiff.plot as plot\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        f"plot.loss_curve({{'training': [1.0]}}, {str(tmp_path / 'loss.png')!r})\n"
+        "assert 'matplotlib.pyplot' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
