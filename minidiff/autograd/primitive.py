@@ -9,9 +9,9 @@ and this file reads them: it finds the kernel, records a node, keeps what the ru
 
 import ast
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..kernels import backend_of, find
 from .agreement import agree
@@ -26,7 +26,7 @@ class Primitive:
 
     **The names of a rule's parameters say what is kept for it**: `g` is the gradient of the output, `out` the output,
     `in_shape` the operand's shape, `aux` what the kernel handed on beside its output; any other name is an argument.
-    Nothing else is kept alive.
+    Nothing else is kept alive. An operation without rules has no gradient: a comparison, say.
 
     `joint` is one rule for all operands; it gives one gradient (or None) for each, may ask for `in_shapes`, and for
     `needs`, which says whose are wanted. If it uses kernels without derivatives of their own, `reference` must be the
@@ -42,16 +42,19 @@ class Primitive:
         self.statics = [static for static, _, _ in declared]
         self.defaults = {static: ast.literal_eval(default) for static, equals, default in declared if equals}
         self.rules = {"joint": joint} if joint else rules
-        self.names = {of: tuple(inspect.signature(rule).parameters) for of, rule in self.rules.items()}
-        self.has_aux = any("aux" in names for names in self.names.values())
-        for of, asked in self.names.items():  # a wrong name fails now, not when the gradient is first wanted
+        self.asks = {of: tuple(inspect.signature(rule).parameters) for of, rule in self.rules.items()}
+        self.has_aux = any("aux" in names for names in self.asks.values())
+        self._plans: dict[tuple[bool, ...], _Plan] = {}
+        for of, names in self.asks.items():  # a wrong name fails now, not when the gradient is first wanted
             if of not in (*self.operands, "joint"):
                 raise TypeError(f"{name}: there is a rule for {of!r}, but the operands are {self.operands}")
             extra = ["in_shapes", "needs"] if of == "joint" else ["in_shape"]
             offered = [*self.operands, *self.statics, "out", "aux", *extra]
-            if asked[:1] != ("g",) or not set(asked[1:]) <= set(offered):
-                wrong = [a for a in asked[1:] if a not in offered] or list(asked[:1])
-                raise TypeError(f"{name}: the rule for {of!r} asks for {wrong}; it takes g first, then any of {offered}")
+            if names[:1] != ("g",) or not set(names[1:]) <= set(offered):
+                wrong = [a for a in names[1:] if a not in offered] or list(names[:1])
+                raise TypeError(
+                    f"{name}: the rule for {of!r} asks for {wrong}; it takes g first, then any of {offered}"
+                )
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}({', '.join(self.operands + self.statics)})>"
@@ -60,12 +63,14 @@ class Primitive:
         """Run the kernel. Bare arrays in, bare array out; any Value in, Value out, recorded if a gradient is wanted."""
         if len(operands) != len(self.operands) and not self.variadic:
             operands, statics = self._bind(operands, statics)
-        statics = {**self.defaults, **statics}
+        if self.defaults:
+            statics = self.defaults | statics
         cls, tracked, arrays = None, False, []
-        for value in operands:
-            if isinstance(value, Value):
-                cls, tracked, value = type(value), tracked or value.requires_grad, value._data
-            arrays.append(value)
+        for operand in operands:
+            if isinstance(operand, Value):
+                cls, tracked = type(operand), tracked or operand.requires_grad
+                operand = operand._data
+            arrays.append(operand)
         kind = agree(self.name, arrays, self.broadcasts)
         kernel, observer = find(self.name, kind), state.observer
         out = observer.run(self, kernel, arrays, statics) if observer else kernel(*arrays, **statics)
@@ -74,9 +79,17 @@ class Primitive:
             return out
         if type(out) is not kind:  # NumPy gives scalars for 0-d results
             out = backend_of(next(a for a in arrays if type(a) is kind)).namespace.asarray(out)
-        value = cls(out, version=_version_of_a_view(out, operands))
-        if tracked and state.recording and self.rules:  # without rules it is a comparison or the like
-            value.requires_grad, value.node = True, self._record(operands, statics, arrays, value, aux)
+        value = cls.__new__(cls)  # without the checks of the constructor that users call
+        value._data, value.requires_grad, value.node, value.grad = out, False, None, None
+        value.version = [0] if out.base is None and out is not arrays[0] else _version_of_view(out, operands)
+        if tracked and state.recording and self.rules:
+            parents = [origin(operand) for operand in operands]
+            needs = tuple([parent is not None for parent in parents])
+            plan = self._plans.get(needs) or self._plan(needs)
+            kept = [keep(operands, statics, arrays, value, aux) for keep in plan.keepers]  # and nothing else
+            versions = [item.version[0] if isinstance(item, Value) else None for item in kept]
+            pull = partial(self._pull, plan, kept, versions)
+            value.requires_grad, value.node = True, Node(self.name, parents, pull)
         return value
 
     def _bind(self, given: tuple, named: dict) -> tuple[list, dict]:
@@ -91,73 +104,94 @@ class Primitive:
         bound |= named
         return [bound.pop(name) for name in self.operands], bound
 
-    def _record(self, operands, statics, arrays, value, aux) -> Node:
-        """Keep what the rules of the operands that need a gradient will ask for."""
-        parents = [origin(operand) for operand in operands]
-        if self.joint:
-            asked = {*self.names["joint"], *self.operands}
-        else:
-            wanted = [of for of, parent in zip(self.operands, parents) if parent is not None]
-            if not self.names.keys() >= set(wanted):
-                raise TypeError(f"{self.name} has no derivative for {sorted(set(wanted) - self.names.keys())}")
-            asked = {name for of in wanted for name in self.names[of]}
-        kept = dict(statics, aux=aux)
-        for name, operand in [(self.operands[0], operands)] if self.variadic else zip(self.operands, operands):
-            if name in asked:
-                kept[name] = operand
-        if "out" in asked:
-            kept["out"] = value._data
-        checks = [(v.version, v.version[0], k) for k, v in kept.items() if isinstance(v, Value)]
-        checks += [(value.version, value.version[0], "out")] if "out" in asked else []
-        shapes = [getattr(array, "shape", ()) for array in arrays]
-        return Node(self.name, parents, partial(self._pull, kept, shapes, checks))
+    def _plan(self, needs: tuple[bool, ...]) -> "_Plan":
+        """What to keep and how to call the rules when just these operands need a gradient; worked out once."""
+        wanted = ["joint"] if self.joint else [of for of, needed in zip(self.operands, needs) if needed]
+        if not self.rules.keys() >= set(wanted):
+            raise TypeError(f"{self.name} has no derivative for {sorted(set(wanted) - self.rules.keys())}")
+        calls, names = [], []  # a name is a pair with the operand that asks, since each has an in_shape of its own
+        for of in wanted:
+            i = 0 if of == "joint" else self.operands.index(of)
+            asks = [(name, i if name == "in_shape" else 0) for name in self.asks[of][1:]]
+            also = [("in_shape", i)] if self.broadcasts else []
+            names += [name for name in asks + also if name not in names]
+            calls.append((i, self.rules[of], [names.index(name) for name in asks], *map(names.index, also)))
+        if self.reference:
+            names += [(name, 0) for name in (*self.operands, *self.statics) if (name, 0) not in names]
+        plan = _Plan([name for name, _ in names], [self._keeper(name, i) for name, i in names], calls)
+        return self._plans.setdefault(needs, plan)
 
-    def _pull(self, kept: dict, shapes: list, checks: list, node: Node, g: Any, needs: list) -> Iterable:
-        """The gradient of each operand that needs one, else None. A Value `g` asks for gradients that are recorded."""
-        for version, then, name in checks:
-            if version[0] != then:
-                raise RuntimeError(f"{name!r} of {self.name} was written in place after it was recorded, and its "
-                                   f"gradient needs the old content; write to a copy instead")  # fmt: skip
-        differentiable = isinstance(g, Value)
-        if differentiable and self.reference:
-            return self._pull_reference(kept, g, needs)
-        if not differentiable:
-            kept = {k: v._data if isinstance(v, Value) else v for k, v in kept.items()}
-        elif "out" in kept:
-            kept = {**kept, "out": type(g)(kept["out"], True, node)}
+    def _keeper(self, name: str, i: int) -> Callable:
+        """The function that takes what `name` means for operand i from a call: (operands, statics, arrays, value, aux)."""
+        if name in self.statics:
+            return lambda operands, statics, arrays, value, aux: statics[name]
+        if name in self.operands and not self.variadic:
+            k = self.operands.index(name)
+            return lambda operands, statics, arrays, value, aux: operands[k]
+        return {
+            "out": lambda operands, statics, arrays, value, aux: Value(value._data, version=value.version),
+            "aux": lambda operands, statics, arrays, value, aux: aux,
+            "in_shape": lambda operands, statics, arrays, value, aux: getattr(arrays[i], "shape", ()),
+            "in_shapes": lambda operands, statics, arrays, value, aux: [array.shape for array in arrays],
+            "needs": lambda operands, statics, arrays, value, aux: [
+                origin(operand) is not None for operand in operands
+            ],
+        }.get(name, lambda operands, statics, arrays, value, aux: operands)
+
+    def _pull(self, plan: "_Plan", kept: list, versions: list, node: Node, g: Any, needs: list | None) -> Sequence:
+        """The gradient of each operand, None where it needs none. A Value `g` asks for gradients that are recorded."""
+        again, values = isinstance(g, Value), []
+        for name, item, version in zip(plan.names, kept, versions):
+            if version is not None:
+                if item.version[0] != version:
+                    raise RuntimeError(f"{name!r} of {self.name} was written in place after it was recorded, and its "
+                                       f"derivative needs the old content; write to a copy instead")  # fmt: skip
+                if not again:
+                    item = item._data
+                elif name == "out":  # kept without its node, which would have been a cycle
+                    item = type(g)(item._data, True, node, item.version)
+            values.append(item)
+        if again and self.reference:
+            return self._pull_reference(dict(zip(plan.names, values)), g, node.parents, needs)
         if self.joint:
-            kept = {**kept, "in_shapes": shapes, "needs": needs}
-            return self.joint(g, *[kept[name] for name in self.names["joint"][1:]])
-        gradients: list[Any] = []
-        for of, shape, needed in zip(self.operands, shapes, needs):
-            if not needed:
-                gradients.append(None)
-                continue
-            kept["in_shape"] = shape
-            gradient = self.rules[of](g, *[kept[name] for name in self.names[of][1:]])
-            if self.broadcasts and gradient is not None and gradient.shape != shape:
-                gradient = sum_to(gradient, shape=shape)
-            gradients.append(gradient)
+            if needs is not None and "needs" in plan.names:
+                values[plan.names.index("needs")] = needs
+            return self.joint(g, *[values[k] for k in plan.calls[0][2]])
+        gradients = [None] * len(self.operands)
+        for i, rule, asks, *in_shape in plan.calls:
+            if needs is None or needs[i]:
+                gradient = rule(g, *[values[k] for k in asks])
+                if in_shape and gradient is not None and gradient.shape != values[in_shape[0]]:
+                    gradient = sum_to(gradient, shape=values[in_shape[0]])
+                gradients[i] = gradient
         return gradients
 
-    def _pull_reference(self, kept: dict, g: Value, needs: list) -> list:
+    def _pull_reference(self, kept: dict, g: Value, parents: Sequence, needs: Sequence | None) -> list:
+        """Differentiate the operation's plain form, so that its gradient has a gradient."""
+        needs = needs or [parent is not None for parent in parents]
         operands = [fresh(kept[of]) if needed else kept[of] for of, needed in zip(self.operands, needs)]
-        assert self.reference is not None
         out = self.reference(*operands, **{static: kept[static] for static in self.statics})
         targets = [operand.node for operand, needed in zip(operands, needs) if needed]
         found = {id(target): gradient for target, gradient in walk(out, g, targets=targets)}
-        return [found.get(id(v.node)) if needed else None for v, needed in zip(operands, needs)]
+        return [found.get(id(operand.node)) if needed else None for operand, needed in zip(operands, needs)]
 
 
-def _version_of_a_view(out: Any, operands: Iterable) -> list | None:
+class _Plan(NamedTuple):
+    """For one pattern of operands that need gradients: what is kept, what fetches it, and who gets which of it."""
+
+    names: list[str]
+    keepers: list[Callable]
+    calls: list[tuple]  # (operand, its rule, positions of what the rule asks for[, position of the operand's shape])
+
+
+def _version_of_view(out: Any, operands: Iterable) -> list:
     """The version counter of the operand whose memory `out` shares, so that a write through either is noticed."""
-    base = out.base
     for operand in operands:
         if isinstance(operand, Value):
             data = operand._data
-            if out is data or (base is not None and (base is data or base is data.base)):
+            if out is data or (out.base is not None and (out.base is data or out.base is data.base)):
                 return operand.version
-    return None
+    return [0]
 
 
 # The primitives that differentiation itself needs.

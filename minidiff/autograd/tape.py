@@ -114,16 +114,16 @@ def walk(
                 raise RuntimeError(
                     f"the graph of {node.name} was freed by an earlier backward; give that one retain_graph=True"
                 )
-            needs = [p is not None and (on_the_way is None or id(p) in on_the_way) for p in node.parents]
+            needs = None if on_the_way is None else [id(parent) in on_the_way for parent in node.parents]
             try:
                 pull = state.observer.pull if state.observer else node.pull
                 pulled = pull(node, gradient, needs)
             except Exception as error:
                 error.add_note(f"in the derivative of {node.name}" + (f", recorded at {node.where}" * bool(node.where)))
                 raise
-            for parent, part, needed in zip(node.parents, pulled, needs):
-                if needed and part is not None:
-                    arrive(parent, part)
+            for i, part in enumerate(pulled):
+                if part is not None and (needs is None or needs[i]):
+                    arrive(node.parents[i], part)
             if not (retain or again):
                 node.parents, node.pull = (), None
             del node, gradient, pulled
@@ -142,6 +142,6 @@ def _leading_to(root: Value, targets: Iterable) -> set[int]:
             stack.extend(node.parents)
     reached = {id(target) for target in targets}
     for node in sorted(found.values(), key=lambda node: node.order):
-        if any(id(parent) in reached for parent in node.parents):
+        if any(id(parent) in reached for parent in node.parents if parent is not None):
             reached.add(id(node))
     return reached

@@ -4,7 +4,7 @@
             ├─ piece 1 ─ f ─ loss ─ walk ─ gradients ─┤ summed in the order of the pieces: one operation
             └─ …                                      ┘
 
-Kernels are sequential and release the interpreter's lock. The size of the pieces depends on the batch alone, so 1 thread
+Kernels are sequential and release the interpreter's lock. The size of the pieces depends on the batch alone, so one thread
 and 2 give the same bits; and since a piece is walked back as soon as it is computed, only as many pieces as there are
 threads are in memory at a time.
 """
@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,7 @@ def pieces_of(rows: int, row_size: int) -> list[slice]:
     least = -(-4096 // max(row_size, 1))
     count = 2 * -(-rows // (2 * max(32, least))) if rows >= 2 * least else 1
     edges = [rows * i // count for i in range(count + 1)]
-    return [slice(a, b) for a, b in zip(edges, edges[1:])]
+    return [slice(a, b) for a, b in pairwise(edges)]
 
 
 def sharded(f: Callable) -> Callable:

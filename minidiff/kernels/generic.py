@@ -347,7 +347,9 @@ def scatter_add(y, index, shape):
     """Zeros of that shape, with y added at the index; places named twice get both."""
     xp = namespace(y)
     out = xp.zeros(shape, y.dtype)
-    if all(isinstance(i, int | slice | type(None) | type(...)) for i in (index if isinstance(index, tuple) else (index,))):
+    if all(
+        isinstance(i, int | slice | type(None) | type(...)) for i in (index if isinstance(index, tuple) else (index,))
+    ):
         out[index] = y
     else:
         xp.add.at(out, index, y)
