@@ -102,7 +102,7 @@ def test_points_video_moves_each_group_in_its_panel(tmp_path):
     labels = np.tile([1, 2], 200)
     start = np.random.default_rng(0).uniform(-1.4, 1.4, (400, 2)).astype(np.float32)
     end = np.where(labels[:, None] == 1, start / 20, start)
-    plot.points_video([start, start, end], tmp_path / "points.gif", labels, ["left", "right"])
+    plot.points_video([start, 0.9 * start, end], tmp_path / "points.gif", labels, ["left", "right"])
     pictures, durations = frames(tmp_path / "points.gif")
     assert len(durations) == 3 and durations[-1] == 2000
     middle = pictures[0].shape[1] / 2
