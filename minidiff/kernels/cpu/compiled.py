@@ -25,7 +25,7 @@ matrix = numba.float32[:, ::1]
 numbers = numba.float32[::1]
 
 
-_OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "fastmath": FAST}
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False, "fastmath": FAST}
 helper = numba.njit(**_OPTIONS)  # for functions that only compiled functions call
 
 
@@ -48,6 +48,16 @@ def compiled(function: Callable, arguments: tuple, name: str = "", **bound: Any)
     dispatcher.compile(arguments)
     dispatcher.disable_compile()
     return dispatcher
+
+
+def contiguous(a: np.ndarray) -> np.ndarray:
+    """C-contiguous, aligned and writeable, as the compiled signatures want it: `a` itself, or a copy."""
+    return a if a.flags.carray else np.array(a, order="C")
+
+
+def unbound(*_arguments: Any) -> None:
+    """Stands in a module for a tile that `compiled` binds."""
+    raise NotImplementedError("bound by `compiled`")
 
 
 class _Scratch(threading.local):

@@ -7,16 +7,12 @@ import numpy as np
 
 from .. import generic
 from . import direct
+from .compiled import contiguous
 from .ran import ran
 
 
 def _fast(a, b, groups=1) -> bool:
     return a.dtype == b.dtype == np.float32 and groups == 1 and a.size > 0 and b.size > 0
-
-
-def _contiguous(a):
-    """C-contiguous, aligned and writeable (as the compiled signatures want it): `a` itself, or a copy."""
-    return a if a.flags.carray else np.array(a, order="C")
 
 
 def conv2d(x, w, stride, padding, dilation, groups):
@@ -33,14 +29,14 @@ def _convolve(x, w, b, stride, padding, dilation, groups):
         y = generic.conv2d(x, w, stride, padding, dilation, groups)
         return y if b is None else y + b
     ran["conv2d"] += 1
-    return direct.forward(_contiguous(x), w, b, out, stride, padding, dilation)
+    return direct.forward(contiguous(x), w, b, out, stride, padding, dilation)
 
 
 def conv2d_dx(g, w, x_size, stride, padding, dilation, groups):
     if not _fast(g, w, groups) or min(x_size) < 1 or (stride != (1, 1) and dilation != (1, 1)):
         return generic.conv2d_dx(g, w, x_size, stride, padding, dilation, groups)
     ran["conv2d_dx"] += 1
-    return direct.input_gradient(_contiguous(g), w, x_size, stride, padding, dilation)
+    return direct.input_gradient(contiguous(g), w, x_size, stride, padding, dilation)
 
 
 def conv2d_dw(g, x, kernel, stride, padding, dilation, groups):
@@ -51,7 +47,7 @@ def conv2d_dw_db(g, x, kernel, stride, padding, dilation, groups):
     if not _fast(g, x, groups) or min(kernel) < 1:
         return generic.conv2d_dw_db(g, x, kernel, stride, padding, dilation, groups)
     ran["conv2d_dw_db"] += 1
-    g, x = _contiguous(g), _contiguous(x)
+    g, x = contiguous(g), contiguous(x)
     return direct.weight_and_bias_gradient(g, x, kernel, stride, padding, dilation)
 
 
@@ -60,7 +56,7 @@ def dense(x, w, b):
     if not _fast(x, w):
         return generic.dense(x, w, b)
     ran["dense"] += 1
-    rows = _contiguous(x).reshape(1, 1, -1, x.shape[-1])
+    rows = contiguous(x).reshape(1, 1, -1, x.shape[-1])
     y = direct.forward(rows, w[None, None], b, rows.shape[1:3], (1, 1), (0, 0), (1, 1))
     return y.reshape(*x.shape[:-1], w.shape[1])
 
@@ -69,6 +65,6 @@ def dense_dw_db(g, x):
     if not _fast(g, x):
         return generic.dense_dw_db(g, x)
     ran["dense_dw_db"] += 1
-    g, x = (_contiguous(a).reshape(1, 1, -1, a.shape[-1]) for a in (g, x))
+    g, x = (contiguous(a).reshape(1, 1, -1, a.shape[-1]) for a in (g, x))
     dw, db = direct.weight_and_bias_gradient(g, x, (1, 1), (1, 1), (0, 0), (1, 1))
     return dw.reshape(dw.shape[2:]), db

@@ -20,10 +20,14 @@ import numba
 import numpy as np
 
 from . import tiles
-from .compiled import compiled, helper, images, numbers, scratch
+from .compiled import compiled, helper, images, numbers, scratch, unbound
 from .vector import lanes
 
 Pair = tuple[int, int]
+
+# Bound by `compiled`, for each tile:
+product = outer = column_sums = unbound
+PIXELS = INPUTS = CHANNELS = LANES = 0
 
 
 # --- the loops ---
@@ -79,6 +83,40 @@ def correlate(x, w, bias, y, memory, out_h, out_w, stride, dilation, before, fir
                         dilation[0] * pitch, dilation[1] * c_in, taps_w * c_in * padded, c_in * padded, padded,
                         stride[1] * c_in, step[1] * c_out, c_out - c,
                     )  # fmt: skip
+
+
+def correlate_few(x, w, bias, y, memory, taps_h, taps_w, dilation, before):
+    """The convolution for few output channels: one product a pixel gives all taps, then each output adds up its own.
+
+    w is (1, 1, inputs, taps · outputs, padded): a vector of (tap, output) takes the place of a vector of outputs,
+    which would be nearly empty. z lies in memory with a zero border; stride 1.
+    """
+    count, height, width, c_in = x.shape
+    out_h, out_w, c_out, padded = y.shape[1], y.shape[2], y.shape[3], w.shape[3]
+    wide = out_w + (taps_w - 1) * dilation[1]
+    x_flat, y_flat = x.reshape(x.size), y.reshape(y.size)
+    z = memory[: (out_h + (taps_h - 1) * dilation[0]) * wide * padded]
+    z[:] = 0
+    zero = np.zeros(padded, np.float32)
+    for n in range(count):
+        for i in range(height):
+            for start in range(0, width, PIXELS):
+                j = min(start, width - PIXELS)
+                for c in range(0, padded, CHANNELS):
+                    product(
+                        x_flat, ((n * height + i) * width + j) * c_in, w, c, zero, 0,
+                        z, ((i + before[0]) * wide + j + before[1]) * padded + c,
+                        1, 1, c_in, 0, 0, 0, 0, padded, c_in, padded, CHANNELS,
+                    )  # fmt: skip
+        for i in range(out_h):
+            for j in range(out_w):
+                for c in range(c_out):
+                    total = bias[c]
+                    for u in range(taps_h):
+                        first = ((i + u * dilation[0]) * wide + j) * padded + u * taps_w * c_out + c
+                        for v in range(taps_w):
+                            total += z[first + v * (dilation[1] * padded + c_out)]
+                    y_flat[((n * out_h + i) * out_w + j) * c_out + c] = total
 
 
 def weight_gradient(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, before):
@@ -138,6 +176,18 @@ def _correlate(pixels: int, vectors: int, width: int):
 
 
 @cache
+def _correlate_few(pixels: int, vectors: int, width: int):
+    return compiled(
+        correlate_few,
+        (images, images, numbers, images, numbers, numba.intp, numba.intp, _pair, _pair),
+        f"_{pixels}x{vectors}x{width}",
+        product=tiles.product(pixels, vectors, width),
+        PIXELS=pixels,
+        CHANNELS=vectors * width,
+    )
+
+
+@cache
 def _weight_gradient(inputs: int, vectors: int, width: int):
     return compiled(
         weight_gradient,
@@ -187,13 +237,16 @@ def padded(a: np.ndarray, width: int) -> np.ndarray:
     return wider
 
 
+def choose_pixels(out_w: int, vectors: int, width: int) -> Pair:
+    return choose(out_w, vectors, width, tuple(p for p in (7, 14, 8, 16, 4, 2, 1) if p <= out_w))
+
+
 def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1)) -> None:
     """`correlate` with the tile that fits; w and bias need no padding."""
     width = lanes()
     w = padded(w, width)
     bias = np.zeros(w.shape[3], np.float32) if bias is None else padded(bias, width)
-    sizes = tuple(p for p in (7, 14, 8, 16, 4, 2, 1) if p <= out[1])
-    kernel = _correlate(*choose(out[1], w.shape[3] // width, width, sizes), width)
+    kernel = _correlate(*choose_pixels(out[1], w.shape[3] // width, width), width)
     high = (out[0] - 1) * stride[0] + (w.shape[0] - 1) * dilation[0] + 1
     wide = (out[1] - 1) * stride[1] + (w.shape[1] - 1) * dilation[1] + 1
     kernel(x, w, bias, y, scratch(high * wide * x.shape[3]), *out, stride, dilation, before, first, step)
@@ -201,14 +254,24 @@ def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1))
 
 def forward(x, w, b, out, stride, padding, dilation):
     y = np.empty((x.shape[0], *out, w.shape[3]), np.float32)
+    taps_h, taps_w, c_in, c_out = w.shape
+    bordered_everywhere = max(0, *padding) and padding[0] < taps_h and padding[1] < taps_w
+    if 1 < taps_h * taps_w <= lanes() // c_out and stride == (1, 1) and bordered_everywhere:
+        w = padded(w.transpose(2, 0, 1, 3).reshape(1, 1, c_in, -1), lanes())
+        b = np.zeros(c_out, np.float32) if b is None else np.ascontiguousarray(b)
+        kernel = _correlate_few(*choose_pixels(x.shape[2], 1, lanes()), lanes())
+        size = (out[0] + (taps_h - 1) * dilation[0]) * (out[1] + (taps_w - 1) * dilation[1]) * w.shape[3]
+        kernel(x, w, b, y, scratch(size), taps_h, taps_w, dilation, padding)
+        return y
     run(x, w, b, y, out, stride, dilation, padding)
     return y
 
 
 def input_gradient(g, w, x_size, stride, padding, dilation):
     """dx, for any stride with dilation 1 and any dilation with stride 1."""
-    (s, t), (high, wide), flat = stride, x_size, stride == (1, 1)
-    dx = (np.empty if flat or min(w.shape[:2]) >= max(stride) else np.zeros)((g.shape[0], *x_size, w.shape[2]), g.dtype)
+    (s, t), (high, wide) = stride, x_size
+    dx = np.zeros if s > w.shape[0] or t > w.shape[1] else np.empty  # some pixels meet no tap
+    dx = dx((g.shape[0], *x_size, w.shape[2]), np.float32)
     for i in range(s):
         for j in range(t):
             taps = w[i::s, j::t][::-1, ::-1].transpose(0, 1, 3, 2)
@@ -226,6 +289,11 @@ def input_gradient(g, w, x_size, stride, padding, dilation):
 
 def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation):
     """(dw, db)."""
+    if g.shape[3] < min(x.shape[3], lanes()) and stride == dilation == (1, 1) and kernel != (1, 1):
+        # Few outputs: with x and g in each other's place the vectors are full, and the taps come out flipped.
+        before = (kernel[0] - 1 - padding[0], kernel[1] - 1 - padding[1])
+        flipped, _ = weight_and_bias_gradient(x, g, kernel, stride, before, dilation)
+        return np.ascontiguousarray(flipped[::-1, ::-1].transpose(0, 1, 3, 2)), g.sum((0, 1, 2))
     width, (taps_h, taps_w), c_in, c_out = lanes(), kernel, x.shape[3], g.shape[3]
     vectors = -(-c_out // width)
     rows, inputs = (taps_h, taps_w * c_in) if dilation[1] == 1 else (taps_h * taps_w, c_in)

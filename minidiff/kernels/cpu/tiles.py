@@ -97,21 +97,18 @@ def column_sums(lanes: int):
 
     def body(e, g, out, pixels, step):
         sums = [e.variable(e.constant(0)) for _ in range(4)]
-        many = pixels // 4
 
-        def fours():
-            @e.loop(many)
-            def _(i):
-                for k, total in enumerate(sums):
-                    total.set(total.get() + e.load(g + (i * 4 + k) * step))
+        @e.loop(pixels // 4)
+        def _(i):
+            for k, total in enumerate(sums):
+                total.set(total.get() + e.load(g + (i * 4 + k) * step))
 
-        def ones():
-            @e.loop(pixels - many * 4)
-            def _(i):
-                sums[0].set(sums[0].get() + e.load(g + (many * 4 + i) * step))
+        done = pixels // 4 * 4
 
-        e.when(e.fewer(many, 1), lambda: None, fours)
-        e.when(e.fewer(pixels - many * 4, 1), lambda: None, ones)
+        @e.loop(pixels - done)
+        def _(i):
+            sums[0].set(sums[0].get() + e.load(g + (done + i) * step))
+
         a, b, c, d = (total.get() for total in sums)
         e.store(e.load(out) + ((a + b) + (c + d)), out)
 

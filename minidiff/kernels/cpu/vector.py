@@ -27,7 +27,7 @@ from llvmlite import binding, ir
 from numba.core import cgutils, config
 
 F32, I32, I64, BIT = ir.FloatType(), ir.IntType(32), ir.IntType(64), ir.IntType(1)
-JIT = not config.DISABLE_JIT
+JIT = not config.DISABLE_JIT  # type: ignore[attr-defined]
 
 
 _WIDTHS = (4, 8, 16)
@@ -147,13 +147,26 @@ class Emitter:
     def sqrt(self, a: Value) -> Value:
         return self._map("sqrt", a)
 
-    def total(self, a: Value) -> Value:
-        """The sum over the lanes, in every lane."""
+    def round(self, a: Value) -> Value:
+        return self._map("nearbyint", a)
+
+    def two_to(self, n: Value) -> Value:
+        """2ⁿ for whole n in -126 … 127: n goes straight into the bits of the exponent."""
+        whole = ir.VectorType(I32, self.lanes)
+        bits = self.ir.add(self.ir.fptosi(n.ir, whole), ir.Constant(whole, [127] * self.lanes))
+        return Value(self, self.ir.bitcast(self.ir.shl(bits, ir.Constant(whole, [23] * self.lanes)), self.vector))
+
+    def below(self, a: Value, b: Value) -> Value:
+        """The mask of the lanes where a < b (false for NaN)."""
+        return Value(self, self.ir.fcmp_ordered("<", a.ir, b.ir))
+
+    def across(self, join: Callable[[Value, Value], Value], a: Value) -> Value:
+        """All lanes joined, two halves at a time; the result is in every lane."""
         step = self.lanes // 2
         while step:
             turned = [(k + step) % self.lanes for k in range(self.lanes)]
             indices = ir.Constant(ir.VectorType(I32, self.lanes), turned)
-            a, step = a + Value(self, self.ir.shuffle_vector(a.ir, a.ir, indices)), step // 2
+            a, step = join(a, Value(self, self.ir.shuffle_vector(a.ir, a.ir, indices))), step // 2
         return a
 
     def fewer(self, index: Value, size: int) -> Value:
@@ -181,12 +194,12 @@ class Emitter:
                 no()
 
     def loop(self, count: Value) -> Callable[[Callable[[Value], None]], None]:
-        """A loop over 0 … count − 1, count ≥ 1, that LLVM is told not to unroll (unrolled, the tiles spill)."""
+        """A loop over 0 … count − 1 that LLVM is told not to unroll (unrolled, the tiles spill)."""
 
         def run(body: Callable[[Value], None]) -> None:
             before = self.ir.block
             inside, after = (self.ir.append_basic_block(name) for name in ("body", "end"))
-            self.ir.branch(inside)
+            self.ir.cbranch(self.ir.icmp_signed(">", count.ir, I64(0)), inside, after)
             self.ir.position_at_end(inside)
             index = self.ir.phi(I64)
             index.add_incoming(I64(0), before)
@@ -274,8 +287,19 @@ class Interpreter:
 
     sqrt = staticmethod(np.sqrt)
 
-    def total(self, a: np.ndarray) -> np.ndarray:
-        return np.full(self.lanes, a.sum())
+    round = staticmethod(np.rint)
+
+    def two_to(self, n: np.ndarray) -> np.ndarray:
+        return np.ldexp(np.float32(1), np.nan_to_num(n).astype(np.int32))
+
+    def below(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return a < b
+
+    def across(self, join: Callable, a: np.ndarray) -> np.ndarray:
+        step = self.lanes // 2
+        while step:
+            a, step = join(a, np.roll(a, -step)), step // 2
+        return a
 
     def fewer(self, index: int, size: int) -> bool:
         return index < size
@@ -285,7 +309,9 @@ class Interpreter:
 
     both = staticmethod(operator.and_)
 
-    def choose(self, condition: bool, yes: Any, no: Any) -> Any:
+    def choose(self, condition: Any, yes: Any, no: Any) -> Any:
+        if isinstance(yes, np.ndarray):
+            return np.where(condition, yes, no)
         return yes if condition else no
 
     def variable(self, value: np.ndarray) -> Box:
@@ -302,8 +328,11 @@ class Interpreter:
         return run
 
 
-def vector(body: Callable, lanes: int, places: int) -> Callable:
-    """The body as a function for compiled code. Its first `places` arguments are passed as (array, index) each."""
+def vector(body: Callable, lanes: int, places: int, names: Sequence[str] = ()) -> Callable:
+    """The body as a function for compiled code. Its first `places` arguments are passed as (array, index) each.
+
+    `names` are the body's arguments where it is declared with *arguments.
+    """
 
     def paired(arguments: Sequence, place: Callable) -> list:
         pairs = [place(*arguments[2 * k : 2 * k + 2]) for k in range(places)]
@@ -332,7 +361,7 @@ def vector(body: Callable, lanes: int, places: int) -> Callable:
         return signature, emit
 
     # Numba reads the parameters' names and does not take *args: every place becomes two parameters.
-    names = list(inspect.signature(body).parameters)[1:]
+    names = names or list(inspect.signature(body).parameters)[1:]
     names = ["context", *(name + k for name in names[:places] for k in ("", "_index")), *names[places:]]
     parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
     typed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

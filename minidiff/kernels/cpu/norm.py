@@ -1,0 +1,266 @@
+"""Group norm, alone or fused with shift and swish (silu), in registers: forward and all gradients.
+
+An image is pixels × channels; a vector of channels goes down all pixels with its sums in registers:
+
+            c0 … c15   c16 … c31              1. Σ x down each column of vectors; joined to the mean of each group
+    pixel 0    |          |                   2. Σ (x − mean)² likewise: two passes, nothing cancels
+    pixel 1    |          |                   3. y = silu(x · a + b), a = weight / σ, b = bias + shift − mean · a
+      …        ↓          ↓
+
+Backward, with h = x·a + b: d = g · silu'(h) is written to dx while Σ d and Σ d·(x − mean) run in registers; they give
+dweight, dbias, dshift and the group's two means, with which dx = d · a + x · c + b' in a last pass over what is cached.
+"""
+
+from functools import cache
+
+import numba
+import numpy as np
+
+from .. import generic
+from . import functions, tiles
+from .compiled import compiled, contiguous, helper, matrix, numbers, unbound
+from .ran import ran
+from .vector import lanes, vector
+
+column_sums = squares = apply = gradient_sums = affine = unbound  # bound by `compiled`
+LANES = 0
+
+
+# --- bodies: one vector of channels down all pixels (`step` numbers apart) ---
+
+
+def _squares(e, x, mean, out, pixels, step):
+    """out = Σ (x − mean)²"""
+    centre, total = e.load(mean), [e.variable(e.constant(0)) for _ in range(4)]
+
+    def add(pixel, to):
+        d = e.load(x + pixel * step) - centre
+        to.set(e.fma(d, d, to.get()))
+
+    @e.loop(pixels // 4)
+    def _(i):
+        for k in range(4):
+            add(i * 4 + k, total[k])
+
+    @e.loop(pixels - pixels // 4 * 4)
+    def _(i):
+        add(pixels // 4 * 4 + i, total[0])
+
+    a, b, c, d = (part.get() for part in total)
+    e.store((a + b) + (c + d), out)
+
+
+def _apply(silu):
+    def body(e, x, a, b, y, pixels, step):
+        """y = x · a + b, or silu of it"""
+        scale, offset = e.load(a), e.load(b)
+
+        @e.loop(pixels)
+        def _(i):
+            h = e.fma(e.load(x + i * step), scale, offset)
+            e.store(functions.silu(e, h) if silu else h, y + i * step)
+
+    return body
+
+
+def _gradient_sums(silu):
+    def body(e, g, x, mean, a, b, d, sums, products, pixels, step):
+        """d = g · silu'(x·a + b), or g; sums = Σ d, products = Σ d·(x − mean)"""
+        centre, scale, offset = e.load(mean), e.load(a), e.load(b)
+        total, product = e.variable(e.constant(0)), e.variable(e.constant(0))
+
+        @e.loop(pixels)
+        def _(i):
+            value, gradient = e.load(x + i * step), e.load(g + i * step)
+            if silu:
+                gradient = functions.silu_dx(e, gradient, e.fma(value, scale, offset))
+            e.store(gradient, d + i * step)
+            total.set(total.get() + gradient)
+            product.set(e.fma(gradient, value - centre, product.get()))
+
+        e.store(total.get(), sums)
+        e.store(product.get(), products)
+
+    return body
+
+
+def _affine(e, d, x, a, c, b, pixels, step):
+    """d ← d · a + x · c + b"""
+    scale, slope, offset = e.load(a), e.load(c), e.load(b)
+
+    @e.loop(pixels)
+    def _(i):
+        place = d + i * step
+        e.store(e.fma(e.load(place), scale, e.fma(e.load(x + i * step), slope, offset)), place)
+
+
+# --- the loops ---
+
+
+@helper
+def scale_and_offset(mean, rstd, weight, bias, shift, a, b):
+    """y = x · a + b is the normalised, weighted, shifted x."""
+    per_group = len(weight) // len(mean)
+    for k in range(len(weight)):
+        a[k] = rstd[k // per_group] * weight[k]
+        b[k] = bias[k] - mean[k // per_group] * a[k] + (shift[k] if len(shift) else np.float32(0))
+
+
+def norm(x, weight, bias, shift, y, means, rstds, eps):
+    """x and y as (images, pixels, channels); shift (images, channels) or (images, 0)."""
+    count, pixels, channels = x.shape
+    groups = means.shape[1]
+    per_group = channels // groups
+    share = np.float32(1 / (pixels * per_group))
+    work = np.empty((3, channels), np.float32)
+    sums, a, b = work[0], work[1], work[2]
+    x_flat, y_flat = x.reshape(x.size), y.reshape(y.size)
+    for n in range(count):
+        first = n * pixels * channels
+        mean, rstd = means[n], rstds[n]
+        sums[:] = 0
+        for c in range(0, channels, LANES):
+            column_sums(x_flat, first + c, sums, c, pixels, channels)
+        for group in range(groups):
+            part = slice(group * per_group, (group + 1) * per_group)
+            mean[group] = sums[part].sum() * share
+            a[part] = mean[group]
+        for c in range(0, channels, LANES):
+            squares(x_flat, first + c, a, c, sums, c, pixels, channels)
+        for group in range(groups):
+            variance = sums[group * per_group : (group + 1) * per_group].sum() * share
+            rstd[group] = 1 / np.sqrt(variance + np.float32(eps))
+        scale_and_offset(mean, rstd, weight, bias, shift[n], a, b)
+        for c in range(0, channels, LANES):
+            apply(x_flat, first + c, a, c, b, c, y_flat, first + c, pixels, channels)
+
+
+def norm_gradients(g, x, weight, bias, shift, means, rstds, dx, dweight, dbias, dshift):
+    """dshift may be (images, 0)."""
+    count, pixels, channels = x.shape
+    groups = means.shape[1]
+    per_group = channels // groups
+    share = np.float32(1 / (pixels * per_group))
+    work = np.empty((5, channels), np.float32)
+    a, b, c, sums, products = work[0], work[1], work[2], work[3], work[4]
+    g_flat, x_flat, dx_flat = g.reshape(g.size), x.reshape(x.size), dx.reshape(dx.size)
+    dweight[:] = 0
+    dbias[:] = 0
+    for n in range(count):
+        first = n * pixels * channels
+        mean, rstd = means[n], rstds[n]
+        scale_and_offset(mean, rstd, weight, bias, shift[n], a, b)
+        for k in range(channels):
+            c[k] = mean[k // per_group]
+        for k in range(0, channels, LANES):
+            at = first + k
+            gradient_sums(
+                g_flat, at, x_flat, at, c, k, a, k, b, k, dx_flat, at, sums, k, products, k, pixels, channels
+            )  # fmt: skip
+        for group in range(groups):
+            h = normal_h = np.float32(0)
+            for k in range(group * per_group, (group + 1) * per_group):
+                products[k] *= rstd[group]  # Σ d · x̂
+                dweight[k] += products[k]
+                dbias[k] += sums[k]
+                h += weight[k] * sums[k] * share
+                normal_h += weight[k] * products[k] * share
+            for k in range(group * per_group, (group + 1) * per_group):
+                c[k] = -normal_h * rstd[group] * rstd[group]
+                b[k] = -h * rstd[group] - mean[group] * c[k]
+        if dshift.shape[1]:
+            dshift[n] = sums
+        for k in range(0, channels, LANES):
+            affine(dx_flat, first + k, x_flat, first + k, a, k, c, k, b, k, pixels, channels)
+
+
+_cube = numba.float32[:, :, ::1]
+
+
+@cache
+def _norm(silu: bool, width: int):
+    return compiled(
+        norm,
+        (_cube, numbers, numbers, matrix, _cube, matrix, matrix, numba.float64),
+        f"_{'silu' if silu else 'plain'}x{width}",
+        column_sums=tiles.column_sums(width),
+        squares=vector(_squares, width, places=3),
+        apply=vector(_apply(silu), width, places=4),
+        LANES=width,
+    )
+
+
+@cache
+def _norm_gradients(silu: bool, width: int):
+    return compiled(
+        norm_gradients,
+        (_cube, _cube, numbers, numbers, matrix, matrix, matrix, _cube, numbers, numbers, matrix),
+        f"_{'silu' if silu else 'plain'}x{width}",
+        gradient_sums=vector(_gradient_sums(silu), width, places=8),
+        affine=vector(_affine, width, places=5),
+        LANES=width,
+    )
+
+
+# --- the wrappers ---
+
+
+def _lanes(x) -> int:
+    """The widest vector that divides the channels, or 0: then the work is `generic`'s."""
+    if x.dtype != np.float32 or x.size == 0:
+        return 0
+    return next((width for width in (16, 8, 4) if width <= lanes() and x.shape[-1] % width == 0), 0)
+
+
+def _forward(x, weight, bias, shift, groups, eps, silu, width):
+    images, channels = x.shape[0], x.shape[-1]
+    x = contiguous(x)
+    y, mean, rstd = np.empty_like(x), np.empty((images, groups), np.float32), np.empty((images, groups), np.float32)
+    shape = (images, -1, channels)
+    shift = np.empty((images, 0), np.float32) if shift is None else contiguous(shift)
+    kernel = _norm(silu, width)
+    kernel(x.reshape(shape), contiguous(weight), contiguous(bias), shift, y.reshape(shape), mean, rstd, eps)
+    return y, (mean.reshape(images, 1, groups, 1), rstd.reshape(images, 1, groups, 1))
+
+
+def _backward(g, x, weight, bias, shift, aux, groups, silu, width):
+    images, channels = x.shape[0], x.shape[-1]
+    g, x = contiguous(g), contiguous(x)
+    dx, dweight, dbias = np.empty_like(x), np.empty(channels, np.float32), np.empty(channels, np.float32)
+    dshift = np.empty((images, 0 if shift is None else channels), np.float32)
+    shape = (images, -1, channels)
+    mean, rstd = (contiguous(a).reshape(images, groups) for a in aux)
+    _norm_gradients(silu, width)(
+        g.reshape(shape), x.reshape(shape), contiguous(weight), contiguous(bias),
+        np.empty((images, 0), np.float32) if shift is None else contiguous(shift),
+        mean, rstd, dx.reshape(shape), dweight, dbias, dshift,
+    )  # fmt: skip
+    return dx, dweight, dbias, None if shift is None else dshift
+
+
+def group_norm(x, weight, bias, groups, eps):
+    if not (width := _lanes(x)):
+        return generic.group_norm(x, weight, bias, groups, eps)
+    ran["group_norm"] += 1
+    return _forward(x, weight, bias, None, groups, eps, False, width)
+
+
+def group_norm_grads(g, x, weight, bias, aux, groups):
+    if not (width := _lanes(x)):
+        return generic.group_norm_grads(g, x, weight, bias, aux, groups)
+    ran["group_norm_grads"] += 1
+    return _backward(g, x, weight, bias, None, aux, groups, False, width)[:3]
+
+
+def group_norm_silu(x, weight, bias, shift, groups, eps):
+    if not (width := _lanes(x)):
+        return generic.group_norm_silu(x, weight, bias, shift, groups, eps)
+    ran["group_norm_silu"] += 1
+    return _forward(x, weight, bias, shift, groups, eps, True, width)
+
+
+def group_norm_silu_grads(g, x, weight, bias, shift, aux, groups):
+    if not (width := _lanes(x)):
+        return generic.group_norm_silu_grads(g, x, weight, bias, shift, aux, groups)
+    ran["group_norm_silu_grads"] += 1
+    return _backward(g, x, weight, bias, shift, aux, groups, True, width)

@@ -1,0 +1,185 @@
+"""Pointwise kernels and their gradients, losses, Adam and the moving average: one pass over memory each.
+
+Where there is an exponential the pass is made of vectors (`functions.mapped`); the others are loops that LLVM
+vectorises by itself.
+"""
+
+import math
+from functools import cache
+
+import numba
+import numpy as np
+
+from .. import generic
+from . import functions
+from .compiled import compiled, contiguous, numbers, unbound
+from .ran import ran
+from .vector import lanes
+
+step = unbound  # bound by `compiled`
+
+
+# --- the loops ---
+
+
+def one(x, y):
+    step(x, 0, y, 0, len(x))
+
+
+def two(g, x, y):
+    step(g, 0, x, 0, y, 0, len(x))
+
+
+def gelu_loop(x, y):
+    for i in range(len(x)):
+        y[i] = np.float32(0.5) * x[i] * (1 + math.erf(x[i] * np.float32(math.sqrt(0.5))))
+
+
+def gelu_dx_loop(g, x, y):
+    for i in range(len(x)):
+        density = math.exp(np.float32(-0.5) * x[i] * x[i]) * np.float32(1 / math.sqrt(2 * math.pi))
+        y[i] = g[i] * (np.float32(0.5) * (1 + math.erf(x[i] * np.float32(math.sqrt(0.5)))) + x[i] * density)
+
+
+def squared_error(x, y):
+    total = 0.0
+    for start in range(0, len(x), 4096):  # short float32 sums, joined in float64
+        part = np.float32(0)
+        for i in range(start, min(start + 4096, len(x))):
+            part += (x[i] - y[i]) * (x[i] - y[i])
+        total += float(part)
+    return total / len(x)
+
+
+def squared_error_dx(x, y, scale, d):
+    factor = np.float32(scale)
+    for i in range(len(x)):
+        d[i] = (x[i] - y[i]) * factor
+
+
+def adam_loop(param, grad, m, v, lr, beta1, beta2, eps, weight_decay, step):
+    towards_grad, towards_square = np.float32(1 - beta1), np.float32(1 - beta2)
+    rate, unbias = np.float32(lr / (1 - beta1**step)), np.float32(1 / (1 - beta2**step))
+    tiny, decay = np.float32(eps), np.float32(lr * weight_decay)
+    for i in range(len(param)):
+        m[i] += (grad[i] - m[i]) * towards_grad
+        v[i] += (grad[i] * grad[i] - v[i]) * towards_square
+        param[i] -= rate * m[i] / (np.sqrt(v[i] * unbias) + tiny) + decay * param[i]
+
+
+def ema_loop(average, param, decay):
+    share = np.float32(1 - decay)
+    for i in range(len(average)):
+        average[i] += (param[i] - average[i]) * share
+
+
+_real = numba.float64
+
+
+@cache
+def _mapped(formula, inputs, width):
+    loop = (one, two)[inputs - 1]
+    mapped = functions.mapped(formula, inputs, width)
+    return compiled(loop, (numbers,) * (inputs + 1), f"_{formula.__name__}x{width}", step=mapped)
+
+
+@cache
+def _loop(loop, *arguments):
+    return compiled(loop, arguments)
+
+
+# --- the wrappers ---
+
+
+def _fast(*arrays) -> bool:
+    return all(a.dtype == np.float32 for a in arrays) and arrays[0].size > 0 and len({a.shape for a in arrays}) == 1
+
+
+def _in_place(*arrays) -> bool:
+    return _fast(*arrays) and all(a.flags.carray for a in arrays)
+
+
+def _map(formula, *arrays):
+    whole = [contiguous(a) for a in arrays]
+    y = np.empty_like(whole[0])
+    _mapped(formula, len(whole), lanes())(*(a.reshape(-1) for a in whole), y.reshape(-1))
+    return y
+
+
+def sigmoid(x):
+    if not _fast(x):
+        return generic.sigmoid(x)
+    ran["sigmoid"] += 1
+    return _map(functions.sigmoid, x)
+
+
+def silu(x):
+    if not _fast(x):
+        return generic.silu(x)
+    ran["silu"] += 1
+    return _map(functions.silu, x)
+
+
+def silu_dx(g, x):
+    if not _fast(g, x):
+        return generic.silu_dx(g, x)
+    ran["silu_dx"] += 1
+    return _map(functions.silu_dx, g, x)
+
+
+def gelu(x, approximate):
+    if approximate != "none" or not _fast(x):
+        return generic.gelu(x, approximate)
+    ran["gelu"] += 1
+    x = contiguous(x)
+    y = np.empty_like(x)
+    _loop(gelu_loop, numbers, numbers)(x.reshape(-1), y.reshape(-1))
+    return y
+
+
+def gelu_dx(g, x, approximate):
+    if approximate != "none" or not _fast(g, x):
+        return generic.gelu_dx(g, x, approximate)
+    ran["gelu_dx"] += 1
+    g, x = contiguous(g), contiguous(x)
+    y = np.empty_like(x)
+    _loop(gelu_dx_loop, numbers, numbers, numbers)(g.reshape(-1), x.reshape(-1), y.reshape(-1))
+    return y
+
+
+def mse_loss(x, y):
+    if not _fast(x, y):
+        return generic.mse_loss(x, y)
+    ran["mse_loss"] += 1
+    loop = _loop(squared_error, numbers, numbers)
+    return np.float32(loop(contiguous(x).reshape(-1), contiguous(y).reshape(-1)))
+
+
+def mse_loss_dx(g, x, y):
+    if not _fast(x, y):
+        return generic.mse_loss_dx(g, x, y)
+    ran["mse_loss_dx"] += 1
+    x, y = contiguous(x), contiguous(y)
+    d = np.empty_like(x)
+    loop = _loop(squared_error_dx, numbers, numbers, _real, numbers)
+    loop(x.reshape(-1), y.reshape(-1), float(g) * 2 / x.size, d.reshape(-1))
+    return d
+
+
+def adam(param, grad, m, v, lr, beta1, beta2, eps, weight_decay, step):
+    grad = contiguous(grad)
+    if not _in_place(param, grad, m, v):
+        generic.adam(param, grad, m, v, lr, beta1, beta2, eps, weight_decay, step)
+        return
+    ran["adam"] += 1
+    loop = _loop(adam_loop, *(numbers,) * 4, *(_real,) * 5, numba.intp)
+    loop(*(a.reshape(-1) for a in (param, grad, m, v)), lr, beta1, beta2, eps, weight_decay, step)
+
+
+def ema(average, param, decay):
+    param = contiguous(param)
+    if not _in_place(average, param):
+        generic.ema(average, param, decay)
+        return
+    ran["ema"] += 1
+    _loop(ema_loop, numbers, numbers, _real)(average.reshape(-1), param.reshape(-1), decay)
