@@ -1,0 +1,179 @@
+"""What a network says about x_t, in one form whatever it was trained to predict: x_0 and the noise.
+
+Every sampler and every guidance rule works on the one signature `Denoise`: (x_t, t, condition) -> Prediction.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..autograd.tensor import Tensor, no_grad
+from ..autograd.threads import sharded
+from ..kernels import Array
+from ..nn import Module
+from .conditions import as_condition
+from .process import per_sample, signal_and_noise
+from .schedule import Schedule
+
+
+class Prediction(NamedTuple):
+    """The predicted x_0 and noise, with x_t = alpha x0 + sigma noise; each in x_t's shape and dtype.
+
+    `log_variance` is the log of the predicted variance of x_{t-1} given x_t, elementwise, where there is one.
+    """
+
+    x0: Array
+    noise: Array
+    log_variance: Array | None = None
+
+
+class FreeNoise(Prediction):
+    """A prediction whose noise does not follow from its x0 (CFG++): it is left alone when x0 is clipped."""
+
+    __slots__ = ()
+
+
+Denoise = Callable[[Array, Any, Array | None], Prediction]  # (x_t, t, condition); condition None is null
+
+
+@dataclass(frozen=True)
+class Denoiser:
+    """A `Denoise` that carries its schedule, which some guidance rules need."""
+
+    function: Denoise
+    schedule: Schedule
+
+    def __call__(self, x: Array, t, condition: Array | None = None) -> Prediction:
+        return self.function(x, t, condition)
+
+
+def schedule_of(denoise: Denoise) -> Schedule:
+    """The schedule that a Denoise carries. Raises TypeError for a plain function."""
+    if not isinstance(denoise, Denoiser):
+        raise TypeError("denoise: given a plain function, wanted one with a schedule, such as Denoiser(f, schedule)")
+    return denoise.schedule
+
+
+def noise_from_x0(schedule: Schedule, x: Array, t, x0: Array) -> Array:
+    """noise = (x_t - alpha x_0) / sigma."""
+    alpha, sigma = signal_and_noise(schedule, t, x)
+    return (x - alpha * x0) / sigma
+
+
+def x0_from_noise(schedule: Schedule, x: Array, t, noise: Array) -> Array:
+    """x_0 = (x_t - sigma noise) / alpha. Raises ValueError where alpha_bar = 0: there x_t says nothing of x_0."""
+    if np.any(schedule.alpha_bar_at(t) == 0):
+        raise ValueError(f"t: given {t}, where alpha_bar = 0; wanted a time at which the noise tells x_0")
+    alpha, sigma = signal_and_noise(schedule, t, x)
+    return (x - sigma * noise) / alpha
+
+
+def _from_noise(schedule: Schedule, x: Array, t, output: Array) -> Prediction:
+    return Prediction(x0_from_noise(schedule, x, t, output), output)
+
+
+def _from_x0(schedule: Schedule, x: Array, t, output: Array) -> Prediction:
+    return Prediction(output, noise_from_x0(schedule, x, t, output))
+
+
+def _from_v(schedule: Schedule, x: Array, t, output: Array) -> Prediction:
+    """v = alpha noise - sigma x_0 (Salimans & Ho 2022, arXiv 2202.00512, appendix D)."""
+    alpha, sigma = signal_and_noise(schedule, t, x)
+    return Prediction(alpha * x - sigma * output, sigma * x + alpha * output)
+
+
+PREDICTS: dict[str, Callable[[Schedule, Array, Any, Array], Prediction]] = {
+    "noise": _from_noise,
+    "x0": _from_x0,
+    "v": _from_v,
+}
+
+
+def check_predicts(predicts: str, schedule: Schedule) -> None:
+    """Raise ValueError for an unknown parameterisation, or one that the schedule rules out."""
+    if predicts not in PREDICTS:
+        raise ValueError(f"predicts: given {predicts!r}, wanted one of {sorted(PREDICTS)}")
+    if predicts == "noise" and schedule.alpha_bar[-1] == 0:
+        raise ValueError(
+            "predicts: given 'noise' with a schedule whose alpha_bar_T = 0, wanted 'x0' or 'v': "
+            "where x_T is noise alone, predicting the noise says nothing of x_0"
+        )
+
+
+def variance_range(schedule: Schedule, t, s=None) -> tuple[np.ndarray, np.ndarray]:
+    """log of the smallest and largest sensible variance of x_s given x_t: beta-tilde and beta; s = t - 1 unless given.
+
+    beta-tilde is 0 where s = 0; there its value for the step from 2 to 1 stands in (Nichol & Dhariwal 2021, 3.1).
+    """
+    t = np.asarray(t)
+    s = np.maximum(t - 1, 0) if s is None else np.asarray(s)
+    clipped = s == 0
+    if schedule.timesteps > 1:
+        low_t, low_s = np.where(clipped, np.maximum(t, 2), t), np.where(clipped, 1, s)
+    else:
+        low_t, low_s = t, s
+    now, before = schedule.alpha_bar_at(low_t), schedule.alpha_bar_at(low_s)
+    small = (1 - now / before) * (1 - before) / (1 - now)
+    large = 1 - schedule.alpha_bar_at(t) / schedule.alpha_bar_at(s)
+    return np.log(np.maximum(small, 1e-20)), np.log(large)
+
+
+def split_variance(output: Any, x: Array) -> tuple[Any, Any]:
+    """The two halves of an output (array or Tensor) with a learned variance: the prediction, the variance's place."""
+    if output.shape != (*x.shape[:-1], 2 * x.shape[-1]):
+        raise ValueError(
+            f"model: gave shape {output.shape}, wanted {(*x.shape[:-1], 2 * x.shape[-1])}: "
+            "with a learned variance its last axis is twice that of x"
+        )
+    return output[..., : x.shape[-1]], output[..., x.shape[-1] :]
+
+
+def log_variance_at(schedule: Schedule, x: Array, t, place: Any) -> Any:
+    """The log-variance at `place`, an array or a Tensor like x: -1 is beta-tilde, 1 is beta (2102.09672, eq. 15)."""
+    low, high = (per_sample(bound, x) for bound in variance_range(schedule, t))
+    return low + (place + 1) * (0.5 * (high - low))
+
+
+def denoiser(model: Callable, schedule: Schedule, predicts: str = "noise", learned_variance: bool = False) -> Denoise:
+    """The Denoise of a network: run in eval mode without a tape, its mode restored afterwards; arrays out.
+
+    `model(x, t, condition)` is a Module or any function on arrays; t is (batch,) on the host. `predicts` is "noise",
+    "x0" or "v", what it was trained for (see `loss`). With `learned_variance` its last axis is twice x's: the second
+    half places the variance between beta-tilde and beta (Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 15).
+    Raises ValueError for an unknown parameterisation, noise prediction where alpha_bar_T = 0, an output of another
+    shape, and from the model itself for labels and times out of its range.
+    """
+    check_predicts(predicts, schedule)
+    run = _evaluated(model) if isinstance(model, Module) else model
+
+    def denoise(x: Array, t, condition: Array | None = None) -> Prediction:
+        schedule.alpha_bar_at(t)  # is t in range?
+        t_each = np.broadcast_to(np.asarray(t), x.shape[:1])
+        output = run(x, t_each, as_condition(condition, x.shape[0]))
+        log_variance = None
+        if learned_variance:
+            output, place = split_variance(output, x)
+            log_variance = log_variance_at(schedule, x, t, place)
+        if output.shape != x.shape:
+            raise ValueError(f"model: gave shape {output.shape}, wanted {x.shape}, the shape of x")
+        return PREDICTS[predicts](schedule, x, t, output)._replace(log_variance=log_variance)
+
+    return Denoiser(denoise, schedule)
+
+
+def _evaluated(model: Module) -> Callable:
+    """The model as a function on arrays: in eval mode, without a tape, in pieces of the batch on all threads."""
+
+    def run(x: Array, t: np.ndarray, condition: Array | None) -> Array:
+        was = model.training
+        model.eval()
+        try:
+            with no_grad():
+                output = sharded(model)(x, t, condition)
+        finally:
+            model.train(was)
+        return output.data if isinstance(output, Tensor) else output
+
+    return run

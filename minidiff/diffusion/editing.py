@@ -1,0 +1,111 @@
+"""Uses of a denoiser on given images: filling in what is masked, going between two, starting from one."""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from ..kernels import Array, from_host, namespace
+from .denoise import Denoise
+from .process import Rng, check_same, draw_noise, posterior, q_sample
+from .samplers import SAMPLERS, Step, ddim, invert
+from .samplers.common import Walk, sampler
+from .sampling import final
+from .schedule import Schedule, times
+
+
+@sampler
+def inpaint(walk: Walk, x: Array, *, known: Array, mask: Array, jump: int = 10, rounds: int = 10) -> Iterator[Step]:
+    """RePaint: DDPM, where after each step the known part is put in, noised to that time; called like a sampler.
+
+    known (batch, ...) like x; mask, broadcastable to it, is 1 where `known` holds and 0 where it is to be filled in.
+    To let the two agree, the walk goes `jump` times back up to more noise, `rounds` times in all from each place:
+    `repaint_walk`. So its steps are more than len(times) - 1. Source: Lugmayr et al. 2022, arXiv 2201.09865, alg. 1.
+    """
+    check_same(known, x, "known", "x")
+    mask = from_host(np.asarray(mask, x.dtype), x) if not hasattr(mask, "dtype") else mask.astype(x.dtype)
+    if np.broadcast_shapes(mask.shape, x.shape) != x.shape or not bool(((mask == 0) | (mask == 1)).all()):
+        raise ValueError(f"mask: given shape {mask.shape}, wanted zeros and ones that broadcast to {x.shape}")
+    path = [walk.times[-1 - i] for i in repaint_walk(len(walk.times) - 1, jump, rounds)]
+    x0 = known
+    for t, s in pairwise(path):
+        if s < t:
+            x0 = walk.predict(x, t).x0
+            mean, variance = posterior(walk.schedule, x0, x, t, s)
+            guess = mean if s == 0 else mean + variance**0.5 * walk.noise(x)
+            given = known if s == 0 else q_sample(walk.schedule, known, s, walk.noise(x))
+            x = mask * given + (1 - mask) * guess
+        else:
+            a = float(walk.schedule.alpha_bar_at(s) / walk.schedule.alpha_bar_at(t))
+            x = math.sqrt(a) * x + math.sqrt(1 - a) * walk.noise(x)
+        yield Step(s, x, x0)
+
+
+def repaint_walk(steps: int, jump: int, rounds: int) -> list[int]:
+    """How many steps are left after each move: down from `steps` to 0, and from 1, 1 + jump, … rounds - 1 times up."""
+    if jump < 1 or rounds < 1:
+        raise ValueError(f"jump, rounds: given {jump} and {rounds}, wanted at least 1 of each")
+    left = dict.fromkeys(range(1, steps - jump + 1, jump), rounds - 1)
+    path = [steps]
+    while path[-1] > 0:
+        path.append(path[-1] - 1)
+        if left.get(path[-1], 0) > 0:
+            left[path[-1]] -= 1
+            path += range(path[-1] + 1, path[-1] + jump + 1)
+    return path
+
+
+def image_to_image(
+    denoise: Denoise,
+    schedule: Schedule,
+    x0: Array,
+    start: float,
+    condition: Any = None,
+    sampler: str = "ddim",
+    steps: int = 25,
+    rng: Rng | None = None,
+    clip: Any = None,
+    **options: Any,
+) -> Iterator[Step]:
+    """The steps of a sampler from x0 (batch, ...) noised to the time `start`: the later, the less of x0 is left.
+
+    Source: Meng et al. 2022 (SDEdit), arXiv 2108.01073, algorithm 1. Raises ValueError as `times` and the sampler do.
+    """
+    if sampler not in SAMPLERS:
+        raise ValueError(f"sampler: given {sampler!r}, wanted one of {sorted(SAMPLERS)}")
+    grid = times(schedule, steps, start=start)
+    x = q_sample(schedule, x0, start, draw_noise(rng, x0))
+    return SAMPLERS[sampler](denoise, schedule, x, condition, grid, rng, clip, **options)
+
+
+def interpolate(
+    denoise: Denoise,
+    schedule: Schedule,
+    a: Array,
+    b: Array,
+    shares: Sequence[float],
+    condition: Any = None,
+    times: Any = None,
+    clip: Any = None,
+) -> Array:
+    """Images between a and b (batch, ...): both inverted to noise, mixed there by `slerp`, and brought back by DDIM.
+
+    Gives (len(shares), batch, ...), a for share 0 and b for share 1, up to the error of inversion. Between labels one
+    goes by `guidance.composed(denoise, [label_a, label_b], [1 - share, share])`.
+    Source: Song et al. 2021 (DDIM), arXiv 2010.02502, section 5.3.
+    """
+    start, end = (final(invert(denoise, schedule, x, condition, times, None, clip)) for x in (a, b))
+    made = (final(ddim(denoise, schedule, slerp(start, end, w), condition, times, None, clip)) for w in shares)
+    return namespace(a).stack(list(made))
+
+
+def slerp(a: Array, b: Array, share: float) -> Array:
+    """Between a and b on the great circle, sample by sample: (sin((1-w) θ) a + sin(w θ) b) / sin θ, θ their angle."""
+    check_same(b, a, "b", "a")
+    xp, axes = namespace(a), tuple(range(1, a.ndim))
+    dot = lambda u, v: xp.sum(u * v, axis=axes, keepdims=True)
+    cosine = xp.clip(dot(a, b) / xp.sqrt(dot(a, a) * dot(b, b)), -1 + 1e-6, 1 - 1e-6)
+    angle = xp.arccos(cosine)
+    return (xp.sin((1 - share) * angle) * a + xp.sin(share * angle) * b) / xp.sin(angle)

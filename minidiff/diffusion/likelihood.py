@@ -1,0 +1,104 @@
+"""How likely a model makes data: the variational bound in bits per dimension, term by term.
+
+Source: Ho et al. 2020, arXiv 2006.11239, eq. 5. The functions of Gaussians take arrays or Tensors, so that the loss of
+a learned variance is made of the same terms; a log-variance may be a float.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..autograd import ops
+from ..kernels import Array, to_host
+from .conditions import as_condition
+from .denoise import Denoise, variance_range
+from .process import Rng, check_data, draw_noise, per_sample, posterior, q_sample
+from .schedule import Schedule
+from .thresholds import as_clip, clipped
+
+
+class BitsPerDim(NamedTuple):
+    """In bits per dimension: `total` (batch,), `prior` (batch,) and `terms` (T, batch), that of t at t - 1."""
+
+    total: np.ndarray
+    prior: np.ndarray
+    terms: np.ndarray
+
+
+def bits_per_dim(
+    denoise: Denoise,
+    schedule: Schedule,
+    x0: Array,
+    condition: Any = None,
+    rng: Rng | None = None,
+    variance: str = "small",
+    discretised: bool = True,
+    clip: Any = None,
+) -> BitsPerDim:
+    """The variational bound on -log2 p(x_0) per dimension: one draw of noise and one pass for each t = T … 1.
+
+    total = KL(q(x_T given x_0), N(0, I)) + sum_t KL(q(x_{t-1} given x_t, x_0), p(x_{t-1} given x_t)), the last term
+    being -log2 p(x_0 given x_1). `variance` is p's: "small" (at t = 1 the one of t = 2 stands in for 0), "large" or
+    "learned" (the prediction's). With `discretised`, x_0 holds 8-bit images scaled to [-1, 1] and the last term is the
+    probability of each pixel's bin, otherwise a density. `clip` as for the samplers.
+    """
+    if variance not in ("small", "large", "learned"):
+        raise ValueError(f"variance: given {variance!r}, wanted 'small', 'large' or 'learned'")
+    check_data(x0, "x0")
+    condition, clip, batch = as_condition(condition, x0.shape[0]), as_clip(clip), x0.shape[0]
+    alpha_bar = float(schedule.alpha_bar[-1])
+    prior = _bits(normal_kl(math.sqrt(alpha_bar) * x0, math.log1p(-alpha_bar), 0.0, 0.0))
+    terms = np.empty((schedule.timesteps, batch))
+    for t in range(schedule.timesteps, 0, -1):
+        x_t = q_sample(schedule, x0, t, draw_noise(rng, x0))
+        p = clipped(denoise(x_t, np.full(batch, t), condition), schedule, x_t, t, clip)
+        if variance == "learned" and p.log_variance is None:
+            raise ValueError("variance: given 'learned', but the denoiser predicts none; wanted 'small' or 'large'")
+        small, large = map(float, variance_range(schedule, t))
+        log_variance = p.log_variance if variance == "learned" else small if variance == "small" else large
+        mean, _ = posterior(schedule, p.x0, x_t, t)
+        terms[t - 1] = _bits(step_nats(schedule, x0, x_t, t, mean, log_variance, discretised))
+    return BitsPerDim(prior + terms.sum(axis=0), prior, terms)
+
+
+def step_nats(schedule: Schedule, x0: Array, x_t: Array, t, mean, log_variance, discretised: bool) -> Any:
+    """One step's term of the bound, elementwise: for t = 1 -log p(x_0), for others the KL; t a number or (batch,)."""
+    true_mean, _ = posterior(schedule, x0, x_t, t)
+    kl = normal_kl(true_mean, per_sample(variance_range(schedule, t)[0], x0), mean, log_variance)
+    nll = (discretised_nll if discretised else gaussian_nll)(x0, mean, log_variance)
+    last = per_sample((np.asarray(t) == 1).astype(np.float64), x0)
+    return last * nll + (1 - last) * kl
+
+
+def normal_kl(mean1, log_variance1, mean2, log_variance2) -> Any:
+    """KL(N(mean1, variance1), N(mean2, variance2)) in nats, elementwise."""
+    ratio = _exp(log_variance1 - log_variance2)
+    return 0.5 * (log_variance2 - log_variance1 + ratio - 1 + (mean1 - mean2) ** 2 * _exp(-log_variance2))
+
+
+def gaussian_nll(x, mean, log_variance) -> Any:
+    """-log N(x; mean, variance) in nats, elementwise."""
+    return 0.5 * (math.log(2 * math.pi) + log_variance + (x - mean) ** 2 * _exp(-log_variance))
+
+
+def discretised_nll(x: Array, mean, log_variance) -> Any:
+    """-log of the probability that N(mean, variance) gives x's bin, in nats, elementwise.
+
+    x is one of 256 values from -1 to 1, 2/255 apart; the outermost bins reach to infinity. Probabilities count as
+    1e-12 at least. Source: Ho et al. 2020, eq. 13.
+    """
+    top, bottom = (x > 0.999).astype(x.dtype), (x < -0.999).astype(x.dtype)
+    scale = _exp(-0.5 * log_variance) * math.sqrt(0.5)
+    up, down = (0.5 * (1 + ops.erf((x - mean + half) * scale)) for half in (1 / 255, -1 / 255))
+    probability = (1 - top) * up + top - (1 - bottom) * down
+    return -ops.log(ops.maximum(probability, 1e-12))
+
+
+def _exp(value: Any) -> Any:
+    return math.exp(value) if isinstance(value, float) else ops.exp(value)
+
+
+def _bits(nats: Array) -> np.ndarray:
+    host = to_host(nats)
+    return host.reshape(len(host), -1).mean(axis=1, dtype=np.float64) / math.log(2)

@@ -1,0 +1,95 @@
+"""The forward process q: adding noise to data, and the posterior of one step back given both ends.
+
+Images are (batch, height, width, channels), points (batch, 2); any shape with the batch first will do. Times are host
+values: one number for all samples, or (batch,). Coefficients are float64 on the host and cast to the data's dtype.
+"""
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..kernels import Array, from_host, namespace
+from .schedule import Schedule
+
+
+class Rng(Protocol):
+    """What draws noise: a NumPy Generator, or anything with its `standard_normal(size, dtype)`."""
+
+    def standard_normal(self, size: Any, dtype: Any) -> Any: ...
+
+
+def draw_noise(rng: Rng | None, like: Array) -> Array:
+    """Standard normal noise of `like`'s shape and dtype, drawn on the host and moved to where `like` is."""
+    if rng is None:
+        raise ValueError("rng: given None, wanted a NumPy Generator: noise has to be drawn here")
+    return from_host(np.asarray(rng.standard_normal(like.shape, like.dtype), like.dtype), like)
+
+
+def check_data(x: Array, name: str) -> None:
+    """Raise TypeError or ValueError unless x is a finite float array with the batch first."""
+    if getattr(x, "dtype", None) not in (np.float32, np.float64):
+        raise TypeError(f"{name}: given {getattr(x, 'dtype', type(x).__name__)}, wanted a float32 or float64 array")
+    if x.ndim < 1:
+        raise ValueError(f"{name}: given shape {x.shape}, wanted (batch, ...)")
+    if not bool(namespace(x).isfinite(x).all()):
+        raise ValueError(f"{name}: given NaN or infinite values, wanted finite ones")
+
+
+def per_sample(values, x: Array) -> Any:
+    """Coefficients for the samples of x: one number becomes a Python float, (batch,) an array that broadcasts.
+
+    Raises ValueError where there are neither one nor as many as samples.
+    """
+    values = np.asarray(values)
+    if values.ndim == 0:
+        return float(values)
+    if values.shape != x.shape[:1]:
+        raise ValueError(f"t: given shape {values.shape}, wanted one number or one per sample, ({x.shape[0]},)")
+    column = values.astype(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
+    return from_host(column, x)
+
+
+def signal_and_noise(schedule: Schedule, t, x: Array) -> tuple[Any, Any]:
+    """alpha = sqrt(alpha_bar_t) and sigma = sqrt(1 - alpha_bar_t), ready to multiply x."""
+    alpha_bar = schedule.alpha_bar_at(t)
+    return per_sample(np.sqrt(alpha_bar), x), per_sample(np.sqrt(1 - alpha_bar), x)
+
+
+def q_sample(schedule: Schedule, x0: Array, t, noise: Array | None = None, rng: Rng | None = None) -> Array:
+    """x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) noise (Ho et al. 2020, eq. 4); the noise is given or drawn.
+
+    Shapes: x0 and noise (batch, ...), t a number or (batch,) in 0 … T; gives x0's shape and dtype.
+    Raises ValueError for a wrong shape or time, TypeError for another dtype of the noise.
+    """
+    noise = draw_noise(rng, x0) if noise is None else noise
+    check_same(noise, x0, "noise", "x0")
+    alpha, sigma = signal_and_noise(schedule, t, x0)
+    return alpha * x0 + sigma * noise
+
+
+def posterior(schedule: Schedule, x0: Array, x_t: Array, t, s=None) -> tuple[Array, Any]:
+    """Mean and variance of q(x_s given x_t, x_0), a Gaussian; s = t - 1 unless given (Ho et al. 2020, eq. 6-7).
+
+    With a = alpha_bar_t / alpha_bar_s and beta = 1 - a the mean is
+    (sqrt(alpha_bar_s) beta x_0 + sqrt(a) (1 - alpha_bar_s) x_t) / (1 - alpha_bar_t)
+    and the variance beta (1 - alpha_bar_s) / (1 - alpha_bar_t): a float, or an array that broadcasts against the mean.
+    Raises ValueError for a wrong shape, or unless 0 <= s < t <= T.
+    """
+    check_same(x_t, x0, "x_t", "x0")
+    t = np.asarray(t)
+    s = t - 1 if s is None else np.asarray(s)
+    if np.any(s < 0) or np.any(s >= t):
+        raise ValueError(f"t: given t = {t} and s = {s}, wanted 0 <= s < t <= T = {schedule.timesteps}")
+    now, before = schedule.alpha_bar_at(t), schedule.alpha_bar_at(s)
+    a = now / before
+    of_x0 = per_sample(np.sqrt(before) * (1 - a) / (1 - now), x0)
+    of_x_t = per_sample(np.sqrt(a) * (1 - before) / (1 - now), x0)
+    return of_x0 * x0 + of_x_t * x_t, per_sample((1 - a) * (1 - before) / (1 - now), x0)
+
+
+def check_same(given: Array, wanted: Array, name: str, other: str) -> None:
+    """Raise unless two arrays have one shape and one dtype."""
+    if given.shape != wanted.shape:
+        raise ValueError(f"{name}: given shape {given.shape}, wanted {wanted.shape}, the shape of {other}")
+    if given.dtype != wanted.dtype:
+        raise TypeError(f"{name}: given {given.dtype}, wanted {wanted.dtype}, the dtype of {other}")

@@ -1,0 +1,80 @@
+"""From a denoiser to samples in one call, and what can be made of a sampler's steps."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..kernels import Array, to_device, to_host
+from .conditions import as_condition
+from .denoise import Denoise
+from .process import Rng
+from .samplers import SAMPLERS, Step
+from .schedule import Schedule, times
+
+
+def sample_steps(
+    denoise: Denoise,
+    schedule: Schedule,
+    shape: tuple[int, ...] = (28, 28, 1),
+    condition: Any = None,
+    n: int | None = None,
+    sampler: str = "ddim",
+    steps: int = 25,
+    rng: Rng | int = 0,
+    device: str = "cpu",
+    spacing: str = "trailing",
+    clip: Any = "images",
+    dtype: Any = np.float32,
+    **options: Any,
+) -> Iterator[Step]:
+    """The steps of a sampler from pure noise; the arguments are those of `sample`."""
+    if sampler not in SAMPLERS:
+        raise ValueError(f"sampler: given {sampler!r}, wanted one of {sorted(SAMPLERS)}")
+    if schedule.alpha_bar[-1] > 0.05:
+        raise ValueError(
+            f"schedule: given alpha_bar_T = {schedule.alpha_bar[-1]:.3g}, wanted at most 0.05: "
+            "samples start from pure noise, and this schedule never gets there"
+        )
+    if n is None:
+        if condition is None or np.ndim(condition) == 0:
+            raise ValueError("n: given None, wanted how many samples: the condition does not tell")
+        n = len(condition)
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0:
+        raise ValueError(f"n: given {n!r}, wanted an integer >= 0")
+    condition = as_condition(condition, n)
+    if condition is not None and condition.dtype.kind == "f":
+        condition = to_device(condition.astype(dtype), device)
+    rng = np.random.default_rng(rng) if isinstance(rng, (int, np.integer)) else rng
+    x = to_device(np.asarray(rng.standard_normal((n, *shape), np.dtype(dtype)), dtype), device)
+    if isinstance(clip, str) and clip == "images":
+        clip = len(shape) == 3
+    grid = times(schedule, steps, spacing)
+    return SAMPLERS[sampler](denoise, schedule, x, condition, grid, rng, clip, **options)
+
+
+def sample(denoise: Denoise, schedule: Schedule, *args: Any, **options: Any) -> Array:
+    """Samples, (n, *shape), on the device asked for.
+
+    sample(denoise, schedule, shape=(28, 28, 1), condition=None, n=None, sampler="ddim", steps=25, rng=0, device="cpu",
+    spacing="trailing", clip="images", dtype=np.float32, ...)
+
+    `condition`: labels (n,), vectors (n, d), one of either for n samples, or None with n; `sampler`: a name in
+    `samplers.SAMPLERS`, which takes the further options; `rng`: a seed or a Generator; `clip` as for the samplers,
+    "images" clips to [-1, 1] where shape is (height, width, channels). Raises ValueError for unknown names, steps
+    outside 1 … T, conditions that are not one per sample, and schedules whose alpha_bar_T is above 0.05.
+    """
+    return final(sample_steps(denoise, schedule, *args, **options))
+
+
+def final(steps: Iterable[Step]) -> Array:
+    """The last x of a sampler."""
+    for step in steps:
+        last = step
+    return last.x
+
+
+def all_steps(steps: Iterable[Step]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Everything a sampler went through, on the host: times (steps,), x and predicted x_0 (steps, batch, ...)."""
+    t, x, x0 = zip(*((step.t, to_host(step.x), to_host(step.x0)) for step in steps), strict=True)
+    return np.array(t), np.stack(x), np.stack(x0)
