@@ -26,6 +26,7 @@ class Primitive:
 
     **The names of a rule's parameters say what is kept for it**: `g` is the gradient of the output, `out` the output,
     `in_shape` the operand's shape, `aux` what the kernel handed on beside its output; any other name is an argument.
+    A `**how` stands for all static arguments that the rule does not name.
     Nothing else is kept alive. An operation without rules has no gradient: a comparison, say.
 
     `joint` is one rule for all operands; it gives one gradient (or None) for each, may ask for `in_shapes`, and for
@@ -41,8 +42,9 @@ class Primitive:
         declared = [static.partition("=") for static in statics.split()]
         self.statics = [static for static, _, _ in declared]
         self.defaults = {static: ast.literal_eval(default) for static, equals, default in declared if equals}
-        self.rules = {"joint": joint} if joint else rules
-        self.asks = {of: tuple(inspect.signature(rule).parameters) for of, rule in self.rules.items()}
+        read = {of: _spread(rule, self.statics) for of, rule in ({"joint": joint} if joint else rules).items()}
+        self.rules = {of: rule for of, (rule, _) in read.items()}
+        self.asks = {of: names for of, (_, names) in read.items()}
         self.has_aux = any("aux" in names for names in self.asks.values())
         self._plans: dict[tuple[bool, ...], _Plan] = {}
         for of, names in self.asks.items():  # a wrong name fails now, not when the gradient is first wanted
@@ -182,6 +184,16 @@ class _Plan(NamedTuple):
     names: list[str]
     keepers: list[Callable]
     calls: list[tuple]  # (operand, its rule, positions of what the rule asks for[, position of the operand's shape])
+
+
+def _spread(rule: Callable, statics: list[str]) -> tuple[Callable, tuple[str, ...]]:
+    """The rule and what it asks for, by position; its `**how` becomes the static arguments that it does not name."""
+    parameters = inspect.signature(rule).parameters.values()
+    names = tuple(p.name for p in parameters if p.kind is not p.VAR_KEYWORD)
+    if len(names) == len(parameters):
+        return rule, names
+    rest, n = tuple(static for static in statics if static not in names), len(names)
+    return lambda *values: rule(*values[:n], **dict(zip(rest, values[n:]))), names + rest
 
 
 def _version_of_view(out: Any, operands: Iterable) -> list:
