@@ -6,7 +6,7 @@ float32 without groups runs on register tiles (`direct`); anything else is `gene
 import numpy as np
 
 from .. import generic
-from . import direct
+from . import direct, winograd
 from .compiled import contiguous
 from .ran import ran
 
@@ -28,6 +28,9 @@ def _convolve(x, w, b, stride, padding, dilation, groups):
     if not _fast(x, w, groups) or min(out) < 1:
         y = generic.conv2d(x, w, stride, padding, dilation, groups)
         return y if b is None else y + b
+    if winograd.fits(x.shape, w.shape[3], w.shape[:2], stride, padding, dilation):
+        ran["winograd"] += 1
+        return winograd.forward(contiguous(x), w, b)
     ran["conv2d"] += 1
     return direct.forward(contiguous(x), w, b, out, stride, padding, dilation)
 
@@ -35,6 +38,9 @@ def _convolve(x, w, b, stride, padding, dilation, groups):
 def conv2d_dx(g, w, x_size, stride, padding, dilation, groups):
     if not _fast(g, w, groups) or min(x_size) < 1 or (stride != (1, 1) and dilation != (1, 1)):
         return generic.conv2d_dx(g, w, x_size, stride, padding, dilation, groups)
+    if winograd.fits(g.shape, w.shape[2], w.shape[:2], stride, padding, dilation):
+        ran["winograd_dx"] += 1
+        return winograd.forward(contiguous(g), w, None, flipped=True)
     ran["conv2d_dx"] += 1
     return direct.input_gradient(contiguous(g), w, x_size, stride, padding, dilation)
 
@@ -46,8 +52,11 @@ def conv2d_dw(g, x, kernel, stride, padding, dilation, groups):
 def conv2d_dw_db(g, x, kernel, stride, padding, dilation, groups):
     if not _fast(g, x, groups) or min(kernel) < 1:
         return generic.conv2d_dw_db(g, x, kernel, stride, padding, dilation, groups)
-    ran["conv2d_dw_db"] += 1
     g, x = contiguous(g), contiguous(x)
+    if winograd.fits(x.shape, g.shape[3], kernel, stride, padding, dilation):
+        ran["winograd_dw_db"] += 1
+        return winograd.weight_and_bias_gradient(g, x)
+    ran["conv2d_dw_db"] += 1
     return direct.weight_and_bias_gradient(g, x, kernel, stride, padding, dilation)
 
 

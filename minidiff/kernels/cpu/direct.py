@@ -13,7 +13,6 @@ The input gradient is a convolution of g with the weights flipped. Where the str
 pixels of dx whose row and column leave the same rest modulo s meet the same taps, every s-th one of the kernel.
 """
 
-import platform
 from functools import cache
 
 import numba
@@ -21,7 +20,7 @@ import numpy as np
 
 from . import tiles
 from .compiled import compiled, helper, images, numbers, scratch, unbound
-from .vector import lanes
+from .vector import lanes, registers, vector
 
 Pair = tuple[int, int]
 
@@ -169,7 +168,7 @@ def _correlate(pixels: int, vectors: int, width: int):
         correlate,
         (images, images, numbers, images, numbers, numba.intp, numba.intp, *[_pair] * 5),
         f"_{pixels}x{vectors}x{width}",
-        product=tiles.product(pixels, vectors, width),
+        product=vector(tiles.product(pixels, vectors), width, places=4),
         PIXELS=pixels,
         CHANNELS=vectors * width,
     )
@@ -181,7 +180,7 @@ def _correlate_few(pixels: int, vectors: int, width: int):
         correlate_few,
         (images, images, numbers, images, numbers, numba.intp, numba.intp, _pair, _pair),
         f"_{pixels}x{vectors}x{width}",
-        product=tiles.product(pixels, vectors, width),
+        product=vector(tiles.product(pixels, vectors), width, places=4),
         PIXELS=pixels,
         CHANNELS=vectors * width,
     )
@@ -193,8 +192,8 @@ def _weight_gradient(inputs: int, vectors: int, width: int):
         weight_gradient,
         (images, images, numba.float32[:, :, ::1], numbers, numbers, numba.intp, numba.intp, _pair, _pair, _pair),
         f"_{inputs}x{vectors}x{width}",
-        outer=tiles.outer(inputs, vectors, width),
-        column_sums=tiles.column_sums(width),
+        outer=vector(tiles.outer(inputs, vectors), width, places=3),
+        column_sums=vector(tiles.column_sums, width, places=2),
         INPUTS=inputs,
         CHANNELS=vectors * width,
         LANES=width,
@@ -202,10 +201,6 @@ def _weight_gradient(inputs: int, vectors: int, width: int):
 
 
 # --- which tile ---
-
-
-def _registers(width: int) -> int:
-    return 32 if width == 16 or platform.machine() in ("aarch64", "arm64") else 16
 
 
 @cache
@@ -219,7 +214,7 @@ def choose(many: int, vectors: int, width: int, sizes: tuple[int, ...]) -> Pair:
         p, v = tile
         return -(-many // p) * (vectors // v) * max(p * v / 2, (p + v) / 2, 4)
 
-    free = _registers(width) - (width < 16)  # without AVX-512 the broadcast value takes a register
+    free = registers(width) - (width < 16)  # without AVX-512 the broadcast value takes a register
     tiles = [(p, v) for p in sizes for v in (3, 2, 5, 1) if vectors % v == 0 and (p + 1) * v <= free]
     return min(tiles, key=cycles)
 

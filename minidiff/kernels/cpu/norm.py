@@ -183,7 +183,7 @@ def _norm(silu: bool, width: int):
         norm,
         (_cube, numbers, numbers, matrix, _cube, matrix, matrix, numba.float64),
         f"_{'silu' if silu else 'plain'}x{width}",
-        column_sums=tiles.column_sums(width),
+        column_sums=vector(tiles.column_sums, width, places=2),
         squares=vector(_squares, width, places=3),
         apply=vector(_apply(silu), width, places=4),
         LANES=width,

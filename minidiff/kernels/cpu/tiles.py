@@ -16,19 +16,15 @@ work: a pixel's channels are a vector, and a row of taps is one run of memory (t
 dw[t][v] += x[pixel + t] · g[pixel][v].
 """
 
-from functools import cache
 
-from .vector import vector
-
-
-@cache
-def product(pixels: int, vectors: int, lanes: int):
+def product(pixels: int, vectors: int):
     """y[p] = bias + Σ over tap rows i, tap columns j, steps k of x[i·x_row + j·x_column + p·x_pixel + k] · w[…].
 
     `left` is the number of output channels from the first on; only so many are stored.
     """
 
     def body(e, x, w, bias, y, rows, columns, steps, x_row, x_column, w_row, w_column, w_step, x_pixel, y_pixel, left):
+        lanes = e.lanes
         start = [e.load(bias + v * lanes) for v in range(vectors)]
         sums = [[e.variable(start[v]) for v in range(vectors)] for _ in range(pixels)]
 
@@ -60,14 +56,14 @@ def product(pixels: int, vectors: int, lanes: int):
 
         e.when(e.fewer(left, vectors * lanes), store_some, store_all)
 
-    return vector(body, lanes, places=4)
+    return body
 
 
-@cache
-def outer(inputs: int, vectors: int, lanes: int):
+def outer(inputs: int, vectors: int):
     """dw[t] += Σ over pixel rows i and columns j of x[i·x_row + j·x_column + t] · g[i·g_row + j·g_column + …]."""
 
     def body(e, x, g, dw, rows, columns, x_row, x_column, g_row, g_column, dw_input):
+        lanes = e.lanes
         places = [[dw + dw_input * t + v * lanes for v in range(vectors)] for t in range(inputs)]
         sums = [[e.variable(e.load(place)) for place in row] for row in places]
 
@@ -88,28 +84,22 @@ def outer(inputs: int, vectors: int, lanes: int):
             for place, total in zip(row, sums_row, strict=True):
                 e.store(total.get(), place)
 
-    return vector(body, lanes, places=3)
+    return body
 
 
-@cache
-def column_sums(lanes: int):
+def column_sums(e, g, out, pixels, step):
     """out[v] += Σ over pixels of g[pixel · step + v], for one vector of channels; four sums run side by side."""
+    sums = [e.variable(e.constant(0)) for _ in range(4)]
+    fours = pixels // 4
 
-    def body(e, g, out, pixels, step):
-        sums = [e.variable(e.constant(0)) for _ in range(4)]
+    @e.loop(fours)
+    def _(i):
+        for k, total in enumerate(sums):
+            total.set(total.get() + e.load(g + (i * 4 + k) * step))
 
-        @e.loop(pixels // 4)
-        def _(i):
-            for k, total in enumerate(sums):
-                total.set(total.get() + e.load(g + (i * 4 + k) * step))
+    @e.loop(pixels - fours * 4)
+    def _(i):
+        sums[0].set(sums[0].get() + e.load(g + (fours * 4 + i) * step))
 
-        done = pixels // 4 * 4
-
-        @e.loop(pixels - done)
-        def _(i):
-            sums[0].set(sums[0].get() + e.load(g + (done + i) * step))
-
-        a, b, c, d = (total.get() for total in sums)
-        e.store(e.load(out) + ((a + b) + (c + d)), out)
-
-    return vector(body, lanes, places=2)
+    a, b, c, d = (total.get() for total in sums)
+    e.store(e.load(out) + ((a + b) + (c + d)), out)

@@ -18,6 +18,7 @@ unroll at compile time, and accumulators stay in registers:
 import inspect
 import operator
 import os
+import platform
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -55,6 +56,11 @@ def set_lanes(count: int) -> None:
     _lanes = count
 
 
+def registers(lanes: int) -> int:
+    """How many vector registers of that width there are."""
+    return 32 if lanes == 16 or platform.machine() in ("aarch64", "arm64") else 16
+
+
 class Value:
     """An LLVM integer, place (pointer to float32) or vector, with Python's operators."""
 
@@ -86,6 +92,9 @@ class Value:
     def __floordiv__(self, other: Any) -> "Value":
         return self._with(other, "sdiv", "")
 
+    def __mod__(self, other: Any) -> "Value":
+        return self._with(other, "srem", "")
+
     def __neg__(self) -> "Value":
         return Value(self.e, self.e.ir.fneg(self.ir))
 
@@ -109,6 +118,9 @@ class Emitter:
         kind = ir.VectorType(scalar.type, self.lanes)
         one = self.ir.insert_element(ir.Constant(kind, ir.Undefined), scalar, I32(0))
         return self.ir.shuffle_vector(one, one, ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes))
+
+    def _integer(self, n: "Value | int") -> ir.Value:
+        return n.ir if isinstance(n, Value) else I64(n)
 
     def constant(self, number: float) -> Value:
         return Value(self, ir.Constant(self.vector, [float(np.float32(number))] * self.lanes))
@@ -136,10 +148,10 @@ class Emitter:
         scalar.align = 4
         return Value(self, self._all(scalar))
 
-    def first(self, count: Value) -> Value:
+    def first(self, count: Value | int) -> Value:
         """The mask of the first `count` lanes (all of them if count ≥ lanes)."""
         steps = ir.Constant(ir.VectorType(I64, self.lanes), list(range(self.lanes)))
-        return Value(self, self.ir.icmp_signed("<", steps, self._all(count.ir)))
+        return Value(self, self.ir.icmp_signed("<", steps, self._all(self._integer(count))))
 
     def fma(self, a: Value, b: Value, c: Value) -> Value:
         return self._map("fma", a, b, c)
@@ -169,9 +181,27 @@ class Emitter:
             a, step = join(a, Value(self, self.ir.shuffle_vector(a.ir, a.ir, indices))), step // 2
         return a
 
-    def fewer(self, index: Value, size: int) -> Value:
+    def fewer(self, index: Value | int, size: Value | int) -> Value:
         """Whether index < size."""
-        return Value(self, self.ir.icmp_signed("<", index.ir, I64(size)))
+        return Value(self, self.ir.icmp_signed("<", self._integer(index), self._integer(size)))
+
+    def smaller(self, a: Value, b: Value) -> Value:
+        return Value(self, self.ir.select(self.ir.icmp_signed("<", a.ir, b.ir), a.ir, b.ir))
+
+    def transposed(self, rows: list[Value]) -> list[Value]:
+        """lanes × lanes numbers with rows and columns swapped: ever smaller off-diagonal blocks change places."""
+        rows, step, lanes = list(rows), self.lanes // 2, range(self.lanes)
+        indices = ir.VectorType(I32, self.lanes)
+        while step:
+            upper = ir.Constant(indices, [k + self.lanes - step if k & step else k for k in lanes])
+            lower = ir.Constant(indices, [k + self.lanes if k & step else k + step for k in lanes])
+            for k in lanes:
+                if not k & step:
+                    a, b = rows[k].ir, rows[k + step].ir
+                    rows[k] = Value(self, self.ir.shuffle_vector(a, b, upper))
+                    rows[k + step] = Value(self, self.ir.shuffle_vector(a, b, lower))
+            step //= 2
+        return rows
 
     def inside(self, index: Value, size: Value) -> Value:
         """Whether 0 ≤ index < size."""
@@ -193,20 +223,20 @@ class Emitter:
             with otherwise:
                 no()
 
-    def loop(self, count: Value) -> Callable[[Callable[[Value], None]], None]:
+    def loop(self, count: Value | int) -> Callable[[Callable[[Value], None]], None]:
         """A loop over 0 … count − 1 that LLVM is told not to unroll (unrolled, the tiles spill)."""
 
         def run(body: Callable[[Value], None]) -> None:
-            before = self.ir.block
+            before, end = self.ir.block, self._integer(count)
             inside, after = (self.ir.append_basic_block(name) for name in ("body", "end"))
-            self.ir.cbranch(self.ir.icmp_signed(">", count.ir, I64(0)), inside, after)
+            self.ir.cbranch(self.ir.icmp_signed(">", end, I64(0)), inside, after)
             self.ir.position_at_end(inside)
             index = self.ir.phi(I64)
             index.add_incoming(I64(0), before)
             body(Value(self, index))
             following = self.ir.add(index, I64(1))
             index.add_incoming(following, self.ir.block)
-            jump = self.ir.cbranch(self.ir.icmp_signed("<", following, count.ir), inside, after)
+            jump = self.ir.cbranch(self.ir.icmp_signed("<", following, end), inside, after)
             module = self.ir.module
             off = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
             tag = module.add_metadata([ir.MetaDataString(module, f"loop{len(module.metadata)}"), off])
@@ -300,6 +330,11 @@ class Interpreter:
         while step:
             a, step = join(a, np.roll(a, -step)), step // 2
         return a
+
+    def transposed(self, rows: list[np.ndarray]) -> list[np.ndarray]:
+        return list(np.stack(rows).T)
+
+    smaller = staticmethod(min)
 
     def fewer(self, index: int, size: int) -> bool:
         return index < size

@@ -1,0 +1,389 @@
+"""Winograd convolution F(4 × 4, 3 × 3): 36 products for 16 outputs of 9 taps, a quarter of the direct 144.
+
+Lavin & Gray 2016: a 4 × 4 tile of output is  y = Aᵀ [ (G w Gᵀ) ⊙ (Bᵀ x B) ] A,  x the 6 × 6 tile of input around it.
+Over channels, the ⊙ is one matrix product for each of the 36 positions:
+
+      x 6 × 6          V: 36 positions                                   M: 36 positions          y 4 × 4
+     ┌──────┐   Bᵀ·B   ┌─┬─┬─┬──      each: tiles × inputs  @  U     Aᵀ·A   ┌────┐
+     │ ┌────┼─┐  →     │ │ │ │        U = G w Gᵀ: inputs × outputs    →     │    │
+     └─┼────┘ │        └─┴─┴─┴──                                            └────┘
+       └──────┘ tiles overlap by 2
+
+The points that make A, B and G are 0, ±3/4, ±3/2, ∞: all of B is exact in float32, and the error stays at the direct
+kernel's own, where the usual ±1, ±2 lose a digit. A block of 16 tiles, running on across images, stays in the cache;
+V lies as [position][vector of inputs][tile][lane], so that a product's pixels are `lanes` apart for any channel count.
+Tiles at the border read zeros; where 4 does not divide the size, the last tile overlaps the one before it.
+
+The input gradient is the same with flipped weights. Weight gradient: dU += Vᵀ (A g Aᵀ) in each position, dw = Gᵀ dU G.
+"""
+
+from functools import cache
+
+import numba
+import numpy as np
+
+from . import tiles
+from .compiled import compiled, contiguous, helper, images, numbers, scratch, unbound
+from .vector import lanes, registers, vector
+
+A, B = 3 / 4, 3 / 2
+FA, FB = 1 / (2 * A * A * (A * A - B * B)), 1 / (2 * B * B * (B * B - A * A))
+BLOCK = 16  # tiles in a block
+
+# Bound by `compiled`:
+read_tile = write_tile = read_gradient = transform_weights = restore_weights = transpose = multiply = gather = unbound
+LANES = 0
+
+
+# --- the transforms of one row or column: lists of vectors in, lists of vectors out ---
+
+
+def _input(e, d):
+    """Bᵀ d: 6 → 6. Negative coefficients multiply a negated vector: the constants are shared."""
+
+    def minus(c, x, y):
+        return e.fma(e.constant(c), -x, y)
+
+    t, u = minus(B * B, d[2], d[4]), minus(B * B, d[1], d[3])
+    r, s = minus(A * A, d[2], d[4]), minus(A * A, d[1], d[3])
+    ends, both = e.constant(A * A * B * B), A * A + B * B
+    first, last = minus(both, d[2], e.fma(ends, d[0], d[4])), minus(both, d[3], e.fma(ends, d[1], d[5]))
+    a, b = e.constant(A), e.constant(B)
+    return [first, e.fma(a, u, t), minus(A, u, t), e.fma(b, s, r), minus(B, s, r), last]
+
+
+def _output(e, m):
+    """Aᵀ m: 6 → 4."""
+    s1, s2, s3, s4 = m[1] + m[2], m[1] - m[2], m[3] + m[4], m[3] - m[4]
+    return [
+        m[0] + s1 + s3,
+        e.fma(e.constant(B), s4, s2 * A),
+        e.fma(e.constant(B * B), s3, s1 * (A * A)),
+        e.fma(e.constant(B**3), s4, e.fma(e.constant(A**3), s2, m[5])),
+    ]
+
+
+def _weight(e, g):
+    """G g: 3 → 6."""
+    s, h = e.fma(e.constant(A * A * FA), g[2], g[0] * FA), g[1] * (A * FA)
+    t, u = e.fma(e.constant(B * B * FB), g[2], g[0] * FB), g[1] * (B * FB)
+    return [g[0] * (1 / (A * A * B * B)), s + h, s - h, t + u, t - u, g[2]]
+
+
+def _output_gradient(e, d):
+    """A d: 4 → 6."""
+    s, h = e.fma(e.constant(A * A), d[2], d[0]), e.fma(e.constant(A**3), d[3], d[1] * A)
+    p, q = e.fma(e.constant(B * B), d[2], d[0]), e.fma(e.constant(B**3), d[3], d[1] * B)
+    return [d[0], s + h, s - h, p + q, p - q, d[3]]
+
+
+def _weight_gradient(e, u):
+    """Gᵀ u: 6 → 3."""
+    s, h, p, q = u[1] + u[2], u[1] - u[2], u[3] + u[4], u[3] - u[4]
+    return [
+        e.fma(e.constant(FB), p, e.fma(e.constant(FA), s, u[0] * (1 / (A * A * B * B)))),
+        e.fma(e.constant(B * FB), q, h * (A * FA)),
+        e.fma(e.constant(B * B * FB), p, e.fma(e.constant(A * A * FA), s, u[5])),
+    ]
+
+
+def _both_ways(e, transform, d):
+    """The transform of every column, then of every row."""
+    columns = [transform(e, list(column)) for column in zip(*d, strict=True)]
+    return [transform(e, list(row)) for row in zip(*columns, strict=True)]
+
+
+# --- bodies: one tile, all channels, a vector at a time ---
+
+
+def _store_positions(e, result, v, position):
+    for k, value in enumerate(value for row in result for value in row):
+        e.store(value, v + position * k)
+
+
+def _read_tile(e, x, zero, v, top, left, height, width, channels, position, block):
+    """V of one tile; x is the image, (top, left) the tile's first output."""
+    rows, columns = [top + (i - 1) for i in range(6)], [left + (j - 1) for j in range(6)]
+    rows_in, columns_in = [e.inside(i, height) for i in rows], [e.inside(j, width) for j in columns]
+    places = [[x + (i * width + j) * channels for j in columns] for i in rows]
+    for i in range(6):
+        for j in range(6):
+            places[i][j] = e.choose(e.both(rows_in[i], columns_in[j]), places[i][j], zero)
+
+    @e.loop(channels // e.lanes)
+    def _(c):
+        d = [[e.load(place + c * e.lanes) for place in row] for row in places]
+        _store_positions(e, _both_ways(e, _input, d), v + c * block, position)
+
+
+def _write_tile(e, m, bias, y, position, row, channels):
+    """y of one tile from its products."""
+
+    @e.loop(channels // e.lanes)
+    def _(c):
+        at = c * e.lanes
+        d = [[e.load(m + at + position * (6 * i + j)) for j in range(6)] for i in range(6)]
+        offset = e.load(bias + at)
+        for i, line in enumerate(_both_ways(e, _output, d)):
+            for j, value in enumerate(line):
+                e.store(value + offset, y + at + row * i + channels * j)
+
+
+def _read_gradient(e, g, zero, d, db, skip_rows, skip_columns, row, channels, position):
+    """A g Aᵀ of one tile, and db += Σ g; the rows and columns to skip belong to the tile before it: zeros."""
+    places = []
+    for i in range(4):
+        line = []
+        for j in range(4):
+            other = e.both(e.fewer(skip_rows, i + 1), e.fewer(skip_columns, j + 1))
+            line.append(e.choose(other, g + row * i + channels * j, zero))
+        places.append(line)
+
+    @e.loop(channels // e.lanes)
+    def _(c):
+        at = c * e.lanes
+        values = [[e.load(place + at) for place in line] for line in places]
+        total = e.load(db + at)
+        for line in values:
+            total = total + ((line[0] + line[1]) + (line[2] + line[3]))
+        e.store(total, db + at)
+        _store_positions(e, _both_ways(e, _output_gradient, values), d + at, position)
+
+
+def _transform_weights(e, w, u, size):
+    """U = G w Gᵀ for `size` pairs of channels."""
+
+    @e.loop(size // e.lanes)
+    def _(c):
+        at = c * e.lanes
+        g = [[e.load(w + at + size * (3 * i + j)) for j in range(3)] for i in range(3)]
+        _store_positions(e, _both_ways(e, _weight, g), u + at, size)
+
+
+def _restore_weights(e, u, w, size):
+    """dw = Gᵀ dU G for `size` pairs of channels."""
+
+    @e.loop(size // e.lanes)
+    def _(c):
+        at = c * e.lanes
+        d = [[e.load(u + at + size * (6 * i + j)) for j in range(6)] for i in range(6)]
+        for k, value in enumerate(value for row in _both_ways(e, _weight_gradient, d) for value in row):
+            e.store(value, w + at + size * k)
+
+
+def _transpose(e, w, turned, rows, columns):
+    """One square block of a matrix of rows × columns, into its transpose."""
+    for k, value in enumerate(e.transposed([e.load(w + columns * k) for k in range(e.lanes)])):
+        e.store(value, turned + rows * k)
+
+
+# --- bodies: the product of one position ---
+
+
+def _by_vectors(e, channels, run):
+    """run(3), run(2) or run(1): the most vectors a tile can have that divide the channels."""
+    vectors = channels // e.lanes
+    threes, twos = e.fewer(vectors % 3, 1), e.fewer(vectors % 2, 1)
+    e.when(threes, lambda: run(3), lambda: e.when(twos, lambda: run(2), lambda: run(1)))
+
+
+def _multiply(sizes):
+    """m (tiles × outputs) = v (tiles × inputs) @ u, on register tiles; `sizes` gives each its pixels."""
+
+    def body(e, v, u, zero, m, count, c_in, c_out):
+        def run(vectors):
+            pixels, channels = sizes[vectors], vectors * e.lanes
+            tile, lanes = tiles.product(pixels, vectors), e.lanes
+
+            @e.loop(c_out // channels)
+            def _(group):
+                c = group * channels
+
+                @e.loop((count + (pixels - 1)) // pixels)
+                def _(t):
+                    first = e.smaller(t * pixels, count - pixels)
+                    tile(
+                        e, v + first * lanes, u + c, zero, m + first * c_out + c,
+                        c_in // lanes, 1, lanes, count * lanes, 0, c_out * lanes, 0, c_out, lanes, c_out, channels,
+                    )  # fmt: skip
+
+        _by_vectors(e, c_out, run)
+
+    return body
+
+
+def _gather(sizes):
+    """u (inputs × outputs) += vᵀ (inputs × tiles) @ d (tiles × outputs); `sizes` gives each tile its inputs."""
+
+    def body(e, v, d, u, count, block, c_in, c_out):
+        def run(vectors):
+            inputs, channels = sizes[vectors], vectors * e.lanes
+            tile, parts = tiles.outer(inputs, vectors), e.lanes // inputs
+
+            @e.loop(c_in // inputs)
+            def _(part):
+                at = part // parts * (block * e.lanes) + part % parts * inputs
+
+                @e.loop(c_out // channels)
+                def _(group):
+                    c = group * channels
+                    tile(e, v + at, d + c, u + part * inputs * c_out + c, 1, count, 0, e.lanes, 0, c_out, c_out)
+
+        _by_vectors(e, c_out, run)
+
+    return body
+
+
+# --- the loops ---
+
+
+@helper
+def corner(tile, across, height, width):
+    """Row and column of a tile's first output, and how many rows and columns of it the tile before it has."""
+    i, j = tile // across * 4, tile % across * 4
+    top, left = min(i, height - 4), min(j, width - 4)
+    return top, left, i - top, j - left
+
+
+def convolve(x, w, bias, y, flipped, memory, zero):
+    """3 × 3, stride 1, padding 1. Flipped: w is (3, 3, outputs, inputs), turned as the input gradient needs it."""
+    count, height, width, c_in = x.shape
+    c_out = y.shape[3]
+    across = (width + 3) // 4
+    per_image = (height + 3) // 4 * across
+    total, size = count * per_image, c_in * c_out
+    v_step, m_step = BLOCK * c_in + 16, BLOCK * c_out + 16  # from position to position: not a power of two
+    u, turned = memory[: 36 * size], memory[36 * size : 45 * size]
+    v = memory[45 * size : 45 * size + 36 * v_step]
+    m = memory[45 * size + 36 * v_step : 45 * size + 36 * (v_step + m_step)]
+    x_flat, y_flat, w_flat = x.reshape(x.size), y.reshape(y.size), w.reshape(w.size)
+    if flipped:
+        for tap in range(9):
+            for i in range(0, c_out, LANES):
+                for j in range(0, c_in, LANES):
+                    here, there = tap * size + i * c_in + j, (8 - tap) * size + j * c_out + i
+                    transpose(w_flat, here, turned, there, c_out, c_in)
+        w_flat = turned
+    transform_weights(w_flat, 0, u, 0, size)
+    for start in range(0, total, BLOCK):
+        first = min(start, total - BLOCK)
+        for t in range(BLOCK):
+            n, tile = divmod(first + t, per_image)
+            top, left, _, _ = corner(tile, across, height, width)
+            read_tile(
+                x_flat, n * height * width * c_in, zero, 0, v, t * LANES,
+                top, left, height, width, c_in, v_step, BLOCK * LANES,
+            )  # fmt: skip
+        for k in range(36):
+            multiply(v, k * v_step, u, k * size, zero, 0, m, k * m_step, BLOCK, c_in, c_out)
+        for t in range(BLOCK):
+            n, tile = divmod(first + t, per_image)
+            top, left, _, _ = corner(tile, across, height, width)
+            at = ((n * height + top) * width + left) * c_out
+            write_tile(m, t * c_out, bias, 0, y_flat, at, m_step, width * c_out, c_out)
+
+
+def gradient(g, x, dw, db, memory, zero):
+    """dw and db of the same convolution."""
+    count, height, width, c_in = x.shape
+    c_out = g.shape[3]
+    across = (width + 3) // 4
+    per_image = (height + 3) // 4 * across
+    total, size = count * per_image, c_in * c_out
+    v_step, d_step = BLOCK * c_in + 16, BLOCK * c_out + 16
+    u, v = memory[: 36 * size], memory[36 * size : 36 * (size + v_step)]
+    d = memory[36 * (size + v_step) : 36 * (size + v_step + d_step)]
+    x_flat, g_flat = x.reshape(x.size), g.reshape(g.size)
+    u[:] = 0
+    db[:] = 0
+    for first in range(0, total, BLOCK):
+        some = min(BLOCK, total - first)
+        for t in range(some):
+            n, tile = divmod(first + t, per_image)
+            top, left, skip_rows, skip_columns = corner(tile, across, height, width)
+            read_tile(
+                x_flat, n * height * width * c_in, zero, 0, v, t * LANES,
+                top, left, height, width, c_in, v_step, BLOCK * LANES,
+            )  # fmt: skip
+            at = ((n * height + top) * width + left) * c_out
+            read_gradient(
+                g_flat, at, zero, 0, d, t * c_out, db, 0, skip_rows, skip_columns, width * c_out, c_out, d_step
+            )  # fmt: skip
+        for k in range(36):
+            gather(v, k * v_step, d, k * d_step, u, k * size, some, BLOCK, c_in, c_out)
+    restore_weights(u, 0, dw.reshape(dw.size), 0, size)
+
+
+# Pixels, and inputs, of the register tiles with 1, 2 and 3 vectors, for 32 and for 16 registers.
+_PIXELS = {32: {1: 16, 2: 8, 3: 8}, 16: {1: 8, 2: 4, 3: 4}}
+_INPUTS = {32: {1: 16, 2: 8, 3: 8}, 16: {1: 8, 2: 4, 3: 4}}
+
+
+@cache
+def _convolve(width: int):
+    return compiled(
+        convolve,
+        (images, images, numbers, images, numba.boolean, numbers, numbers),
+        f"_x{width}",
+        read_tile=vector(_read_tile, width, places=3),
+        transform_weights=vector(_transform_weights, width, places=2),
+        transpose=vector(_transpose, width, places=2),
+        multiply=vector(_multiply(_PIXELS[registers(width)]), width, places=4),
+        write_tile=vector(_write_tile, width, places=3),
+        LANES=width,
+    )
+
+
+@cache
+def _gradient(width: int):
+    inputs = {vectors: min(size, width) for vectors, size in _INPUTS[registers(width)].items()}
+    return compiled(
+        gradient,
+        (images, images, images, numbers, numbers, numbers),
+        f"_x{width}",
+        read_tile=vector(_read_tile, width, places=3),
+        read_gradient=vector(_read_gradient, width, places=4),
+        gather=vector(_gather(inputs), width, places=3),
+        restore_weights=vector(_restore_weights, width, places=2),
+        LANES=width,
+    )
+
+
+# --- the wrappers ---
+
+
+def fits(x_shape, channels: int, kernel, stride, padding, dilation) -> bool:
+    """Whether the shape is one for Winograd: 3 × 3 'same', whole vectors of channels, a block of tiles at least."""
+    count, height, width, c_in = x_shape
+    return (
+        kernel == (3, 3)
+        and stride == padding == dilation == (1, 1)
+        and c_in % lanes() == channels % lanes() == 0
+        and min(height, width) >= 4
+        and count * (-(-height // 4)) * (-(-width // 4)) >= BLOCK
+    )
+
+
+@cache
+def _zero(channels: int):
+    return np.zeros(channels, np.float32)
+
+
+def _scratch(c_in: int, c_out: int):
+    return scratch(45 * c_in * c_out + 36 * (BLOCK * (c_in + c_out) + 32))
+
+
+def forward(x, w, b, flipped=False):
+    """The convolution, or with `flipped` the input gradient's: then x is g and w still (3, 3, in, out)."""
+    c_in, c_out = w.shape[3 if flipped else 2], w.shape[2 if flipped else 3]
+    zero = _zero(max(c_in, c_out))
+    y = np.empty((*x.shape[:3], c_out), np.float32)
+    _convolve(lanes())(x, contiguous(w), zero if b is None else contiguous(b), y, flipped, _scratch(c_in, c_out), zero)
+    return y
+
+
+def weight_and_bias_gradient(g, x):
+    c_in, c_out = x.shape[3], g.shape[3]
+    dw, db = np.empty((3, 3, c_in, c_out), np.float32), np.empty(c_out, np.float32)
+    _gradient(lanes())(g, x, dw, db, _scratch(c_in, c_out), _zero(max(c_in, c_out)))
+    return dw, db
