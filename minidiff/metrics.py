@@ -1,8 +1,11 @@
 """Figures for drawn samples: the Fréchet distance of their features, and how well a classifier's answers agree."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
+from .autograd.tensor import no_grad
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
@@ -37,6 +40,13 @@ def _mean_and_root(rows: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]
         )
     mean = rows.mean(axis=0)
     return mean, np.linalg.qr(rows - mean, mode="r") / np.sqrt(len(rows) - 1)
+
+
+def predict(classifier: Callable, images: np.ndarray, chunk: int = 250) -> np.ndarray:
+    """The class, counted from 0, that a classifier gives each of `images` (n, ...): the largest of its logits."""
+    with no_grad():
+        logits = [classifier(images[i : i + chunk]).numpy() for i in range(0, len(images), chunk)]
+    return np.concatenate(logits).argmax(axis=1)
 
 
 def accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:

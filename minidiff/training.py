@@ -1,0 +1,158 @@
+"""The training loop: one step after the other, so that a run stopped anywhere goes on as if it had not been.
+
+Step k draws from `default_rng([seed, k])` and epoch e shuffles with `[seed, tag, e]`. Seed and step are then all that a
+checkpoint must know of randomness.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from . import storage
+from .autograd.tensor import Tensor, no_grad
+from .data import batch_count, check_samples, minibatches
+from .nn import Module
+from .optim import EMA
+
+_EVALUATION = 2_000_000_011  # a tag above any step, so that evaluations draw nothing that a step draws
+
+
+class Trainer:
+    """A model, how it is trained, and how far.
+
+    `loss(*batch, rng) -> Tensor` gives the mean loss over a batch, drawing what it needs from `rng`. `path` is the
+    checkpoint's, written after every epoch and when the run is interrupted; `notes` are kept in it.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        loss: Callable[..., Tensor],
+        optimizer: Any,
+        ema: EMA | None = None,
+        batch_size: int = 32,
+        seed: int = 0,
+        path: str | os.PathLike | None = None,
+        **notes: Any,
+    ):
+        self.model, self.loss, self.optimizer, self.ema = model, loss, optimizer, ema
+        self.batch_size, self.seed, self.path, self.notes = batch_size, seed, path, notes
+        self.step, self.history = 0, {"training": [], "validation": []}
+        self._epoch_loss = 0.0  # the sum over the samples of the epoch that is under way
+
+    def train_step(self, *batch: Any) -> float:
+        """One step on one batch; gives its mean loss. Raises FloatingPointError where that is no longer finite."""
+        loss = self.loss(*batch, np.random.default_rng([self.seed, self.step]))
+        self.optimizer.zero_grad()
+        loss.backward()
+        value = loss.item()
+        if not np.isfinite(value):
+            raise FloatingPointError(f"the loss is {value} at step {self.step}; a smaller learning rate may help")
+        self.optimizer.step()
+        if self.ema is not None:
+            self.ema.update()
+        self.step += 1
+        return value
+
+    def fit(
+        self, data: Sequence[np.ndarray | None], epochs: int, validation: Sequence | None = None, progress: bool = True
+    ) -> dict[str, list[float]]:
+        """Train until `epochs` epochs are done in all; gives the history of mean losses, per epoch.
+
+        `data` and `validation` are tuples of arrays with one first axis, such as (images, labels).
+        Ctrl-C ends the step under way, writes the checkpoint and then raises KeyboardInterrupt.
+        """
+        from tqdm import tqdm
+
+        check_samples(np.asarray(data[0]), "data")
+        n = len(data[0])  # type: ignore[arg-type]
+        per_epoch = batch_count(n, self.batch_size)
+        self.model.train()
+        with _interrupts() as interrupted:
+            for epoch in range(self.step // per_epoch, epochs):
+                start = self.step % per_epoch
+                bar = tqdm(total=n, initial=start * self.batch_size, unit="img", disable=not progress)
+                bar.set_description(f"epoch {epoch + 1}/{epochs}")
+                seen = start * self.batch_size
+                for batch in minibatches(data, self.batch_size, self.seed, epoch, start):
+                    size = len(batch[0])
+                    self._epoch_loss += size * self.train_step(*batch)
+                    seen += size
+                    bar.update(size)
+                    bar.set_postfix(loss=f"{self._epoch_loss / seen:.4f}", refresh=False)
+                    if interrupted.is_set():
+                        break
+                if self.step % per_epoch == 0:
+                    self.history["training"].append(self._epoch_loss / n)
+                    self._epoch_loss = 0.0
+                    if validation is not None:
+                        value = evaluate(self.model, self.loss, validation, self.seed)
+                        self.history["validation"].append(value)
+                        bar.set_postfix(loss=f"{self.history['training'][-1]:.4f}", validation=f"{value:.4f}")
+                bar.close()
+                self.save()
+                if interrupted.is_set():
+                    raise KeyboardInterrupt
+        return self.history
+
+    def save(self) -> None:
+        """Write the checkpoint, if there is a path for it."""
+        if self.path is not None:
+            state = {"seed": self.seed, "step": self.step, "history": self.history, "epoch_loss": self._epoch_loss}
+            storage.save(self.path, self.model, self.ema, self.optimizer, **state, **self.notes)
+
+    def resume(self) -> None:
+        """Go on where the checkpoint at `path` stopped.
+
+        Raises FileNotFoundError or ValueError, changing nothing, if it is missing, damaged or of another model.
+        """
+        if self.path is None:
+            raise ValueError("path: a Trainer without a path has no checkpoint to resume from")
+        checkpoint = storage.read(self.path)
+        storage.check_model(checkpoint, self.model, self.path)
+        self.model.load_state_dict(checkpoint.arrays["model"])
+        self.optimizer.load_state_dict(checkpoint.arrays["optimizer"])
+        if self.ema is not None:
+            self.ema.load_state_dict(checkpoint.arrays["ema"])
+        notes = checkpoint.notes
+        self.seed, self.step, self.history = notes["seed"], notes["step"], notes["history"]
+        self._epoch_loss = notes["epoch_loss"]
+
+
+def evaluate(model: Module, loss: Callable[..., Tensor], data: Sequence, seed: int = 0, chunk: int = 256) -> float:
+    """The mean loss over a data set, in eval mode; chunk c draws from `[seed, tag, c]`, the same at every call."""
+    training, total = model.training, 0.0
+    model.eval()
+    try:
+        with no_grad():
+            for c, batch in enumerate(minibatches(data, chunk)):
+                rng = np.random.default_rng([seed, _EVALUATION, c])
+                total += len(batch[0]) * loss(*batch, rng).item()
+    finally:
+        model.train(training)
+    return total / len(data[0])
+
+
+@contextmanager
+def _interrupts() -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets, so that no step is cut in two; a second Ctrl-C interrupts at once."""
+    event = threading.Event()
+
+    def ask(number: int, frame: Any) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)
