@@ -1,0 +1,188 @@
+"""The network for images: a UNet that is told the time and the class.
+
+For width m and multipliers (1, 2, 3), on 28×28 images:
+
+    enter   28×28        3×3, channels → m
+    down    28×28        ResBlock m → m       ────────────────────── skip ─┐      then 4×4 stride 2, m → m
+            14×14        ResBlock m → m       ─────────────── skip ─┐      │      then 4×4 stride 2, m → 2m
+             7×7         ResBlock 2m → 2m     ──────── skip ─┐      │      │      then 3×3, 2m → 3m
+    bottom   7×7         ResBlock 3m → 3m, Attention, ResBlock 3m → 3m     │
+    up       7×7         ResBlock 2m + 3m → 3m    ───────────┘      │      │      then ×2 and 3×3, 3m → 2m
+            14×14        ResBlock m + 2m → 2m     ──────────────────┘      │      then ×2 and 3×3, 2m → m
+            28×28        ResBlock m + m → m       ─────────────────────────┘
+    leave   28×28        3×3, m → channels
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..autograd import ops
+from ..autograd.tensor import Tensor
+from ..kernels import Array
+from ..nn import Attention, Conv2d, Dense, Embedding, GroupNormSilu, Module, SinusoidalEmbedding, Upsample
+from .inputs import as_labels, as_times, as_vectors, check_no_condition, check_x
+
+GROUPS = 8  # of each group norm
+COMBINE: dict[str, Callable] = {
+    "concat": lambda a, b: ops.concatenate([a, b], axis=-1),
+    "add": ops.add,
+    "multiply": ops.multiply,
+}
+
+
+class UNet(Module):
+    """Images x (batch, height, width, channels), times and conditions to a prediction like x; model(x, t, condition).
+
+    `t` is one host number or (batch,), in 0 … timesteps, integers or reals. `condition` is None (null) or
+
+    - with `classes=k`: host labels (batch,) in 0 … k, 0 being the null label;
+    - with `condition_dim=d`, which takes the place of `classes`: vectors (batch, d), the zero vector being null;
+    - with `classes=None`: None only.
+
+    `combine` is how the embedded time and condition become one: "concat", "add" or "multiply". Without `attention`
+    the bottom is one ResBlock. `rng` is a seed or a Generator for the initial weights.
+    Height and width are multiples of 2^(levels − 1); `width` times each multiplier is a multiple of 8.
+    Source: Ho et al. 2020 (arXiv 2006.11239, appendix B), much reduced.
+    """
+
+    def __init__(
+        self,
+        channels: int = 1,
+        width: int = 16,
+        multipliers: tuple[int, ...] = (1, 2, 3),
+        classes: int | None = 10,
+        timesteps: int = 100,
+        combine: str = "concat",
+        attention: bool = True,
+        rng: int | np.random.Generator = 0,
+        *,
+        condition_dim: int | None = None,
+    ):
+        classes = classes if condition_dim is None else None
+        if combine not in COMBINE:
+            raise ValueError(f"combine: given {combine!r}, wanted one of {list(COMBINE)}")
+        if not multipliers or any(width * k % GROUPS or k < 1 for k in (1, *multipliers)) or width < 1:
+            raise ValueError(f"width: given {width} with multipliers {tuple(multipliers)}, wanted positive ones whose "
+                             f"products are multiples of {GROUPS}, the groups of the norms")  # fmt: skip
+        self.config: dict[str, Any] = {
+            "channels": channels,
+            "width": width,
+            "multipliers": list(multipliers),
+            "classes": classes,
+            "timesteps": timesteps,
+            "combine": combine,
+            "attention": attention,
+            "condition_dim": condition_dim,
+        }
+        rng = np.random.default_rng(rng)
+        outs = [width * k for k in multipliers]
+        ins = [width, *outs[:-1]]
+        levels, bottom = len(outs), outs[-1]
+
+        self.embedding = TimeAndCondition(4 * width, timesteps, classes, condition_dim, combine, rng)
+        e = self.embedding.dim
+        self.enter = Conv2d(channels, width, 3, rng)
+        self.down_blocks = [ResBlock(i, i, e, rng) for i in ins]
+        self.down = [Conv2d(i, o, 4, rng, stride=2) for i, o in zip(ins[:-1], outs[:-1])]
+        self.down.append(Conv2d(ins[-1], bottom, 3, rng))
+        self.bottom_block = ResBlock(bottom, bottom, e, rng)
+        self.attention = Attention(bottom, rng) if attention else None
+        self.bottom_block2 = ResBlock(bottom, bottom, e, rng) if attention else None
+        self.up_blocks = [ResBlock(i + o, o, e, rng) for i, o in zip(ins, outs)]
+        self.up = [Upsample(outs[level], ins[level], rng) for level in range(1, levels)]
+        self.leave = Conv2d(width, channels, 3, rng)
+
+    def __call__(self, x: Tensor | Array, t: int | float | Array, condition: Any = None) -> Tensor:
+        self._check(x)
+        emb = self.embedding(t, condition, x.shape[0])
+        h = self.enter(x)
+        skips = []
+        for block, shrink in zip(self.down_blocks, self.down):
+            h = block(h, emb)
+            skips.append(h)
+            h = shrink(h)
+        h = self.bottom_block(h, emb)
+        if self.attention is not None:
+            h = self.bottom_block2(self.attention(h), emb)
+        for level in reversed(range(len(skips))):
+            h = self.up_blocks[level](ops.concatenate([skips[level], h], axis=-1), emb)
+            if level:
+                h = self.up[level - 1](h)
+        return self.leave(h)
+
+    def _check(self, x: Any) -> None:
+        channels, step = self.config["channels"], 2 ** (len(self.down) - 1)
+        check_x(x, f"(batch, height, width, {channels})", channels, self.enter.weight)
+        if x.shape[1] % step or x.shape[2] % step or not x.shape[1] or not x.shape[2]:
+            raise ValueError(f"x: given images of {x.shape[1]} × {x.shape[2]}, wanted multiples of {step}: "
+                             f"{len(self.down)} levels halve them {len(self.down) - 1} times")  # fmt: skip
+
+
+class TimeAndCondition(Module):
+    """The time and the condition as one vector for each sample, (batch, dim), which every ConvEmbed reads.
+
+    The time goes through waves, Dense, gelu, Dense; labels through an Embedding, vectors through a
+    Dense with bias; then both are combined. The swish that each ConvEmbed starts with is taken here, once for all.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        timesteps: int,
+        classes: int | None,
+        condition_dim: int | None,
+        combine: str,
+        rng: np.random.Generator,
+    ):
+        self.timesteps, self.classes, self.condition_dim, self.combine = timesteps, classes, condition_dim, combine
+        self.waves = SinusoidalEmbedding(size)
+        self.time1, self.time2 = Dense(size, size, rng), Dense(size, size, rng)
+        self.condition: Any = None
+        if classes is not None:
+            self.condition = Embedding(classes + 1, size, rng)
+        elif condition_dim is not None:
+            self.condition = Dense(condition_dim, size, rng)
+        self.dim = 2 * size if self.condition is not None and combine == "concat" else size
+
+    def __call__(self, t: Any, condition: Any, batch: int) -> Tensor:
+        like = self.time1.weight
+        waves = self.waves(as_times(t, batch, self.timesteps), like.data)
+        emb = self.time2(ops.gelu(self.time1(waves)))
+        if self.classes is not None:
+            other = self.condition(as_labels(condition, batch, self.classes, like))
+        elif self.condition_dim is not None:
+            other = self.condition(as_vectors(condition, batch, self.condition_dim, like))
+        else:
+            check_no_condition(condition)
+            return ops.silu(emb)
+        return ops.silu(COMBINE[self.combine](emb, other))
+
+
+class ConvEmbed(Module):
+    """conv 3×3 → GroupNorm → + Dense(emb) → swish."""
+
+    def __init__(self, inputs: int, outputs: int, emb_dim: int, rng: np.random.Generator):
+        self.conv = Conv2d(inputs, outputs, 3, rng)
+        self.norm = GroupNormSilu(GROUPS, outputs)
+        self.emb = Dense(emb_dim, outputs, rng)
+
+    def __call__(self, x: Tensor, emb: Tensor) -> Tensor:
+        return self.norm(self.conv(x), shift=self.emb(emb))
+
+
+class ResBlock(Module):
+    """ConvEmbed → conv 3×3 → GroupNorm → swish, + skip; the skip is a 3×3 convolution where the channels change."""
+
+    conditional = True
+
+    def __init__(self, inputs: int, outputs: int, emb_dim: int, rng: np.random.Generator):
+        self.conv_embed = ConvEmbed(inputs, outputs, emb_dim, rng)
+        self.conv = Conv2d(outputs, outputs, 3, rng)
+        self.norm = GroupNormSilu(GROUPS, outputs)
+        self.skip = Conv2d(inputs, outputs, 3, rng) if inputs != outputs else None
+
+    def __call__(self, x: Tensor, emb: Tensor) -> Tensor:
+        h = self.norm(self.conv(self.conv_embed(x, emb)))
+        return h + (x if self.skip is None else self.skip(x))

@@ -1,0 +1,49 @@
+"""Layers one after another, and a skip around them, with a condition that goes along to those who take one."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ..autograd import ops
+from .module import Module
+
+
+class Sequential(Module):
+    """Each layer's output is the next one's input. A layer is a module, or any function of one array."""
+
+    def __init__(self, *layers: Callable):
+        self.layers: list[Any] = list(layers)
+
+    def __call__(self, x: Any) -> Any:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class ConditionalChain(Sequential):
+    """As `Sequential`, with conditions (the embedded time, say) handed on to those layers that are `conditional`.
+
+    It is conditional itself, so chains can stand inside chains.
+    """
+
+    conditional = True
+
+    def __call__(self, x: Any, *conditions: Any) -> Any:
+        for layer in self.layers:
+            x = layer(x, *conditions) if getattr(layer, "conditional", False) else layer(x)
+        return x
+
+
+class ConditionalSkipConnection(Module):
+    """connection(layer(x, *conditions), x): what goes around a conditional layer meets what went through it.
+
+    `connection` defaults to joining the channels, the skip's first.
+    """
+
+    conditional = True
+
+    def __init__(self, layer: Callable, connection: Callable | None = None):
+        self.layer = layer
+        self.connection = connection or (lambda h, skip: ops.concatenate([skip, h], axis=-1))
+
+    def __call__(self, x: Any, *conditions: Any) -> Any:
+        return self.connection(self.layer(x, *conditions), x)

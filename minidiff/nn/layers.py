@@ -1,0 +1,125 @@
+"""The plain layers: each holds its parameters and calls one operation. Images are (batch, height, width, channels)."""
+
+from typing import Any
+
+import numpy as np
+
+from .. import kernels
+from ..autograd import ops
+from ..autograd.tensor import Tensor
+from ..kernels import Array
+from . import initial
+from .module import Module
+
+
+class Dense(Module):
+    """x (…, in) @ weight (in, out) + bias (out,). Weight and bias start as U(±1/√in)."""
+
+    def __init__(self, inputs: int, outputs: int, rng: np.random.Generator, bias: bool = True):
+        self.weight = initial.uniform(rng, (inputs, outputs), fan_in=inputs)
+        self.bias = initial.uniform(rng, (outputs,), fan_in=inputs) if bias else None
+
+    def __call__(self, x: Any) -> Tensor:
+        return ops.dense(x, self.weight, self.bias)
+
+
+class Conv2d(Module):
+    """Cross-correlation with weight (kernel, kernel, in, out), plus bias (out,).
+
+    Weight and bias start as U(±1/√(kernel²·in)). Without `padding` it is what keeps the size, where the stride
+    is 1 and the kernel odd.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        rng: np.random.Generator,
+        stride: int = 1,
+        padding: int | None = None,
+        bias: bool = True,
+    ):
+        fan_in = kernel * kernel * inputs
+        self.weight = initial.uniform(rng, (kernel, kernel, inputs, outputs), fan_in=fan_in)
+        self.bias = initial.uniform(rng, (outputs,), fan_in=fan_in) if bias else None
+        self.stride, self.padding = stride, (kernel - 1) // 2 if padding is None else padding
+
+    def __call__(self, x: Any) -> Tensor:
+        return ops.conv2d(x, self.weight, self.bias, stride=self.stride, padding=self.padding)
+
+
+class GroupNorm(Module):
+    """Groups of channels brought to mean 0 and variance 1 in each sample, then scaled and shifted (Wu & He 2018).
+
+    The scale starts as 1, the shift as 0. Raises ValueError if `groups` does not divide the channels.
+    """
+
+    def __init__(self, groups: int, channels: int):
+        if channels % groups:
+            raise ValueError(f"channels: given {channels}, wanted a multiple of the {groups} groups")
+        self.groups = groups
+        self.weight = initial.parameter(np.ones(channels))
+        self.bias = initial.parameter(np.zeros(channels))
+
+    def __call__(self, x: Any) -> Tensor:
+        return ops.group_norm(x, self.groups, self.weight, self.bias)
+
+
+class GroupNormSilu(GroupNorm):
+    """silu(group_norm(x) + shift) as one operation; `shift` (batch, channels) is the same for all pixels, or None."""
+
+    def __call__(self, x: Any, shift: Any = None) -> Tensor:
+        return ops.group_norm_silu(x, self.groups, self.weight, self.bias, shift)
+
+
+class Embedding(Module):
+    """A row of `weight` (rows, dim) for each integer id. Rows start as N(0, 1)."""
+
+    def __init__(self, rows: int, dim: int, rng: np.random.Generator):
+        self.weight = initial.normal(rng, (rows, dim))
+
+    def __call__(self, ids: Any) -> Tensor:
+        return ops.embedding(self.weight, ids)
+
+
+class SinusoidalEmbedding(Module):
+    """A time as waves: entries 2i, 2i + 1 are sin, cos of t / 10000^(2i/(dim − 2)). Nothing in it is trained.
+
+    Source: Vaswani et al. 2017 (arXiv 1706.03762, section 3.5), with dim − 2 for dim, so that the slowest wave has
+    exactly the period 2π·10000. Raises ValueError for a `dim` that is odd or below 4.
+    """
+
+    def __init__(self, dim: int):
+        if dim < 4 or dim % 2:
+            raise ValueError(f"dim: given {dim}, wanted an even number, at least 4")
+        self.frequencies = 10000.0 ** (-2 * np.arange(dim // 2) / (dim - 2))
+
+    def __call__(self, t: np.ndarray, like: Array) -> Array:
+        """Host times (batch,), which may be real, as (batch, dim), with the dtype and the device of the array `like`.
+
+        The phases are computed in float64: in float32 they are off by 1e-4 where t is some thousands.
+        """
+        phase = np.asarray(t, dtype=np.float64)[:, None] * self.frequencies
+        waves = np.stack([np.sin(phase), np.cos(phase)], axis=-1).reshape(len(phase), -1)
+        return kernels.from_host(waves.astype(like.dtype), like)
+
+
+class Upsample(Module):
+    """Each pixel becomes a block of 2 × 2, then a 3×3 convolution from `inputs` to `outputs` channels."""
+
+    def __init__(self, inputs: int, outputs: int, rng: np.random.Generator):
+        self.conv = Conv2d(inputs, outputs, 3, rng)
+
+    def __call__(self, x: Any) -> Tensor:
+        return self.conv(ops.upsample_nearest(x, 2))
+
+
+class MaxPool(Module):
+    """The largest value of each window of size × size, side by side."""
+
+    def __init__(self, size: int):
+        self.size = size
+
+    def __call__(self, x: Any) -> Tensor:
+        return ops.max_pool2d(x, self.size)

@@ -1,0 +1,126 @@
+"""`Module`: an object whose attributes are parameters and other modules, found by name and never registered.
+
+A parameter is any Tensor that is an attribute, or an element of a list that is one; its name is the path to it, such as
+"down.0.skip.weight". The Tensor stays the same for the module's whole life: loading weights or moving to another device
+changes the array inside it, so optimisers and averages made earlier go on with it.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+import numpy as np
+
+from .. import kernels
+from ..autograd.tensor import Tensor
+
+
+class Module:
+    """The base of layers and models. A subclass sets attributes in `__init__` and computes in `__call__`."""
+
+    training = True
+    config: dict[str, Any]  # of models: the plain values that they are built from
+    conditional = False  # whether `__call__` takes more than x, so that a ConditionalChain hands the condition on to it
+
+    def __call__(self, *inputs: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} has no __call__")
+
+    # --- what is in it ---
+
+    def _parts(self) -> Iterator[tuple[str, Any]]:
+        """(name, Tensor or Module) of what this module holds itself, in the order in which it was set."""
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor | Module):
+                yield name, value
+            elif isinstance(value, list | tuple):
+                yield from ((f"{name}.{i}", part) for i, part in enumerate(value) if isinstance(part, Tensor | Module))
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """(dotted name, parameter) in the order of creation; one that is used in two places comes once."""
+        seen: set[int] = set()
+        for name, parameter in self._walk_parameters(""):
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                yield name, parameter
+
+    def _walk_parameters(self, prefix: str) -> Iterator[tuple[str, Tensor]]:
+        for name, part in self._parts():
+            if isinstance(part, Module):
+                yield from part._walk_parameters(f"{prefix}{name}.")
+            else:
+                yield prefix + name, part
+
+    def parameters(self) -> list[Tensor]:
+        return [parameter for _, parameter in self.named_parameters()]
+
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers the parameters hold in all."""
+        return sum(parameter.size for parameter in self.parameters())
+
+    def __repr__(self) -> str:
+        """A tree: each module with the number of its parameters, and the shapes of those it holds itself."""
+        rows = list(self._rows("", 0))
+        left = max(len(label) for label, _, _ in rows)
+        right = max(len(count) for _, count, _ in rows)
+        return "\n".join(f"{label:<{left}}  {count:>{right}}  {shapes}".rstrip() for label, count, shapes in rows)
+
+    def _rows(self, name: str, depth: int) -> Iterator[tuple[str, str, str]]:
+        own = [f"{part_name} {tuple(part.shape)}" for part_name, part in self._parts() if isinstance(part, Tensor)]
+        yield "  " * depth + f"{name}: " * bool(name) + type(self).__name__, f"{self.num_parameters:,}", ", ".join(own)
+        for part_name, part in self._parts():
+            if isinstance(part, Module):
+                yield from part._rows(part_name, depth + 1)
+
+    # --- mode and place ---
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the flag `training` here and in all modules inside."""
+        self.training = mode
+        for _, part in self._parts():
+            if isinstance(part, Module):
+                part.train(mode)
+        return self
+
+    def eval(self) -> Self:
+        return self.train(False)
+
+    def to(self, device: str) -> Self:
+        """Move all parameters, and their gradients, to "cpu" or "cuda". Raises ValueError for a device not there."""
+        for parameter in self.parameters():
+            if parameter.device != device:
+                parameter.data = kernels.to_device(parameter.data, device)
+                if parameter.grad is not None:
+                    parameter.grad = kernels.to_device(parameter.grad, device)
+        return self
+
+    # --- storage ---
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """A copy of every parameter, on the host, by name."""
+        return {name: kernels.to_host(parameter.data).copy() for name, parameter in self.named_parameters()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over arrays by name; each is cast to its parameter's dtype and moved to its device.
+
+        Raises ValueError that lists the missing, unexpected and wrongly shaped entries; nothing is changed then.
+        """
+        parameters = dict(self.named_parameters())
+        check_state({name: tuple(p.shape) for name, p in parameters.items()}, state, type(self).__name__)
+        for name, parameter in parameters.items():
+            array = np.array(kernels.to_host(state[name]), dtype=parameter.dtype, order="C")
+            parameter.data = kernels.from_host(array, like=parameter.data)
+
+
+def check_state(wanted: Mapping[str, tuple[int, ...]], state: Mapping[str, Any], owner: str) -> None:
+    """Raise ValueError unless `state` has exactly the entries `wanted`, a table of names and shapes."""
+    missing = [name for name in wanted if name not in state]
+    unexpected = [name for name in state if name not in wanted]
+    shapes = [
+        f"{name} has shape {np.shape(state[name])}, wanted {shape}"
+        for name, shape in wanted.items()
+        if name in state and np.shape(state[name]) != shape
+    ]
+    found = [("missing", missing), ("unexpected", unexpected), ("wrong shape", shapes)]
+    if missing or unexpected or shapes:
+        faults = "; ".join(f"{fault}: {', '.join(entries)}" for fault, entries in found if entries)
+        raise ValueError(f"the state does not fit this {owner}: {faults}")

@@ -1,0 +1,234 @@
+"""Optimisers, learning-rate schedules, gradient clipping, and the average of the weights.
+
+Everything is updated in place, by kernels where there are some, and each written Tensor's version is bumped, so that a
+tape which still needs the old content notices.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from . import kernels
+from .autograd.tensor import Tensor
+from .kernels import Array
+from .nn.module import Module, check_state
+
+LearningRate = float | Callable[[int], float]
+
+
+def warmup_cosine(peak: float, warmup: int, total: int, end: float = 0.0) -> Callable[[int], float]:
+    """A learning rate as a function of the step, from 1: linear up to `peak` at step `warmup`, then half a cosine wave
+    down to `end` at step `total`, and `end` from there on (Loshchilov & Hutter 2017, arXiv 1608.03983, eq. 5).
+
+    Give it to an optimiser as `lr`. Raises ValueError unless 0 ≤ warmup < total.
+    """
+    if not 0 <= warmup < total:
+        raise ValueError(f"warmup: given {warmup} of total {total} steps, wanted 0 ≤ warmup < total")
+
+    def lr(step: int) -> float:
+        if step <= warmup:
+            return peak * step / warmup
+        done = min((step - warmup) / (total - warmup), 1.0)
+        return end + (peak - end) * 0.5 * (1 + math.cos(math.pi * done))
+
+    return lr
+
+
+def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
+    """Scale all gradients by one factor so that the norm of all their elements is at most `max_norm`; give the norm
+    before (Pascanu et al. 2013, arXiv 1211.5063, algorithm 1). Parameters without a gradient do not count.
+
+    Raises ValueError for a `max_norm` that is not positive.
+    """
+    if not max_norm > 0:
+        raise ValueError(f"max_norm: given {max_norm}, wanted a positive number")
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    squares = [kernels.namespace(g).sum(g * g, dtype=np.float64) for g in gradients]
+    norm = math.sqrt(float(sum(squares)))
+    if norm > max_norm:
+        for gradient in gradients:
+            gradient *= max_norm / norm
+    return norm
+
+
+class Optimizer:
+    """What the optimisers share: the parameters, the count of steps, and arrays of state beside each parameter.
+
+    `lr` is a number, or a function of the step, counted from 1. A parameter without a gradient is left as it is.
+    Raises ValueError without parameters, TypeError for what cannot be trained.
+    """
+
+    state_names: tuple[str, ...] = ()
+
+    def __init__(self, parameters: Iterable[Tensor], lr: LearningRate):
+        self.parameters = list(parameters)
+        if not self.parameters:
+            raise ValueError("parameters: given none, wanted at least one Tensor, such as model.parameters()")
+        for p in self.parameters:
+            if not isinstance(p, Tensor) or p.node is not None or not p.requires_grad:
+                raise TypeError(f"parameters: given {type(p).__name__}, wanted leaves with requires_grad=True, such as "
+                                f"model.parameters()")  # fmt: skip
+        self.lr, self.steps = lr, 0
+        self.state = [
+            {name: kernels.namespace(p.data).zeros_like(p.data) for name in self.state_names} for p in self.parameters
+        ]
+
+    def zero_grad(self) -> None:
+        """Forget the gradients: they are None again."""
+        for p in self.parameters:
+            p.grad = None
+
+    def step(self) -> None:
+        """One update from the gradients."""
+        self.steps += 1
+        lr = float(self.lr(self.steps) if callable(self.lr) else self.lr)
+        for p, state in zip(self.parameters, self.state):
+            if p.grad is None:
+                continue
+            for name, array in state.items():
+                state[name] = kernels.to_device(array, p.device)  # the model may have been moved since
+            self.update(p.data, p.grad, lr=lr, **state)
+            p.version[0] += 1
+
+    def update(self, param: Array, grad: Array, lr: float, **state: Array) -> None:
+        """Write the new parameter, and the new state, into the arrays given."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies on the host: "steps", and "0.m" for m of parameter 0. Settings such as `lr` are not in it."""
+        state = {name: kernels.to_host(array).copy() for name, array in self._named_state()}
+        return {"steps": np.array(self.steps), **state}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there. Raises ValueError that lists what does not fit; nothing is changed then."""
+        wanted = {name: tuple(array.shape) for name, array in self._named_state()}
+        check_state({"steps": (), **wanted}, state, type(self).__name__)
+        self.steps = int(state["steps"])
+        for name, array in self._named_state():
+            array[...] = kernels.from_host(np.asarray(state[name], dtype=array.dtype), like=array)
+
+    def _named_state(self) -> Iterator[tuple[str, Array]]:
+        for i, state in enumerate(self.state):
+            yield from ((f"{i}.{name}", array) for name, array in state.items())
+
+
+class SGD(Optimizer):
+    """v ← momentum·v + grad, param ← param − lr·v (Sutskever et al. 2013, with lr outside v as in PyTorch)."""
+
+    def __init__(self, parameters: Iterable[Tensor], lr: LearningRate, momentum: float = 0.0):
+        self.state_names = ("velocity",) if momentum else ()
+        super().__init__(parameters, lr)
+        self.momentum = _share("momentum", momentum)
+
+    def update(self, param: Array, grad: Array, lr: float, **state: Array) -> None:
+        if self.momentum:
+            velocity = state["velocity"]
+            velocity *= self.momentum
+            velocity += grad
+            grad = velocity
+        param -= lr * grad
+
+
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay: param ← param − lr·(m̂ / (√v̂ + eps) + weight_decay·param), with m and v the
+    decaying means of the gradient and of its square, and m̂, v̂ these corrected for their start at 0.
+
+    Source: Kingma & Ba 2015 (arXiv 1412.6980, algorithm 1), Loshchilov & Hutter 2019 (arXiv 1711.05101, algorithm 2).
+    """
+
+    state_names = ("m", "v")
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: LearningRate = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ):
+        super().__init__(parameters, lr)
+        self.betas = _share("betas", betas[0]), _share("betas", betas[1])
+        self.eps, self.weight_decay = float(eps), float(weight_decay)
+
+    def update(self, param: Array, grad: Array, lr: float, **state: Array) -> None:
+        kernels.find("adam", type(param))(
+            param,
+            grad,
+            state["m"],
+            state["v"],
+            lr=lr,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            eps=self.eps,
+            weight_decay=self.weight_decay,
+            step=self.steps,
+        )
+
+
+class Adam(AdamW):
+    """Adam (Kingma & Ba 2015, arXiv 1412.6980, algorithm 1)."""
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: LearningRate = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ):
+        super().__init__(parameters, lr, betas, eps, weight_decay=0.0)
+
+
+class EMA:
+    """The exponential moving average of a model's weights: average ← d·average + (1 − d)·weights.
+
+    At update k, from 0, d is the smaller of `decay` and (1 + k) / (10 + k): a young average forgets the start faster
+    (the warm-up of TensorFlow's ExponentialMovingAverage). Update it after each step of the optimiser.
+    """
+
+    def __init__(self, model: Module, decay: float = 0.999):
+        self.decay, self.updates = _share("decay", decay), 0
+        self.parameters = dict(model.named_parameters())
+        self.average = {name: kernels.namespace(p.data).array(p.data) for name, p in self.parameters.items()}
+
+    def update(self) -> None:
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        self.updates += 1
+        for name, p in self.parameters.items():
+            self.average[name] = kernels.to_device(self.average[name], p.device)  # the model may have been moved since
+            kernels.find("ema", type(p.data))(self.average[name], p.data, decay=decay)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """A block in which the model has the averaged weights: `with ema.applied(): …`; do not train inside."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    def _swap(self) -> None:
+        for name, p in self.parameters.items():
+            mine = kernels.to_device(self.average[name], p.device)
+            self.average[name], p.data = p.data, mine
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies on the host: "updates", and "average.<name>" for each parameter."""
+        average = {f"average.{name}": kernels.to_host(array).copy() for name, array in self.average.items()}
+        return {"updates": np.array(self.updates), **average}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there. Raises ValueError that lists what does not fit; nothing is changed then."""
+        wanted = {f"average.{name}": tuple(array.shape) for name, array in self.average.items()}
+        check_state({"updates": (), **wanted}, state, "EMA")
+        self.updates = int(state["updates"])
+        for name, array in self.average.items():
+            array[...] = kernels.from_host(np.asarray(state[f"average.{name}"], dtype=array.dtype), like=array)
+
+
+def _share(name: str, value: float) -> float:
+    if not 0 <= value < 1:
+        raise ValueError(f"{name}: given {value}, wanted a number from 0 to below 1")
+    return float(value)

@@ -1,0 +1,123 @@
+"""The UNet against the same network in PyTorch (the dev extra): outputs and all gradients."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+import minidiff as md
+
+
+def nchw(array):
+    return torch.from_numpy(np.ascontiguousarray(np.asarray(array).transpose(0, 3, 1, 2)))
+
+
+class TorchUNet:
+    """Written from the table of the network alone, on a dict of named tensors with weights in PyTorch's layout."""
+
+    def __init__(self, model):
+        self.config, self.p = model.config, {}
+        for name, array in model.state_dict().items():
+            axes = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[array.ndim]
+            array = array if name == "embedding.condition.weight" else array.transpose(axes)
+            if name == "embedding.condition.weight" and self.config["condition_dim"]:
+                array = array.T
+            self.p[name] = torch.from_numpy(np.ascontiguousarray(array)).requires_grad_()
+
+    def conv(self, x, name, **how):
+        return F.conv2d(x, self.p[name + ".weight"], self.p.get(name + ".bias"), **{"padding": 1, **how})
+
+    def linear(self, x, name):
+        return F.linear(x, self.p[name + ".weight"], self.p[name + ".bias"])
+
+    def norm(self, x, name):
+        return F.group_norm(x, 8, self.p[name + ".weight"], self.p[name + ".bias"])
+
+    def res_block(self, x, emb, name):
+        h = self.norm(self.conv(x, name + ".conv_embed.conv"), name + ".conv_embed.norm")
+        h = F.silu(h + self.linear(F.silu(emb), name + ".conv_embed.emb")[:, :, None, None])
+        h = F.silu(self.norm(self.conv(h, name + ".conv"), name + ".norm"))
+        return h + (self.conv(x, name + ".skip") if name + ".skip.weight" in self.p else x)
+
+    def attention(self, x):
+        b, c, height, width = x.shape
+        parts = self.conv(x, "attention.qkv").reshape(b, 3, 4, c // 4, height * width)
+        q, k, v = (parts[:, i].transpose(-1, -2) for i in range(3))
+        seen = F.scaled_dot_product_attention(q, k, v)
+        return x + self.conv(seen.transpose(-1, -2).reshape(b, c, height, width), "attention.out")
+
+    def embedding(self, t, condition):
+        dim = 4 * self.config["width"]
+        phase = torch.as_tensor(t, dtype=torch.float64)[:, None] / 10000 ** torch.linspace(
+            0, 1, dim // 2, dtype=torch.float64
+        )
+        waves = torch.stack([phase.sin(), phase.cos()], -1).reshape(len(phase), dim).to(self.p["leave.bias"].dtype)
+        emb = self.linear(F.gelu(self.linear(waves, "embedding.time1")), "embedding.time2")
+        if self.config["classes"]:
+            other = F.embedding(torch.as_tensor(condition), self.p["embedding.condition.weight"])
+        elif self.config["condition_dim"]:
+            other = self.linear(torch.from_numpy(condition), "embedding.condition")
+        else:
+            return emb
+        combine = {"concat": lambda a, b: torch.cat([a, b], -1), "add": torch.add, "multiply": torch.mul}
+        return combine[self.config["combine"]](emb, other)
+
+    def __call__(self, x, t, condition):
+        emb, levels, skips = self.embedding(t, condition), len(self.config["multipliers"]), []
+        h = self.conv(x, "enter")
+        for i in range(levels):
+            h = self.res_block(h, emb, f"down_blocks.{i}")
+            skips.append(h)
+            h = self.conv(h, f"down.{i}", stride=2 if i < levels - 1 else 1)
+        h = self.res_block(h, emb, "bottom_block")
+        if self.config["attention"]:
+            h = self.res_block(self.attention(h), emb, "bottom_block2")
+        for i in reversed(range(levels)):
+            h = self.res_block(torch.cat([skips[i], h], 1), emb, f"up_blocks.{i}")
+            if i:
+                h = self.conv(F.interpolate(h, scale_factor=2.0, mode="nearest"), f"up.{i - 1}.conv")
+        return self.conv(h, "leave")
+
+
+CONFIGS = [
+    {},
+    {"combine": "add", "multipliers": (1, 2, 4)},
+    {"combine": "multiply", "channels": 3},
+    {"classes": None},
+    {"classes": None, "attention": False, "width": 8, "multipliers": (1, 2, 4)},
+    {"condition_dim": 7},
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 2e-4), (np.float64, 1e-10)])
+def test_output_and_gradients_equal_pytorchs(config, dtype, tolerance):
+    rng = np.random.default_rng(1)
+    model = md.models.UNet(**config)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.astype(dtype)
+    x = rng.standard_normal((3, 28, 28, model.config["channels"])).astype(dtype)
+    g = rng.standard_normal(x.shape).astype(dtype)
+    t = np.array([1, 50.5, 100])
+    condition = None
+    if model.config["classes"]:
+        condition = np.array([0, 3, 10])
+    elif model.config["condition_dim"]:
+        condition = rng.standard_normal((3, 7)).astype(dtype)
+
+    ours = model(x, t, condition)
+    ours.backward(g)
+    peer = TorchUNet(model)
+    theirs = peer(nchw(x), t, condition)
+    theirs.backward(nchw(g))
+
+    def close(mine, other):
+        np.testing.assert_allclose(mine, other, rtol=tolerance, atol=tolerance * max(1, np.abs(other).max()))
+
+    close(ours.numpy().transpose(0, 3, 1, 2), theirs.detach().numpy())
+    for name, parameter in model.named_parameters():
+        gradient = peer.p[name].grad.numpy()
+        if name == "embedding.condition.weight" and model.config["classes"]:
+            close(parameter.grad, gradient)
+        else:
+            close(parameter.grad, gradient.transpose({4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}[gradient.ndim]))
