@@ -1,9 +1,9 @@
 """Train a small UNet on MNIST, then draw the digits that you ask for, by classifier-free guided diffusion.
 
-    python examples/mnist_guided.py                       train, then draw everything into runs/mnist/
-    python examples/mnist_guided.py --resume              go on with a run that was stopped
-    python examples/mnist_guided.py --digits 31415 --checkpoint runs/mnist/checkpoint.safetensors
-                                                          draw these digits, without training
+python examples/mnist_guided.py                       train, then draw everything into runs/mnist/
+python examples/mnist_guided.py --resume              go on with a run that was stopped
+python examples/mnist_guided.py --digits 31415 --checkpoint runs/mnist/checkpoint.safetensors
+                                                      draw these digits, without training
 """
 
 import argparse
@@ -87,7 +87,9 @@ def train(args: argparse.Namespace, folder: Path, schedule: diffusion.Schedule) 
     try:
         trainer.fit(training, args.epochs, validation)
     except KeyboardInterrupt:
-        raise SystemExit(f"\nstopped at step {trainer.step}; {path} is complete, and --resume goes on from it") from None
+        raise SystemExit(
+            f"\nstopped at step {trainer.step}; {path} is complete, and --resume goes on from it"
+        ) from None
     return trainer
 
 

@@ -1,6 +1,6 @@
 """Train the LeNet-5 that judges drawn digits; the weights that ship with the package were made by this script.
 
-    python examples/train_lenet.py --out runs/lenet.safetensors
+python examples/train_lenet.py --out runs/lenet.safetensors
 """
 
 import argparse
