@@ -159,6 +159,17 @@ def weight_gradient(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, befo
                     )  # fmt: skip
 
 
+def channel_sums(g, sums):
+    pixels, channels = g.size // g.shape[3], g.shape[3]
+    whole, flat = channels // LANES * LANES, g.reshape(g.size)
+    sums[:] = 0
+    for c in range(0, whole, LANES):
+        column_sums(flat, c, sums, c, pixels, channels)
+    for c in range(whole, channels):
+        for i in range(pixels):
+            sums[c] += flat[i * channels + c]
+
+
 _pair = numba.types.UniTuple(numba.intp, 2)
 
 
@@ -200,6 +211,12 @@ def _weight_gradient(inputs: int, vectors: int, width: int):
     )
 
 
+@cache
+def _channel_sums(width: int):
+    sums = vector(tiles.column_sums, width, places=2)
+    return compiled(channel_sums, (images, numbers), f"_x{width}", column_sums=sums, LANES=width)
+
+
 # --- which tile ---
 
 
@@ -233,7 +250,7 @@ def padded(a: np.ndarray, width: int) -> np.ndarray:
 
 
 def choose_pixels(out_w: int, vectors: int, width: int) -> Pair:
-    return choose(out_w, vectors, width, tuple(p for p in (7, 14, 8, 16, 4, 2, 1) if p <= out_w))
+    return choose(out_w, vectors, width, tuple(p for p in (7, 14, 8, 4, 1) if p <= out_w))
 
 
 def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1)) -> None:
@@ -262,8 +279,8 @@ def forward(x, w, b, out, stride, padding, dilation):
     return y
 
 
-def input_gradient(g, w, x_size, stride, padding, dilation):
-    """dx, for any stride with dilation 1 and any dilation with stride 1."""
+def input_gradient(g, w, x_size, stride, padding, dilation, bias=None):
+    """dx (+ bias), for any stride with dilation 1 and any dilation with stride 1."""
     (s, t), (high, wide) = stride, x_size
     dx = np.zeros if s > w.shape[0] or t > w.shape[1] else np.empty  # some pixels meet no tap
     dx = dx((g.shape[0], *x_size, w.shape[2]), np.float32)
@@ -278,7 +295,7 @@ def input_gradient(g, w, x_size, stride, padding, dilation):
                 (taps.shape[0] - 1) * dilation[0] - (first[0] + padding[0]) // s,
                 (taps.shape[1] - 1) * dilation[1] - (first[1] + padding[1]) // t,
             )
-            run(g, np.ascontiguousarray(taps), None, dx, out, (1, 1), dilation, before, first, stride)
+            run(g, taps, bias, dx, out, (1, 1), dilation, before, first, stride)
     return dx
 
 
@@ -288,7 +305,7 @@ def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation):
         # Few outputs: with x and g in each other's place the vectors are full, and the taps come out flipped.
         before = (kernel[0] - 1 - padding[0], kernel[1] - 1 - padding[1])
         flipped, _ = weight_and_bias_gradient(x, g, kernel, stride, before, dilation)
-        return np.ascontiguousarray(flipped[::-1, ::-1].transpose(0, 1, 3, 2)), g.sum((0, 1, 2))
+        return np.ascontiguousarray(flipped[::-1, ::-1].transpose(0, 1, 3, 2)), bias_gradient(g)
     width, (taps_h, taps_w), c_in, c_out = lanes(), kernel, x.shape[3], g.shape[3]
     vectors = -(-c_out // width)
     rows, inputs = (taps_h, taps_w * c_in) if dilation[1] == 1 else (taps_h * taps_w, c_in)
@@ -302,3 +319,9 @@ def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation):
     if dw.shape[1:] != (inputs, c_out):
         dw, db = np.ascontiguousarray(dw[:, :inputs, :c_out]), db[:c_out].copy()
     return dw.reshape(taps_h, taps_w, c_in, c_out), db
+
+
+def bias_gradient(g):
+    sums = np.empty(g.shape[3], np.float32)
+    _channel_sums(lanes())(g, sums)
+    return sums

@@ -1,0 +1,210 @@
+"""`Emitter`: the steps of a vector body as LLVM IR (see `vector`)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils
+
+F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+
+
+class Value:
+    """An LLVM integer, place (pointer to float32) or vector, with Python's operators."""
+
+    __slots__ = ("e", "ir")
+
+    def __init__(self, e: "Emitter", value: Any):
+        self.e, self.ir = e, value
+
+    def _with(self, other: Any, on_integers: str, on_vectors: str) -> "Value":
+        if not isinstance(other, Value):
+            other = Value(self.e, ir.Constant(self.ir.type, other)) if self.ir.type == I64 else self.e.constant(other)
+        return Value(self.e, getattr(self.e.ir, on_integers if self.ir.type == I64 else on_vectors)(self.ir, other.ir))
+
+    def __add__(self, other: Any) -> "Value":
+        if isinstance(self.ir.type, ir.PointerType):
+            index = other.ir if isinstance(other, Value) else I64(other)
+            return Value(self.e, self.e.ir.gep(self.ir, [index]))
+        return self._with(other, "add", "fadd")
+
+    def __sub__(self, other: Any) -> "Value":
+        return self._with(other, "sub", "fsub")
+
+    def __mul__(self, other: Any) -> "Value":
+        return self._with(other, "mul", "fmul")
+
+    def __truediv__(self, other: Any) -> "Value":
+        return self._with(other, "", "fdiv")
+
+    def __floordiv__(self, other: Any) -> "Value":
+        return self._with(other, "sdiv", "")
+
+    def __mod__(self, other: Any) -> "Value":
+        return self._with(other, "srem", "")
+
+    def __neg__(self) -> "Value":
+        return Value(self.e, self.e.ir.fneg(self.ir))
+
+    __radd__, __rmul__ = __add__, __mul__
+
+
+class Emitter:
+    """Emits LLVM IR. Vectors have `lanes` float32 lanes; `where` is a mask: the lanes that take part."""
+
+    def __init__(self, builder: ir.IRBuilder, lanes: int):
+        self.ir, self.lanes, self.vector = builder, lanes, ir.VectorType(F32, lanes)
+
+    def _call(self, name: str, result: ir.Type, *arguments: ir.Value) -> Any:
+        kind = ir.FunctionType(result, [a.type for a in arguments])
+        return self.ir.call(cgutils.get_or_insert_function(self.ir.module, kind, name), arguments)
+
+    def _map(self, name: str, *vectors: Value) -> Value:
+        return Value(self, self._call(f"llvm.{name}.v{self.lanes}f32", self.vector, *(v.ir for v in vectors)))
+
+    def _all(self, scalar: ir.Value) -> ir.Value:
+        kind = ir.VectorType(scalar.type, self.lanes)
+        one = self.ir.insert_element(ir.Constant(kind, ir.Undefined), scalar, I32(0))
+        return self.ir.shuffle_vector(one, one, ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes))
+
+    def _integer(self, n: "Value | int") -> ir.Value:
+        return n.ir if isinstance(n, Value) else I64(n)
+
+    def constant(self, number: float) -> Value:
+        return Value(self, ir.Constant(self.vector, [float(np.float32(number))] * self.lanes))
+
+    def load(self, place: Value, where: Value | None = None) -> Value:
+        pointer = self.ir.bitcast(place.ir, self.vector.as_pointer())
+        if where is None:
+            value = self.ir.load(pointer)
+            value.align = 4
+            return Value(self, value)
+        name = f"llvm.masked.load.v{self.lanes}f32.p0"
+        return Value(self, self._call(name, self.vector, pointer, I32(4), where.ir, self.constant(0).ir))
+
+    def store(self, value: Value, place: Value, where: Value | None = None) -> None:
+        pointer = self.ir.bitcast(place.ir, self.vector.as_pointer())
+        if where is None:
+            self.ir.store(value.ir, pointer).align = 4
+        else:
+            name = f"llvm.masked.store.v{self.lanes}f32.p0"
+            self._call(name, ir.VoidType(), value.ir, pointer, I32(4), where.ir)
+
+    def splat(self, place: Value) -> Value:
+        """The one number at `place`, in every lane."""
+        scalar = self.ir.load(place.ir)
+        scalar.align = 4
+        return Value(self, self._all(scalar))
+
+    def first(self, count: Value | int) -> Value:
+        """The mask of the first `count` lanes (all of them if count ≥ lanes)."""
+        steps = ir.Constant(ir.VectorType(I64, self.lanes), list(range(self.lanes)))
+        return Value(self, self.ir.icmp_signed("<", steps, self._all(self._integer(count))))
+
+    def fma(self, a: Value, b: Value, c: Value) -> Value:
+        return self._map("fma", a, b, c)
+
+    def sqrt(self, a: Value) -> Value:
+        return self._map("sqrt", a)
+
+    def round(self, a: Value) -> Value:
+        return self._map("nearbyint", a)
+
+    def two_to(self, n: Value) -> Value:
+        """2ⁿ for whole n in -126 … 127: n goes straight into the bits of the exponent."""
+        whole = ir.VectorType(I32, self.lanes)
+        bits = self.ir.add(self.ir.fptosi(n.ir, whole), ir.Constant(whole, [127] * self.lanes))
+        return Value(self, self.ir.bitcast(self.ir.shl(bits, ir.Constant(whole, [23] * self.lanes)), self.vector))
+
+    def below(self, a: Value, b: Value) -> Value:
+        """The mask of the lanes where a < b (false for NaN)."""
+        return Value(self, self.ir.fcmp_ordered("<", a.ir, b.ir))
+
+    def across(self, join: Callable[[Value, Value], Value], a: Value) -> Value:
+        """All lanes joined, two halves at a time; the result is in every lane."""
+        step = self.lanes // 2
+        while step:
+            turned = [(k + step) % self.lanes for k in range(self.lanes)]
+            indices = ir.Constant(ir.VectorType(I32, self.lanes), turned)
+            a, step = join(a, Value(self, self.ir.shuffle_vector(a.ir, a.ir, indices))), step // 2
+        return a
+
+    def fewer(self, index: Value | int, size: Value | int) -> Value:
+        """Whether index < size."""
+        return Value(self, self.ir.icmp_signed("<", self._integer(index), self._integer(size)))
+
+    def smaller(self, a: Value, b: Value) -> Value:
+        return Value(self, self.ir.select(self.ir.icmp_signed("<", a.ir, b.ir), a.ir, b.ir))
+
+    def transposed(self, rows: list[Value]) -> list[Value]:
+        """lanes × lanes numbers with rows and columns swapped: ever smaller off-diagonal blocks change places."""
+        rows, step, lanes = list(rows), self.lanes // 2, range(self.lanes)
+        indices = ir.VectorType(I32, self.lanes)
+        while step:
+            upper = ir.Constant(indices, [k + self.lanes - step if k & step else k for k in lanes])
+            lower = ir.Constant(indices, [k + self.lanes if k & step else k + step for k in lanes])
+            for k in lanes:
+                if not k & step:
+                    a, b = rows[k].ir, rows[k + step].ir
+                    rows[k] = Value(self, self.ir.shuffle_vector(a, b, upper))
+                    rows[k + step] = Value(self, self.ir.shuffle_vector(a, b, lower))
+            step //= 2
+        return rows
+
+    def inside(self, index: Value, size: Value) -> Value:
+        """Whether 0 ≤ index < size."""
+        return Value(self, self.ir.icmp_unsigned("<", index.ir, size.ir))
+
+    def both(self, a: Value, b: Value) -> Value:
+        return Value(self, self.ir.and_(a.ir, b.ir))
+
+    def choose(self, condition: Value, yes: Value, no: Value) -> Value:
+        return Value(self, self.ir.select(condition.ir, yes.ir, no.ir))
+
+    def variable(self, value: Value) -> "Variable":
+        return Variable(self, value)
+
+    def when(self, condition: Value, yes: Callable[[], None], no: Callable[[], None]) -> None:
+        with self.ir.if_else(condition.ir) as (then, otherwise):
+            with then:
+                yes()
+            with otherwise:
+                no()
+
+    def loop(self, count: Value | int) -> Callable[[Callable[[Value], None]], None]:
+        """A loop over 0 … count − 1 that LLVM is told not to unroll (unrolled, the tiles spill)."""
+
+        def run(body: Callable[[Value], None]) -> None:
+            before, end = self.ir.block, self._integer(count)
+            inside, after = (self.ir.append_basic_block(name) for name in ("body", "end"))
+            self.ir.cbranch(self.ir.icmp_signed(">", end, I64(0)), inside, after)
+            self.ir.position_at_end(inside)
+            index = self.ir.phi(I64)
+            index.add_incoming(I64(0), before)
+            body(Value(self, index))
+            following = self.ir.add(index, I64(1))
+            index.add_incoming(following, self.ir.block)
+            jump = self.ir.cbranch(self.ir.icmp_signed("<", following, end), inside, after)
+            module = self.ir.module
+            off = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
+            tag = module.add_metadata([ir.MetaDataString(module, f"loop{len(module.metadata)}"), off])
+            tag.operands = (tag, off)
+            jump.set_metadata("llvm.loop", tag)
+            self.ir.position_at_end(after)
+
+        return run
+
+
+class Variable:
+    """A vector that changes inside a loop; LLVM keeps it in a register."""
+
+    def __init__(self, e: Emitter, value: Value):
+        self.e, self.slot = e, cgutils.alloca_once(e.ir, e.vector)
+        self.set(value)
+
+    def get(self) -> Value:
+        return Value(self.e, self.e.ir.load(self.slot))
+
+    def set(self, value: Value) -> None:
+        self.e.ir.store(value.ir, self.slot)

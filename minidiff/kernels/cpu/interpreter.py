@@ -1,0 +1,109 @@
+"""`Interpreter`: the steps of a vector body run at once by NumPy, for NUMBA_DISABLE_JIT=1 (see `vector`)."""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+
+class Place:
+    """A place in an array, for the interpreter."""
+
+    def __init__(self, array: np.ndarray, index: int):
+        self.array, self.index = array, index
+
+    def __add__(self, steps: int) -> "Place":
+        return Place(self.array, self.index + steps)
+
+
+class Box:
+    """The interpreter's `Variable`."""
+
+    def __init__(self, value: np.ndarray):
+        self.value = value
+
+    def get(self) -> np.ndarray:
+        return self.value
+
+    def set(self, value: np.ndarray) -> None:
+        self.value = value
+
+
+class Interpreter:
+    """NumPy's twin of `Emitter`: the same steps, run at once."""
+
+    def __init__(self, lanes: int):
+        self.lanes = lanes
+
+    def constant(self, number: float) -> np.ndarray:
+        return np.full(self.lanes, number, np.float32)
+
+    def load(self, place: Place, where: np.ndarray | None = None) -> np.ndarray:
+        count = self.lanes if where is None else int(where.sum())
+        loaded = place.array[place.index : place.index + count]
+        if count and not 0 <= place.index <= len(place.array) - count:
+            raise IndexError(f"load of {count} numbers at {place.index} of {len(place.array)}")
+        return np.concatenate([loaded, np.zeros(self.lanes - count, np.float32)])
+
+    def store(self, value: np.ndarray, place: Place, where: np.ndarray | None = None) -> None:
+        count = self.lanes if where is None else int(where.sum())
+        if count and not 0 <= place.index <= len(place.array) - count:
+            raise IndexError(f"store of {count} numbers at {place.index} of {len(place.array)}")
+        place.array[place.index : place.index + count] = value[:count]
+
+    def splat(self, place: Place) -> np.ndarray:
+        return np.full(self.lanes, place.array[place.index])
+
+    def first(self, count: int) -> np.ndarray:
+        return np.arange(self.lanes) < count
+
+    def fma(self, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+        return a * b + c
+
+    sqrt = staticmethod(np.sqrt)
+
+    round = staticmethod(np.rint)
+
+    def two_to(self, n: np.ndarray) -> np.ndarray:
+        return np.ldexp(np.float32(1), np.nan_to_num(n).astype(np.int32))
+
+    def below(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return a < b
+
+    def across(self, join: Callable, a: np.ndarray) -> np.ndarray:
+        step = self.lanes // 2
+        while step:
+            a, step = join(a, np.roll(a, -step)), step // 2
+        return a
+
+    def transposed(self, rows: list[np.ndarray]) -> list[np.ndarray]:
+        return list(np.stack(rows).T)
+
+    smaller = staticmethod(min)
+
+    def fewer(self, index: int, size: int) -> bool:
+        return index < size
+
+    def inside(self, index: int, size: int) -> bool:
+        return 0 <= index < size
+
+    both = staticmethod(operator.and_)
+
+    def choose(self, condition: Any, yes: Any, no: Any) -> Any:
+        if isinstance(yes, np.ndarray):
+            return np.where(condition, yes, no)
+        return yes if condition else no
+
+    def variable(self, value: np.ndarray) -> Box:
+        return Box(value)
+
+    def when(self, condition: bool, yes: Callable[[], None], no: Callable[[], None]) -> None:
+        (yes if condition else no)()
+
+    def loop(self, count: int) -> Callable[[Callable[[int], None]], None]:
+        def run(body: Callable[[int], None]) -> None:
+            for index in range(count):
+                body(index)
+
+        return run
