@@ -121,9 +121,9 @@ def walk(
             except Exception as error:
                 error.add_note(f"in the derivative of {node.name}" + (f", recorded at {node.where}" * bool(node.where)))
                 raise
-            for i, part in enumerate(pulled):
-                if part is not None and (needs is None or needs[i]):
-                    arrive(node.parents[i], part)
+            for i, (parent, part) in enumerate(zip(node.parents, pulled)):
+                if parent is not None and part is not None and (needs is None or needs[i]):
+                    arrive(parent, part)
             if not (retain or again):
                 node.parents, node.pull = (), None
             del node, gradient, pulled
