@@ -9,7 +9,6 @@ Arrays in it are host arrays; saving does not move the live model.
 
 import json
 import os
-import tempfile
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -47,19 +46,18 @@ def save(path: str | os.PathLike, model: Module, ema: EMA | None = None, optimiz
         if source is not None:
             arrays |= {f"{group}.{name}": np.asarray(array) for name, array in source.state_dict().items()}
     about = {"format": _FORMAT, "model": type(model).__name__, "config": model.config, "notes": notes}
-    content = to_bytes({k: np.ascontiguousarray(v) for k, v in arrays.items()}, {"minidiff": json.dumps(about)})
+    content = to_bytes({k: np.asarray(v, order="C") for k, v in arrays.items()}, {"minidiff": json.dumps(about)})
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    finally:
+        temporary.unlink(missing_ok=True)
     return path
 
 

@@ -1,0 +1,107 @@
+"""Checkpoints: what goes in comes out, and what is broken says so."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+import minidiff as md
+from minidiff import optim, storage
+
+
+def small(rng: int = 0) -> md.models.UNet:
+    return md.models.UNet(width=8, multipliers=(1, 2), classes=3, timesteps=10, rng=rng)
+
+
+def same(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def test_a_model_is_rebuilt_from_its_file(tmp_path):
+    model = small()
+    loaded = md.load(md.save(tmp_path / "new" / "folder" / "m.safetensors", model))
+    assert loaded.config == model.config
+    assert not loaded.training
+    assert same(loaded.state_dict(), model.state_dict())
+
+
+def test_averaged_weights_come_first_and_raw_ones_on_demand(tmp_path):
+    model = small()
+    ema = optim.EMA(model, 0.5)
+    averaged = {name: array.copy() for name, array in ema.average.items()}
+    for parameter in model.parameters():
+        parameter.data += 1
+    path = md.save(tmp_path / "m.safetensors", model, ema)
+    assert same(md.load(path).state_dict(), averaged)
+    assert same(md.load(path, weights="raw").state_dict(), model.state_dict())
+    with pytest.raises(ValueError, match=r'weights must be "ema" or "raw"; got "best"|got \'best\''):
+        md.load(path, weights="best")
+
+
+def test_notes_come_back_as_they_were(tmp_path):
+    history = {"training": [0.1, 1 / 3], "validation": [2e-308]}
+    path = md.save(tmp_path / "m.safetensors", small(), step=7, history=history)
+    notes = storage.read(path).notes
+    assert notes["step"] == 7
+    assert notes["history"] == history
+
+
+def test_saving_does_not_touch_the_live_model(tmp_path):
+    model = small()
+    before = [parameter.data for parameter in model.parameters()]
+    md.save(tmp_path / "m.safetensors", model)
+    assert all(a is p.data for a, p in zip(before, model.parameters()))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no checkpoint at .*nothing"):
+        md.load(tmp_path / "nothing.safetensors")
+
+
+@pytest.mark.parametrize("keep", [0, 7, 100, -1])
+def test_a_truncated_file_is_refused(tmp_path, keep):
+    path = md.save(tmp_path / "m.safetensors", small())
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ValueError, match="truncated"):
+        md.load(path)
+
+
+def test_other_files_are_refused(tmp_path):
+    path = tmp_path / "other.safetensors"
+    save_file({"a": np.zeros(3)}, path)
+    with pytest.raises(ValueError, match=r"not one that minidiff\.save wrote"):
+        md.load(path)
+    save_file({}, path, {"minidiff": json.dumps({"format": 99})})
+    with pytest.raises(ValueError, match="format 99"):
+        md.load(path)
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    path = md.save(tmp_path / "m.safetensors", small())
+    other = md.models.UNet(width=16, multipliers=(1, 2), classes=3, timesteps=10)
+    before = other.state_dict()
+    with pytest.raises(ValueError, match=r"width=8.*width=16"):
+        md.load(path, other)
+    with pytest.raises(ValueError, match=r"UNet.*LeNet5"):
+        md.load(path, md.models.LeNet5())
+    assert same(other.state_dict(), before)
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    path = md.save(tmp_path / "m.safetensors", small())
+    before = path.read_bytes()
+    with pytest.raises(TypeError):
+        md.save(path, small(1), notes=object())
+    with monkeypatch.context() as patch:
+        patch.setattr(storage.os, "fsync", lambda handle: (_ for _ in ()).throw(OSError("the disk is full")))
+        with pytest.raises(OSError, match="disk is full"):
+            md.save(path, small(1))
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def test_what_ships_loads_and_other_names_are_refused():
+    assert md.pretrained("lenet").num_parameters == 44_426
+    with pytest.raises(ValueError, match="name must be one of .*lenet"):
+        md.pretrained("imagenet")
