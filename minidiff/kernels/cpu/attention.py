@@ -17,12 +17,11 @@ import numpy as np
 from .. import generic
 from . import functions, tiles
 from .compiled import compiled, contiguous, helper, matrix, numbers, scratch, unbound
-from .direct import choose_pixels
 from .ran import ran
-from .vector import lanes, vector
+from .vector import lanes, registers, vector
 
 square = thin = down = softmax_row = gradient_row = unbound  # bound by `compiled`
-SQUARE_PIXELS = SQUARE_CHANNELS = THIN_PIXELS = THIN_CHANNELS = LANES = 0
+PIXELS = CHANNELS = LANES = 0
 INPUTS = 16
 
 
@@ -107,7 +106,7 @@ def widened(a, into, wide):
 def attend(q, k, v, scale, zero, memory, p, out):
     """q, k, v, out: (heads, n, d), p: (heads, n, n), scale: one number; `zero` is the bias that is not there."""
     heads, n, d = q.shape
-    wide, narrow = -(-n // LANES) * LANES, -(-d // LANES) * LANES
+    wide, narrow = -(-n // 16) * 16, -(-d // LANES) * LANES
     a, b, c = d * wide, (d + n) * wide, (d + n) * wide + n * narrow
     keys, s, values = memory[:a], memory[a:b], memory[b:c]
     memory[:c] = 0
@@ -115,17 +114,15 @@ def attend(q, k, v, scale, zero, memory, p, out):
         transposed(k[h], keys, wide)
         widened(v[h], values, narrow)
         rows, weights, result = q[h].reshape(n * d), p[h].reshape(n * n), out[h].reshape(n * d)
-        for start in range(0, n, SQUARE_PIXELS):
-            i = min(start, n - SQUARE_PIXELS)
-            for j in range(0, wide, SQUARE_CHANNELS):
-                square(
-                    rows, i * d, keys, j, zero, 0, s, i * wide + j, 1, 1, d, 0, 0, 0, 0, wide, d, wide, SQUARE_CHANNELS
-                )
+        for start in range(0, n, PIXELS):
+            i = min(start, n - PIXELS)
+            for j in range(0, wide, CHANNELS):
+                square(rows, i * d, keys, j, zero, 0, s, i * wide + j, 1, 1, d, 0, 0, 0, 0, wide, d, wide, CHANNELS)
         for i in range(n):
             softmax_row(s, i * wide, weights, i * n, scale, 0, n)
-        for start in range(0, n, THIN_PIXELS):
-            i = min(start, n - THIN_PIXELS)
-            for j in range(0, narrow, THIN_CHANNELS):
+        for start in range(0, n, PIXELS):
+            i = min(start, n - PIXELS)
+            for j in range(0, narrow, LANES):
                 thin(
                     weights, i * n, values, j, zero, 0, result, i * d + j, 1, 1, n, 0, 0, 0, 0, narrow, n, d, d - j
                 )  # fmt: skip
@@ -142,19 +139,19 @@ def attend_gradients(g, q, k, v, p, scale, zero, memory, dq, dk, dv):
         transposed(v[h], values, wide)
         widened(p[h], weights, wide)
         rows, to = g[h].reshape(n * d), dq[h].reshape(n * d)
-        for start in range(0, n, SQUARE_PIXELS):
-            i = min(start, n - SQUARE_PIXELS)
-            for j in range(0, wide, SQUARE_CHANNELS):
+        for start in range(0, n, PIXELS):
+            i = min(start, n - PIXELS)
+            for j in range(0, wide, CHANNELS):
                 square(
                     rows, i * d, values, j, zero, 0, ds, i * wide + j,
-                    1, 1, d, 0, 0, 0, 0, wide, d, wide, SQUARE_CHANNELS,
+                    1, 1, d, 0, 0, 0, 0, wide, d, wide, CHANNELS,
                 )  # fmt: skip
         for i in range(n):
             gradient_row(ds, i * wide, weights, i * wide, scale, 0, n)
         widened(k[h], right, narrow)
-        for start in range(0, n, THIN_PIXELS):
-            i = min(start, n - THIN_PIXELS)
-            for j in range(0, narrow, THIN_CHANNELS):
+        for start in range(0, n, PIXELS):
+            i = min(start, n - PIXELS)
+            for j in range(0, narrow, LANES):
                 thin(ds, i * wide, right, j, zero, 0, to, i * d + j, 1, 1, n, 0, 0, 0, 0, narrow, wide, d, d - j)
         for left, side, into in ((ds, q[h], dk[h]), (weights, g[h], dv[h])):
             widened(side, right, narrow)
@@ -179,28 +176,25 @@ _cube = numba.float32[:, :, ::1]
 
 
 @cache
-def _attention(name: str, n: int, d: int, width: int):
-    pixels, vectors = choose_pixels(n, -(-n // width) if name == "attend" else -(-n // 16) * 16 // width, width)
-    few, columns = choose_pixels(n, -(-d // width), width)
-    return _attention_of(name, pixels, vectors, few, columns, width)
+def _attention(name: str, n: int, width: int):
+    most = 7 if registers(width) == 32 else 4
+    return _attention_of(name, most if n >= most else 1, 2 if -(-n // 16) * 16 // width % 2 == 0 else 1, width)
 
 
 @cache
-def _attention_of(name, pixels, vectors, few, columns, width):
+def _attention_of(name, pixels, vectors, width):
     gradients = name == "attend_gradients"
     return compiled(
         attend_gradients if gradients else attend,
         (*[_cube] * (5 if gradients else 3), numbers, numbers, numbers, *[_cube] * (3 if gradients else 2)),
-        f"_{pixels}x{vectors}_{few}x{columns}x{width}",
+        f"_{pixels}x{vectors}x{width}",
         square=vector(tiles.product(pixels, vectors), width, places=4),
-        thin=vector(tiles.product(few, columns), width, places=4),
+        thin=vector(tiles.product(pixels, 1), width, places=4),
         down=vector(tiles.outer(INPUTS if width == 16 else 8, 1), width, places=3),
         softmax_row=vector(_softmax_row, width, places=3),
         gradient_row=vector(_gradient_row, width, places=3),
-        SQUARE_PIXELS=pixels,
-        SQUARE_CHANNELS=vectors * width,
-        THIN_PIXELS=few,
-        THIN_CHANNELS=columns * width,
+        PIXELS=pixels,
+        CHANNELS=vectors * width,
         INPUTS=INPUTS if width == 16 else 8,
         LANES=width,
     )
@@ -242,7 +236,7 @@ def attention(q, k, v, scale):
     n, d = q.shape[-2:]
     out, p = np.empty(q.shape, np.float32), np.empty((*q.shape[:-1], n), np.float32)
     wide = n + d + 32
-    kernel = _attention("attend", n, d, lanes())
+    kernel = _attention("attend", n, lanes())
     factor, zero = np.array([scale], np.float32), np.zeros(wide, np.float32)
     kernel(*_cubes(q, k, v), factor, zero, scratch(3 * wide * wide), *_cubes(p, out))
     return out, p
@@ -255,7 +249,7 @@ def attention_grads(g, q, k, v, aux, scale):
     n, d = q.shape[-2:]
     dq, dk, dv = (np.empty(q.shape, np.float32) for _ in range(3))
     wide = n + d + 32
-    kernel = _attention("attend_gradients", n, d, lanes())
+    kernel = _attention("attend_gradients", n, lanes())
     factor, zero = np.array([scale], np.float32), np.zeros(wide, np.float32)
     kernel(*_cubes(g, q, k, v, aux), factor, zero, scratch(5 * wide * wide), *_cubes(dq, dk, dv))
     return dq, dk, dv

@@ -29,11 +29,15 @@ _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck"
 helper = numba.njit(**_OPTIONS)  # for functions that only compiled functions call
 
 
+def digest(folder: Path) -> str:
+    """A digest of every source file in a folder."""
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(folder.glob("*.py")))).hexdigest()
+
+
 @cache
 def _sources() -> str:
-    """A digest of every source file here: part of the key of Numba's cache, which would miss edits in other files."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    """Of the sources here: it stamps the entries of Numba's cache, which would miss edits in other files."""
+    return digest(Path(__file__).parent)
 
 
 def compiled(function: Callable, arguments: tuple, name: str = "", **bound: Any) -> Callable:

@@ -19,7 +19,7 @@ import numba
 import numpy as np
 
 from . import tiles
-from .compiled import compiled, helper, images, numbers, scratch, unbound
+from .compiled import compiled, contiguous, helper, images, matrix, numbers, scratch, unbound
 from .vector import lanes, registers, vector
 
 Pair = tuple[int, int]
@@ -49,14 +49,33 @@ def bordered(x, first, height, width, channels, into, top, left, high, wide, cha
                     into[start + pixel * channels_to + k] = source[pixel * channels + k]
 
 
+@helper
+def widened(rows, length, into, wide):
+    """Rows of `length` numbers as rows of `wide`, zeros at their ends."""
+    if length == wide:
+        for k in range(len(rows)):
+            into[k] = rows[k]
+        return
+    into[:] = 0
+    for i in range(len(rows) // length):
+        for k in range(length):
+            into[i * wide + k] = rows[i * length + k]
+
+
 def correlate(x, w, bias, y, memory, out_h, out_w, stride, dilation, before, first, step):
     """y[first + step · (i, j)] = bias + Σ x[(i, j) · stride − before + tap · dilation] · w[tap]; out = (out_h, out_w).
 
-    The last axis of w and bias is padded to whole vectors; y may have fewer channels.
+    Memory takes weights and bias (if there is one), padded to whole vectors, then one bordered image.
     """
     count, height, width, c_in = x.shape
-    taps_h, taps_w, _, padded = w.shape
-    y_height, y_width, c_out = y.shape[1], y.shape[2], y.shape[3]
+    taps_h, taps_w, _, c_out = w.shape
+    y_height, y_width = y.shape[1], y.shape[2]
+    padded = (c_out + LANES - 1) // LANES * LANES
+    end = taps_h * taps_w * c_in * padded
+    weights, offset, memory = memory[:end], memory[end : end + padded], memory[end + padded :]
+    widened(w.reshape(w.size), c_out, weights, padded)
+    offset[:] = 0
+    offset[: len(bias)] = bias
     high = (out_h - 1) * stride[0] + (taps_h - 1) * dilation[0] + 1
     wide = (out_w - 1) * stride[1] + (taps_w - 1) * dilation[1] + 1
     flat, y_flat, source = x.reshape(x.size), y.reshape(y.size), x.reshape(x.size)
@@ -78,7 +97,7 @@ def correlate(x, w, bias, y, memory, out_h, out_w, stride, dilation, before, fir
                 here = n * image + i * stride[0] * pitch + j * stride[1] * c_in
                 for c in range(0, padded, CHANNELS):
                     product(
-                        source, here, w, c, bias, c, y_flat, at + c, rows, columns, steps,
+                        source, here, weights, c, offset, c, y_flat, at + c, rows, columns, steps,
                         dilation[0] * pitch, dilation[1] * c_in, taps_w * c_in * padded, c_in * padded, padded,
                         stride[1] * c_in, step[1] * c_out, c_out - c,
                     )  # fmt: skip
@@ -87,11 +106,11 @@ def correlate(x, w, bias, y, memory, out_h, out_w, stride, dilation, before, fir
 def correlate_few(x, w, bias, y, memory, taps_h, taps_w, dilation, before):
     """The convolution for few output channels: one product a pixel gives all taps, then each output adds up its own.
 
-    w is (1, 1, inputs, taps · outputs, padded): a vector of (tap, output) takes the place of a vector of outputs,
+    w is (inputs, taps · outputs, padded): a vector of (tap, output) takes the place of a vector of outputs,
     which would be nearly empty. z lies in memory with a zero border; stride 1.
     """
     count, height, width, c_in = x.shape
-    out_h, out_w, c_out, padded = y.shape[1], y.shape[2], y.shape[3], w.shape[3]
+    out_h, out_w, c_out, padded = y.shape[1], y.shape[2], y.shape[3], w.shape[1]
     wide = out_w + (taps_w - 1) * dilation[1]
     x_flat, y_flat = x.reshape(x.size), y.reshape(y.size)
     z = memory[: (out_h + (taps_h - 1) * dilation[0]) * wide * padded]
@@ -182,6 +201,7 @@ def _correlate(pixels: int, vectors: int, width: int):
         product=vector(tiles.product(pixels, vectors), width, places=4),
         PIXELS=pixels,
         CHANNELS=vectors * width,
+        LANES=width,
     )
 
 
@@ -189,7 +209,7 @@ def _correlate(pixels: int, vectors: int, width: int):
 def _correlate_few(pixels: int, vectors: int, width: int):
     return compiled(
         correlate_few,
-        (images, images, numbers, images, numbers, numba.intp, numba.intp, _pair, _pair),
+        (images, matrix, numbers, images, numbers, numba.intp, numba.intp, _pair, _pair),
         f"_{pixels}x{vectors}x{width}",
         product=vector(tiles.product(pixels, vectors), width, places=4),
         PIXELS=pixels,
@@ -232,36 +252,30 @@ def choose(many: int, vectors: int, width: int, sizes: tuple[int, ...]) -> Pair:
         return -(-many // p) * (vectors // v) * max(p * v / 2, (p + v) / 2, 4)
 
     free = registers(width) - (width < 16)  # without AVX-512 the broadcast value takes a register
-    tiles = [(p, v) for p in sizes for v in (3, 2, 5, 1) if vectors % v == 0 and (p + 1) * v <= free]
+    tiles = [(p, v) for p in sizes for v in (3, 2, 1) if vectors % v == 0 and (p + 1) * v <= free]
     return min(tiles, key=cycles)
 
 
 # --- the wrappers ---
 
 
-def padded(a: np.ndarray, width: int) -> np.ndarray:
-    """`a` with its last axis padded with zeros to whole vectors, contiguous."""
-    size = a.shape[-1]
-    if size % width == 0:
-        return np.ascontiguousarray(a)
-    wider = np.zeros((*a.shape[:-1], -(-size // width) * width), np.float32)
-    wider[..., :size] = a
-    return wider
+_NONE = np.empty(0, np.float32)
 
 
+@cache
 def choose_pixels(out_w: int, vectors: int, width: int) -> Pair:
     return choose(out_w, vectors, width, tuple(p for p in (7, 14, 8, 4, 1) if p <= out_w))
 
 
 def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1)) -> None:
-    """`correlate` with the tile that fits; w and bias need no padding."""
-    width = lanes()
-    w = padded(w, width)
-    bias = np.zeros(w.shape[3], np.float32) if bias is None else padded(bias, width)
-    kernel = _correlate(*choose_pixels(out[1], w.shape[3] // width, width), width)
-    high = (out[0] - 1) * stride[0] + (w.shape[0] - 1) * dilation[0] + 1
-    wide = (out[1] - 1) * stride[1] + (w.shape[1] - 1) * dilation[1] + 1
-    kernel(x, w, bias, y, scratch(high * wide * x.shape[3]), *out, stride, dilation, before, first, step)
+    """`correlate` with the tile that fits."""
+    width, (taps_h, taps_w, c_in, c_out) = lanes(), w.shape
+    vectors = -(-c_out // width)
+    image = ((out[0] - 1) * stride[0] + taps_h * dilation[0]) * ((out[1] - 1) * stride[1] + taps_w * dilation[1]) * c_in
+    memory = scratch((taps_h * taps_w * c_in + 1) * vectors * width + image)
+    bias = _NONE if bias is None else contiguous(bias)
+    kernel = _correlate(*choose_pixels(out[1], vectors, width), width)
+    kernel(x, contiguous(w), bias, y, memory, *out, stride, dilation, before, first, step)
 
 
 def forward(x, w, b, out, stride, padding, dilation):
@@ -269,11 +283,12 @@ def forward(x, w, b, out, stride, padding, dilation):
     taps_h, taps_w, c_in, c_out = w.shape
     bordered_everywhere = max(0, *padding) and padding[0] < taps_h and padding[1] < taps_w
     if 1 < taps_h * taps_w <= lanes() // c_out and stride == (1, 1) and bordered_everywhere:
-        w = padded(w.transpose(2, 0, 1, 3).reshape(1, 1, c_in, -1), lanes())
-        b = np.zeros(c_out, np.float32) if b is None else np.ascontiguousarray(b)
+        turned = np.zeros((c_in, lanes()), np.float32)
+        turned[:, : taps_h * taps_w * c_out] = w.transpose(2, 0, 1, 3).reshape(c_in, -1)
+        b = np.zeros(c_out, np.float32) if b is None else contiguous(b)
         kernel = _correlate_few(*choose_pixels(x.shape[2], 1, lanes()), lanes())
-        size = (out[0] + (taps_h - 1) * dilation[0]) * (out[1] + (taps_w - 1) * dilation[1]) * w.shape[3]
-        kernel(x, w, b, y, scratch(size), taps_h, taps_w, dilation, padding)
+        size = (out[0] + (taps_h - 1) * dilation[0]) * (out[1] + (taps_w - 1) * dilation[1]) * lanes()
+        kernel(x, turned, b, y, scratch(size), taps_h, taps_w, dilation, padding)
         return y
     run(x, w, b, y, out, stride, dilation, padding)
     return y

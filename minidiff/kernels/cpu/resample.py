@@ -135,10 +135,10 @@ def max_pool2d(x, size, stride):
     return y, winner
 
 
-def max_pool2d_dx(g, aux, x_size, size, stride):
-    if g.dtype != np.float32 or g.size == 0 or aux.dtype != np.uint8:
-        return generic.max_pool2d_dx(g, aux, x_size, size, stride)
+def max_pool2d_dx(g, index, x_size, size, stride):
+    if g.dtype != np.float32 or g.size == 0 or index.dtype != np.uint8:
+        return generic.max_pool2d_dx(g, index, x_size, size, stride)
     ran["max_pool2d_dx"] += 1
     dx = np.empty((g.shape[0], *x_size, g.shape[3]), np.float32)
-    _loop(unpool, images, _bytes, _size, _size, images)(contiguous(g), contiguous(aux), size, stride, dx)
+    _loop(unpool, images, _bytes, _size, _size, images)(contiguous(g), contiguous(index), size, stride, dx)
     return dx

@@ -352,15 +352,18 @@ def _gradient(width: int):
 # --- the wrappers ---
 
 
-def fits(x_shape, channels: int, kernel, stride, padding, dilation) -> bool:
-    """Whether the shape is one for Winograd: 3 × 3 'same', whole vectors of channels, a block of tiles at least."""
+def fits(x_shape, channels: int, kernel, stride, padding, dilation, blocks=1) -> bool:
+    """Whether the shape is one for Winograd: 3 × 3 'same', whole vectors of channels, so many blocks of tiles at least.
+
+    A weight gradient of fewer than 4 blocks would lose a digit against the direct one, whose sums are then short.
+    """
     count, height, width, c_in = x_shape
     return (
         kernel == (3, 3)
         and stride == padding == dilation == (1, 1)
         and c_in % lanes() == channels % lanes() == 0
         and min(height, width) >= 4
-        and count * (-(-height // 4)) * (-(-width // 4)) >= BLOCK
+        and count * (-(-height // 4)) * (-(-width // 4)) >= blocks * BLOCK
     )
 
 

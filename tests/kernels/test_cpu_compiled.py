@@ -1,0 +1,93 @@
+"""What is compiled, when, and under which name it is cached."""
+
+import gc
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numba.core.dispatcher import Dispatcher
+
+from minidiff.kernels import cpu, generic
+from minidiff.kernels.cpu import KERNELS, compiled, vector
+
+PAIR = (1, 1)
+
+
+def arguments(function):
+    return function.__code__.co_varnames[: function.__code__.co_argcount]
+
+
+def test_every_kernel_has_generics_arguments():
+    for name, kernel in KERNELS.items():
+        if hasattr(generic, name):
+            assert arguments(kernel) == arguments(getattr(generic, name)), name
+
+
+def test_numba_is_imported_with_the_first_kernel():
+    code = """if True:
+        import sys, minidiff.kernels.cpu as cpu
+        assert "conv2d" in cpu.KERNELS and len(cpu.KERNELS) > 20
+        assert "numba" not in sys.modules
+        cpu.KERNELS["conv2d"]
+        assert "numba" in sys.modules"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=100)
+
+
+def test_a_kernel_is_compiled_for_one_signature_and_refuses_others():
+    x, w = np.ones((1, 5, 6, 16), np.float32), np.ones((3, 3, 16, 16), np.float32)
+    for image in (x, np.asfortranarray(x), x[:, ::-1], np.broadcast_to(x[..., :1], x.shape)):
+        for weights in (w, w[::-1], w.transpose(0, 1, 3, 2)):
+            KERNELS["conv2d"](image, weights, PAIR, PAIR, PAIR, 1)
+    found = [a for a in gc.get_objects() if isinstance(a, Dispatcher) and a.py_func.__module__.startswith(cpu.__name__)]
+    kernels = [a for a in found if a._cache.__class__.__name__ != "NullCache"]
+    assert any(a.py_func.__name__.startswith("correlate_") for a in kernels)
+    assert {len(a.signatures) for a in kernels} == {1}
+    with pytest.raises(TypeError):
+        kernels[0](1j)
+
+
+def test_lanes_are_checked(monkeypatch):
+    for wrong in (0, 5, 32):
+        with pytest.raises(ValueError, match="wanted one of"):
+            vector.set_lanes(wrong)
+    environment = os.environ | {"MINIDIFF_LANES": "8"}
+    code = "from minidiff.kernels.cpu import vector; print(vector.lanes())"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "8"
+
+
+def test_the_cache_knows_every_source(tmp_path):
+    assert len(compiled._sources()) == 64
+    here = Path(compiled.__file__).parent
+    copy = tmp_path / "cpu"
+    shutil.copytree(here, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    same = compiled.digest(copy)
+    assert same == compiled._sources()
+    (copy / "tiles.py").write_text((copy / "tiles.py").read_text() + "\n")
+    assert compiled.digest(copy) != same
+
+
+def test_threads_share_kernels_not_scratch():
+    rng = np.random.default_rng(0)
+    xs = rng.standard_normal((4, 8, 9, 9, 16)).astype(np.float32)
+    w = rng.standard_normal((3, 3, 16, 32)).astype(np.float32)
+    wanted, found = [KERNELS["conv2d"](x, w, PAIR, PAIR, PAIR, 1) for x in xs], [[] for _ in xs]
+
+    def work(k):
+        for _ in range(20):
+            found[k].append(KERNELS["conv2d"](xs[k], w, PAIR, PAIR, PAIR, 1))
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(len(xs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for results, want in zip(found, wanted, strict=True):
+        assert len(results) == 20
+        for result in results:
+            np.testing.assert_array_equal(result, want)

@@ -1,0 +1,169 @@
+"""Register-tiled and Winograd convolutions against `generic` in float64."""
+
+import cases
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minidiff.kernels import generic
+from minidiff.kernels.cpu import KERNELS, direct, ran, winograd
+
+ONES = ((1, 1), (1, 1), (1, 1))
+
+
+@st.composite
+def convolutions(draw):
+    """x, w, b, g, stride, padding, dilation of a convolution that Winograd does not take."""
+    kernel = draw(st.sampled_from([(1, 1), (3, 3), (4, 4), (5, 5), (2, 3), (3, 1)]))
+    stride = draw(st.sampled_from([(1, 1), (1, 1), (2, 2), (3, 2)]))
+    padding = draw(st.tuples(st.integers(0, 3), st.integers(0, 3)))
+    dilation = (1, 1) if stride != (1, 1) else draw(st.sampled_from([(1, 1), (2, 2), (1, 3)]))
+    least = [max(1, d * (k - 1) + 1 - 2 * p) for k, p, d in zip(kernel, padding, dilation, strict=True)]
+    size = [n + draw(st.integers(0, 10)) for n in least]
+    c_in, c_out = (draw(st.sampled_from([1, 3, 6, 10, 16, 24, 32, 80])) for _ in range(2))
+    batch = draw(st.integers(1, 2))
+    out = generic.conv_size(size, kernel, stride, padding, dilation)
+    x, w, b = cases.arrays(batch, *size, c_in), cases.arrays(*kernel, c_in, c_out), cases.arrays(c_out)
+    return draw(x), draw(w), draw(b), draw(cases.arrays(batch, *out, c_out)), stride, padding, dilation
+
+
+@settings(max_examples=60, deadline=None)
+@given(convolutions())
+def test_direct(convolution):
+    x, w, _, _, *how = convolution
+    if not winograd.fits(x.shape, w.shape[3], w.shape[:2], *how) and not winograd.fits(
+        x.shape, w.shape[2], w.shape[:2], *how
+    ):
+        cases.check_convolution(*convolution)
+
+
+SHAPES = [  # size, kernel, in, out, stride, padding, dilation
+    (9, 3, 1, 16, 1, 1, 1),
+    (9, 3, 16, 1, 1, 1, 1),
+    (7, 4, 16, 24, 2, 1, 1),
+    (8, 5, 6, 10, 1, 2, 1),
+    (15, 3, 3, 32, 1, 2, 2),
+    (14, 1, 20, 48, 1, 0, 1),
+]
+
+
+@pytest.mark.parametrize(("size", "kernel", "c_in", "c_out", "stride", "padding", "dilation"), SHAPES)
+def test_direct_on_every_lane_width(lanes, size, kernel, c_in, c_out, stride, padding, dilation):
+    rng = np.random.default_rng(0)
+    how = (stride, stride), (padding, padding), (dilation, dilation)
+    out = generic.conv_size((size, size), (kernel, kernel), *how)
+    shapes = (2, size, size, c_in), (kernel, kernel, c_in, c_out), (c_out,), (2, *out, c_out)
+    cases.check_convolution(*(rng.standard_normal(shape).astype(np.float32) for shape in shapes), *how)
+
+
+def rms(error):
+    return float(np.sqrt(np.mean(np.square(error, dtype=np.float64))))
+
+
+@pytest.mark.parametrize(
+    ("batch", "height", "width", "c_in", "c_out"),
+    [(4, 28, 28, 16, 16), (16, 7, 7, 48, 48), (12, 7, 9, 32, 80), (32, 4, 5, 80, 32), (6, 13, 10, 16, 144)],
+)
+def test_winograd_is_as_exact_as_three_direct_ones(lanes, batch, height, width, c_in, c_out):
+    rng = np.random.default_rng(1)
+    shapes = (batch, height, width, c_in), (3, 3, c_in, c_out), (c_out,), (batch, height, width, c_out)
+    x, w, b, g = (rng.standard_normal(shape).astype(np.float32) for shape in shapes)
+    x64, w64, b64, g64 = cases.wide(x, w, b, g)
+    y = cases.runs("conv2d_bias", "winograd", x, w, b, *ONES, 1)
+    want = generic.conv2d_bias(x64, w64, b64, *ONES, 1)
+    assert rms(y - want) <= 3 * rms(direct.forward(x, w, b, (height, width), *ONES) - want)
+
+    dx = cases.runs("conv2d_dx", "winograd_dx", g, w, (height, width), *ONES, 1)
+    want = generic.conv2d_dx(g64, w64, (height, width), *ONES, 1)
+    assert rms(dx - want) <= 3 * rms(direct.input_gradient(g, w, (height, width), *ONES) - want)
+
+    dw, db = cases.runs("conv2d_dw_db", "winograd_dw_db", g, x, (3, 3), *ONES, 1)
+    want, want_b = generic.conv2d_dw_db(g64, x64, (3, 3), *ONES, 1)
+    plain, plain_b = direct.weight_and_bias_gradient(g, x, (3, 3), *ONES)
+    assert rms(dw - want) <= 3 * rms(plain - want)
+    assert rms(db - want_b) <= 3 * rms(plain_b - want_b) + 1e-6
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_winograd_takes_any_layout(data):
+    batch, height, width = 32, data.draw(st.integers(4, 12)), data.draw(st.integers(5, 12))
+    c_in, c_out = (data.draw(st.sampled_from([16, 32, 48, 80])) for _ in range(2))
+    x, w = data.draw(cases.arrays(batch, height, width, c_in)), data.draw(cases.arrays(3, 3, c_in, c_out))
+    g = data.draw(cases.arrays(batch, height, width, c_out))
+    x64, w64, g64 = cases.wide(x, w, g)
+    counted = "winograd winograd_dx winograd_dw_db"
+    cases.close(cases.runs("conv2d", counted, x, w, *ONES, 1), generic.conv2d(x64, w64, *ONES, 1))
+    dx = cases.runs("conv2d_dx", counted, g, w, (height, width), *ONES, 1)
+    cases.close(dx, generic.conv2d_dx(g64, w64, (height, width), *ONES, 1))
+    dw = cases.runs("conv2d_dw", counted, g, x, (3, 3), *ONES, 1)
+    cases.close(dw, generic.conv2d_dw(g64, x64, (3, 3), *ONES, 1))
+
+
+@pytest.mark.parametrize(("c_in", "c_out", "size"), [(16, 16, 28), (16, 32, 5), (1, 6, 12), (16, 1, 12)])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_not_finite_numbers_come_through(c_in, c_out, size, bad):
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((1, size, size, c_in)).astype(np.float32)
+    w = rng.standard_normal((3, 3, c_in, c_out)).astype(np.float32)
+    x[0, size // 2, size // 2, 0] = bad
+    with np.errstate(invalid="ignore"):
+        reached = ~np.isfinite(generic.conv2d(x, w, *ONES, 1))
+    assert reached.sum() == 9 * c_out
+    assert not np.isfinite(KERNELS["conv2d"](x, w, *ONES, 1)[reached]).any()
+    g = np.ones((1, size, size, c_out), np.float32)
+    assert not np.isfinite(KERNELS["conv2d_dw"](g, x, (3, 3), *ONES, 1)[:, :, 0]).any()
+
+
+def test_what_is_not_for_tiles_is_left_to_generic():
+    rng, before = np.random.default_rng(3), sum(ran.values())
+    x, w = rng.standard_normal((2, 6, 6, 4)), rng.standard_normal((3, 3, 4, 4))
+    how = (1, 1), (1, 1), (1, 1)
+    y = KERNELS["conv2d_bias"](x, w, np.ones(4), *how, 1)
+    assert y.dtype == np.float64
+    grouped = KERNELS["conv2d"](x.astype(np.float32), w[:, :, :2].astype(np.float32), *how, 2)
+    np.testing.assert_allclose(grouped, generic.conv2d(x, w[:, :, :2], *how, 2), rtol=1e-4, atol=1e-5)
+    assert sum(ran.values()) == before
+    for shape in ((0, 6, 6, 4), (2, 6, 6, 0)):
+        empty = np.zeros(shape, np.float32)
+        y = KERNELS["conv2d"](empty, np.zeros((3, 3, shape[3], 5), np.float32), *how, 1)
+        np.testing.assert_array_equal(y, np.zeros((shape[0], 6, 6, 5)))
+        dw, db = KERNELS["conv2d_dw_db"](np.ones((shape[0], 6, 6, 5), np.float32), empty, (3, 3), *how, 1)
+        assert dw.shape == (3, 3, shape[3], 5)
+        assert (db == 36 * shape[0]).all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.data())
+def test_dense(data):
+    leading = tuple(data.draw(st.lists(st.integers(1, 9), min_size=0, max_size=2)))
+    c_in, c_out = data.draw(st.integers(1, 70)), data.draw(st.integers(1, 70))
+    x, w, b = (
+        data.draw(cases.arrays(*leading, c_in)),
+        data.draw(cases.arrays(c_in, c_out)),
+        data.draw(cases.arrays(c_out)),
+    )
+    g = data.draw(cases.arrays(*leading, c_out))
+    x64, w64, b64, g64 = cases.wide(x, w, b, g)
+    cases.close(cases.runs("dense", "dense", x, w, b), generic.dense(x64, w64, b64))
+    cases.close(cases.runs("dense_dw_db", "dense_dw_db", g, x), generic.dense_dw_db(g64, x64))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.data())
+def test_upsample_conv2d(data):
+    height, width, scale = (data.draw(st.integers(1, 6)) for _ in range(3))
+    k = data.draw(st.sampled_from([1, 3, 5]))
+    c_in, c_out = (data.draw(st.sampled_from([1, 3, 16, 32])) for _ in range(2))
+    shapes = (2, height, width, c_in), (k, k, c_in, c_out), (c_out,), (2, height * scale, width * scale, c_out)
+    x, w, b, g = (data.draw(cases.arrays(*shape)) for shape in shapes)
+    x64, w64, b64, g64 = cases.wide(x, w, b, g)
+    padding, up = (k // 2, k // 2), generic.upsample_nearest(x64, scale)
+    how = (1, 1), padding, (1, 1), 1
+    y = cases.runs("upsample_conv2d", "upsample_conv2d", x, w, b, scale, padding)
+    cases.close(y, generic.conv2d_bias(up, w64, b64, *how))
+    dx = cases.runs("upsample_conv2d_dx", "upsample_conv2d_dx", g, w, scale, padding)
+    cases.close(dx, generic.upsample_nearest_dx(generic.conv2d_dx(g64, w64, g.shape[1:3], *how), scale))
+    both = cases.runs("upsample_conv2d_dw_db", "upsample_conv2d_dw_db", g, x, (k, k), scale, padding)
+    cases.close(both, generic.conv2d_dw_db(g64, up, (k, k), *how))

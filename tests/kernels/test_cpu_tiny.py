@@ -1,0 +1,86 @@
+"""Every CPU kernel once, on tiny shapes. These run compiled, and once more step by step with NUMBA_DISABLE_JIT=1."""
+
+import os
+import subprocess
+import sys
+
+import cases
+import numpy as np
+import pytest
+
+from minidiff.kernels import generic
+from minidiff.kernels.cpu import KERNELS, vector
+
+PAIR = (1, 1)
+
+
+def normal(*shape):
+    return np.random.default_rng(len(shape)).standard_normal(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("c_in", "c_out", "stride", "dilation"), [(3, 5, 1, 1), (3, 1, 1, 1), (2, 4, 2, 1), (1, 6, 1, 2)]
+)
+def test_direct(c_in, c_out, stride, dilation):
+    how = (stride, stride), PAIR, (dilation, dilation)
+    out = generic.conv_size((5, 4), (3, 3), *how)
+    cases.check_convolution(
+        normal(1, 5, 4, c_in), normal(3, 3, c_in, c_out), normal(c_out), normal(1, *out, c_out), *how
+    )
+
+
+def test_winograd():
+    c_in, c_out = vector.lanes(), 2 * vector.lanes()
+    x, w, g, how = normal(16, 8, 5, c_in), normal(3, 3, c_in, c_out), normal(16, 8, 5, c_out), (PAIR, PAIR, PAIR, 1)
+    x64, w64, g64 = cases.wide(x, w, g)
+    cases.close(cases.runs("conv2d", "winograd", x, w, *how), generic.conv2d(x64, w64, *how))
+    dx = cases.runs("conv2d_dx", "winograd_dx", g, w, (8, 5), *how)
+    cases.close(dx, generic.conv2d_dx(g64, w64, (8, 5), *how))
+    both = cases.runs("conv2d_dw_db", "winograd_dw_db", g, x, (3, 3), *how)
+    cases.close(both, generic.conv2d_dw_db(g64, x64, (3, 3), *how))
+
+
+def test_upsample():
+    x, w, b = normal(1, 3, 2, 2), normal(3, 3, 2, 3), normal(3)
+    want = generic.conv2d_bias(generic.upsample_nearest(x, 2), w, b, PAIR, PAIR, PAIR, 1)
+    cases.close(KERNELS["upsample_conv2d"](x, w, b, 2, PAIR), want)
+
+
+def test_norm():
+    x, weight, bias, shift = normal(2, 3, 2, 8), normal(8), normal(8), normal(2, 8)
+    y, aux = KERNELS["group_norm_silu"](x, weight, bias, shift, 4, 1e-5)
+    want, want_aux = generic.group_norm_silu(*cases.wide(x, weight, bias, shift), 4, 1e-5)
+    cases.close((y, aux), (want, want_aux))
+    grads = KERNELS["group_norm_silu_grads"](y, x, weight, bias, shift, aux, 4)
+    wanted = generic.group_norm_silu_grads(*cases.wide(y, x, weight, bias, shift), want_aux, 4)
+    cases.close(grads, wanted, rtol=2e-4)
+
+
+def test_attention():
+    q, k, v, g = (normal(2, 5, 3) + i for i in range(4))
+    out, p = KERNELS["attention"](q, k, v, 0.5)
+    cases.close((out, p), generic.attention(*cases.wide(q, k, v), 0.5))
+    grads = KERNELS["attention_grads"](g, q, k, v, p, 0.5)
+    cases.close(grads, generic.attention_grads(*cases.wide(g, q, k, v, p), 0.5))
+
+
+def test_others():
+    x, y = normal(3, 7), normal(2, 21).reshape(-1)[:21].reshape(3, 7)
+    cases.close(KERNELS["silu_dx"](x, y), generic.silu_dx(*cases.wide(x, y)))
+    cases.close(KERNELS["gelu_dx"](x, y, "none"), generic.gelu_dx(*cases.wide(x, y), "none"))
+    cases.close(KERNELS["softmax"](x, -1), generic.softmax(*cases.wide(x), -1))
+    cases.close(KERNELS["mse_loss"](x, y), generic.mse_loss(*cases.wide(x, y)))
+    cases.close(KERNELS["embedding_dtable"](x, np.array([1, 0, 1]), 2), generic.embedding_dtable(x, [1, 0, 1], 2))
+    image = normal(1, 4, 4, 3)
+    pooled, index = KERNELS["max_pool2d"](image, 2, 2)
+    np.testing.assert_array_equal(pooled, generic.max_pool2d(image, 2, 2)[0])
+    dx = KERNELS["max_pool2d_dx"](pooled, index, (4, 4), 2, 2)
+    np.testing.assert_array_equal(dx, generic.max_pool2d_dx(pooled, index, (4, 4), 2, 2))
+
+
+@pytest.mark.skipif(not vector.JIT, reason="this is that run")
+def test_all_of_these_step_by_step():
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "1", "MINIDIFF_LANES": "4"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
