@@ -1,0 +1,26 @@
+"""Every operation keeps every promise: the rows of `OPS`."""
+
+import numpy as np
+import pytest
+from ops_table import OPS, covered
+
+from minidiff import Tensor
+
+
+def test_every_operation_has_a_row():
+    missing = sorted(covered() - OPS.keys())
+    assert not missing, f"without a row in tests/ops_table: {missing}"
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_keeps_its_promises(name):
+    OPS[name].check(examples=12)
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_refuses(name):
+    assert OPS[name].errors, f"{name} has no error inputs"
+    for arguments, error, pattern in OPS[name].errors:
+        for wrap in (lambda a: a, lambda a: Tensor(a) if isinstance(a, np.ndarray) else a):
+            with pytest.raises(error, match=pattern):
+                OPS[name].f(*map(wrap, arguments))

@@ -1,0 +1,71 @@
+"""Pointwise operations."""
+
+import math
+
+import numpy as np
+from hypothesis import strategies as st
+
+from minidiff import ops
+from minidiff.testing import arrays, broadcasting
+
+from .row import MIXED, Op, mixed
+
+erf = np.vectorize(math.erf, otypes=[float])
+cosh = np.cosh
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def gelu(x, approximate):
+    if approximate == "tanh":
+        return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    return 0.5 * x * (1 + erf(x / math.sqrt(2)))
+
+
+def unary(name, f, reference, samples=None, **how):
+    """Of one array, any shape; an array of no numbers is refused."""
+    return Op(name, f, reference, arrays() if samples is None else samples, [(("text",), TypeError, "")], how)
+
+
+def binary(name, f, reference, samples=None, **how):
+    """Of two arrays that are broadcast against each other."""
+    errors = [(mixed((3,), (3,)), TypeError, f"{name}.*{MIXED}"), ((np.ones(2), np.ones(3)), ValueError, "")]
+    return Op(name, f, reference, broadcasting() if samples is None else samples, errors, how)
+
+
+positive = arrays(low=0.3, high=3)
+powers = st.tuples(arrays((3, 1), low=0.3, high=2), arrays((2,), low=-2, high=3))
+chosen = broadcasting(3).map(lambda xs: (xs[0] > 0, *xs[1:]))
+comparisons = [binary(name, getattr(ops, name), getattr(np, name), order=0)
+               for name in ["equal", "not_equal", "less", "less_equal", "greater", "greater_equal"]]  # fmt: skip
+
+ROWS = [
+    binary("add", ops.add, np.add),
+    binary("subtract", ops.subtract, np.subtract),
+    binary("multiply", ops.multiply, np.multiply),
+    binary("divide", ops.divide, np.divide, broadcasting(low=0.4, high=2)),
+    binary("power", ops.power, np.power, powers),
+    binary("maximum", ops.maximum, np.maximum),
+    binary("minimum", ops.minimum, np.minimum),
+    *comparisons,
+    Op("where", ops.where, np.where, chosen, [((np.ones(2, bool), *mixed((2,), (2,))), TypeError, f"where.*{MIXED}")]),
+    unary("negative", ops.negative, np.negative),
+    unary("exp", ops.exp, np.exp),
+    unary("log", ops.log, np.log, positive),
+    unary("sqrt", ops.sqrt, np.sqrt, positive),
+    unary("sin", ops.sin, np.sin),
+    unary("cos", ops.cos, np.cos),
+    unary("tanh", ops.tanh, np.tanh),
+    unary("sigmoid", ops.sigmoid, sigmoid),
+    unary("erf", ops.erf, erf),
+    unary("relu", ops.relu, lambda x: np.where(x > 0, x, 0)),
+    unary("sign", ops.sign, np.sign),
+    unary("absolute", ops.absolute, np.absolute),
+    unary("isfinite", ops.isfinite, np.isfinite, order=0),
+    unary("isnan", ops.isnan, np.isnan, order=0),
+    unary("silu", ops.silu, lambda x: x * sigmoid(x)),
+    Op("gelu", ops.gelu, gelu, st.tuples(arrays(), st.sampled_from(["none", "tanh"])),
+       [((np.ones(2), "exact"), ValueError, "gelu: approximate .*'exact'")]),
+]  # fmt: skip

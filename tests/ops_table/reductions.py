@@ -1,0 +1,53 @@
+"""Sums, means and extremes over axes, and products."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from minidiff import ops
+from minidiff.testing import arrays, shapes
+
+from .row import MIXED, Op, axes, mixed
+
+
+@st.composite
+def reduced(draw, min_side=0, distinct=False):
+    """(x, axis, keepdims)"""
+    x = draw(arrays(shapes(min_side=min_side), distinct=distinct))
+    return x, draw(axes(x.ndim)), draw(st.booleans())
+
+
+@st.composite
+def along_one(draw, numbers=None):
+    """(x, axis) with one axis, or None for all."""
+    x = draw(arrays(shapes(min_dims=1, min_side=1), distinct=True))
+    return x, draw(st.none() | st.integers(-x.ndim, x.ndim - 1))
+
+
+@st.composite
+def products(draw):
+    """Operands of matmul: matrices, stacks of them that are broadcast, and vectors."""
+    n, k, m, b = (draw(st.integers(0, 3)) for _ in range(4))
+    left = draw(st.sampled_from([(k,), (n, k), (b, n, k), (1, n, k), (2, 1, n, k)]))
+    right = draw(st.sampled_from([(k,), (k, m), (b, k, m), (1, k, m)]))
+    return draw(arrays(left)), draw(arrays(right))
+
+
+def reduction(name, reference, samples, **how):
+    def f(x, axis, keepdims):
+        return getattr(ops, name)(x, axis=axis, keepdims=keepdims)
+
+    errors = [((np.ones((2, 3)), 2, False), ValueError, "axis 2")]
+    return Op(name, f, lambda x, axis, keepdims: reference(x, axis=axis, keepdims=keepdims), samples, errors, how)
+
+
+ROWS = [
+    reduction("sum", np.sum, reduced()),
+    reduction("mean", np.mean, reduced(min_side=1)),
+    reduction("max", np.max, reduced(min_side=1, distinct=True)),
+    reduction("min", np.min, reduced(min_side=1, distinct=True)),
+    reduction("var", np.var, reduced(min_side=1)),
+    Op("argmax", ops.argmax, np.argmax, along_one(), [((np.ones(2), 1), ValueError, "axis 1")], {"order": 0}),
+    Op("argmin", ops.argmin, np.argmin, along_one(), [((np.ones(2), 1), ValueError, "axis 1")], {"order": 0}),
+    Op("matmul", ops.matmul, np.matmul, products(),
+       [((np.ones((2, 3)), np.ones((2, 3))), ValueError, r"matmul.*\(2, 3\)"), (mixed((2,), (2,)), TypeError, MIXED)]),
+]  # fmt: skip

@@ -1,0 +1,153 @@
+"""A stand-in for a device array: NumPy inside, but it does only what an array of a real device would do.
+
+It refuses every implicit conversion: `np.asarray(array)` raises, and so does any function or operator that is given
+host arrays beside it. Code that runs on it calls the functions of the array's own namespace, moves data with
+`from_host` and `to_host` only, and meets 0-d arrays where NumPy would give scalars.
+"""
+
+from contextlib import contextmanager
+from types import ModuleType
+
+import numpy as np
+
+from minidiff import kernels
+
+
+class StrictArray:
+    """An array of the device "strict"."""
+
+    __slots__ = ("_array", "base")
+    __array_ufunc__ = None  # NumPy's operators step back, and the reflected ones below refuse
+    __hash__ = None
+
+    def __init__(self, array, base=None):
+        self._array, self.base = array, base
+
+    shape = property(lambda self: self._array.shape)
+    dtype = property(lambda self: self._array.dtype)
+    ndim = property(lambda self: self._array.ndim)
+    size = property(lambda self: self._array.size)
+    nbytes = property(lambda self: self._array.nbytes)
+
+    def __array__(self, *args, **kwargs):
+        raise TypeError("a device array is not converted implicitly: say to_host")
+
+    def __array_function__(self, function, types, args, kwargs):
+        raise TypeError(f"np.{function.__name__} was called on a device array: use its namespace")
+
+    def __repr__(self):
+        return f"StrictArray({self._array!r})"
+
+    def __len__(self):
+        return len(self._array)
+
+    def __getitem__(self, index):
+        return _wrap(self._array[_unwrap(index)], [self])
+
+    def __setitem__(self, index, value):
+        self._array[_unwrap(index)] = _unwrap(value)
+
+    # what is asked for by name may go to the host
+    def item(self):
+        return self._array.item()
+
+    def __bool__(self):
+        return bool(self._array)
+
+    def __float__(self):
+        return float(self._array)
+
+    def __int__(self):
+        return int(self._array)
+
+    def copy(self):
+        return StrictArray(self._array.copy())
+
+    def astype(self, dtype, copy=True):
+        return self if not copy and self.dtype == dtype else StrictArray(self._array.astype(dtype))
+
+
+def _operator(name):
+    def method(self, *others):
+        result = getattr(self._array, name)(*map(_unwrap, others))
+        if name.startswith("__i") and name != "__invert__":
+            return self
+        return result if result is NotImplemented else _wrap(result, [])
+
+    return method
+
+
+for _name in ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor"]:
+    for _kind in "", "r", "i":
+        setattr(StrictArray, f"__{_kind}{_name}__", _operator(f"__{_kind}{_name}__"))
+for _name in ["neg", "pos", "abs", "invert", "eq", "ne", "lt", "le", "gt", "ge"]:
+    setattr(StrictArray, f"__{_name}__", _operator(f"__{_name}__"))
+
+
+def _unwrap(value):
+    """What NumPy may work on; host arrays are refused, numbers and slices are not."""
+    if isinstance(value, StrictArray):
+        return value._array
+    if isinstance(value, np.ndarray):
+        raise TypeError(f"a host array {value.dtype} {value.shape} beside device arrays: move it with from_host")
+    if isinstance(value, tuple | list):
+        return type(value)(map(_unwrap, value))
+    return value
+
+
+def _wrap(value, operands):
+    """Arrays and NumPy's scalars become device arrays; a view knows its base, as NumPy's do."""
+    if isinstance(value, tuple | list):
+        return type(value)(_wrap(item, operands) for item in value)
+    if isinstance(value, np.ndarray):
+        for operand in operands:
+            if isinstance(operand, StrictArray):
+                if value is operand._array:
+                    return operand
+                if value.base is not None and np.may_share_memory(value, operand._array):
+                    return StrictArray(value, operand if operand.base is None else operand.base)
+        return StrictArray(value)
+    return StrictArray(np.asarray(value)) if isinstance(value, np.generic) else value
+
+
+class _Function:
+    """A NumPy function that takes and gives device arrays; `add.at` and the like hang on it."""
+
+    def __init__(self, function):
+        self._function = function
+
+    def __call__(self, *args, **kwargs):
+        result = self._function(*map(_unwrap, args), **{name: _unwrap(value) for name, value in kwargs.items()})
+        return _wrap(result, args)
+
+    def __getattr__(self, name):
+        return _Function(getattr(self._function, name))
+
+
+class _Namespace:
+    """NumPy's names, for device arrays."""
+
+    def __init__(self, module):
+        self._module = module
+
+    def __getattr__(self, name):
+        found = getattr(self._module, name)
+        if isinstance(found, ModuleType):
+            return _Namespace(found)
+        return _Function(found) if callable(found) and not isinstance(found, type) else found
+
+
+def from_host(array):
+    return StrictArray(np.array(array))
+
+
+@contextmanager
+def registered():
+    """In the block, `minidiff` knows the device "strict"."""
+    backend = kernels.Backend(StrictArray, "strict", _Namespace(np), None, from_host, lambda a: a._array.copy())
+    kernels.register(backend)
+    try:
+        yield backend
+    finally:
+        del kernels._backends[StrictArray]
+        kernels.find.cache_clear()
