@@ -154,7 +154,8 @@ class AdamW(Optimizer):
         self.eps, self.weight_decay = float(eps), float(weight_decay)
 
     def update(self, param: Array, grad: Array, lr: float, **state: Array) -> None:
-        kernels.find("adam", type(param))(
+        kernels.call(
+            "adam",
             param,
             grad,
             state["m"],
@@ -198,7 +199,7 @@ class EMA:
         self.updates += 1
         for name, p in self.parameters.items():
             self.average[name] = kernels.to_device(self.average[name], p.device)  # the model may have been moved since
-            kernels.find("ema", type(p.data))(self.average[name], p.data, decay=decay)
+            kernels.call("ema", self.average[name], p.data, decay=decay)
 
     @contextmanager
     def applied(self) -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..autograd import ops
+from .. import ops
 from ..autograd.tensor import Tensor
 from ..kernels import Array
 from ..nn import Conv2d, Dense, MaxPool, Module

@@ -18,10 +18,20 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import ops
+from .. import ops
 from ..autograd.tensor import Tensor
 from ..kernels import Array
-from ..nn import Attention, Conv2d, Dense, Embedding, GroupNormSilu, Module, SinusoidalEmbedding, Upsample
+from ..nn import (
+    Attention,
+    ConditionalChain,
+    Conv2d,
+    Dense,
+    Embedding,
+    GroupNormSilu,
+    Module,
+    SinusoidalEmbedding,
+    Upsample,
+)
 from .inputs import as_labels, as_times, as_vectors, check_no_condition, check_x
 
 GROUPS = 8  # of each group norm
@@ -79,7 +89,7 @@ class UNet(Module):
         rng = np.random.default_rng(rng)
         outs = [width * k for k in multipliers]
         ins = [width, *outs[:-1]]
-        levels, bottom = len(outs), outs[-1]
+        bottom = outs[-1]
 
         self.embedding = TimeAndCondition(4 * width, timesteps, classes, condition_dim, combine, rng)
         e = self.embedding.dim
@@ -87,12 +97,12 @@ class UNet(Module):
         self.down_blocks = [ResBlock(i, i, e, rng) for i in ins]
         self.down = [Conv2d(i, o, 4, rng, stride=2) for i, o in zip(ins[:-1], outs[:-1])]
         self.down.append(Conv2d(ins[-1], bottom, 3, rng))
-        self.bottom_block = ResBlock(bottom, bottom, e, rng)
-        self.attention = Attention(bottom, rng) if attention else None
-        self.bottom_block2 = ResBlock(bottom, bottom, e, rng) if attention else None
+        self.bottom = ConditionalChain(ResBlock(bottom, bottom, e, rng))
+        if attention:
+            self.bottom.layers += [Attention(bottom, rng), ResBlock(bottom, bottom, e, rng)]
         self.up_blocks = [ResBlock(i + o, o, e, rng) for i, o in zip(ins, outs)]
-        self.up = [Upsample(outs[level], ins[level], rng) for level in range(1, levels)]
-        self.leave = Conv2d(width, channels, 3, rng)
+        self.up = [Upsample(outs[level], ins[level], rng) for level in range(1, len(outs))]
+        self.leave = Conv2d(outs[0], channels, 3, rng)
 
     def __call__(self, x: Tensor | Array, t: int | float | Array, condition: Any = None) -> Tensor:
         self._check(x)
@@ -103,9 +113,7 @@ class UNet(Module):
             h = block(h, emb)
             skips.append(h)
             h = shrink(h)
-        h = self.bottom_block(h, emb)
-        if self.attention is not None:
-            h = self.bottom_block2(self.attention(h), emb)
+        h = self.bottom(h, emb)
         for level in reversed(range(len(skips))):
             h = self.up_blocks[level](ops.concatenate([skips[level], h], axis=-1), emb)
             if level:

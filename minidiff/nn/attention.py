@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..autograd import ops
+from .. import ops
 from ..autograd.tensor import Tensor
 from .layers import Conv2d
 from .module import Module

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from ..autograd import ops
+from .. import ops
 from .module import Module
 
 

@@ -4,8 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import kernels
-from ..autograd import ops
+from .. import kernels, ops
 from ..autograd.tensor import Tensor
 from ..kernels import Array
 from . import initial

@@ -41,10 +41,10 @@ class TorchUNet:
 
     def attention(self, x):
         b, c, height, width = x.shape
-        parts = self.conv(x, "attention.qkv").reshape(b, 3, 4, c // 4, height * width)
+        parts = self.conv(x, "bottom.layers.1.qkv").reshape(b, 3, 4, c // 4, height * width)
         q, k, v = (parts[:, i].transpose(-1, -2) for i in range(3))
         seen = F.scaled_dot_product_attention(q, k, v)
-        return x + self.conv(seen.transpose(-1, -2).reshape(b, c, height, width), "attention.out")
+        return x + self.conv(seen.transpose(-1, -2).reshape(b, c, height, width), "bottom.layers.1.out")
 
     def embedding(self, t, condition):
         dim = 4 * self.config["width"]
@@ -69,9 +69,9 @@ class TorchUNet:
             h = self.res_block(h, emb, f"down_blocks.{i}")
             skips.append(h)
             h = self.conv(h, f"down.{i}", stride=2 if i < levels - 1 else 1)
-        h = self.res_block(h, emb, "bottom_block")
+        h = self.res_block(h, emb, "bottom.layers.0")
         if self.config["attention"]:
-            h = self.res_block(self.attention(h), emb, "bottom_block2")
+            h = self.res_block(self.attention(h), emb, "bottom.layers.2")
         for i in reversed(range(levels)):
             h = self.res_block(torch.cat([skips[i], h], 1), emb, f"up_blocks.{i}")
             if i:
