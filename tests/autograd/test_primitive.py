@@ -1,0 +1,170 @@
+"""Making a primitive, and what it checks when it is called."""
+
+import numpy as np
+import pytest
+from strict import from_host, registered
+
+import minidiff as md
+from minidiff import Primitive, Tensor, ops
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ({"y": lambda g: g}, r"there is a rule for 'y', but the operands are \['x'\]"),
+        ({"x": lambda g, y: g}, r"the rule for 'x' asks for \['y'\].*\['x', 'axis', 'out', 'aux', 'in_shape'\]"),
+        ({"x": lambda grad: grad}, r"asks for \['grad'\]; it takes g first"),
+        ({"x": lambda x, g: g}, "takes g first"),
+        ({"x": lambda g, needs: g}, r"asks for \['needs'\]"),
+        ({"joint": lambda g, z: g}, r"asks for \['z'\]"),
+    ],
+)
+def test_rule_names_are_checked_at_definition(rules, message):
+    with pytest.raises(TypeError, match=f"square: .*{message}"):
+        Primitive("square", "x * axis=None", **rules)
+
+
+def test_a_rule_keeps_only_what_it_names():
+    kept = []
+    square = Primitive("square", "x", x=lambda g, in_shape: kept.append(in_shape) or g)
+    x = Tensor(np.ones((2, 3)), requires_grad=True)
+    y = square(x)
+    memory = np.ones(3)
+    assert not any(isinstance(v, np.ndarray | Tensor) for v in _held(y.node.pull))
+    y.backward(np.ones((2, 3)))
+    assert kept == [(2, 3)]
+    assert memory is not None
+
+
+def _held(pull):
+    """The objects that a node's pull holds, two levels down."""
+    flat = []
+    for item in pull.args:
+        flat += list(item) if isinstance(item, list) else [item]
+    return flat
+
+
+def test_arguments_by_name_and_position():
+    x = np.arange(6.0).reshape(2, 3)
+    np.testing.assert_array_equal(ops.sum(x, 1), ops.sum(x=x, axis=1))
+    np.testing.assert_array_equal(ops.sum(x, 1, True), ops.sum(x, keepdims=True, axis=1))
+    for call, message in [
+        (lambda: ops.add(x), "missing .*'y'"),
+        (lambda: ops.add(x, x, x), "3 arguments by position"),
+        (lambda: ops.sum(x, 1, axis=1), "given twice .*'axis'"),
+        (lambda: ops.add(x, x, z=1), "unknown .*'z'|unexpected keyword argument 'z'"),
+    ]:
+        with pytest.raises(TypeError, match=message):
+            call()
+
+
+def test_bare_arrays_give_bare_arrays_and_tensors_tensors():
+    x = np.ones(3)
+    assert isinstance(ops.exp(x), np.ndarray)
+    assert isinstance(ops.exp(Tensor(x)), Tensor)
+    assert isinstance(ops.add(x, Tensor(x)), Tensor)
+    assert isinstance(x + Tensor(x), Tensor)
+    assert isinstance(ops.sum(Tensor(x)).data, np.ndarray)
+
+
+# --- operands must agree ---
+
+
+def test_two_float_dtypes_are_an_error_that_names_both():
+    a, b = Tensor(np.ones(2, np.float32)), Tensor(np.ones((3, 2)))
+    with pytest.raises(TypeError, match=r"add: .*float32 \(2,\), float64 \(3, 2\).*astype"):
+        a + b
+
+
+def test_two_devices_are_an_error_that_names_both():
+    with registered(), pytest.raises(TypeError, match=r"multiply: .*\['cpu', 'strict'\].*\.to\(device\)"):
+        Tensor(np.ones(2)) * Tensor(from_host(np.ones(2)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("scalar", [2, 2.5, True, np.float64(2.5), np.float32(2.5), np.int64(2)])
+def test_scalars_do_not_widen(dtype, scalar):
+    x = Tensor(np.ones(3, dtype), requires_grad=True)
+    for y in (
+        x * scalar,
+        scalar * x,
+        x + scalar,
+        scalar - x,
+        x / scalar,
+        scalar / x,
+        x**scalar,
+        ops.maximum(x, scalar),
+    ):
+        assert isinstance(y, Tensor)
+        assert y.dtype == dtype
+        x.grad = None
+        y.sum().backward()
+        assert x.grad.dtype == dtype
+
+
+def test_integers_beside_floats_take_their_dtype():
+    x = Tensor(np.ones(3, np.float32), requires_grad=True)
+    y = x * np.arange(3)
+    y.sum().backward()
+    assert y.dtype == x.grad.dtype == np.float32
+    np.testing.assert_array_equal(x.grad, [0, 1, 2])
+
+
+@pytest.mark.parametrize("wrong", ["text", None, object(), {}])
+def test_what_is_no_number_is_refused(wrong):
+    with pytest.raises(TypeError, match=r"add"):
+        ops.add(Tensor(np.ones(2)), wrong)
+
+
+# --- un-broadcasting ---
+
+
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [
+        ((), (2, 3)),
+        ((1,), (2, 3)),
+        ((3,), (2, 3)),
+        ((2, 1), (2, 3)),
+        ((1, 1), (2, 3)),
+        ((1,), (0,)),
+        ((2, 1, 3), (4, 3)),
+    ],
+)
+def test_gradients_have_the_operands_shape(short, long):
+    rng = np.random.default_rng(0)
+    x, y = (Tensor(rng.standard_normal(shape), requires_grad=True) for shape in (short, long))
+    out = ops.multiply(x, y)
+    upstream = rng.standard_normal(out.shape)
+    out.backward(upstream)
+    whole = np.broadcast_to(upstream * y.data, out.shape)
+    assert x.grad.shape == short
+    assert y.grad.shape == long
+    lead = whole.ndim - len(short)
+    ones = tuple(i + lead for i, n in enumerate(short) if n == 1)
+    np.testing.assert_allclose(x.grad, whole.sum((*range(lead), *ones)).reshape(short), rtol=1e-12)
+
+
+def test_an_operation_without_rules_has_no_gradient():
+    x = Tensor(np.ones(3), requires_grad=True)
+    assert not (x > 0).requires_grad
+    assert not ops.argmax(x).requires_grad
+
+
+def test_an_operand_without_a_rule_is_an_error_that_says_so():
+    hypot = Primitive("hypot", "x y", broadcasts=True, x=lambda g, x, out: g * x / out)
+    with pytest.raises(TypeError, match=r"hypot has no derivative for \['y'\]"):
+        hypot(np.ones(2), Tensor(np.ones(2), requires_grad=True))
+
+
+def test_an_unknown_kernel_is_an_error_that_names_it():
+    with pytest.raises(NotImplementedError, match="no kernel 'frobnicate' for cpu"):
+        Primitive("frobnicate", "x")(np.ones(2))
+
+
+def test_a_users_primitive_in_one_line():
+    """Any function of the array's namespace; every order of derivative from one rule."""
+    cbrt = Primitive("cbrt", "x", x=lambda g, out: g / (3 * out * out))
+    x = np.array([0.5, 2.0])
+    assert md.gradcheck(cbrt, x)
+    assert md.gradgradcheck(cbrt, x)

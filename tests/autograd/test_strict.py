@@ -1,0 +1,86 @@
+"""The rows of `OPS` on arrays that refuse every implicit conversion, with the generic kernels."""
+
+import numpy as np
+import pytest
+import strict
+from ops_table import OPS
+
+from minidiff import Tensor, kernels
+
+
+def on_device(value):
+    if isinstance(value, tuple | list):
+        return type(value)(map(on_device, value))
+    return strict.from_host(value) if isinstance(value, np.ndarray) else value
+
+
+def gradients(f, arguments, create_graph):
+    """(value, gradients) on the host, with an upstream gradient of ones that vary."""
+    leaves = [Tensor(a, requires_grad=True) if getattr(a, "dtype", None) == np.float64 else a for a in arguments]
+    out = f(*leaves)
+    assert type(out.data) is type(next(v for v in leaves if isinstance(v, Tensor)).data)
+    if out.requires_grad:
+        upstream = np.cos(np.arange(out.size, dtype=np.float64)).reshape(out.shape)
+        out.backward(kernels.from_host(upstream, out.data), create_graph=create_graph)
+    found = [leaf.grad for leaf in leaves if isinstance(leaf, Tensor)]
+    found = [g.data if isinstance(g, Tensor) else g for g in found]
+    return [g if g is None else kernels.to_host(g) for g in (out.data, *found)]
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+@pytest.mark.parametrize("name", OPS)
+def test_on_a_strict_device(name, create_graph):
+    row = OPS[name]
+    for arguments in row.drawn[:3]:
+        want = gradients(row.f, arguments, create_graph)
+        with strict.registered():
+            got = gradients(row.f, on_device(arguments), create_graph)
+        for a, b in zip(got, want, strict=True):
+            assert (a is None) == (b is None)
+            if a is not None:
+                assert a.dtype == b.dtype
+                np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name, row in OPS.items()
+        if sum(isinstance(a, np.ndarray) and a.dtype.kind == "f" for a in row.drawn[0]) > 1
+    ],
+)
+def test_operands_on_two_devices_are_an_error(name):
+    row = OPS[name]
+    floats = [i for i, a in enumerate(row.drawn[0]) if isinstance(a, np.ndarray) and a.dtype.kind == "f"]
+    with strict.registered():
+        moved = [on_device(a) if i == floats[-1] else a for i, a in enumerate(row.drawn[0])]
+        with pytest.raises(TypeError, match=r"cpu.*strict"):
+            row.f(*(Tensor(a) if i in floats else a for i, a in enumerate(moved)))
+
+
+def test_the_stand_in_refuses():
+    device, host = strict.from_host(np.ones(2)), np.ones(2)
+    for implicit in (
+        lambda: np.asarray(device),
+        lambda: np.exp(device),
+        lambda: np.sum(device),
+        lambda: host + device,
+        lambda: device * host,
+        lambda: device[np.array([0])],
+        lambda: np.concatenate([host, device]),
+    ):
+        with pytest.raises(TypeError):
+            implicit()
+
+
+def test_moving_there_and_back():
+    x = Tensor(np.arange(3.0), requires_grad=True)
+    with strict.registered():
+        there = x.to("strict")
+        assert there.device == "strict"
+        assert there.requires_grad
+        (there * there).sum().backward()
+        assert isinstance(there.grad, strict.StrictArray)
+        np.testing.assert_array_equal(there.to("cpu").data, x.data)
+        assert "strict" in repr(there)

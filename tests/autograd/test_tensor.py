@@ -1,0 +1,131 @@
+"""What users hold: construction, operators, NumPy's protocols, printing."""
+
+import numpy as np
+import pytest
+
+from minidiff import Tensor, ops
+
+
+@pytest.mark.parametrize(
+    ("data", "dtype"),
+    [
+        (1.5, np.float32),
+        ([[1.0, 2.0]], np.float32),
+        ([1, 2], np.int64),
+        ([True, False], np.bool_),
+        (np.ones(2), np.float64),
+        (np.ones(2, np.float32), np.float32),
+        (np.float64(2), np.float64),
+    ],
+)
+def test_construction(data, dtype):
+    assert Tensor(data).dtype == dtype
+
+
+def test_the_array_is_kept_not_copied():
+    x = np.ones(3)
+    assert Tensor(x).data is x
+    assert Tensor(x).numpy() is x
+
+
+@pytest.mark.parametrize("data", [[1, 2], ["a"], np.ones(2, complex), np.array([True])])
+def test_what_cannot_have_a_gradient_is_refused(data):
+    with pytest.raises(TypeError, match=r"dtype.*float32 or float64"):
+        Tensor(data, requires_grad=True)
+
+
+BINARY = "p + q; p - q; p * q; p / q; p ** q; p @ q; p > q; p <= q; p == q; p != q"
+UNARY = "2 - p; 2 / p; 2 ** p; -p; abs(p); p.T"
+METHODS = """v.sum(); v.sum(axis=1); v.mean(axis=(0, 2), keepdims=True); v.max(1); v.min(); v.var(axis=0); v.argmax();
+    v.reshape(6, 4); v.reshape((4, -1)); v.transpose(2, 0, 1); v.transpose((1, 0, 2)); v.transpose(); v.swapaxes(0, 2);
+    v[:1].squeeze(); v[:, 1]; v[..., ::2]; v[v > 1]; v[[0, 0, 1]]; v[None, 0, :, [1, 2]]; v.astype(np.float32)"""
+FUNCTIONS = """np.exp(v); np.log(v); np.tanh(v); np.sum(v); np.sum(v, axis=1); np.mean(v); np.transpose(v);
+    np.add(v, 1.0);
+    np.concatenate([v, v], axis=1); np.stack([v, v]); np.where(a > 1, v, 0.0); np.maximum(v, 1.0); np.matmul(v, a[0].T);
+    a * v; np.float64(2) * v"""
+
+
+def each(text):
+    return [expression.strip() for expression in text.split(";")]
+
+
+@pytest.mark.parametrize("expression", each(BINARY) + each(UNARY))
+def test_operators_are_numpys(expression):
+    a, b = np.random.default_rng(0).uniform(0.5, 2, (2, 3, 3))
+    for p, q in ((Tensor(a), Tensor(b)), (a, Tensor(b)), (Tensor(a), b)):
+        if "q" in expression or isinstance(p, Tensor):
+            got = eval(expression, {"p": p, "q": q})
+            assert isinstance(got, Tensor)
+            np.testing.assert_allclose(got.data, eval(expression, {"p": a, "q": b}), rtol=1e-12)
+
+
+@pytest.mark.parametrize("expression", each(METHODS) + each(FUNCTIONS))
+def test_methods_and_functions_are_numpys(expression):
+    a = np.random.default_rng(0).uniform(0.5, 2, (2, 3, 4))
+    got, want = (eval(expression, {"v": v, "a": a, "np": np}) for v in (Tensor(a, requires_grad=True), a))
+    assert isinstance(got, Tensor)
+    assert got.requires_grad or "arg" in expression
+    assert got.shape == want.shape
+    np.testing.assert_allclose(got.data, want, rtol=1e-12)
+
+
+def test_items_lengths_and_loops():
+    x = Tensor(np.array([1.0, 2.0, 3.0]), requires_grad=True)
+    assert len(x) == 3
+    assert x[1].item() == 2.0
+    assert float(x[0]) == 1.0
+    assert int(x[2]) == 3
+    assert bool(x[0])
+    sum(v * v for v in x).backward()
+    np.testing.assert_array_equal(x.grad, [2, 4, 6])
+    with pytest.raises(ValueError, match="ambiguous"):
+        bool(x)
+    with pytest.raises(TypeError, match="len"):
+        len(x[0])
+
+
+@pytest.mark.parametrize(
+    ("f", "message"),
+    [
+        (lambda x: np.heaviside(x, 0.0), "np.heaviside cannot be recorded.*minidiff.ops"),
+        (lambda x: np.fft.fft(x), "np.fft cannot be recorded"),
+        (lambda x: np.add.reduce(x), "np.add.reduce cannot be recorded.*minidiff.ops.add"),
+        (lambda x: np.exp(x, out=np.ones(3)), "np.exp cannot be recorded.*minidiff.ops.exp"),
+        (lambda x: x.__setitem__(0, 1.0), "cannot be assigned"),
+    ],
+)
+def test_numpys_functions_that_cannot_say_what_to_use(f, message):
+    with pytest.raises(TypeError, match=message):
+        f(Tensor(np.ones(3), requires_grad=True))
+
+
+def test_numpy_takes_the_array_where_it_is_asked_to():
+    x = Tensor(np.ones(3), requires_grad=True)
+    assert np.asarray(x).sum() == 3
+
+
+def test_tensors_are_hashed_by_identity():
+    x, y = Tensor(1.0), Tensor(1.0)
+    assert len({x, y, x}) == 2
+
+
+def test_detach_shares_memory_and_stops_gradients():
+    x = Tensor(np.ones(3), requires_grad=True)
+    assert x.detach().data is x.data
+    (x * x.detach()).sum().backward()
+    np.testing.assert_array_equal(x.grad, np.ones(3))
+
+
+def test_devices():
+    x = Tensor(np.ones(3))
+    assert x.device == "cpu"
+    assert x.to("cpu") is x
+    with pytest.raises(ValueError, match=r"device='moon'.*\['cpu'"):
+        x.to("moon")
+
+
+def test_printing():
+    x = Tensor(np.array([1.0, 2.0]), requires_grad=True)
+    assert repr(x) == "Tensor([1., 2.], shape=(2,), float64, requires_grad=True)"
+    assert "from exp" in repr(ops.exp(x))
+    assert len(repr(Tensor(np.ones((100, 100))))) < 400
