@@ -3,19 +3,30 @@
 Read `autograd/tape.py` first.
 """
 
-from . import data, diffusion, kernels, metrics, models, nn, optim, plot, storage, training
-from .autograd import ops
+from . import data, diffusion, kernels, metrics, models, nn, ops, optim, plot, storage, training
 from .autograd.check import gradcheck, gradgradcheck
 from .autograd.primitive import Primitive
 from .autograd.tensor import Tensor, no_grad
 from .autograd.threads import get_num_threads, set_num_threads, sharded
-from .autograd.transforms import grad, value_and_grad
+from .autograd.transforms import (
+    checkpoint,
+    grad,
+    gradient_hook,
+    hessian,
+    hvp,
+    jacobian,
+    jvp,
+    primitive,
+    stop_gradient,
+    value_and_grad,
+)
 from .kernels import devices
 from .storage import load, pretrained, save
 
 __all__ = [
     "Primitive",
     "Tensor",
+    "checkpoint",
     "data",
     "devices",
     "diffusion",
@@ -23,6 +34,11 @@ __all__ = [
     "grad",
     "gradcheck",
     "gradgradcheck",
+    "gradient_hook",
+    "hessian",
+    "hvp",
+    "jacobian",
+    "jvp",
     "kernels",
     "load",
     "metrics",
@@ -33,9 +49,11 @@ __all__ = [
     "optim",
     "plot",
     "pretrained",
+    "primitive",
     "save",
     "set_num_threads",
     "sharded",
+    "stop_gradient",
     "storage",
     "training",
     "value_and_grad",

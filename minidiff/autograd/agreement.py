@@ -7,6 +7,12 @@ import numpy as np
 from ..kernels import _backends, backend_of
 
 
+def need(condition: bool, message: str) -> None:
+    """Raise ValueError with the message unless the condition holds."""
+    if not condition:
+        raise ValueError(message)
+
+
 def describe(arrays: list) -> str:
     """Shapes and dtypes of operands, for error messages: "float32 (2, 3), float64 (3,), 2.0"."""
     return ", ".join(f"{a.dtype} {tuple(a.shape)}" if hasattr(a, "shape") else repr(a) for a in arrays)
@@ -46,7 +52,7 @@ def agree(name: str, arrays: list, broadcasts: bool) -> type:
         if type(a) in _backends:
             if broadcasts and floats and a.dtype.kind in "iu":
                 arrays[i] = a.astype(next(iter(floats)))
-        elif a is not None:
+        elif a is not None or broadcasts:
             if isinstance(a, np.generic):
                 a = arrays[i] = a.item()
             if not isinstance(a, bool | int | float | list | tuple | np.ndarray):

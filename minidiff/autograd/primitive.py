@@ -32,11 +32,15 @@ class Primitive:
     `joint` is one rule for all operands; it gives one gradient (or None) for each, may ask for `in_shapes`, and for
     `needs`, which says whose are wanted. If it uses kernels without derivatives of their own, `reference` must be the
     same operation in plain primitives: that is differentiated where a derivative of the derivative is wanted.
+
+    The kernel is found by the name, unless a function is given as `kernel`.
     """
 
-    def __init__(self, name: str, arguments: str, *, broadcasts=False, joint=None, reference=None, **rules: Callable):
+    def __init__(
+        self, name: str, arguments: str, *, kernel=None, broadcasts=False, joint=None, reference=None, **rules: Callable
+    ):
         operands, _, statics = f" {arguments} ".partition(" * ")
-        self.name, self.broadcasts, self.joint, self.reference = name, broadcasts, joint, reference
+        self.name, self.kernel, self.broadcasts, self.reference = name, kernel, broadcasts, reference
         self.variadic = operands.strip().startswith("*")
         self.operands = [operand.lstrip("*") for operand in operands.split()]
         declared = [static.partition("=") for static in statics.split()]
@@ -45,6 +49,7 @@ class Primitive:
         read = {of: _spread(rule, self.statics) for of, rule in ({"joint": joint} if joint else rules).items()}
         self.rules = {of: rule for of, (rule, _) in read.items()}
         self.asks = {of: names for of, (_, names) in read.items()}
+        self.joint = self.rules.get("joint")
         self.has_aux = any("aux" in names for names in self.asks.values())
         self._plans: dict[tuple[bool, ...], _Plan] = {}
         for of, names in self.asks.items():  # a wrong name fails now, not when the gradient is first wanted
@@ -61,7 +66,7 @@ class Primitive:
     def __repr__(self) -> str:
         return f"<primitive {self.name}({', '.join(self.operands + self.statics)})>"
 
-    def __call__(self, *operands: Any, **statics: Any) -> Any:
+    def __call__(self, *operands, **statics) -> Any:
         """Run the kernel. Bare arrays in, bare array out; any Value in, Value out, recorded if a gradient is wanted."""
         if len(operands) != len(self.operands) and not self.variadic:
             operands, statics = self._bind(operands, statics)
@@ -74,7 +79,7 @@ class Primitive:
                 operand = operand._data
             arrays.append(operand)
         kind = agree(self.name, arrays, self.broadcasts)
-        kernel, observer = find(self.name, kind), state.observer
+        kernel, observer = self.kernel or find(self.name, kind), state.observer
         out = observer.run(self, kernel, arrays, statics) if observer else kernel(*arrays, **statics)
         out, aux = out if self.has_aux else (out, None)
         if cls is None:
@@ -94,7 +99,7 @@ class Primitive:
             value.requires_grad, value.node = True, Node(self.name, parents, pull)
         return value
 
-    def _bind(self, given: tuple, named: dict) -> tuple[list, dict]:
+    def _bind(self, given: tuple, named: dict) -> tuple[Any, dict]:
         """The slow way to call: operands by name, static arguments by position."""
         order = [*self.operands, *self.statics]
         bound = dict(zip(order, given))
@@ -124,12 +129,14 @@ class Primitive:
         return self._plans.setdefault(needs, plan)
 
     def _keeper(self, name: str, i: int) -> Callable:
-        """The function that takes what `name` means for operand i from a call: (operands, statics, arrays, value, aux)."""
+        """The function that takes what `name` means for operand i of (operands, statics, arrays, value, aux)."""
         if name in self.statics:
             return lambda operands, statics, arrays, value, aux: statics[name]
         if name in self.operands and not self.variadic:
-            k = self.operands.index(name)
-            return lambda operands, statics, arrays, value, aux: operands[k]
+            k = self.operands.index(name)  # a Tensor for its version; else what `agree` made of it for the kernel
+            return lambda operands, statics, arrays, value, aux: (
+                operands[k] if getattr(operands[k], "_data", None) is arrays[k] else arrays[k]
+            )
         return {
             "out": lambda operands, statics, arrays, value, aux: Value(value._data, version=value.version),
             "aux": lambda operands, statics, arrays, value, aux: aux,
@@ -210,10 +217,10 @@ def _version_of_view(out: Any, operands: Iterable) -> list:
 
 alias = Primitive("alias", "x", x=lambda g: g)
 broadcast_to = Primitive("broadcast_to", "x * shape", x=lambda g, in_shape: sum_to(g, shape=in_shape))
-sum_to = Primitive("sum_to", "x * shape", x=lambda g, in_shape: broadcast_to(g, shape=in_shape))
+sum_to: Primitive = Primitive("sum_to", "x * shape", x=lambda g, in_shape: broadcast_to(g, shape=in_shape))
 
 
-def fresh(value: Value) -> Value:
+def fresh(value: Value) -> Any:
     """The same array as a new node, so that a derivative for it is not mixed up with that of other uses."""
     if not value.requires_grad:
         value = type(value)(value._data, True, None, value.version)

@@ -54,7 +54,7 @@ class Node:
 
     __slots__ = ("name", "order", "parents", "pull", "where")
 
-    def __init__(self, name: str, parents: Sequence, pull: Callable):
+    def __init__(self, name: str, parents: Sequence, pull: Callable | None):
         self.order, self.name, self.parents, self.pull = next(clock), name, parents, pull
         self.where = state.observer.place() if state.observer else None
 

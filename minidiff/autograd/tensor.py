@@ -1,13 +1,22 @@
 """`Tensor`: the array that users hold. It behaves like a NumPy array, and every operation goes through the table."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from .. import kernels
+from .. import kernels, ops
 from ..kernels import Array
-from . import ops
 from .tape import Value, origin, recording, state, walk
+
+
+def _method(operation: Callable) -> Any:
+    """An operation as a method: the tensor is its first operand."""
+    return lambda self, *args, **kwargs: operation(self, *args, **kwargs)
+
+
+def _reflected(operation: Callable) -> Any:
+    return lambda self, other: operation(other, self)
 
 
 class Tensor(Value):
@@ -55,7 +64,7 @@ class Tensor(Value):
         return kernels.backend_of(self._data).device
 
     @property
-    def T(self) -> "Tensor":
+    def T(self) -> "Tensor":  # noqa: N802
         return ops.transpose(self)
 
     def __repr__(self) -> str:
@@ -124,12 +133,33 @@ class Tensor(Value):
 
     # --- operators and methods: NumPy's names, from the table ---
 
-    def __getitem__(self, index: Any) -> "Tensor":
-        return ops.getitem(self, index)
+    __hash__ = object.__hash__  # equality is per element, so identity is what is hashed
+    __add__, __radd__ = _method(ops.add), _reflected(ops.add)
+    __sub__, __rsub__ = _method(ops.subtract), _reflected(ops.subtract)
+    __mul__, __rmul__ = _method(ops.multiply), _reflected(ops.multiply)
+    __truediv__, __rtruediv__ = _method(ops.divide), _reflected(ops.divide)
+    __pow__, __rpow__ = _method(ops.power), _reflected(ops.power)
+    __matmul__, __rmatmul__ = _method(ops.matmul), _reflected(ops.matmul)
+    __neg__, __abs__ = _method(ops.negative), _method(ops.absolute)
+    __eq__, __ne__ = _method(ops.equal), _method(ops.not_equal)
+    __lt__, __le__ = _method(ops.less), _method(ops.less_equal)
+    __gt__, __ge__ = _method(ops.greater), _method(ops.greater_equal)
+    __getitem__ = _method(ops.getitem)
+    sum, mean, prod, cumsum = _method(ops.sum), _method(ops.mean), _method(ops.prod), _method(ops.cumsum)
+    max, min, argmax, argmin = _method(ops.max), _method(ops.min), _method(ops.argmax), _method(ops.argmin)
+    var, std, argsort, clip = _method(ops.var), _method(ops.std), _method(ops.argsort), _method(ops.clip)
+    exp, log, sqrt, tanh = _method(ops.exp), _method(ops.log), _method(ops.sqrt), _method(ops.tanh)
+    squeeze, swapaxes, ravel = _method(ops.squeeze), _method(ops.swapaxes), _method(ops.ravel)
+    repeat, take, round = _method(ops.repeat), _method(ops.take), _method(ops.round)
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        raise TypeError("a Tensor's elements cannot be assigned, since the tape may need them; build a new one with "
-                        "minidiff.ops.where(mask, value, t), or write to t.data outside the tape")  # fmt: skip
+        raise TypeError("a Tensor's elements cannot be assigned, since the tape may need them; t.at[index].set(value) "
+                        "gives a changed copy, and t.data can be written to outside the tape")  # fmt: skip
+
+    @property
+    def at(self) -> "At":
+        """Assignment to a copy, with gradients: `t.at[index].set(values)` and `t.at[index].add(values)`."""
+        return At(self)
 
     def astype(self, dtype: Any) -> "Tensor":
         return ops.astype(self, dtype=np.dtype(dtype))
@@ -158,10 +188,33 @@ class Tensor(Value):
         return operation(*args, **kwargs)
 
 
+class At:
+    """A place in a tensor: what `t.at[index]` gives."""
+
+    def __init__(self, tensor: Tensor, index: Any = ...):
+        self.tensor, self.index = tensor, index
+
+    def __getitem__(self, index: Any) -> "At":
+        return At(self.tensor, index)
+
+    def set(self, values: Any) -> Tensor:
+        """A copy of the tensor with these values there."""
+        return ops.at_set(self.tensor, self.index, values)
+
+    def add(self, values: Any) -> Tensor:
+        """A copy of the tensor with these values added there."""
+        return ops.at_add(self.tensor, self.index, values)
+
+
 def _instead(name: str) -> str:
     if hasattr(ops, name):
         return f"use minidiff.ops.{name}"
     return "use operations of minidiff.ops, or t.numpy() where no gradient is wanted"
+
+
+def as_tensor(value: Any) -> Tensor:
+    """The Tensor itself, or a constant of this content."""
+    return value if isinstance(value, Tensor) else Tensor(value)
 
 
 def _as_array(data: Any) -> np.ndarray:
@@ -188,48 +241,6 @@ def seed_for(out: Tensor, gradient: Any) -> Array:
         raise ValueError(f"gradient must be {out.dtype} of shape {out.shape}, as the tensor; "
                          f"got {seed.dtype} of shape {seed.shape}")  # fmt: skip
     return seed
-
-
-def _method(operation: Any) -> Any:
-    """An operation as a method: the tensor is its first operand."""
-
-    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
-        return operation(self, *args, **kwargs)
-
-    return method
-
-
-def _reflected(operation: Any) -> Any:
-    def method(self: Tensor, other: Any) -> Any:
-        return operation(other, self)
-
-    return method
-
-
-for _name, _operation in {
-    "add": ops.add,
-    "sub": ops.subtract,
-    "mul": ops.multiply,
-    "truediv": ops.divide,
-    "pow": ops.power,
-    "matmul": ops.matmul,
-}.items():
-    setattr(Tensor, f"__{_name}__", _method(_operation))
-    setattr(Tensor, f"__r{_name}__", _reflected(_operation))
-for _name, _operation in {
-    "__neg__": ops.negative,
-    "__abs__": ops.absolute,
-    "__eq__": ops.equal,
-    "__ne__": ops.not_equal,
-    "__lt__": ops.less,
-    "__le__": ops.less_equal,
-    "__gt__": ops.greater,
-    "__ge__": ops.greater_equal,
-}.items():
-    setattr(Tensor, _name, _method(_operation))
-Tensor.__hash__ = object.__hash__  # type: ignore[method-assign]  # equality is per element, identity is what it hashes
-for _name in ("sum", "mean", "max", "min", "var", "argmax", "argmin", "squeeze", "swapaxes", "exp", "log", "sqrt", "tanh"):
-    setattr(Tensor, _name, _method(getattr(ops, _name)))
 
 
 def no_grad():

@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from .. import kernels
-from . import ops
+from .. import kernels, ops
 from .tape import Node, Value, clock, state, walk
 from .tensor import Tensor
 

@@ -52,6 +52,8 @@ def backend_of(array: Array) -> Backend:
         for kind, backend in _backends.items():
             if isinstance(array, kind):
                 return backend
+        if isinstance(array, np.generic):  # what NumPy's arithmetic makes of 0-d arrays
+            return _backends[np.ndarray]
         known = ", ".join(f"{b.array.__module__}.{b.array.__name__}" for b in _backends.values())
         raise TypeError(f"expected an array of one of the types {known}; got {type(array).__name__}") from None
 

@@ -18,10 +18,8 @@ Pair = tuple[int, int]
 
 def conv_size(size: Pair, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Pair:
     """Height and width that a convolution gives: ⌊(size + 2·padding − dilation·(kernel − 1) − 1) / stride⌋ + 1."""
-    h, w = (
-        (n + 2 * p - d * (k - 1) - 1) // s + 1
-        for n, k, s, p, d in zip(size, kernel, stride, padding, dilation, strict=True)
-    )
+    each = zip(size, kernel, stride, padding, dilation, strict=True)
+    h, w = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in each)
     return h, w
 
 
@@ -122,17 +120,24 @@ def embedding_dtable(g, ids, rows):
 # --- pooling and resampling ---
 
 
-def _windows(x, size, stride):
-    """The windows of a pooling as one more axis, at the end: (b, ho, wo, c, size·size)."""
-    out = conv_size(x.shape[1:3], (size, size), (stride, stride), (0, 0), (1, 1))
-    taps = _taps((size, size), out, (stride, stride), (1, 1))
-    return namespace(x).stack([x[:, rows, columns] for _, _, rows, columns in taps], -1)
+def windows(x, size, stride):
+    """The windows of a pooling, taken apart: (kh·kw, b, h′, w′, c), one slice for each place in a window."""
+    taps = _taps(size, conv_size(x.shape[1:3], size, stride, (0, 0), (1, 1)), stride, (1, 1))
+    return namespace(x).stack([x[:, rows, columns] for _, _, rows, columns in taps])
+
+
+def windows_dx(g, x_size, size, stride):
+    """Each pixel's sum over the windows it was in."""
+    dx = namespace(g).zeros((g.shape[1], *x_size, g.shape[4]), g.dtype)
+    for part, (_, _, rows, columns) in zip(g, _taps(size, g.shape[2:4], stride, (1, 1)), strict=True):
+        dx[:, rows, columns] += part
+    return dx
 
 
 def max_pool2d(x, size, stride):
     """The largest value of each window, and which one it was (the first of equals): (y, aux)."""
-    xp, windows = namespace(x), _windows(x, size, stride)
-    return xp.max(windows, -1), xp.argmax(windows, -1)
+    xp, parts = namespace(x), windows(x, (size, size), (stride, stride))
+    return xp.max(parts, 0), xp.argmax(parts, 0)
 
 
 def max_pool2d_dx(g, index, x_size, size, stride):
@@ -153,12 +158,6 @@ def upsample_nearest_dx(g, scale):
     """Sum over each scale × scale block."""
     b, h, w, c = g.shape
     return namespace(g).sum(namespace(g).reshape(g, (b, h // scale, scale, w // scale, scale, c)), (2, 4))
-
-
-def max_pool2d_pick(x, index, size, stride):
-    """From each window of x the value at `index`, as `max_pool2d` gave it: what the gradient's gradient needs."""
-    xp = namespace(x)
-    return xp.take_along_axis(_windows(x, size, stride), index[..., None], -1)[..., 0]
 
 
 # --- normalisation (Wu & He 2018) ---
@@ -209,6 +208,15 @@ def group_norm_silu_grads(g, x, weight, bias, shift, aux, groups):
 # --- softmax, attention, losses ---
 
 
+def logsumexp(x, axis, keepdims):
+    xp = namespace(x)
+    top = xp.max(x, axis, keepdims=True)
+    top = xp.where(xp.isfinite(top), top, 0)
+    total = xp.sum(xp.exp(x - top), axis, keepdims=keepdims)
+    top, zero = xp.reshape(top, total.shape), total == 0
+    return xp.where(zero, -math.inf, xp.log(xp.where(zero, 1, total)) + top)
+
+
 def softmax(x, axis):
     xp = namespace(x)
     e = xp.exp(x - xp.max(x, axis, keepdims=True))
@@ -253,8 +261,7 @@ def cross_entropy_dlogits(g, aux, labels):
 
 
 def mse_loss(x, y):
-    d = x - y
-    return namespace(x).mean(d * d)
+    return namespace(x).mean((x - y) * (x - y))
 
 
 def mse_loss_dx(g, x, y):
@@ -273,6 +280,12 @@ def sigmoid(x):
     xp = namespace(x)
     e = xp.exp(-xp.abs(x))
     return xp.where(x >= 0, 1 / (1 + e), e / (1 + e))
+
+
+def softplus(x):
+    """log(1 + eˣ), without overflow."""
+    xp = namespace(x)
+    return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
 
 
 def silu(x):
@@ -364,7 +377,13 @@ def astype(x, dtype):
     return x.astype(dtype)
 
 
-# --- what differentiation itself needs ---
+def argsort(x, axis):
+    return namespace(x).argsort(x, axis, kind="stable")
+
+
+def einsum(x, y, terms):
+    """`terms` has the letters of x, y and the output."""
+    return namespace(x).einsum(f"{terms[0]},{terms[1]}->{terms[2]}", x, y, optimize=True)
 
 
 def alias(x):

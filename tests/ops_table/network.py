@@ -67,7 +67,7 @@ conv_errors = [
     ((image, weight, None, 1, 0, (1, 2, 3)), ValueError, "dilation must be .*pair"),
     ((*mixed(image.shape, weight.shape), None), TypeError, MIXED),
 ]
-corner = dict(stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1)
+corner = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
 
 # --- pooling and resampling ---
 

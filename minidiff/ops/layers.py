@@ -1,0 +1,89 @@
+"""Dense layers, embeddings, softmax and attention, dropout."""
+
+# Rules name operations that are defined further down.
+# mypy: disable-error-code="has-type"
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import kernels
+from ..autograd.agreement import need
+from ..autograd.primitive import Primitive
+from ..autograd.tape import Value
+from ..kernels import call
+from .elementwise import exp, where
+from .products import matmul
+from .reductions import sum
+from .shapes import plain_index, swapaxes
+
+
+def _dense_rule(g, x, w, needs):
+    dx = matmul(g, swapaxes(w, axis1=0, axis2=1)) if needs[0] else None
+    return dx, *(call("dense_dw_db", g, x) if needs[1] or needs[2] else (None, None))
+
+
+_dense = Primitive("dense", "x w b", joint=_dense_rule, reference=lambda x, w, b: matmul(x, w) + b)
+_embedding = Primitive(
+    "embedding", "table ids", table=lambda g, ids, in_shape: embedding_dtable(g, ids, rows=in_shape[0])
+)
+embedding_dtable = Primitive("embedding_dtable", "y ids * rows", y=lambda g, ids: _embedding(g, ids))
+
+softmax = Primitive("softmax", "x * axis=-1", x=lambda g, out, axis: out * (g - sum(g * out, axis=axis, keepdims=True)))
+log_softmax = Primitive(
+    "log_softmax", "x * axis=-1", x=lambda g, out, axis: g - exp(out) * sum(g, axis=axis, keepdims=True)
+)
+_attention = Primitive(
+    "attention",
+    "q k v * scale",
+    joint=lambda g, q, k, v, aux, scale: call("attention_grads", g, q, k, v, aux, scale=scale),
+    reference=lambda q, k, v, scale: matmul(softmax(matmul(q, swapaxes(k, axis1=-1, axis2=-2)) * scale), v),
+)
+
+
+def dense(x: Any, w: Any, b: Any = None) -> Any:
+    """x (…, in) @ w (in, out) + b (out,). Raises ValueError if the shapes do not fit."""
+    fits = b is None or tuple(b.shape) == tuple(w.shape[1:])
+    need(fits, f"dense: b must have shape {w.shape[1:]}, one for each of w's columns; got {fits or b.shape}")
+    need(len(w.shape) == 2 and len(x.shape) > 0 and x.shape[-1] == w.shape[0],
+         f"dense: x (…, in) does not fit w (in, out): got {tuple(x.shape)} and {tuple(w.shape)}")  # fmt: skip
+    return matmul(x, w) if b is None else _dense(x, w, b)
+
+
+def embedding(table: Any, ids: Any) -> Any:
+    """Rows of a table (rows, d) at integer ids of any shape: ids.shape + (d,).
+
+    Raises IndexError for an id outside 0 … rows − 1 (ids on the host are checked; NumPy's negative ids are refused).
+    """
+    return _embedding(table, checked_ids("embedding", "ids", ids, table.shape[0]))
+
+
+def one_hot(ids: Any, num_classes: int, dtype: Any = np.float32) -> Any:
+    """ids.shape + (num_classes,): 1 at each id, 0 elsewhere; raises as `embedding` does."""
+    ids = checked_ids("one_hot", "ids", ids, num_classes)
+    return (ids[..., None] == kernels.namespace(ids).arange(num_classes)).astype(dtype)
+
+
+def dropout(x: Any, p: float, rng: np.random.Generator) -> Any:
+    """Each element 0 with probability p, else divided by 1 − p; the draw is made on the host."""
+    need(0 <= p < 1, f"dropout: p must lie in [0, 1); got {p}")
+    keep = rng.random(x.shape, dtype=np.float32) >= p
+    return where(kernels.from_host(keep, x.data if isinstance(x, Value) else x), x * (1 / (1 - p)), 0)
+
+
+def attention(q: Any, k: Any, v: Any) -> Any:
+    """softmax(q kᵀ / √d) v over the last two axes (…, positions, d) (Vaswani et al. 2017, eq. 1)."""
+    need(q.shape[-1] == k.shape[-1] and k.shape[:-1] == v.shape[:-1] and q.shape[:-2] == k.shape[:-2],
+         f"attention: q, k, v must be (…, positions, d); got {q.shape}, {k.shape} and {v.shape}")  # fmt: skip
+    return _attention(q, k, v, scale=1 / math.sqrt(q.shape[-1]))
+
+
+def checked_ids(operation: str, name: str, ids: Any, n: int) -> Any:
+    """`ids` as an array of integers; raises TypeError if they are none, IndexError for one outside 0 … n − 1."""
+    ids = np.asarray(ids) if isinstance(ids, int | tuple) else plain_index(ids)
+    if ids.dtype.kind not in "iu":
+        raise TypeError(f"{operation}: {name} must be integers; got {ids.dtype}")
+    if isinstance(ids, np.ndarray) and ids.size and not (ids.min() >= 0 and ids.max() < n):
+        raise IndexError(f"{operation}: {name} must lie in 0 … {n - 1}; got {ids.min()} … {ids.max()}")
+    return ids

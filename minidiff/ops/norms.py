@@ -1,0 +1,95 @@
+"""Normalisation over channels, samples or both; x is (batch, …, channels)."""
+
+from typing import Any
+
+from ..autograd.agreement import need
+from ..autograd.primitive import Primitive
+from ..kernels import call
+from .elementwise import silu
+from .reductions import mean
+from .shapes import reshape
+
+
+def _plain_group_norm(x, weight, bias, groups, eps):
+    parts = reshape(x, shape=(x.shape[0], -1, groups, x.shape[-1] // groups))
+    return _scaled(reshape(_normal(parts, (1, 3), eps), shape=x.shape), weight, bias)
+
+
+def _plain_group_norm_silu(x, weight, bias, shift, groups, eps):
+    y = _plain_group_norm(x, weight, bias, groups, eps)
+    each = shift is not None and (shift.shape[0], *(1,) * (len(x.shape) - 2), shift.shape[1])
+    return silu(y + reshape(shift, shape=each) if each else y)
+
+
+_group_norm = Primitive(
+    "group_norm",
+    "x weight bias * groups eps",
+    joint=lambda g, x, weight, bias, aux, groups: call("group_norm_grads", g, x, weight, bias, aux, groups=groups),
+    reference=_plain_group_norm,
+)
+_group_norm_silu = Primitive(
+    "group_norm_silu",
+    "x weight bias shift * groups eps",
+    joint=lambda g, x, weight, bias, shift, aux, groups: call(
+        "group_norm_silu_grads", g, x, weight, bias, shift, aux, groups=groups
+    ),
+    reference=_plain_group_norm_silu,
+)
+
+
+def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float = 1e-5) -> Any:
+    """Each sample's groups of channels brought to mean 0 and variance 1, then · weight + bias (Wu & He 2018).
+
+    weight, bias (channels,). Raises ValueError if `groups` does not divide the channels.
+    """
+    _check(x, groups, weight, bias)
+    return _group_norm(x, weight, bias, groups=groups, eps=eps)
+
+
+def group_norm_silu(x: Any, groups: int, weight: Any, bias: Any, shift: Any = None, eps: float = 1e-5) -> Any:
+    """silu(group_norm(x) + shift) in one pass; shift (batch, channels) is the same for all of a sample's pixels."""
+    _check(x, groups, weight, bias)
+    fits = shift is None or tuple(shift.shape) == (x.shape[0], x.shape[-1])
+    need(fits, f"group_norm_silu: shift must be (batch, channels) of x {x.shape}; got {fits or shift.shape}")
+    return _group_norm_silu(x, weight, bias, shift, groups=groups, eps=eps)
+
+
+def layer_norm(x: Any, weight: Any = None, bias: Any = None, axis: Any = -1, eps: float = 1e-5) -> Any:
+    """Mean 0 and variance 1 over `axis` (an int or a tuple), then · weight + bias (Ba et al. 2016)."""
+    return _scaled(_normal(x, axis, eps), weight, bias)
+
+
+def instance_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    """Mean 0 and variance 1 for each sample and channel, then · weight + bias (Ulyanov et al. 2016)."""
+    return _scaled(_normal(x, tuple(range(1, len(x.shape) - 1)), eps), weight, bias)
+
+
+def batch_norm(
+    x: Any, running_mean: Any = None, running_var: Any = None, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Any:
+    """Each channel by the given mean and variance, or else its own in this batch (Ioffe & Szegedy 2015)."""
+    if running_mean is None:
+        return _scaled(_normal(x, tuple(range(len(x.shape) - 1)), eps), weight, bias)
+    return _scaled((x - running_mean) / (running_var + eps) ** 0.5, weight, bias)
+
+
+def rms_norm(x: Any, weight: Any = None, axis: Any = -1, eps: float = 1e-5) -> Any:
+    """x over the root of its mean square along `axis`, then · weight (Zhang & Sennrich 2019)."""
+    return _scaled(x / (mean(x * x, axis=axis, keepdims=True) + eps) ** 0.5, weight, None)
+
+
+def _normal(x, axis, eps):
+    centred = x - mean(x, axis=axis, keepdims=True)
+    return centred / (mean(centred * centred, axis=axis, keepdims=True) + eps) ** 0.5
+
+
+def _scaled(x, weight, bias):
+    x = x if weight is None else x * weight
+    return x if bias is None else x + bias
+
+
+def _check(x, groups, weight, bias):
+    c = x.shape[-1]
+    need(groups >= 1 and c % groups == 0 and tuple(weight.shape) == tuple(bias.shape) == (c,),
+         f"group_norm: groups={groups} must divide the {c} channels of x {tuple(x.shape)}, and weight and bias be "
+         f"({c},); got {tuple(weight.shape)} and {tuple(bias.shape)}")  # fmt: skip

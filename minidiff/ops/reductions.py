@@ -1,0 +1,105 @@
+"""Sums, means and extremes over axes (`axis` is None, an int or a tuple; `keepdims` as in NumPy), and sorting."""
+
+# Rules name operations that are defined further down.
+# mypy: disable-error-code="has-type"
+
+import math
+from typing import Any
+
+from ..autograd.primitive import Primitive, broadcast_to
+from .elementwise import absolute, equal, exp, sqrt, where
+from .shapes import astype, diag, flip, pad, ravel, reshape, take_along_axis, transpose
+
+_OVER = "x * axis=None keepdims=False"
+_spread = lambda g, in_shape, axis: broadcast_to(kept(g, in_shape, axis), shape=in_shape)
+_extreme = {"x": lambda g, x, out, in_shape, axis: _shares(g, x, out, in_shape, axis)}
+
+sum = Primitive("sum", _OVER, x=_spread)
+mean = Primitive("mean", _OVER, x=lambda g, in_shape, axis: _spread(g / count(in_shape, axis), in_shape, axis))
+max, min = Primitive("max", _OVER, **_extreme), Primitive("min", _OVER, **_extreme)  # equals get equal shares
+logsumexp = Primitive(
+    "logsumexp", _OVER, x=lambda g, x, out, in_shape, axis: kept(g, in_shape, axis) * exp(x - kept(out, in_shape, axis))
+)
+argmax, argmin, argsort = (
+    Primitive("argmax", "x * axis=None"),
+    Primitive("argmin", "x * axis=None"),
+    Primitive("argsort", "x * axis=-1"),
+)
+_cumsum = Primitive("cumsum", "x * axis", x=lambda g, axis: flip(_cumsum(flip(g, axis=axis), axis=axis), axis=axis))
+
+
+def cumsum(x: Any, axis: int | None = None) -> Any:
+    """Running sums along an axis (through all elements in a row, if None)."""
+    return _cumsum(ravel(x), axis=0) if axis is None else _cumsum(x, axis=axis)
+
+
+def prod(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The product over axes: by halves, so that a zero among the factors is a factor like any other."""
+    gone, n = axes_of(x.shape, axis), len(x.shape)
+    rest = [i for i in range(n) if i not in gone]
+    x, shape = transpose(x, axes=(*rest, *sorted(gone))), x.shape
+    x = reshape(x, shape=(*(shape[i] for i in rest), count(shape, axis)))
+    while (m := x.shape[-1]) != 1:
+        x = pad(x, (*((0, 0),) * len(rest), (0, m % 2 or m == 0)), 1) if m % 2 or m == 0 else x
+        if m:
+            x = x[..., ::2] * x[..., 1::2]
+    return reshape(x, shape=tuple(1 if i in gone else k for i, k in enumerate(shape) if keepdims or i not in gone))
+
+
+def var(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
+    """The mean squared distance from the mean; `ddof` is taken off the count."""
+    centred = x - mean(x, axis=axis, keepdims=True)
+    return sum(centred * centred, axis=axis, keepdims=keepdims) / (count(x.shape, axis) - ddof)
+
+
+def std(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
+    """The square root of `var`; where that is 0, so is the derivative."""
+    return _root(var(x, axis, ddof, keepdims))
+
+
+def norm(x: Any, ord: float = 2, axis: Any = None, keepdims: bool = False) -> Any:
+    """(Σ |x|^ord)^(1/ord) over axes, the largest |x| for ord=inf; at 0 the derivative is 0. Vectors only."""
+    if ord == math.inf:
+        return max(absolute(x), axis=axis, keepdims=keepdims)
+    if ord == 2:
+        return _root(sum(x * x, axis=axis, keepdims=keepdims))
+    total = sum(absolute(x) ** ord if ord != 1 else absolute(x), axis=axis, keepdims=keepdims)
+    return total if ord == 1 else where(equal(total, 0), 0, where(equal(total, 0), 1, total) ** (1 / ord))
+
+
+def sort(x: Any, axis: int = -1) -> Any:
+    """In ascending order along an axis; equals keep their order, and so their gradients."""
+    return take_along_axis(x, argsort(x, axis=axis), axis)
+
+
+def trace(x: Any, offset: int = 0) -> Any:
+    """The sum of a matrix's diagonal."""
+    return sum(diag(x, offset))
+
+
+def axes_of(shape: tuple[int, ...], axis: Any) -> set[int]:
+    """The axes that `axis` (None, an int or a tuple) means, counted from the front."""
+    axes = range(len(shape)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    return {a % len(shape) for a in axes} if shape else set()
+
+
+def count(shape: tuple[int, ...], axis: Any) -> int:
+    """How many elements meet in one of a reduction's results."""
+    return math.prod(shape[a] for a in axes_of(shape, axis))
+
+
+def kept(g: Any, shape: tuple[int, ...], axis: Any) -> Any:
+    """g with the axes that were summed away put back, of length 1."""
+    gone = axes_of(shape, axis)
+    return reshape(g, shape=tuple(1 if i in gone else n for i, n in enumerate(shape)))
+
+
+def _root(x):
+    """√x with the derivative 0 at 0."""
+    zero = equal(x, 0)
+    return where(zero, 0, sqrt(where(zero, 1, x)))
+
+
+def _shares(g, x, out, shape, axis):
+    ties = astype(equal(x, kept(out, shape, axis)), dtype=g.dtype)
+    return ties * (kept(g, shape, axis) / sum(ties, axis=axis, keepdims=True))
