@@ -133,13 +133,14 @@ def split_variance(output: Any, x: Array) -> tuple[Any, Any]:
 def log_variance_at(schedule: Schedule, x: Array, t, place: Any) -> Any:
     """The log-variance at `place`, an array or a Tensor like x: -1 is beta-tilde, 1 is beta (2102.09672, eq. 15)."""
     low, high = (per_sample(bound, x) for bound in variance_range(schedule, t))
-    return low + (place + 1) * (0.5 * (high - low))
+    return (place + 1) * (0.5 * (high - low)) + low
 
 
 def denoiser(model: Callable, schedule: Schedule, predicts: str = "noise", learned_variance: bool = False) -> Denoise:
     """The Denoise of a network: run in eval mode without a tape, its mode restored afterwards; arrays out.
 
-    `model(x, t, condition)` is a Module or any function on arrays; t is (batch,) on the host. `predicts` is "noise",
+    `model(x, t, condition)` is a Module or any function on arrays; t is (batch,) on the host; what it gives is cast to
+    x's dtype. `predicts` is "noise",
     "x0" or "v", what it was trained for (see `loss`). With `learned_variance` its last axis is twice x's: the second
     half places the variance between beta-tilde and beta (Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 15).
     Raises ValueError for an unknown parameterisation, noise prediction where alpha_bar_T = 0, an output of another
@@ -149,9 +150,10 @@ def denoiser(model: Callable, schedule: Schedule, predicts: str = "noise", learn
     run = _evaluated(model) if isinstance(model, Module) else model
 
     def denoise(x: Array, t, condition: Array | None = None) -> Prediction:
-        schedule.alpha_bar_at(t)  # is t in range?
-        t_each = np.broadcast_to(np.asarray(t), x.shape[:1])
+        signal_and_noise(schedule, t, x)  # a wrong t is refused here, before the model sees it
+        t_each = np.broadcast_to(t, x.shape[:1])
         output = run(x, t_each, as_condition(condition, x.shape[0]))
+        output = (output.data if isinstance(output, Tensor) else output).astype(x.dtype, copy=False)
         log_variance = None
         if learned_variance:
             output, place = split_variance(output, x)
@@ -166,14 +168,13 @@ def denoiser(model: Callable, schedule: Schedule, predicts: str = "noise", learn
 def _evaluated(model: Module) -> Callable:
     """The model as a function on arrays: in eval mode, without a tape, in pieces of the batch on all threads."""
 
-    def run(x: Array, t: np.ndarray, condition: Array | None) -> Array:
+    def run(x: Array, t: np.ndarray, condition: Array | None) -> Any:
         was = model.training
         model.eval()
         try:
             with no_grad():
-                output = sharded(model)(x, t, condition)
+                return sharded(model)(x, t, condition)
         finally:
             model.train(was)
-        return output.data if isinstance(output, Tensor) else output
 
     return run

@@ -11,12 +11,12 @@ from ..kernels import Array, from_host, namespace
 from .denoise import Denoise
 from .process import Rng, check_same, draw_noise, posterior, q_sample
 from .samplers import SAMPLERS, Step, ddim, invert
-from .samplers.common import Walk, sampler
+from .samplers.common import Between, Walk, sampler
 from .sampling import final
 from .schedule import Schedule, times
 
 
-@sampler
+@sampler(jump=Between(1, math.inf), rounds=Between(1, math.inf))
 def inpaint(walk: Walk, x: Array, *, known: Array, mask: Array, jump: int = 10, rounds: int = 10) -> Iterator[Step]:
     """RePaint: DDPM, where after each step the known part is put in, noised to that time; called like a sampler.
 
@@ -25,8 +25,9 @@ def inpaint(walk: Walk, x: Array, *, known: Array, mask: Array, jump: int = 10, 
     `repaint_walk`. So its steps are more than len(times) - 1. Source: Lugmayr et al. 2022, arXiv 2201.09865, alg. 1.
     """
     check_same(known, x, "known", "x")
+    xp = namespace(x)
     mask = from_host(np.asarray(mask, x.dtype), x) if not hasattr(mask, "dtype") else mask.astype(x.dtype)
-    if np.broadcast_shapes(mask.shape, x.shape) != x.shape or not bool(((mask == 0) | (mask == 1)).all()):
+    if np.broadcast_shapes(mask.shape, x.shape) != x.shape or not bool(xp.all((mask == 0) | (mask == 1))):
         raise ValueError(f"mask: given shape {mask.shape}, wanted zeros and ones that broadcast to {x.shape}")
     path = [walk.times[-1 - i] for i in repaint_walk(len(walk.times) - 1, jump, rounds)]
     x0 = known
@@ -45,8 +46,6 @@ def inpaint(walk: Walk, x: Array, *, known: Array, mask: Array, jump: int = 10, 
 
 def repaint_walk(steps: int, jump: int, rounds: int) -> list[int]:
     """How many steps are left after each move: down from `steps` to 0, and from 1, 1 + jump, … rounds - 1 times up."""
-    if jump < 1 or rounds < 1:
-        raise ValueError(f"jump, rounds: given {jump} and {rounds}, wanted at least 1 of each")
     left = dict.fromkeys(range(1, steps - jump + 1, jump), rounds - 1)
     path = [steps]
     while path[-1] > 0:

@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..autograd import ops
+from .. import ops
 from ..kernels import Array, from_host, namespace
 from .conditions import as_condition
-from .denoise import Denoise, Prediction
+from .denoise import Denoise, Denoiser, Prediction
 from .schedule import Schedule
 
 
@@ -72,9 +72,9 @@ class GaussianMixture:
             beta = 1 - now / before
             least, factor = beta * (1 - before) / (1 - now), before * (beta / (1 - now)) ** 2
             log_variance = xp.log(like(least) + like(factor) * spread + 1e-30)
-            return Prediction(*(part.reshape(x.shape) for part in (x0, noise, log_variance)))
+            return Prediction(*(xp.reshape(part, x.shape) for part in (x0, noise, log_variance)))
 
-        return denoise
+        return Denoiser(denoise, schedule)
 
     def log_prob(self, schedule: Schedule) -> Callable:
         """The exact classifier on noisy data: a function (x_t, t, labels) -> log p(y given x_t), (batch,).
@@ -103,7 +103,7 @@ class GaussianMixture:
         allowed = self._allowed(condition, x.shape[0])
         with np.errstate(divide="ignore"):
             constant = np.log(allowed * self.weights) - 0.5 * means.shape[-1] * np.log(2 * math.pi * variance[:, :, 0])
-        log_joint = like(constant) - 0.5 * ops.sum(offset * offset * like(1 / variance), axis=2)
+        log_joint = -0.5 * ops.sum(offset * offset * like(1 / variance), axis=2) + like(constant)
         return log_joint, offset, alpha, sigma, variance
 
     def _flat_means(self) -> np.ndarray:

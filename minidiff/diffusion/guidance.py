@@ -6,8 +6,9 @@ array (batch,), or a function of the time t, called with a number.
 
 Guiding with a scale s other than 0 and 1 does not sample p(x) p(y given x)^s. Each noise level follows the score of
 that product of *noisy* densities, and these are not the noisy versions of one another. In one dimension, with
-p(x) = N(0, 1), p(x given y) = N(0, 1/4) and s = 2, the product is N(0, 1/7), but the guided ODE ends in N(0, 1/16):
-for p(x given y) = N(0, v) the ODE gives the variance v^s where the product has 1 / (s/v + 1 - s).
+p(x) = N(0, 1), p(x given y) = N(0, 1/4) and s = 2, the product is N(0, 1/7), but the guided ODE ends in N(0, 1/16)
+and the guided SDE in N(0, 7/64): for p(x given y) = N(0, v) the ODE gives the variance v^s where the product has
+1 / (s/v + 1 - s).
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import ops
+from .. import ops
 from ..autograd.transforms import grad
 from ..kernels import Array, namespace
 from .conditions import as_condition
@@ -121,18 +122,20 @@ def guided(
     def guided_denoise(x: Array, t, condition: Array | None = None) -> Prediction:
         s, condition = _scale_at(scale, t, x), as_condition(condition, x.shape[0])
         weak = against if callable(against) else None
-        negative = None if weak else as_condition(against, x.shape[0], "against")
+        other = None if weak else as_condition(against, x.shape[0], "against")
         if isinstance(s, float) and s in getattr(combine, "one_pass", (1,)):
             if s == 1:
                 return denoise(x, t, condition)
-            return weak(x, t, condition) if weak else denoise(x, t, negative)
+            return weak(x, t, condition) if weak else denoise(x, t, other)
         if weak:
             pair = [denoise(x, t, condition), weak(x, t, condition)]
-        elif condition is None and negative is None:
+        elif condition is None and other is None:
             pair = [denoise(x, t, None)] * 2
         else:
-            pair = _in_one_batch(denoise, x, t, [condition, negative])
-        return _completed(denoise, x, t, combine(*pair, s), lambda: extrapolate(*pair, s).x0)
+            pair = _in_one_batch(denoise, x, t, [condition, other])
+        positive, negative = pair
+        plain_x0 = lambda: extrapolate(positive, negative, s).x0
+        return _completed(denoise, x, t, combine(positive, negative, s), plain_x0)
 
     return _like(denoise, guided_denoise)
 

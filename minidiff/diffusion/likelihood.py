@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..autograd import ops
+from .. import ops
 from ..kernels import Array, to_host
 from .conditions import as_condition
 from .denoise import Denoise, variance_range
@@ -68,18 +68,18 @@ def step_nats(schedule: Schedule, x0: Array, x_t: Array, t, mean, log_variance, 
     kl = normal_kl(true_mean, per_sample(variance_range(schedule, t)[0], x0), mean, log_variance)
     nll = (discretised_nll if discretised else gaussian_nll)(x0, mean, log_variance)
     last = per_sample((np.asarray(t) == 1).astype(np.float64), x0)
-    return last * nll + (1 - last) * kl
+    return nll * last + kl * (1 - last)
 
 
 def normal_kl(mean1, log_variance1, mean2, log_variance2) -> Any:
     """KL(N(mean1, variance1), N(mean2, variance2)) in nats, elementwise."""
-    ratio = _exp(log_variance1 - log_variance2)
-    return 0.5 * (log_variance2 - log_variance1 + ratio - 1 + (mean1 - mean2) ** 2 * _exp(-log_variance2))
+    rise = log_variance2 - log_variance1
+    return 0.5 * (rise + _exp(-rise) - 1 + _exp(-log_variance2) * (mean1 - mean2) ** 2)
 
 
 def gaussian_nll(x, mean, log_variance) -> Any:
     """-log N(x; mean, variance) in nats, elementwise."""
-    return 0.5 * (math.log(2 * math.pi) + log_variance + (x - mean) ** 2 * _exp(-log_variance))
+    return 0.5 * (_exp(-log_variance) * (x - mean) ** 2 + log_variance + math.log(2 * math.pi))
 
 
 def discretised_nll(x: Array, mean, log_variance) -> Any:
@@ -90,8 +90,8 @@ def discretised_nll(x: Array, mean, log_variance) -> Any:
     """
     top, bottom = (x > 0.999).astype(x.dtype), (x < -0.999).astype(x.dtype)
     scale = _exp(-0.5 * log_variance) * math.sqrt(0.5)
-    up, down = (0.5 * (1 + ops.erf((x - mean + half) * scale)) for half in (1 / 255, -1 / 255))
-    probability = (1 - top) * up + top - (1 - bottom) * down
+    up, down = (0.5 * (1 + ops.erf(scale * (x - mean + half))) for half in (1 / 255, -1 / 255))
+    probability = up * (1 - top) + top - down * (1 - bottom)
     return -ops.log(ops.maximum(probability, 1e-12))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import ops
+from .. import ops
 from ..autograd.tensor import Tensor
 from ..autograd.threads import sharded
 from ..kernels import Array, from_host, to_host

@@ -31,7 +31,8 @@ def check_data(x: Array, name: str) -> None:
         raise TypeError(f"{name}: given {getattr(x, 'dtype', type(x).__name__)}, wanted a float32 or float64 array")
     if x.ndim < 1:
         raise ValueError(f"{name}: given shape {x.shape}, wanted (batch, ...)")
-    if not bool(namespace(x).isfinite(x).all()):
+    xp = namespace(x)
+    if not bool(xp.all(xp.isfinite(x))):
         raise ValueError(f"{name}: given NaN or infinite values, wanted finite ones")
 
 

@@ -171,6 +171,8 @@ def times(schedule: Schedule, steps: int, spacing: str = "trailing", start: floa
     if spacing not in SPACINGS:
         raise ValueError(f"spacing: given {spacing!r}, wanted one of {sorted(SPACINGS)}")
     grid = np.append(SPACINGS[spacing](schedule, int(steps), top), 0)
+    if spacing != "leading":
+        grid[0] = top  # in spite of rounding
     return grid.astype(np.int64) if np.all(grid == np.rint(grid)) else grid
 
 
@@ -181,7 +183,7 @@ def _even_in(value: Callable, inverse: Callable) -> Callable:
         high, low = value(schedule.alpha_bar_at(np.array([top, 1.0])))
         if not np.isfinite(high):
             raise ValueError("spacing: this one needs a finite log-SNR at its first time, and alpha_bar is 0 there")
-        return np.append(top, schedule.time_of(inverse(np.linspace(high, low, steps)))[1:])
+        return schedule.time_of(inverse(np.linspace(high, low, steps)))
 
     return grid
 

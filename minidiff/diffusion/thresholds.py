@@ -21,9 +21,10 @@ def as_clip(clip: Any) -> Clip | None:
         return None
     if callable(clip):
         return clip
-    pair = np.atleast_1d(np.asarray(1.0 if clip is True else clip))
-    low, high = (-pair[0], pair[0]) if pair.shape == (1,) else pair if pair.shape == (2,) else (0, 0)
-    if pair.dtype.kind not in "iuf" or not low < high:
+    ends = np.asarray(1.0 if clip is True else clip)
+    numbers = ends.dtype.kind in "iuf" and ends.shape in ((), (2,))
+    low, high = np.broadcast_to(ends, 2) * ((-1, 1) if ends.ndim == 0 else (1, 1)) if numbers else (0, 0)
+    if not low < high:
         raise ValueError(f"clip: given {clip!r}, wanted None, True, a number > 0, a pair low < high, or a function")
     return lambda x0: namespace(x0).clip(x0, float(low), float(high))
 

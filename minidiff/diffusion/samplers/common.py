@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +13,19 @@ from ..denoise import Denoise, FreeNoise, Prediction
 from ..process import Rng, check_data, draw_noise
 from ..schedule import Schedule, check_times
 from ..thresholds import as_clip, clipped
+
+
+class Between(NamedTuple):
+    """The numbers from low to high, as a container."""
+
+    low: float
+    high: float
+
+    def __contains__(self, value: Any) -> bool:
+        return self.low <= value <= self.high
+
+    def __repr__(self) -> str:
+        return f"a number from {self.low} to {self.high}"
 
 
 class Step(NamedTuple):
@@ -50,14 +63,14 @@ class Walk:
         return draw_noise(self.rng, x)
 
 
-def sampler(function: Callable | None = None, *, free_noise: bool = False) -> Callable:
+def sampler(function: Callable | None = None, *, free_noise: bool = False, **wanted: Container) -> Callable:
     """Make a public sampler of a generator function (walk: Walk, x, **options) -> Step, Step, …
 
     The call is checked at once, before the first step. `free_noise` says that the sampler uses x_0 and noise both, as
-    CFG++ needs.
+    CFG++ needs; `wanted` says for options which values they may have.
     """
     if function is None:
-        return functools.partial(sampler, free_noise=free_noise)
+        return lambda function: sampler(function, free_noise=free_noise, **wanted)
 
     @functools.wraps(function)
     def public(
@@ -70,6 +83,9 @@ def sampler(function: Callable | None = None, *, free_noise: bool = False) -> Ca
         clip: Any = None,
         **options: Any,
     ) -> Iterator[Step]:
+        for name in wanted.keys() & options.keys():
+            if options[name] not in wanted[name]:
+                raise ValueError(f"{name}: given {options[name]!r}, wanted {wanted[name]}")
         walk = Walk(function.__name__, free_noise, denoise, schedule, x, condition, times, rng, clip)
         return function(walk, x, **options)
 

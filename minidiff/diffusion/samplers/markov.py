@@ -7,10 +7,10 @@ from itertools import pairwise
 from ...kernels import Array, namespace
 from ..denoise import variance_range
 from ..process import posterior
-from .common import Step, Walk, sampler
+from .common import Between, Step, Walk, sampler
 
 
-@sampler
+@sampler(variance=("small", "large", "learned"))
 def ddpm(walk: Walk, x: Array, variance: str = "small", mean_shift: Callable | None = None) -> Iterator[Step]:
     """x_s = mean of q(x_s given x_t, x_0) + sqrt(variance) noise, no noise at the last step.
 
@@ -20,8 +20,6 @@ def ddpm(walk: Walk, x: Array, variance: str = "small", mean_shift: Callable | N
     `guidance.gradient` (Dhariwal & Nichol 2021, arXiv 2105.05233, algorithm 1).
     Source: Ho et al. 2020, arXiv 2006.11239, algorithm 2.
     """
-    if variance not in ("small", "large", "learned"):
-        raise ValueError(f"variance: given {variance!r}, wanted 'small', 'large' or 'learned'")
     for t, s in pairwise(walk.times):
         p = walk.predict(x, t)
         mean, spread = posterior(walk.schedule, p.x0, x, t, s)
@@ -44,15 +42,13 @@ def _log_variance(walk: Walk, log_variance: Array | None, t: float, s: float) ->
     return new_low + (log_variance - low) * ((new_high - new_low) / (high - low))
 
 
-@sampler(free_noise=True)
+@sampler(free_noise=True, eta=Between(0, 1))
 def ddim(walk: Walk, x: Array, eta: float = 0.0) -> Iterator[Step]:
     """x_s = alpha_s x_0 + sqrt(sigma_s² - c²) noise' + c noise, c² = eta² times DDPM's small variance.
 
     noise' is the predicted one. eta 0 is deterministic, eta 1 over every t is DDPM.
     Source: Song et al. 2021, arXiv 2010.02502, eq. 12 and 16.
     """
-    if not 0 <= eta <= 1:
-        raise ValueError(f"eta: given {eta}, wanted 0 to 1")
     for t, s in pairwise(walk.times):
         p = walk.predict(x, t)
         now, before = (float(walk.schedule.alpha_bar_at(time)) for time in (t, s))
@@ -63,7 +59,7 @@ def ddim(walk: Walk, x: Array, eta: float = 0.0) -> Iterator[Step]:
         yield Step(s, x, p.x0)
 
 
-@sampler(free_noise=True)
+@sampler(free_noise=True, eta=Between(0, math.inf))
 def euler_ancestral(walk: Walk, x: Array, eta: float = 1.0) -> Iterator[Step]:
     """In y = x / alpha and r = sigma / alpha: Euler to r_down < r_s, then noise r_up back up, r_s² = r_down² + r_up².
 

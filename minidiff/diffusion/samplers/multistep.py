@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 
 from ...kernels import Array
-from .common import Step, Walk, sampler
+from .common import Between, Step, Walk, sampler
 
 
 @sampler
@@ -33,7 +33,7 @@ def dpmpp_2m(walk: Walk, x: Array) -> Iterator[Step]:
     return _dpmpp(walk, x, order=2, eta=0.0)
 
 
-@sampler
+@sampler(eta=Between(0, math.inf))
 def dpmpp_2m_sde(walk: Walk, x: Array, eta: float = 1.0) -> Iterator[Step]:
     """SDE-DPM-Solver++(2M): x_s = (sigma_s / sigma_t) e^(-eta h) x_t + alpha_s (1 - e^-(1 + eta) h) D + noise.
 
@@ -61,18 +61,17 @@ def _dpmpp(walk: Walk, x: Array, order: int, eta: float) -> Iterator[Step]:
         yield Step(s, x, x0)
 
 
-@sampler
-def unipc(walk: Walk, x: Array, order: int = 2) -> Iterator[Step]:
+@sampler(order=(1, 2, 3))
+def unipc(walk: Walk, x: Array, order: int = 2, lower_order_final: bool = True) -> Iterator[Step]:
     """UniPC: a predictor from the last `order` predictions of x_0 (1, 2 or 3), corrected by the next one.
 
     x_s = (sigma_s / sigma_t) x_t - alpha_s expm1(-h) (x_0 + sum_i a_i (x_0^i - x_0) / r_i), r_i = (lambda_i - lambda_t)
     / h for the earlier predictions x_0^i, in the corrector also for the one at s. The a_i match the exact solution's
-    expansion in h. The prediction at s is made at the uncorrected x_s and serves both: one pass a step. The last steps
-    are of lower order, so that the one to t = 0 is of the first.
+    expansion in h. The prediction at s is made at the uncorrected x_s and serves both: one pass a step. The order
+    of convergence is `order` + 1, but 2 where, as usual, the last steps are of lower order down to 1; a step to t = 0
+    is always of the first.
     Source: Zhao et al. 2023, arXiv 2302.04867, algorithms 5-8 (multistep, data prediction, B_2(h) = e^h - 1).
     """
-    if order not in (1, 2, 3):
-        raise ValueError(f"order: given {order!r}, wanted 1, 2 or 3")
     past: list[tuple[float, Array]] = []  # (lambda, x_0), the newest last
     steps, start, used = len(walk.times) - 1, x, 0
     for i, (t, s) in enumerate(pairwise(walk.times)):
@@ -81,7 +80,8 @@ def unipc(walk: Walk, x: Array, order: int = 2) -> Iterator[Step]:
             x = _unipc_step(walk, start, past[-used:], (walk.times[i - 1], t), (lambda_t, x0))
         past = [*past[-2:], (lambda_t, x0)]
         finite = [entry for entry in past if np.isfinite(entry[0])]
-        used = max(1, min(order, len(finite), steps - i))
+        most = steps - i if lower_order_final else order if s > 0 else 1
+        used = max(1, min(order, len(finite), most))
         start, x = x, _unipc_step(walk, x, past[-used:], (t, s), None)
         yield Step(s, x, x0)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from ...kernels import Array
-from .common import Step, Walk, sampler
+from .common import Between, Step, Walk, sampler
 
 
 @sampler(free_noise=True)
@@ -30,7 +30,7 @@ def heun(walk: Walk, x: Array) -> Iterator[Step]:
         yield Step(s, x, x0)
 
 
-@sampler
+@sampler(s_churn=Between(0, math.inf))
 def edm(
     walk: Walk,
     x: Array,
