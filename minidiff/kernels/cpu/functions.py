@@ -13,21 +13,31 @@ _POLYNOMIAL = 1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2
 _LN2 = 0.693359375, -2.12194440e-4  # in two parts: n times the first is exact
 
 
-def exp(e, x):
-    """eˣ: 0 below −87.3, infinite above 88.37, NaN for NaN."""
-    low, high = e.below(x, e.constant(-87.3)), e.below(e.constant(88.37), x)
-    inside = e.choose(high, e.constant(88), e.choose(low, e.constant(-87), x))
-    n = e.round(inside * (1 / 0.6931471805599453))
-    f = e.fma(n, e.constant(-_LN2[1]), e.fma(n, e.constant(-_LN2[0]), inside))
+def _exp_inside(e, x):
+    """eˣ for −87 ≤ x ≤ 88, and NaN for NaN."""
+    n = e.round(x * (1 / 0.6931471805599453))
+    f = e.fma(n, e.constant(-_LN2[1]), e.fma(n, e.constant(-_LN2[0]), x))
     p = e.constant(_POLYNOMIAL[0])
     for coefficient in _POLYNOMIAL[1:]:
         p = e.fma(p, f, e.constant(coefficient))
-    result = (e.fma(p * f, f, f) + 1.0) * e.two_to(n)
-    return e.choose(high, e.constant(float("inf")), e.choose(low, e.constant(0), result))
+    return (e.fma(p * f, f, f) + 1.0) * e.two_to(n)
+
+
+def _clipped(e, x):
+    low, high = e.constant(-87), e.constant(88)
+    low_or_x = e.choose(e.below(x, low), low, x)  # compare and choose: a NaN is neither below nor above
+    return e.choose(e.below(high, x), high, low_or_x)
+
+
+def exp(e, x):
+    """eˣ: 0 below −87, infinite above 88, NaN for NaN."""
+    result = e.choose(e.below(x, e.constant(-87)), e.constant(0), _exp_inside(e, _clipped(e, x)))
+    return e.choose(e.below(e.constant(88), x), e.constant(float("inf")), result)
 
 
 def sigmoid(e, x):
-    return e.constant(1) / (exp(e, e.constant(0) - x) + 1.0)
+    """1 / (1 + e⁻ˣ), at least 10⁻³⁸."""
+    return e.constant(1) / (_exp_inside(e, _clipped(e, e.constant(0) - x)) + 1.0)
 
 
 def silu(e, x):

@@ -83,38 +83,49 @@ def _mapped(formula, inputs, width):
     return compiled(loop, (numbers,) * (inputs + 1), f"_{formula.__name__}x{width}", step=mapped)
 
 
+_ARGUMENTS = {
+    gelu_loop: (numbers,) * 2,
+    gelu_dx_loop: (numbers,) * 3,
+    squared_error: (numbers,) * 2,
+    squared_error_dx: (numbers, numbers, _real, numbers),
+    adam_loop: (*(numbers,) * 4, *(_real,) * 5, numba.intp),
+    ema_loop: (numbers, numbers, _real),
+}
+
+
 @cache
-def _loop(loop, *arguments):
-    return compiled(loop, arguments)
+def _loop(loop):
+    return compiled(loop, _ARGUMENTS[loop])
 
 
 # --- the wrappers ---
 
 
-def _fast(*arrays) -> bool:
-    return all(a.dtype == np.float32 for a in arrays) and arrays[0].size > 0 and len({a.shape for a in arrays}) == 1
+def _fast(a, b) -> bool:
+    return a.dtype == b.dtype == np.float32 and a.shape == b.shape and a.size > 0
 
 
 def _in_place(*arrays) -> bool:
-    return _fast(*arrays) and all(a.flags.carray for a in arrays)
+    shape = arrays[0].shape
+    return all(a.dtype == np.float32 and a.flags.carray and a.shape == shape for a in arrays)
 
 
-def _map(formula, *arrays):
-    whole = [contiguous(a) for a in arrays]
-    y = np.empty_like(whole[0])
-    _mapped(formula, len(whole), lanes())(*(a.reshape(-1) for a in whole), y.reshape(-1))
+def _map(formula, x):
+    x = contiguous(x)
+    y = np.empty_like(x)
+    _mapped(formula, 1, lanes())(x.reshape(-1), y.reshape(-1))
     return y
 
 
 def sigmoid(x):
-    if not _fast(x):
+    if not _fast(x, x):
         return generic.sigmoid(x)
     ran["sigmoid"] += 1
     return _map(functions.sigmoid, x)
 
 
 def silu(x):
-    if not _fast(x):
+    if not _fast(x, x):
         return generic.silu(x)
     ran["silu"] += 1
     return _map(functions.silu, x)
@@ -124,16 +135,19 @@ def silu_dx(g, x):
     if not _fast(g, x):
         return generic.silu_dx(g, x)
     ran["silu_dx"] += 1
-    return _map(functions.silu_dx, g, x)
+    g, x = contiguous(g), contiguous(x)
+    y = np.empty_like(x)
+    _mapped(functions.silu_dx, 2, lanes())(g.reshape(-1), x.reshape(-1), y.reshape(-1))
+    return y
 
 
 def gelu(x, approximate):
-    if approximate != "none" or not _fast(x):
+    if approximate != "none" or not _fast(x, x):
         return generic.gelu(x, approximate)
     ran["gelu"] += 1
     x = contiguous(x)
     y = np.empty_like(x)
-    _loop(gelu_loop, numbers, numbers)(x.reshape(-1), y.reshape(-1))
+    _loop(gelu_loop)(x.reshape(-1), y.reshape(-1))
     return y
 
 
@@ -143,7 +157,7 @@ def gelu_dx(g, x, approximate):
     ran["gelu_dx"] += 1
     g, x = contiguous(g), contiguous(x)
     y = np.empty_like(x)
-    _loop(gelu_dx_loop, numbers, numbers, numbers)(g.reshape(-1), x.reshape(-1), y.reshape(-1))
+    _loop(gelu_dx_loop)(g.reshape(-1), x.reshape(-1), y.reshape(-1))
     return y
 
 
@@ -151,7 +165,7 @@ def mse_loss(x, y):
     if not _fast(x, y):
         return generic.mse_loss(x, y)
     ran["mse_loss"] += 1
-    loop = _loop(squared_error, numbers, numbers)
+    loop = _loop(squared_error)
     return np.float32(loop(contiguous(x).reshape(-1), contiguous(y).reshape(-1)))
 
 
@@ -161,7 +175,7 @@ def mse_loss_dx(g, x, y):
     ran["mse_loss_dx"] += 1
     x, y = contiguous(x), contiguous(y)
     d = np.empty_like(x)
-    loop = _loop(squared_error_dx, numbers, numbers, _real, numbers)
+    loop = _loop(squared_error_dx)
     loop(x.reshape(-1), y.reshape(-1), float(g) * 2 / x.size, d.reshape(-1))
     return d
 
@@ -172,8 +186,8 @@ def adam(param, grad, m, v, lr, beta1, beta2, eps, weight_decay, step):
         generic.adam(param, grad, m, v, lr, beta1, beta2, eps, weight_decay, step)
         return
     ran["adam"] += 1
-    loop = _loop(adam_loop, *(numbers,) * 4, *(_real,) * 5, numba.intp)
-    loop(*(a.reshape(-1) for a in (param, grad, m, v)), lr, beta1, beta2, eps, weight_decay, step)
+    flat = param.reshape(-1), grad.reshape(-1), m.reshape(-1), v.reshape(-1)
+    _loop(adam_loop)(*flat, lr, beta1, beta2, eps, weight_decay, step)
 
 
 def ema(average, param, decay):
@@ -182,4 +196,4 @@ def ema(average, param, decay):
         generic.ema(average, param, decay)
         return
     ran["ema"] += 1
-    _loop(ema_loop, numbers, numbers, _real)(average.reshape(-1), param.reshape(-1), decay)
+    _loop(ema_loop)(average.reshape(-1), param.reshape(-1), decay)

@@ -85,9 +85,18 @@ def unpool(g, winner, size, stride, dx):
                     dx[n, i * stride + u, j * stride + v, k] += g[n, i, j, k]
 
 
+_ARGUMENTS = {
+    scatter_add: (matrix, numba.int64[::1], matrix),
+    upsample: (images, _size, images),
+    downsample: (images, _size, images),
+    pool: (images, _size, _size, images, _bytes),
+    unpool: (images, _bytes, _size, _size, images),
+}
+
+
 @cache
-def _loop(loop, *arguments):
-    return compiled(loop, arguments)
+def _loop(loop):
+    return compiled(loop, _ARGUMENTS[loop])
 
 
 # --- the wrappers ---
@@ -99,7 +108,7 @@ def embedding_dtable(g, ids, rows):
     ran["embedding_dtable"] += 1
     table = np.zeros((rows, g.shape[-1]), np.float32)
     flat = np.array(ids, np.int64).reshape(-1)
-    if not _loop(scatter_add, matrix, numba.int64[::1], matrix)(contiguous(g).reshape(-1, g.shape[-1]), flat, table):
+    if not _loop(scatter_add)(contiguous(g).reshape(-1, g.shape[-1]), flat, table):
         raise IndexError(f"ids of an embedding with {rows} rows: got {flat.min()} to {flat.max()}")
     return table
 
@@ -110,7 +119,7 @@ def upsample_nearest(x, scale):
     ran["upsample_nearest"] += 1
     count, height, width, channels = x.shape
     y = np.empty((count, height * scale, width * scale, channels), np.float32)
-    _loop(upsample, images, _size, images)(contiguous(x), scale, y)
+    _loop(upsample)(contiguous(x), scale, y)
     return y
 
 
@@ -120,7 +129,7 @@ def upsample_nearest_dx(g, scale):
     ran["upsample_nearest_dx"] += 1
     count, height, width, channels = g.shape
     dx = np.empty((count, height // scale, width // scale, channels), np.float32)
-    _loop(downsample, images, _size, images)(contiguous(g), scale, dx)
+    _loop(downsample)(contiguous(g), scale, dx)
     return dx
 
 
@@ -131,7 +140,7 @@ def max_pool2d(x, size, stride):
     ran["max_pool2d"] += 1
     y = np.empty((x.shape[0], *out, x.shape[3]), np.float32)
     winner = np.empty(y.shape, np.uint8)
-    _loop(pool, images, _size, _size, images, _bytes)(contiguous(x), size, stride, y, winner)
+    _loop(pool)(contiguous(x), size, stride, y, winner)
     return y, winner
 
 
@@ -140,5 +149,5 @@ def max_pool2d_dx(g, index, x_size, size, stride):
         return generic.max_pool2d_dx(g, index, x_size, size, stride)
     ran["max_pool2d_dx"] += 1
     dx = np.empty((g.shape[0], *x_size, g.shape[3]), np.float32)
-    _loop(unpool, images, _bytes, _size, _size, images)(contiguous(g), contiguous(index), size, stride, dx)
+    _loop(unpool)(contiguous(g), contiguous(index), size, stride, dx)
     return dx

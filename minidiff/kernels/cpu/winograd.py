@@ -102,17 +102,22 @@ def _store_positions(e, result, v, position):
 
 
 def _read_tile(e, x, zero, v, top, left, height, width, channels, position, block):
-    """V of one tile; x is the image, (top, left) the tile's first output."""
-    rows, columns = [top + (i - 1) for i in range(6)], [left + (j - 1) for j in range(6)]
-    rows_in, columns_in = [e.inside(i, height) for i in rows], [e.inside(j, width) for j in columns]
-    places = [[x + (i * width + j) * channels for j in columns] for i in rows]
-    for i in range(6):
-        for j in range(6):
-            places[i][j] = e.choose(e.both(rows_in[i], columns_in[j]), places[i][j], zero)
+    """V of one tile: x is the image, (top, left) the tile's first output, `zero` six pixels of zeros.
+
+    Only the first and last of the 6 rows and columns can lie outside.
+    """
+    first = x + ((top - 1) * width + (left - 1)) * channels
+    rows = [first + width * channels * i for i in range(6)]
+    rows[0], rows[5] = e.choose(e.fewer(0, top), rows[0], zero), e.choose(e.fewer(top + 4, height), rows[5], zero)
+    before, after = e.fewer(0, left), e.fewer(left + 4, width)
+    ends = [(e.choose(before, row, zero), e.choose(after, row + channels * 5, zero)) for row in rows]
 
     @e.loop(channels // e.lanes)
     def _(c):
-        d = [[e.load(place + c * e.lanes) for place in row] for row in places]
+        at = c * e.lanes
+        middles = [[row + channels * j for j in range(1, 5)] for row in rows]
+        places = [[start, *middle, end] for (start, end), middle in zip(ends, middles, strict=True)]
+        d = [[e.load(place + at) for place in line] for line in places]
         _store_positions(e, _both_ways(e, _input, d), v + c * block, position)
 
 
@@ -238,11 +243,19 @@ def _gather(sizes):
 
 
 @helper
-def corner(tile, across, height, width):
-    """Row and column of a tile's first output, and how many rows and columns of it the tile before it has."""
-    i, j = tile // across * 4, tile % across * 4
-    top, left = min(i, height - 4), min(j, width - 4)
-    return top, left, i - top, j - left
+def find_corners(first, per_image, across, height, width, corners):
+    """For each tile of a block: image, row and column of its first output, and the rows and columns that overlap."""
+    n, tile = divmod(first, per_image)
+    i, j = divmod(tile, across)
+    for t in range(len(corners)):
+        top, left = min(i * 4, height - 4), min(j * 4, width - 4)
+        corners[t, 0], corners[t, 1], corners[t, 2] = n, top, left
+        corners[t, 3], corners[t, 4] = i * 4 - top, j * 4 - left
+        j += 1
+        if j == across:
+            i, j = i + 1, 0
+            if i * across == per_image:
+                n, i = n + 1, 0
 
 
 def convolve(x, w, bias, y, flipped, memory, zero):
@@ -265,21 +278,18 @@ def convolve(x, w, bias, y, flipped, memory, zero):
                     transpose(w_flat, here, turned, there, c_out, c_in)
         w_flat = turned
     transform_weights(w_flat, 0, u, 0, size)
+    corners = np.empty((BLOCK, 5), np.int64)
     for start in range(0, total, BLOCK):
         first = min(start, total - BLOCK)
+        find_corners(first, per_image, across, height, width, corners)
         for t in range(BLOCK):
-            n, tile = divmod(first + t, per_image)
-            top, left, _, _ = corner(tile, across, height, width)
-            read_tile(
-                x_flat, n * height * width * c_in, zero, 0, v, t * LANES,
-                top, left, height, width, c_in, v_step, BLOCK * LANES,
-            )  # fmt: skip
+            n, top, left = corners[t, 0], corners[t, 1], corners[t, 2]
+            image = n * height * width * c_in
+            read_tile(x_flat, image, zero, 0, v, t * LANES, top, left, height, width, c_in, v_step, BLOCK * LANES)
         for k in range(36):
             multiply(v, k * v_step, u, k * size, zero, 0, m, k * m_step, BLOCK, c_in, c_out)
         for t in range(BLOCK):
-            n, tile = divmod(first + t, per_image)
-            top, left, _, _ = corner(tile, across, height, width)
-            at = ((n * height + top) * width + left) * c_out
+            at = ((corners[t, 0] * height + corners[t, 1]) * width + corners[t, 2]) * c_out
             write_tile(m, t * c_out, bias, 0, y_flat, at, m_step, width * c_out, c_out)
 
 
@@ -296,15 +306,15 @@ def gradient(g, x, dw, db, memory, zero):
     x_flat, g_flat = x.reshape(x.size), g.reshape(g.size)
     u[:] = 0
     db[:] = 0
+    corners = np.empty((BLOCK, 5), np.int64)
     for first in range(0, total, BLOCK):
         some = min(BLOCK, total - first)
+        find_corners(first, per_image, across, height, width, corners[:some])
         for t in range(some):
-            n, tile = divmod(first + t, per_image)
-            top, left, skip_rows, skip_columns = corner(tile, across, height, width)
-            read_tile(
-                x_flat, n * height * width * c_in, zero, 0, v, t * LANES,
-                top, left, height, width, c_in, v_step, BLOCK * LANES,
-            )  # fmt: skip
+            n, top, left = corners[t, 0], corners[t, 1], corners[t, 2]
+            skip_rows, skip_columns = corners[t, 3], corners[t, 4]
+            image = n * height * width * c_in
+            read_tile(x_flat, image, zero, 0, v, t * LANES, top, left, height, width, c_in, v_step, BLOCK * LANES)
             at = ((n * height + top) * width + left) * c_out
             read_gradient(
                 g_flat, at, zero, 0, d, t * c_out, db, 0, skip_rows, skip_columns, width * c_out, c_out, d_step
@@ -379,14 +389,15 @@ def _scratch(c_in: int, c_out: int):
 def forward(x, w, b, flipped=False):
     """The convolution, or with `flipped` the input gradient's: then x is g and w still (3, 3, in, out)."""
     c_in, c_out = w.shape[3 if flipped else 2], w.shape[2 if flipped else 3]
-    zero = _zero(max(c_in, c_out))
+    zero = _zero(6 * max(c_in, c_out))
     y = np.empty((*x.shape[:3], c_out), np.float32)
-    _convolve(lanes())(x, contiguous(w), zero if b is None else contiguous(b), y, flipped, _scratch(c_in, c_out), zero)
+    bias = zero[:c_out] if b is None else contiguous(b)
+    _convolve(lanes())(x, contiguous(w), bias, y, flipped, _scratch(c_in, c_out), zero)
     return y
 
 
 def weight_and_bias_gradient(g, x):
     c_in, c_out = x.shape[3], g.shape[3]
     dw, db = np.empty((3, 3, c_in, c_out), np.float32), np.empty(c_out, np.float32)
-    _gradient(lanes())(g, x, dw, db, _scratch(c_in, c_out), _zero(max(c_in, c_out)))
+    _gradient(lanes())(g, x, dw, db, _scratch(c_in, c_out), _zero(6 * max(c_in, c_out)))
     return dw, db
