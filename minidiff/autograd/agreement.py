@@ -39,6 +39,8 @@ def agree(name: str, arrays: list, broadcasts: bool) -> type:
         numbers = all(isinstance(a, bool | int | float) for a in arrays)
         arrays[:] = [np.asarray(a) if numbers or not isinstance(a, bool | int | float) else a for a in arrays]
         real = [a for a in arrays if isinstance(a, np.ndarray)]
+    if not all(a.dtype.kind in "fiub" for a in real):
+        raise TypeError(f"{name}: expected arrays or numbers; got {describe(arrays)}")
     backend = backend_of(real[0])
     devices = {backend_of(a).device for a in real}
     if len(devices) > 1:

@@ -67,7 +67,7 @@ def cross_entropy(
     with ε of the uniform distribution (Szegedy et al. 2016).
     Raises ValueError for shapes that do not fit, IndexError for a label out of range.
     """
-    labels = np.asarray(labels) if isinstance(labels, int | tuple) else plain_index(labels)
+    labels = np.asarray(labels) if isinstance(labels, int | tuple) else plain_index(labels, np)
     need(tuple(labels.shape) == tuple(logits.shape[:-1]),
          f"cross_entropy: wants logits (…, classes), labels (…); got {logits.shape}, {labels.shape}")  # fmt: skip
     xp, ignored = array_namespace(labels), labels == ignore_index

@@ -107,12 +107,12 @@ def tile(x: Any, reps: Any) -> Any:
 
 def getitem(x: Any, index: Any) -> Any:
     """x[index], with NumPy's rules; places that are named twice add up in the gradient."""
-    return _getitem(x, index=plain_index(index))
+    return _getitem(x, index=plain_index(index, array_namespace(x)))
 
 
 def scatter_add(y: Any, index: Any, shape: tuple[int, ...]) -> Any:
     """Zeros of `shape`, with y added at `index`; what falls on one place adds up: the transpose of `getitem`."""
-    return _scatter_add(y, index=plain_index(index), shape=shape)
+    return _scatter_add(y, index=plain_index(index, array_namespace(y)), shape=shape)
 
 
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:
@@ -123,8 +123,8 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
 
 def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Any:
     """For each position along the other axes its own `indices`, as `argsort` and `argmax` give them."""
-    n, axis = len(x.shape), axis % len(x.shape)
-    grid = [array_namespace(x).arange(size).reshape((-1,) + (1,) * (n - i - 1)) for i, size in enumerate(x.shape)]
+    n, axis, xp = len(x.shape), axis % len(x.shape), array_namespace(x)
+    grid = [xp.reshape(xp.arange(size), (-1,) + (1,) * (n - i - 1)) for i, size in enumerate(x.shape)]
     return getitem(x, (*grid[:axis], indices, *grid[axis + 1 :]))
 
 
@@ -138,8 +138,10 @@ def at_set(x: Any, index: Any, values: Any) -> Any:
 
     Also `t.at[index].set(values)`.
     """
-    values, index, xp = _as_part(x, index, values), plain_index(index), array_namespace(x)
-    turn, last = xp.arange(1, math.prod(values.shape) + 1).reshape(values.shape), xp.zeros(x.shape, int)
+    values, xp = _as_part(x, index, values), array_namespace(x)
+    index = plain_index(index, xp)
+    turn = xp.reshape(xp.arange(1, math.prod(values.shape) + 1), values.shape)
+    last = xp.zeros(x.shape, int)
     last[index] = turn
     stays = equal(last[index], turn)
     return where(equal(last, 0), x, scatter_add(where(stays, values, 0), index=index, shape=x.shape))
@@ -159,11 +161,11 @@ def array_namespace(x: Any) -> Any:
     return namespace(x.data if isinstance(x, Value) else x)
 
 
-def plain_index(index: Any) -> Any:
-    """An index, or a part of one, with Tensors and lists made arrays."""
+def plain_index(index: Any, xp: Any) -> Any:
+    """An index, or a part of one, with Tensors and lists made arrays of the namespace xp."""
     if isinstance(index, tuple):
-        return tuple(map(plain_index, index))
-    return index.data if isinstance(index, Value) else np.asarray(index) if isinstance(index, list) else index
+        return tuple(plain_index(part, xp) for part in index)
+    return index.data if isinstance(index, Value) else xp.asarray(index) if isinstance(index, list) else index
 
 
 def _as_part(x, index, values):

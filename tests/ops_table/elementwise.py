@@ -26,12 +26,16 @@ def gelu(x, approximate):
 
 def unary(name, f, reference, samples=None, **how):
     """Of one array, any shape; an array of no numbers is refused."""
-    return Op(name, f, reference, arrays() if samples is None else samples, [(("text",), TypeError, "")], how)
+    errors = [(("text",), TypeError, f"{name}: expected arrays or numbers; got .U4")]
+    return Op(name, f, reference, arrays() if samples is None else samples, errors, how)
 
 
 def binary(name, f, reference, samples=None, **how):
     """Of two arrays that are broadcast against each other."""
-    errors = [(mixed((3,), (3,)), TypeError, f"{name}.*{MIXED}"), ((np.ones(2), np.ones(3)), ValueError, "")]
+    errors = [
+        (mixed((3,), (3,)), TypeError, f"{name}.*{MIXED}"),
+        ((np.ones(2), np.ones(3)), ValueError, r"\(2,\) \(3,\)"),
+    ]
     return Op(name, f, reference, broadcasting() if samples is None else samples, errors, how)
 
 

@@ -242,5 +242,5 @@ ROWS = [
        [((np.ones((2, 3)), np.array([0, 3])), IndexError, "labels must lie in 0 … 2; got 0 … 3"),
         ((np.ones((2, 3)), np.array([0])), ValueError, r"labels \(…\); got \(2, 3\), \(1,\)")]),
     Op("mse_loss", ops.mse_loss, lambda x, y: np.sum((x - y) ** 2) / x.size, pairs(),
-       [((np.ones(3), np.ones((3, 1))), ValueError, r"mse_loss.*\(3,\) and \(3, 1\)")]),
+       [((np.ones(3), np.ones((3, 1))), ValueError, r"mse_loss.*\(3,\).*\(3, 1\)")]),
 ]  # fmt: skip
