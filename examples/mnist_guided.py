@@ -20,6 +20,7 @@ from minidiff.training import Trainer
 TIMESTEPS = 100
 BATCH = 32
 SCALES = (1, 1.5, 2, 3, 5, 10)
+COUNT = 100  # of each digit, for the judgement
 
 
 def arguments() -> argparse.Namespace:
@@ -72,7 +73,9 @@ def train(args: argparse.Namespace, folder: Path, schedule: diffusion.Schedule) 
 
     model = md.models.UNet(classes=10, timesteps=TIMESTEPS, rng=args.seed).to(args.device)
     steps = args.epochs * data.batch_count(len(training[0]), BATCH)
-    optimizer = optim.Adam(model.parameters(), lr=optim.warmup_cosine(1e-3, warmup=200, total=steps, end=1e-4))
+    optimizer = optim.Adam(
+        model.parameters(), lr=optim.warmup_cosine(1e-3, warmup=min(200, steps // 10), total=steps, end=1e-4)
+    )
     ema = optim.EMA(model, decay=0.999)
     print(f"{model.num_parameters:,} parameters, {len(training[0]):,} images, {md.get_num_threads()} threads")
 
@@ -119,7 +122,7 @@ def draw_video(model, schedule, seed: int, device: str, path: Path) -> None:
         denoise, schedule, condition=np.arange(1, 11), sampler="ddpm", steps=TIMESTEPS, rng=seed, device=device
     )
     _, x, x0 = diffusion.all_steps(steps)
-    keep = [*range(0, len(x) - 1, 2), len(x) - 1]
+    keep = [*range(0, len(x) - 1, 4), len(x) - 1]
     plot.denoising_video(x[keep], x0[keep], path)
     print(f"drawn: {path}")
 
@@ -127,7 +130,7 @@ def draw_video(model, schedule, seed: int, device: str, path: Path) -> None:
 def judge(model, schedule, seed: int, device: str, path: Path) -> None:
     """How many of 1,000 digits a LeNet reads as what was asked for, and what it reads where nothing was asked for."""
     lenet = md.pretrained("lenet")
-    wanted = np.repeat(np.arange(10), 100)
+    wanted = np.repeat(np.arange(10), COUNT)
     noise_of = diffusion.denoiser(model, schedule)
     for scale in (1.0, 2.0):
         start = time.perf_counter()
@@ -137,8 +140,10 @@ def judge(model, schedule, seed: int, device: str, path: Path) -> None:
         seconds = time.perf_counter() - start
         read = metrics.predict(lenet, md.kernels.to_host(images))
         agreement = metrics.accuracy(wanted, read)
-        print(f"guidance {scale:g}: a LeNet reads {agreement:.1%} of 1,000 digits as wanted ({seconds:.1f} s to draw)")
-    images = diffusion.sample(noise_of, schedule, n=1000, steps=25, rng=seed, device=device)
+        print(
+            f"guidance {scale:g}: a LeNet reads {agreement:.1%} of {len(wanted):,} digits as wanted ({seconds:.1f} s)"
+        )
+    images = diffusion.sample(noise_of, schedule, n=len(wanted), steps=25, rng=seed, device=device)
     read = metrics.predict(lenet, md.kernels.to_host(images))
     plot.label_counts(read + 1, path, names=range(10))
     print(f"null label: {np.bincount(read, minlength=10)} of the digits 0 to 9; drawn: {path}")
