@@ -106,6 +106,10 @@ class Case:
         out, leaves = self.forward(args, wanted)
         if out.requires_grad:
             out.backward(_random(out) if upstream is None else upstream)
+        for i, leaf in zip(wanted, leaves):
+            if leaf.grad is not None and leaf.grad.shape != leaf.shape:
+                what = "missing broadcast" if leaf.grad.shape == out.shape else "wrong gradient"
+                self.fail(f"{what}: argument {i} of shape {leaf.shape} got a gradient of shape {leaf.grad.shape}")
         return out.data, [np.zeros_like(t.data) if t.grad is None else t.grad for t in leaves]
 
 
@@ -176,23 +180,19 @@ def broadcasts(case: Case) -> None:
             continue  # the operation says that it does not broadcast this one
         if accepted:
             try:
-                shape = case.gradients(args, [i])[1][0].shape
+                case.gradients(args, [i])
+            except AssertionError:
+                raise
             except Exception as error:
-                case.fail(
-                    f"missing broadcast: argument {i} of shape {short.shape} was broadcast; its gradient: {error}"
-                )
-            if shape != short.shape:
-                case.fail(f"missing broadcast: argument {i} of shape {short.shape} got a gradient of shape {shape}")
+                case.fail(f"missing broadcast: argument {i} of shape {short.shape} has no gradient: {error}")
 
 
 def first_derivative(case: Case) -> None:
     def checked(i: int, f: Callable) -> None:
         gradcheck(lambda x: f(*case.args[:i], x, *case.args[i + 1 :]), case.args[i], **case.tolerances)
 
-    out, gradients = case.gradients(case.args, case.operands)
-    for i, gradient in zip(case.operands, gradients) if case.order else ():
-        if gradient.shape != case.args[i].shape:
-            case.fail(f"wrong gradient: that of argument {i} of shape {case.args[i].shape} has shape {gradient.shape}")
+    out, _ = case.forward(case.args, case.operands)
+    for i in case.operands if case.order else ():
         if case.args[i].dtype != np.float64 or out.dtype != np.float64:
             continue
         try:
@@ -280,17 +280,17 @@ def nothing_shared(case: Case) -> None:
         taken.append((f"the gradient of argument {i}", gradient))
 
 
-PROMISES = (
-    values,
+PROMISES = (  # what explains most comes first
     inputs_unchanged,
+    values,
     dtypes,
-    broadcasts,
-    first_derivative,
-    each_alone,
-    second_derivative,
-    memory_layouts,
     repeatable,
     nothing_shared,
+    memory_layouts,
+    each_alone,
+    first_derivative,
+    broadcasts,
+    second_derivative,
 )
 
 

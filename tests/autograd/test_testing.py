@@ -1,0 +1,189 @@
+"""`minidiff.testing` on operations of a user: a sound one passes, and every planted fault is caught and named."""
+
+from functools import partial
+from itertools import count
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidiff import Primitive, Tensor, ops
+from minidiff.testing import LAYOUTS, arrays, broadcasting, check_op, convolutions, layouts, schedules, shapes, tensors
+
+
+def hypotenuse(**changed):
+    """√(x² + y²) as a user would write it, or with something changed."""
+    rules = {"x": lambda g, x, out: g * x / out, "y": lambda g, y, out: g * y / out, "broadcasts": True}
+    return Primitive("hypotenuse", "x y", **{"kernel": np.hypot, **({} if "joint" in changed else rules), **changed})
+
+
+def test_a_sound_operation_passes():
+    check_op(hypotenuse(), broadcasting(), reference=np.hypot)
+    check_op(hypotenuse(), np.array([1.0, 2.0]), np.array([[3.0], [4.0]]), reference=np.hypot)
+
+
+def wide(g, x, out):
+    return g * np.float64(1) * x.astype(np.float64) / out if isinstance(g, np.ndarray | np.generic) else g * x / out
+
+
+def writes_its_operand(x, y):
+    x *= 1.5
+    return np.hypot(x, y)
+
+
+def writes_the_upstream_gradient(g, x, out):
+    if isinstance(g, np.ndarray):
+        g *= x / out
+        return g
+    return g * x / out
+
+
+BUFFER: dict = {}
+CALLS = count()
+
+
+def buffered(x, y):
+    """The same memory for every result of one shape."""
+    out = BUFFER.setdefault((np.broadcast_shapes(x.shape, y.shape), x.dtype), np.hypot(x, y))
+    return np.hypot(x, y, out=out)
+
+
+def buffered_rule(g, x, out):
+    if isinstance(g, Tensor):
+        return g * x / out
+    memory = BUFFER.setdefault(("rule", out.shape, out.dtype), np.empty_like(out))
+    memory[...] = g * x / out
+    return memory
+
+
+def straight(g, x, out):
+    """The right first derivative, and none of itself."""
+    return g * (x.detach() / out.detach()) if isinstance(g, Tensor) else g * x / out
+
+
+def forgetful(g, x, y, needs, out):
+    """A joint rule that is right only as long as both gradients are wanted."""
+    return [g * x / out if all(needs) else g * 0, g * y / out]
+
+
+def restless(g, x, out):
+    return g * x / out * (1 + 1e-12 * next(CALLS))
+
+
+def order_of_memory(g, x, out):
+    """As if the upstream gradient were contiguous."""
+    if isinstance(g, Tensor) or g.flags.c_contiguous or not g.ndim:
+        return g * x / out
+    return np.sort(g, 0) * x / out
+
+
+FAULTS = {
+    "wrong value": ({"kernel": lambda x, y: np.hypot(x, y) * 1.001}, "wrong value"),
+    "wrong sign": ({"x": lambda g, x, out: -g * x / out}, "wrong sign: the gradient of argument 0 is minus"),
+    "wrong factor": ({"y": lambda g, y, out: 2 * g * y / out}, "wrong first derivative of argument 1"),
+    "wrong second derivative": ({"x": straight}, "wrong second derivative"),
+    "wrong dtype of the value": ({"kernel": partial(np.hypot, dtype=np.float64)}, "wrong dtype: float32 .*float64"),
+    "wrong dtype of the gradient": ({"x": wide}, "wrong dtype: .*gradient of argument 0 is float64"),
+    "missing broadcast": ({"broadcasts": False}, r"missing broadcast: argument [01] of shape"),
+    "mutated input": ({"kernel": writes_its_operand}, "mutated input: argument 0 was written to by the operation"),
+    "mutated upstream": ({"x": writes_the_upstream_gradient}, "mutated input: the upstream gradient was written to"),
+    "aliasing results": ({"kernel": buffered}, "aliasing: a second call overwrote"),
+    "aliasing gradients": ({"x": buffered_rule}, "aliasing: two uses in one graph disturb"),
+    "layout": ({"x": order_of_memory}, "memory gives another gradient of argument 0"),
+    "not repeatable": ({"x": restless}, "not repeatable: the gradient of argument 0"),
+    "needs": ({"joint": forgetful}, "that of argument 0 is another one when no other is wanted"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_caught_and_named(fault):
+    changed, message = FAULTS[fault]
+    operation = hypotenuse(**changed)
+    rng = np.random.default_rng(0)
+    BUFFER.clear()
+    with pytest.raises(AssertionError, match=message) as caught:
+        check_op(operation, rng.uniform(1, 2, (3, 4)), rng.uniform(1, 2, (3, 4)), reference=np.hypot)
+    assert "hypotenuse(float64 (3, 4), float64 (3, 4))" in str(caught.value)
+
+
+@pytest.mark.parametrize("fault", ["wrong sign", "wrong second derivative", "missing broadcast"])
+def test_a_planted_fault_is_caught_on_drawn_arguments(fault):
+    changed, message = FAULTS[fault]
+    with pytest.raises(AssertionError, match=message):
+        check_op(hypotenuse(**changed), broadcasting(low=1, high=2), reference=np.hypot)
+
+
+def test_a_tensor_from_bare_arrays_is_caught():
+    with pytest.raises(AssertionError, match="bare arrays in, bare array out: arrays gave a Tensor"):
+        check_op(lambda x: ops.exp(Tensor(x) if isinstance(x, np.ndarray) else x), arrays())
+
+
+def test_a_bare_array_from_tensors_is_caught():
+    with pytest.raises(AssertionError, match="Tensors in, Tensor out: Tensors gave a ndarray"):
+        check_op(lambda x: np.exp(np.array(x)), np.ones(3))
+
+
+def test_an_exception_says_what_was_being_checked():
+    with pytest.raises(ZeroDivisionError) as caught:
+        check_op(lambda x: 1 / 0, np.ones(3))
+    assert any(
+        note.startswith("while checking") and "<lambda>(float64 (3,))" in note for note in caught.value.__notes__
+    )
+
+
+def test_plain_values_and_strategies_of_all_arguments():
+    check_op(lambda x, n: ops.power(x, n), arrays(low=0.5, high=2), 3, reference=lambda x, n: x**n, examples=5)
+    pairs = st.tuples(arrays(low=0.5, high=2), st.sampled_from([2, 0.5]))
+    check_op(ops.power, pairs, reference=np.power, examples=5)
+
+
+# --- the strategies ---
+
+
+@given(x=arrays(shapes(max_dims=2), low=2, high=3), y=arrays((2, 3), np.float32, distinct=True), t=tensors(shape=(2,)))
+def test_arrays(x, y, t):
+    assert x.dtype == np.float64
+    assert x.ndim <= 2
+    assert np.all((x >= 2) & (x <= 3))
+    assert y.dtype == np.float32
+    assert np.min(np.diff(np.sort(y, None))) > 0.1
+    assert t.requires_grad
+
+
+def test_the_drawn_shapes_and_layouts_are_of_all_kinds():
+    seen = set()
+
+    @given(x=arrays())
+    def look(x):
+        seen.update({"empty"} if not x.size else {"0-d"} if not x.ndim else {f"{x.ndim}-d"})
+        seen.update({"strided"} if not (x.flags.c_contiguous or x.flags.f_contiguous) else set())
+        seen.update({"broadcast"} if x.size > 1 and 0 in x.strides else set())
+
+    look()
+    assert seen >= {"empty", "0-d", "1-d", "2-d", "3-d", "strided", "broadcast"}
+
+
+@given(arrange=layouts(), x=arrays())
+def test_layouts_keep_the_elements(arrange, x):
+    moved = arrange(x)
+    np.testing.assert_array_equal(moved, x)
+    assert not np.shares_memory(moved, x)
+    assert LAYOUTS.keys() >= {"contiguous", "fortran", "strided", "reversed"}
+
+
+@given(xs=broadcasting(3))
+def test_broadcasting(xs):
+    np.broadcast_shapes(*(x.shape for x in xs))
+
+
+@given(arguments=convolutions())
+def test_convolutions_fit(arguments):
+    x, w, *how = arguments
+    assert ops.conv2d(x, w, None, *how).shape[3] == w.shape[3]
+
+
+@given(schedule=schedules())
+def test_schedules(schedule):
+    assert np.all(np.diff(schedule.alpha_bar) < 0)
+    assert schedule.alpha_bar[0] == 1
