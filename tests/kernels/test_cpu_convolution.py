@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidiff.kernels import generic
-from minidiff.kernels.cpu import KERNELS, direct, ran, winograd
+from minidiff.kernels.cpu import KERNELS, convolution, direct, ran, winograd
 
 ONES = ((1, 1), (1, 1), (1, 1))
 
@@ -85,7 +85,7 @@ def test_winograd_is_as_exact_as_three_direct_ones(lanes, batch, height, width, 
     assert rms(db - want_b) <= 3 * rms(plain_b - want_b) + 1e-6
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.data())
 def test_winograd_takes_any_layout(data):
     batch, height, width = 32, data.draw(st.integers(4, 12)), data.draw(st.integers(5, 12))
@@ -137,14 +137,22 @@ def test_what_is_not_for_tiles_is_left_to_generic():
 @settings(max_examples=20, deadline=None)
 @given(st.data())
 def test_dense(data):
-    leading = tuple(data.draw(st.lists(st.integers(1, 9), min_size=0, max_size=2)))
-    c_in, c_out = data.draw(st.integers(1, 70)), data.draw(st.integers(1, 70))
-    x, w, b = (
-        data.draw(cases.arrays(*leading, c_in)),
-        data.draw(cases.arrays(c_in, c_out)),
-        data.draw(cases.arrays(c_out)),
-    )
-    g = data.draw(cases.arrays(*leading, c_out))
+    """Small ones are BLAS's, and so both ways are seen."""
+    leading = tuple(data.draw(st.lists(st.integers(1, 16), min_size=0, max_size=2)))
+    c_in, c_out = data.draw(st.integers(1, 130)), data.draw(st.integers(1, 130))
+    shapes = (*leading, c_in), (c_in, c_out), (c_out,), (*leading, c_out)
+    x, w, b, g = (data.draw(cases.arrays(*shape)) for shape in shapes)
+    x64, w64, b64, g64 = cases.wide(x, w, b, g)
+    before = ran["dense"] + ran["dense_dw_db"]
+    cases.close(KERNELS["dense"](x, w, b), generic.dense(x64, w64, b64))
+    cases.close(KERNELS["dense_dw_db"](g, x), generic.dense_dw_db(g64, x64))
+    assert (ran["dense"] + ran["dense_dw_db"] > before) == (x.size * c_out > convolution.SMALL)
+
+
+def test_large_dense_layers_run_on_tiles():
+    rng = np.random.default_rng(4)
+    shapes = (20, 13, 40), (40, 50), (50,), (20, 13, 50)
+    x, w, b, g = (rng.standard_normal(shape).astype(np.float32) for shape in shapes)
     x64, w64, b64, g64 = cases.wide(x, w, b, g)
     cases.close(cases.runs("dense", "dense", x, w, b), generic.dense(x64, w64, b64))
     cases.close(cases.runs("dense_dw_db", "dense_dw_db", g, x), generic.dense_dw_db(g64, x64))

@@ -8,6 +8,7 @@ threads may run them at once. Numba is imported with the first kernel that is lo
 import importlib
 from collections.abc import Callable, Iterator, Mapping
 
+from .memory import keep_freed_memory
 from .ran import ran as ran
 
 _HOME = {
@@ -39,3 +40,4 @@ class _Kernels(Mapping[str, Callable]):
 
 
 KERNELS = _Kernels()
+keep_freed_memory()

@@ -25,7 +25,13 @@ matrix = numba.float32[:, ::1]
 numbers = numba.float32[::1]
 
 
-_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False, "fastmath": FAST}
+_OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "error_model": "numpy",
+    "boundscheck": False,
+    "fastmath": FAST,
+    "no_cfunc_wrapper": True,
+}
 helper = numba.njit(**_OPTIONS)  # for functions that only compiled functions call
 
 

@@ -19,14 +19,14 @@ import numba
 import numpy as np
 
 from . import tiles
-from .compiled import compiled, contiguous, helper, images, matrix, numbers, scratch, unbound
+from .compiled import compiled, contiguous, helper, images, numbers, scratch, unbound
 from .vector import lanes, registers, vector
 
 Pair = tuple[int, int]
 
 # Bound by `compiled`, for each tile:
-product = outer = column_sums = unbound
-PIXELS = INPUTS = CHANNELS = LANES = 0
+row = taps = column_sums = unbound
+LANES = 0
 
 
 # --- the loops ---
@@ -91,50 +91,27 @@ def correlate(x, w, bias, y, memory, out_h, out_w, stride, dilation, before, fir
         if border:
             bordered(flat, n * height * width * c_in, height, width, c_in, source, *before, high, wide, c_in)
         for i in range(out_h):
-            for start in range(0, out_w, PIXELS):
-                j = min(start, out_w - PIXELS)
-                at = ((n * y_height + first[0] + i * step[0]) * y_width + first[1] + j * step[1]) * c_out
-                here = n * image + i * stride[0] * pitch + j * stride[1] * c_in
-                for c in range(0, padded, CHANNELS):
-                    product(
-                        source, here, weights, c, offset, c, y_flat, at + c, rows, columns, steps,
-                        dilation[0] * pitch, dilation[1] * c_in, taps_w * c_in * padded, c_in * padded, padded,
-                        stride[1] * c_in, step[1] * c_out, c_out - c,
-                    )  # fmt: skip
+            at = ((n * y_height + first[0] + i * step[0]) * y_width + first[1]) * c_out
+            row(
+                source, n * image + i * stride[0] * pitch, weights, 0, offset, 0, y_flat, at,
+                out_w, rows, columns, steps, dilation[0] * pitch, dilation[1] * c_in,
+                taps_w * c_in * padded, c_in * padded, padded, stride[1] * c_in, step[1] * c_out, c_out,
+            )  # fmt: skip
 
 
-def correlate_few(x, w, bias, y, memory, taps_h, taps_w, dilation, before):
-    """The convolution for few output channels: one product a pixel gives all taps, then each output adds up its own.
-
-    w is (inputs, taps · outputs, padded): a vector of (tap, output) takes the place of a vector of outputs,
-    which would be nearly empty. z lies in memory with a zero border; stride 1.
-    """
-    count, height, width, c_in = x.shape
-    out_h, out_w, c_out, padded = y.shape[1], y.shape[2], y.shape[3], w.shape[1]
-    wide = out_w + (taps_w - 1) * dilation[1]
-    x_flat, y_flat = x.reshape(x.size), y.reshape(y.size)
-    z = memory[: (out_h + (taps_h - 1) * dilation[0]) * wide * padded]
-    z[:] = 0
-    zero = np.zeros(padded, np.float32)
+def add_taps(z, bias, y, dilation):
+    """y = bias + Σ over taps of z, which has for each pixel its products with all taps: (tap row, column, out)."""
+    count, height, width, channels = y.shape
+    taps_h, taps_w = z.shape[3], z.shape[4]
     for n in range(count):
         for i in range(height):
-            for start in range(0, width, PIXELS):
-                j = min(start, width - PIXELS)
-                for c in range(0, padded, CHANNELS):
-                    product(
-                        x_flat, ((n * height + i) * width + j) * c_in, w, c, zero, 0,
-                        z, ((i + before[0]) * wide + j + before[1]) * padded + c,
-                        1, 1, c_in, 0, 0, 0, 0, padded, c_in, padded, CHANNELS,
-                    )  # fmt: skip
-        for i in range(out_h):
-            for j in range(out_w):
-                for c in range(c_out):
+            for j in range(width):
+                for c in range(channels):
                     total = bias[c]
                     for u in range(taps_h):
-                        first = ((i + u * dilation[0]) * wide + j) * padded + u * taps_w * c_out + c
                         for v in range(taps_w):
-                            total += z[first + v * (dilation[1] * padded + c_out)]
-                    y_flat[((n * out_h + i) * out_w + j) * c_out + c] = total
+                            total += z[n, i + u * dilation[0], j + v * dilation[1], u, v, c]
+                    y[n, i, j, c] = total
 
 
 def weight_gradient(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, before):
@@ -167,15 +144,12 @@ def weight_gradient(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, befo
             bordered(g_flat, n * out_h * out_w * c_out, out_h, out_w, c_out, gradient, 0, 0, out_h, out_w, padded)
         for c in range(0, padded, LANES):
             column_sums(gradient, n * g_image + c, db, c, out_h * out_w, padded)
-        for row in range(rows):
-            tap = (row // per_row) * dilation[0] * pitch + (row % per_row) * dilation[1] * c_in
-            for k in range(0, inputs, INPUTS):
-                for c in range(0, padded, CHANNELS):
-                    outer(
-                        source, n * image + tap + k, gradient, n * g_image + c, dw_flat,
-                        (row * inputs + k) * padded + c, out_h, out_w, stride[0] * pitch, stride[1] * c_in,
-                        out_w * padded, padded, padded,
-                    )  # fmt: skip
+        for k in range(rows):
+            tap = (k // per_row) * dilation[0] * pitch + (k % per_row) * dilation[1] * c_in
+            taps(
+                source, n * image + tap, gradient, n * g_image, dw_flat, k * inputs * padded, inputs, padded,
+                out_h, out_w, stride[0] * pitch, stride[1] * c_in, out_w * padded,
+            )  # fmt: skip
 
 
 def channel_sums(g, sums):
@@ -193,40 +167,29 @@ _pair = numba.types.UniTuple(numba.intp, 2)
 
 
 @cache
-def _correlate(pixels: int, vectors: int, width: int):
+def _correlate(pixels: int, width: int):
     return compiled(
         correlate,
         (images, images, numbers, images, numbers, numba.intp, numba.intp, *[_pair] * 5),
-        f"_{pixels}x{vectors}x{width}",
-        product=vector(tiles.product(pixels, vectors), width, places=4),
-        PIXELS=pixels,
-        CHANNELS=vectors * width,
+        f"_{pixels}x{width}",
+        row=vector(tiles.row(dict.fromkeys((1, 2, 3), pixels)), width, places=4),
         LANES=width,
     )
 
 
 @cache
-def _correlate_few(pixels: int, vectors: int, width: int):
-    return compiled(
-        correlate_few,
-        (images, matrix, numbers, images, numbers, numba.intp, numba.intp, _pair, _pair),
-        f"_{pixels}x{vectors}x{width}",
-        product=vector(tiles.product(pixels, vectors), width, places=4),
-        PIXELS=pixels,
-        CHANNELS=vectors * width,
-    )
+def _add_taps():
+    return compiled(add_taps, (numba.float32[:, :, :, :, :, ::1], numbers, images, _pair))
 
 
 @cache
-def _weight_gradient(inputs: int, vectors: int, width: int):
+def _weight_gradient(width: int):
     return compiled(
         weight_gradient,
         (images, images, numba.float32[:, :, ::1], numbers, numbers, numba.intp, numba.intp, _pair, _pair, _pair),
-        f"_{inputs}x{vectors}x{width}",
-        outer=vector(tiles.outer(inputs, vectors), width, places=3),
+        f"_x{width}",
+        taps=vector(tiles.taps(tiles.INPUTS[registers(width)]), width, places=3),
         column_sums=vector(tiles.column_sums, width, places=2),
-        INPUTS=inputs,
-        CHANNELS=vectors * width,
         LANES=width,
     )
 
@@ -237,25 +200,6 @@ def _channel_sums(width: int):
     return compiled(channel_sums, (images, numbers), f"_x{width}", column_sums=sums, LANES=width)
 
 
-# --- which tile ---
-
-
-@cache
-def choose(many: int, vectors: int, width: int, sizes: tuple[int, ...]) -> Pair:
-    """The tile (broadcast side, vectors) that covers `many` × `vectors` in the fewest cycles.
-
-    A step of a tile p × v takes p·v / 2 cycles of multiply-adds, (p + v) / 2 of loads, and 4 of latency at least.
-    """
-
-    def cycles(tile: Pair) -> float:
-        p, v = tile
-        return -(-many // p) * (vectors // v) * max(p * v / 2, (p + v) / 2, 4)
-
-    free = registers(width) - (width < 16)  # without AVX-512 the broadcast value takes a register
-    tiles = [(p, v) for p in sizes for v in (3, 2, 1) if vectors % v == 0 and (p + 1) * v <= free]
-    return min(tiles, key=cycles)
-
-
 # --- the wrappers ---
 
 
@@ -263,32 +207,32 @@ _NONE = np.empty(0, np.float32)
 
 
 @cache
-def choose_pixels(out_w: int, vectors: int, width: int) -> Pair:
-    return choose(out_w, vectors, width, tuple(p for p in (7, 14, 8, 4, 1) if p <= out_w))
+def _pixels(out_w: int, width: int) -> int:
+    """The tile that covers a row with the fewest pixels: sums in registers, and overlaps computed twice, cost alike."""
+    sizes = [p for p in ((7, 8, 4, 1) if registers(width) == 32 else (4, 1)) if p <= out_w]
+    return min(sizes, key=lambda p: -(-out_w // p) * (p + 1))
 
 
 def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1)) -> None:
     """`correlate` with the tile that fits."""
     width, (taps_h, taps_w, c_in, c_out) = lanes(), w.shape
-    vectors = -(-c_out // width)
     image = ((out[0] - 1) * stride[0] + taps_h * dilation[0]) * ((out[1] - 1) * stride[1] + taps_w * dilation[1]) * c_in
-    memory = scratch((taps_h * taps_w * c_in + 1) * vectors * width + image)
+    memory = scratch((taps_h * taps_w * c_in + 1) * -(-c_out // width) * width + image)
     bias = _NONE if bias is None else contiguous(bias)
-    kernel = _correlate(*choose_pixels(out[1], vectors, width), width)
+    kernel = _correlate(_pixels(out[1], width), width)
     kernel(x, contiguous(w), bias, y, memory, *out, stride, dilation, before, first, step)
 
 
 def forward(x, w, b, out, stride, padding, dilation):
     y = np.empty((x.shape[0], *out, w.shape[3]), np.float32)
     taps_h, taps_w, c_in, c_out = w.shape
-    bordered_everywhere = max(0, *padding) and padding[0] < taps_h and padding[1] < taps_w
-    if 1 < taps_h * taps_w <= lanes() // c_out and stride == (1, 1) and bordered_everywhere:
-        turned = np.zeros((c_in, lanes()), np.float32)
-        turned[:, : taps_h * taps_w * c_out] = w.transpose(2, 0, 1, 3).reshape(c_in, -1)
-        b = np.zeros(c_out, np.float32) if b is None else contiguous(b)
-        kernel = _correlate_few(*choose_pixels(x.shape[2], 1, lanes()), lanes())
-        size = (out[0] + (taps_h - 1) * dilation[0]) * (out[1] + (taps_w - 1) * dilation[1]) * lanes()
-        kernel(x, turned, b, y, scratch(size), taps_h, taps_w, dilation, padding)
+    if 1 < taps_h * taps_w <= lanes() // c_out and stride == (1, 1):
+        # Few outputs: a vector of (tap, output) takes the place of a nearly empty one of outputs; then taps are added.
+        high, wide = out[0] + (taps_h - 1) * dilation[0], out[1] + (taps_w - 1) * dilation[1]
+        z = np.zeros((len(x), high, wide, taps_h, taps_w, c_out), np.float32)
+        turned = w.transpose(2, 0, 1, 3).reshape(1, 1, c_in, -1)
+        run(x, turned, None, z.reshape(len(x), high, wide, -1), x.shape[1:3], stride, stride, (0, 0), first=padding)
+        _add_taps()(z, np.zeros(c_out, np.float32) if b is None else contiguous(b), y, dilation)
         return y
     run(x, w, b, y, out, stride, dilation, padding)
     return y
@@ -324,13 +268,13 @@ def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation):
     width, (taps_h, taps_w), c_in, c_out = lanes(), kernel, x.shape[3], g.shape[3]
     vectors = -(-c_out // width)
     rows, inputs = (taps_h, taps_w * c_in) if dilation[1] == 1 else (taps_h * taps_w, c_in)
-    tile = choose(inputs, vectors, width, (16, 8, 4))
-    whole = -(-inputs // tile[0]) * tile[0]
+    tile = tiles.INPUTS[registers(width)][3 if vectors % 3 == 0 else 2 if vectors % 2 == 0 else 1]
+    whole = -(-inputs // tile) * tile
     dw, db = np.zeros((rows, whole, vectors * width), np.float32), np.zeros(vectors * width, np.float32)
     high = (g.shape[1] - 1) * stride[0] + (taps_h - 1) * dilation[0] + 1
     wide = (g.shape[2] - 1) * stride[1] + (taps_w - 1) * dilation[1] + 1
     memory = scratch(high * wide * c_in + whole + g.shape[1] * g.shape[2] * vectors * width)
-    _weight_gradient(*tile, width)(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, padding)
+    _weight_gradient(width)(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, padding)
     if dw.shape[1:] != (inputs, c_out):
         dw, db = np.ascontiguousarray(dw[:, :inputs, :c_out]), db[:c_out].copy()
     return dw.reshape(taps_h, taps_w, c_in, c_out), db

@@ -16,6 +16,9 @@ work: a pixel's channels are a vector, and a row of taps is one run of memory (t
 dw[t][v] += x[pixel + t] · g[pixel][v].
 """
 
+# Inputs of a weight gradient's tile with 1, 2 and 3 vectors, for 32 and for 16 vector registers.
+INPUTS = {32: {1: 16, 2: 8, 3: 8}, 16: {1: 8, 2: 4, 3: 4}}
+
 
 def product(pixels: int, vectors: int):
     """y[p] = bias + Σ over tap rows i, tap columns j, steps k of x[i·x_row + j·x_column + p·x_pixel + k] · w[…].
@@ -59,6 +62,44 @@ def product(pixels: int, vectors: int):
     return body
 
 
+def by_vectors(e, channels, run):
+    """run(3), run(2) or run(1): the most vectors a tile can have that divide the channels."""
+    vectors = channels // e.lanes
+    threes, twos = e.fewer(vectors % 3, 1), e.fewer(vectors % 2, 1)
+    e.when(threes, lambda: run(3), lambda: e.when(twos, lambda: run(2), lambda: run(1)))
+
+
+def row(sizes):
+    """A row of pixels, all channels: tiles of `sizes[vectors]` pixels, the last of which overlaps the one before it.
+
+    `channels` of y are stored, of w_step that are computed; the other arguments are `product`'s.
+    """
+
+    def body(
+        e, x, w, bias, y,
+        count, rows, columns, steps, x_row, x_column, w_row, w_column, w_step, x_pixel, y_pixel, channels,
+    ):  # fmt: skip
+        def run(vectors):
+            pixels, width = sizes[vectors], vectors * e.lanes
+            tile = product(pixels, vectors)
+
+            @e.loop(w_step // width)
+            def _(group):
+                c = group * width
+
+                @e.loop((count + (pixels - 1)) // pixels)
+                def _(t):
+                    p = e.smaller(t * pixels, count - pixels)
+                    tile(
+                        e, x + p * x_pixel, w + c, bias + c, y + p * y_pixel + c, rows, columns, steps,
+                        x_row, x_column, w_row, w_column, w_step, x_pixel, y_pixel, channels - c,
+                    )  # fmt: skip
+
+        by_vectors(e, w_step, run)
+
+    return body
+
+
 def outer(inputs: int, vectors: int):
     """dw[t] += Σ over pixel rows i and columns j of x[i·x_row + j·x_column + t] · g[i·g_row + j·g_column + …]."""
 
@@ -83,6 +124,29 @@ def outer(inputs: int, vectors: int):
         for row, sums_row in zip(places, sums, strict=True):
             for place, total in zip(row, sums_row, strict=True):
                 e.store(total.get(), place)
+
+    return body
+
+
+def taps(sizes):
+    """One row of taps of a weight gradient, `inputs` × `outputs`, in tiles of `sizes[vectors]` inputs."""
+
+    def body(e, x, g, dw, inputs, outputs, rows, columns, x_row, x_column, g_row):
+        def run(vectors):
+            some, width = sizes[vectors], vectors * e.lanes
+            tile = outer(some, vectors)
+
+            @e.loop(inputs // some)
+            def _(part):
+                t = part * some
+
+                @e.loop(outputs // width)
+                def _(group):
+                    c = group * width
+                    at = dw + t * outputs + c
+                    tile(e, x + t, g + c, at, rows, columns, x_row, x_column, g_row, outputs, outputs)
+
+        by_vectors(e, outputs, run)
 
     return body
 

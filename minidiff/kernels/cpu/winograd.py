@@ -185,34 +185,14 @@ def _transpose(e, w, turned, rows, columns):
 # --- bodies: the product of one position ---
 
 
-def _by_vectors(e, channels, run):
-    """run(3), run(2) or run(1): the most vectors a tile can have that divide the channels."""
-    vectors = channels // e.lanes
-    threes, twos = e.fewer(vectors % 3, 1), e.fewer(vectors % 2, 1)
-    e.when(threes, lambda: run(3), lambda: e.when(twos, lambda: run(2), lambda: run(1)))
-
-
 def _multiply(sizes):
-    """m (tiles × outputs) = v (tiles × inputs) @ u, on register tiles; `sizes` gives each its pixels."""
+    """m (tiles × outputs) = v (tiles × inputs) @ u, with `sizes[vectors]` tiles at a time."""
+    row = tiles.row(sizes)
 
     def body(e, v, u, zero, m, count, c_in, c_out):
-        def run(vectors):
-            pixels, channels = sizes[vectors], vectors * e.lanes
-            tile, lanes = tiles.product(pixels, vectors), e.lanes
-
-            @e.loop(c_out // channels)
-            def _(group):
-                c = group * channels
-
-                @e.loop((count + (pixels - 1)) // pixels)
-                def _(t):
-                    first = e.smaller(t * pixels, count - pixels)
-                    tile(
-                        e, v + first * lanes, u + c, zero, m + first * c_out + c,
-                        c_in // lanes, 1, lanes, count * lanes, 0, c_out * lanes, 0, c_out, lanes, c_out, channels,
-                    )  # fmt: skip
-
-        _by_vectors(e, c_out, run)
+        lanes = e.lanes
+        rows, v_row, u_row = c_in // lanes, count * lanes, c_out * lanes
+        row(e, v, u, zero, m, count, rows, 1, lanes, v_row, 0, u_row, 0, c_out, lanes, c_out, c_out)
 
     return body
 
@@ -234,7 +214,7 @@ def _gather(sizes):
                     c = group * channels
                     tile(e, v + at, d + c, u + part * inputs * c_out + c, 1, count, 0, e.lanes, 0, c_out, c_out)
 
-        _by_vectors(e, c_out, run)
+        tiles.by_vectors(e, c_out, run)
 
     return body
 
@@ -324,9 +304,8 @@ def gradient(g, x, dw, db, memory, zero):
     restore_weights(u, 0, dw.reshape(dw.size), 0, size)
 
 
-# Pixels, and inputs, of the register tiles with 1, 2 and 3 vectors, for 32 and for 16 registers.
-_PIXELS = {32: {1: 16, 2: 8, 3: 8}, 16: {1: 8, 2: 4, 3: 4}}
-_INPUTS = {32: {1: 16, 2: 8, 3: 8}, 16: {1: 8, 2: 4, 3: 4}}
+# Tiles in a register tile with 1, 2 and 3 vectors, for 32 and for 16 registers.
+_SIZES = {32: {1: 16, 2: 8, 3: 8}, 16: {1: 8, 2: 4, 3: 4}}
 
 
 @cache
@@ -338,7 +317,7 @@ def _convolve(width: int):
         read_tile=vector(_read_tile, width, places=3),
         transform_weights=vector(_transform_weights, width, places=2),
         transpose=vector(_transpose, width, places=2),
-        multiply=vector(_multiply(_PIXELS[registers(width)]), width, places=4),
+        multiply=vector(_multiply(_SIZES[registers(width)]), width, places=4),
         write_tile=vector(_write_tile, width, places=3),
         LANES=width,
     )
@@ -346,7 +325,7 @@ def _convolve(width: int):
 
 @cache
 def _gradient(width: int):
-    inputs = {vectors: min(size, width) for vectors, size in _INPUTS[registers(width)].items()}
+    inputs = {vectors: min(size, width) for vectors, size in tiles.INPUTS[registers(width)].items()}
     return compiled(
         gradient,
         (images, images, images, numbers, numbers, numbers),
