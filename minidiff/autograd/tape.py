@@ -36,7 +36,8 @@ class Value:
     __slots__ = ("__weakref__", "_data", "grad", "node", "requires_grad", "version")
 
     def __init__(self, data: Array, requires_grad: bool = False, node: "Node | None" = None, version=None):
-        self._data, self.requires_grad, self.node, self.grad = data, requires_grad, node, None
+        self._data, self.requires_grad, self.node = data, requires_grad, node
+        self.grad: Any = None
         self.version = [0] if version is None else version  # one counter for all views of the same memory
 
     @property
