@@ -1,0 +1,68 @@
+"""Reverse mode as one would write it first: a tree of closures, walked by recursion along every path.
+
+Slow, and obvious: what the engine does with a heap, buffers and freed nodes must come to the same.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(eq=False)
+class Memory:
+    """What is written in place; views share it."""
+
+    version: int = 0
+
+
+@dataclass(eq=False)
+class Var:
+    """A value and how it came about: `parents` are (operand, function from the gradient here to the operand's)."""
+
+    value: np.ndarray
+    requires_grad: bool = False
+    parents: list[tuple["Var", Callable]] = field(default_factory=list)
+    saved: list[tuple[Memory, int]] = field(default_factory=list)
+    memory: Memory = field(default_factory=Memory)
+    freed: bool = False
+    grad: np.ndarray | None = None
+
+    @property
+    def paths(self) -> int:
+        return sum(parent.paths for parent, _ in self.parents) or 1
+
+
+def record(value, operands, saves=(), on=True):
+    """The result of an operation; `operands` are (Var, derivative), `saves` the Vars whose memory that reads."""
+    memory = next((x.memory for x, _ in operands if np.shares_memory(value, x.value)), None) or Memory()
+    wanted = [(x, pull) for x, pull in operands if x.requires_grad] if on else []
+    return Var(value, bool(wanted), wanted, [(s.memory, s.memory.version) for s in saves] if wanted else [], memory)
+
+
+def backward(root, gradient, retain):
+    """Add the gradient of `root` to all leaves; RuntimeError if a part was freed, or written to since."""
+    passed = []
+    _check(root, passed)
+    _walk(root, gradient)
+    for var in () if retain else passed:
+        var.freed = True
+
+
+def _check(var, passed):
+    if not var.parents:
+        return
+    if var.freed or any(memory.version != version for memory, version in var.saved):
+        raise RuntimeError
+    passed.append(var)
+    for parent, _ in var.parents:
+        _check(parent, passed)
+
+
+def _walk(var, gradient):
+    if not var.parents:
+        var.grad = gradient if var.grad is None else var.grad + gradient
+    for parent, pull in var.parents:
+        part = np.broadcast_to(pull(gradient), np.broadcast_shapes(parent.value.shape, np.shape(pull(gradient))))
+        axes = tuple(i for i, n in enumerate(parent.value.shape) if n == 1 and part.shape[i] != 1)
+        _walk(parent, part.sum(axes, keepdims=True))
