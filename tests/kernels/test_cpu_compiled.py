@@ -72,7 +72,18 @@ def test_the_cache_knows_every_source(tmp_path):
     assert compiled.digest(copy) != same
 
 
-def test_threads_share_kernels_not_scratch():
+def test_threads_have_scratch_of_their_own():
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(compiled.scratch(100))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not np.shares_memory(*found)
+    assert compiled.scratch(100).ctypes.data % 64 == 0
+
+
+def test_threads_share_kernels():
     rng = np.random.default_rng(0)
     xs = rng.standard_normal((4, 8, 9, 9, 16)).astype(np.float32)
     w = rng.standard_normal((3, 3, 16, 32)).astype(np.float32)
