@@ -13,8 +13,7 @@ from ..autograd.tensor import Tensor, no_grad
 from ..autograd.threads import sharded
 from ..kernels import Array
 from ..nn import Module
-from .conditions import as_condition
-from .process import per_sample, signal_and_noise
+from .process import as_condition, per_sample, signal_and_noise
 from .schedule import Schedule
 
 
@@ -70,36 +69,25 @@ def x0_from_noise(schedule: Schedule, x: Array, t, noise: Array) -> Array:
     return (x - sigma * noise) / alpha
 
 
-def _from_noise(schedule: Schedule, x: Array, t, output: Array) -> Prediction:
-    return Prediction(x0_from_noise(schedule, x, t, output), output)
+PREDICTS = ("noise", "x0", "v")
 
 
-def _from_x0(schedule: Schedule, x: Array, t, output: Array) -> Prediction:
-    return Prediction(output, noise_from_x0(schedule, x, t, output))
-
-
-def _from_v(schedule: Schedule, x: Array, t, output: Array) -> Prediction:
-    """v = alpha noise - sigma x_0 (Salimans & Ho 2022, arXiv 2202.00512, appendix D)."""
+def as_prediction(predicts: str, schedule: Schedule, x: Array, t, output: Array) -> Prediction:
+    """x_0 and the noise from a network's output; v = alpha noise - sigma x_0 (Salimans & Ho 2022, arXiv 2202.00512)."""
+    if predicts == "noise":
+        return Prediction(x0_from_noise(schedule, x, t, output), output)
+    if predicts == "x0":
+        return Prediction(output, noise_from_x0(schedule, x, t, output))
     alpha, sigma = signal_and_noise(schedule, t, x)
     return Prediction(alpha * x - sigma * output, sigma * x + alpha * output)
-
-
-PREDICTS: dict[str, Callable[[Schedule, Array, Any, Array], Prediction]] = {
-    "noise": _from_noise,
-    "x0": _from_x0,
-    "v": _from_v,
-}
 
 
 def check_predicts(predicts: str, schedule: Schedule) -> None:
     """Raise ValueError for an unknown parameterisation, or one that the schedule rules out."""
     if predicts not in PREDICTS:
-        raise ValueError(f"predicts: given {predicts!r}, wanted one of {sorted(PREDICTS)}")
+        raise ValueError(f"predicts: given {predicts!r}, wanted one of {PREDICTS}")
     if predicts == "noise" and schedule.alpha_bar[-1] == 0:
-        raise ValueError(
-            "predicts: given 'noise' with a schedule whose alpha_bar_T = 0, wanted 'x0' or 'v': "
-            "where x_T is noise alone, predicting the noise says nothing of x_0"
-        )
+        raise ValueError("predicts: given 'noise', wanted 'x0' or 'v': at alpha_bar_T = 0 the noise does not tell x_0")
 
 
 def variance_range(schedule: Schedule, t, s=None) -> tuple[np.ndarray, np.ndarray]:
@@ -109,24 +97,33 @@ def variance_range(schedule: Schedule, t, s=None) -> tuple[np.ndarray, np.ndarra
     """
     t = np.asarray(t)
     s = np.maximum(t - 1, 0) if s is None else np.asarray(s)
-    clipped = s == 0
-    if schedule.timesteps > 1:
-        low_t, low_s = np.where(clipped, np.maximum(t, 2), t), np.where(clipped, 1, s)
-    else:
-        low_t, low_s = t, s
-    now, before = schedule.alpha_bar_at(low_t), schedule.alpha_bar_at(low_s)
+    second = min(2, schedule.timesteps)
+    now = schedule.alpha_bar_at(np.where(s == 0, np.maximum(t, second), t))
+    before = schedule.alpha_bar_at(np.where(s == 0, second - 1, s))
     small = (1 - now / before) * (1 - before) / (1 - now)
     large = 1 - schedule.alpha_bar_at(t) / schedule.alpha_bar_at(s)
     return np.log(np.maximum(small, 1e-20)), np.log(large)
 
 
+def log_variance_of(p: Prediction, variance: str, schedule: Schedule, t: float, s: float) -> Any:
+    """The log of the variance of x_s given x_t: "small", "large" (floats), or "learned", the prediction's own.
+
+    A learned one is for s = t - 1; for another s it keeps its place between the two others (2102.09672, section 4).
+    """
+    small, large = map(float, variance_range(schedule, t, s))
+    if variance != "learned":
+        return small if variance == "small" else large
+    if p.log_variance is None:
+        raise ValueError("variance: given 'learned', but the denoiser predicts none; wanted 'small' or 'large'")
+    low, high = map(float, variance_range(schedule, t))
+    return (p.log_variance - low) * ((large - small) / (high - low)) + small
+
+
 def split_variance(output: Any, x: Array) -> tuple[Any, Any]:
     """The two halves of an output (array or Tensor) with a learned variance: the prediction, the variance's place."""
-    if output.shape != (*x.shape[:-1], 2 * x.shape[-1]):
-        raise ValueError(
-            f"model: gave shape {output.shape}, wanted {(*x.shape[:-1], 2 * x.shape[-1])}: "
-            "with a learned variance its last axis is twice that of x"
-        )
+    wanted = (*x.shape[:-1], 2 * x.shape[-1])
+    if output.shape != wanted:
+        raise ValueError(f"model: gave shape {output.shape}, wanted {wanted}, for the variance twice x's channels")
     return output[..., : x.shape[-1]], output[..., x.shape[-1] :]
 
 
@@ -140,9 +137,9 @@ def denoiser(model: Callable, schedule: Schedule, predicts: str = "noise", learn
     """The Denoise of a network: run in eval mode without a tape, its mode restored afterwards; arrays out.
 
     `model(x, t, condition)` is a Module or any function on arrays; t is (batch,) on the host; what it gives is cast to
-    x's dtype. `predicts` is "noise",
-    "x0" or "v", what it was trained for (see `loss`). With `learned_variance` its last axis is twice x's: the second
-    half places the variance between beta-tilde and beta (Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 15).
+    x's dtype. `predicts` is "noise", "x0" or "v", what it was trained for (see `loss`). With `learned_variance` its
+    last axis is twice x's: the second half places the variance between beta-tilde and beta (Nichol & Dhariwal 2021,
+    arXiv 2102.09672, eq. 15).
     Raises ValueError for an unknown parameterisation, noise prediction where alpha_bar_T = 0, an output of another
     shape, and from the model itself for labels and times out of its range.
     """
@@ -151,8 +148,7 @@ def denoiser(model: Callable, schedule: Schedule, predicts: str = "noise", learn
 
     def denoise(x: Array, t, condition: Array | None = None) -> Prediction:
         signal_and_noise(schedule, t, x)  # a wrong t is refused here, before the model sees it
-        t_each = np.broadcast_to(t, x.shape[:1])
-        output = run(x, t_each, as_condition(condition, x.shape[0]))
+        output = run(x, np.broadcast_to(t, x.shape[:1]), as_condition(condition, x.shape[0]))
         output = (output.data if isinstance(output, Tensor) else output).astype(x.dtype, copy=False)
         log_variance = None
         if learned_variance:
@@ -160,7 +156,7 @@ def denoiser(model: Callable, schedule: Schedule, predicts: str = "noise", learn
             log_variance = log_variance_at(schedule, x, t, place)
         if output.shape != x.shape:
             raise ValueError(f"model: gave shape {output.shape}, wanted {x.shape}, the shape of x")
-        return PREDICTS[predicts](schedule, x, t, output)._replace(log_variance=log_variance)
+        return as_prediction(predicts, schedule, x, t, output)._replace(log_variance=log_variance)
 
     return Denoiser(denoise, schedule)
 

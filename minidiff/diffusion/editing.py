@@ -10,10 +10,10 @@ import numpy as np
 from ..kernels import Array, from_host, namespace
 from .denoise import Denoise
 from .process import Rng, check_same, draw_noise, posterior, q_sample
-from .samplers import SAMPLERS, Step, ddim, invert
-from .samplers.common import Between, Walk, sampler
+from .samplers import SAMPLERS, ddim, invert
 from .sampling import final
 from .schedule import Schedule, times
+from .walk import Between, Step, Walk, sampler
 
 
 @sampler(jump=Between(1, math.inf), rounds=Between(1, math.inf))
@@ -57,18 +57,12 @@ def repaint_walk(steps: int, jump: int, rounds: int) -> list[int]:
 
 
 def image_to_image(
-    denoise: Denoise,
-    schedule: Schedule,
-    x0: Array,
-    start: float,
-    condition: Any = None,
-    sampler: str = "ddim",
-    steps: int = 25,
-    rng: Rng | None = None,
-    clip: Any = None,
+    denoise: Denoise, schedule: Schedule, x0: Array, start: float, rng: Rng, sampler: str = "ddim", steps: int = 25,
     **options: Any,
-) -> Iterator[Step]:
+) -> Iterator[Step]:  # fmt: skip
     """The steps of a sampler from x0 (batch, ...) noised to the time `start`: the later, the less of x0 is left.
+
+    The options are condition, clip and the sampler's own.
 
     Source: Meng et al. 2022 (SDEdit), arXiv 2108.01073, algorithm 1. Raises ValueError as `times` and the sampler do.
     """
@@ -76,27 +70,21 @@ def image_to_image(
         raise ValueError(f"sampler: given {sampler!r}, wanted one of {sorted(SAMPLERS)}")
     grid = times(schedule, steps, start=start)
     x = q_sample(schedule, x0, start, draw_noise(rng, x0))
-    return SAMPLERS[sampler](denoise, schedule, x, condition, grid, rng, clip, **options)
+    return SAMPLERS[sampler](denoise, schedule, x, times=grid, rng=rng, **options)
 
 
 def interpolate(
-    denoise: Denoise,
-    schedule: Schedule,
-    a: Array,
-    b: Array,
-    shares: Sequence[float],
-    condition: Any = None,
-    times: Any = None,
-    clip: Any = None,
+    denoise: Denoise, schedule: Schedule, a: Array, b: Array, shares: Sequence[float], **options: Any
 ) -> Array:
     """Images between a and b (batch, ...): both inverted to noise, mixed there by `slerp`, and brought back by DDIM.
 
-    Gives (len(shares), batch, ...), a for share 0 and b for share 1, up to the error of inversion. Between labels one
+    Gives (len(shares), batch, ...), a for share 0 and b for share 1, up to the error of inversion; the options are
+    condition, times and clip, as for the samplers. Between labels one
     goes by `guidance.composed(denoise, [label_a, label_b], [1 - share, share])`.
     Source: Song et al. 2021 (DDIM), arXiv 2010.02502, section 5.3.
     """
-    start, end = (final(invert(denoise, schedule, x, condition, times, None, clip)) for x in (a, b))
-    made = (final(ddim(denoise, schedule, slerp(start, end, w), condition, times, None, clip)) for w in shares)
+    start, end = (final(invert(denoise, schedule, x, **options)) for x in (a, b))
+    made = (final(ddim(denoise, schedule, slerp(start, end, w), **options)) for w in shares)
     return namespace(a).stack(list(made))
 
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from .. import ops
 from ..kernels import Array, from_host, namespace
-from .conditions import as_condition
 from .denoise import Denoise, Denoiser, Prediction
+from .process import as_condition
 from .schedule import Schedule
 
 
@@ -30,8 +30,10 @@ class GaussianMixture:
         if self.means.ndim < 2 or not len(self.means) or not np.isfinite(self.means).all():
             raise ValueError(f"means: given shape {self.means.shape}, wanted finite numbers (components, ...)")
         count = len(self.means)
+        self._flat = self.means.reshape(1, count, -1)
         self.stds, self.weights = _per_component(stds, count, "stds"), _per_component(weights, count, "weights")
         self.weights = self.weights / self.weights.sum()
+        self._variances = self.stds.reshape(1, -1, 1) ** 2
         self.labels = np.arange(1, count + 1) if labels is None else np.asarray(labels)
         if self.labels.shape != (count,) or self.labels.dtype.kind not in "iu" or self.labels.min() < 1:
             raise ValueError(f"labels: given {labels!r}, wanted ({count},) integers >= 1")
@@ -46,7 +48,7 @@ class GaussianMixture:
     def mean_and_covariance(self, label: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Mean (d,) and covariance (d, d) of the flattened samples of a class, or of all with label 0."""
         weights = self.weights * self._allowed(label, 1)[0]
-        weights, means = weights / weights.sum(), self.means.reshape(len(self.means), -1)
+        weights, means = weights / weights.sum(), self._flat[0]
         mean = weights @ means
         spread = (weights[:, None] * (means - mean)).T @ (means - mean)
         return mean, spread + np.eye(len(mean)) * (weights @ self.stds**2)
@@ -64,9 +66,9 @@ class GaussianMixture:
             log_joint, offset, alpha, sigma, variance = self._log_joint(schedule, x, t, condition)
             share = ops.softmax(log_joint, axis=1)[:, :, None]
             noise = xp.sum(share * offset * like(sigma / variance), axis=1)
-            centre = like(self._flat_means()) + offset * like(alpha * self._column(self.stds**2) / variance)
+            centre = like(self._flat) + offset * like(alpha * self._variances / variance)
             x0 = xp.sum(share * centre, axis=1)
-            within = like(self._column(self.stds**2) * sigma**2 / variance)
+            within = like(self._variances * sigma**2 / variance)
             spread = xp.sum(share * ((centre - x0[:, None]) ** 2 + within), axis=1)
             now, before = (schedule.alpha_bar_at(s).reshape(-1, 1) for s in (np.asarray(t), np.maximum(t, 1) - 1))
             beta = 1 - now / before
@@ -85,7 +87,7 @@ class GaussianMixture:
         def log_prob(x, t, condition):
             every = self._log_joint(schedule, x, t, None)[0]
             wanted = self._log_joint(schedule, x, t, condition)[0]
-            return _log_sum_exp(wanted) - _log_sum_exp(every)
+            return ops.logsumexp(wanted, axis=1) - ops.logsumexp(every, axis=1)
 
         return log_prob
 
@@ -96,21 +98,15 @@ class GaussianMixture:
             raise ValueError("t: given 0, wanted more: nothing can be asked at t = 0, where there is no noise")
         if x.shape[1:] != self.means.shape[1:]:
             raise ValueError(f"x: given shape {x.shape}, wanted (batch, {', '.join(map(str, self.means.shape[1:]))})")
-        like, means = _mover(x), self._flat_means()
+        like, means = _mover(x), self._flat
         alpha, sigma = np.sqrt(alpha_bar), np.sqrt(1 - alpha_bar)
-        variance = alpha_bar * self._column(self.stds**2) + (1 - alpha_bar)
+        variance = alpha_bar * self._variances + (1 - alpha_bar)
         offset = ops.reshape(x, (x.shape[0], 1, means.shape[-1])) - like(alpha * means)
         allowed = self._allowed(condition, x.shape[0])
         with np.errstate(divide="ignore"):
             constant = np.log(allowed * self.weights) - 0.5 * means.shape[-1] * np.log(2 * math.pi * variance[:, :, 0])
         log_joint = -0.5 * ops.sum(offset * offset * like(1 / variance), axis=2) + like(constant)
         return log_joint, offset, alpha, sigma, variance
-
-    def _flat_means(self) -> np.ndarray:
-        return self.means.reshape(1, len(self.means), -1)
-
-    def _column(self, per_component: np.ndarray) -> np.ndarray:
-        return per_component.reshape(1, -1, 1)
 
     def _allowed(self, condition, n: int) -> np.ndarray:
         """Which components the condition of each sample allows, (n, components)."""
@@ -144,8 +140,3 @@ def _mover(x) -> Callable[[np.ndarray], Array]:
     """Moves host arrays to the dtype and the device of x, an array or a Tensor."""
     data = getattr(x, "data", x) if not isinstance(x, np.ndarray) else x
     return lambda host: from_host(np.asarray(host, x.dtype), data)
-
-
-def _log_sum_exp(a):
-    top = ops.max(a, axis=1, keepdims=True)
-    return ops.log(ops.sum(ops.exp(a - top), axis=1)) + top[:, 0]

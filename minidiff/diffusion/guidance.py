@@ -19,9 +19,8 @@ import numpy as np
 from .. import ops
 from ..autograd.transforms import grad
 from ..kernels import Array, namespace
-from .conditions import as_condition
 from .denoise import Denoise, Denoiser, FreeNoise, Prediction, noise_from_x0, schedule_of, x0_from_noise
-from .process import per_sample, signal_and_noise
+from .process import as_condition, per_sample, signal_and_noise
 
 Scale = float | Array | Callable[[float], Any]
 Combine = Callable[[Prediction, Prediction, Any], Prediction]

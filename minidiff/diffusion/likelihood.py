@@ -11,11 +11,10 @@ import numpy as np
 
 from .. import ops
 from ..kernels import Array, to_host
-from .conditions import as_condition
-from .denoise import Denoise, variance_range
-from .process import Rng, check_data, draw_noise, per_sample, posterior, q_sample
+from .denoise import Denoise, log_variance_of, variance_range
+from .process import Rng, as_condition, check_data, draw_noise, exp, per_sample, posterior, q_sample
 from .schedule import Schedule
-from .thresholds import as_clip, clipped
+from .walk import as_clip, clipped
 
 
 class BitsPerDim(NamedTuple):
@@ -27,15 +26,9 @@ class BitsPerDim(NamedTuple):
 
 
 def bits_per_dim(
-    denoise: Denoise,
-    schedule: Schedule,
-    x0: Array,
-    condition: Any = None,
-    rng: Rng | None = None,
-    variance: str = "small",
-    discretised: bool = True,
-    clip: Any = None,
-) -> BitsPerDim:
+    denoise: Denoise, schedule: Schedule, x0: Array, rng: Rng, condition: Any = None, variance: str = "small",
+    discretised: bool = True, clip: Any = None,
+) -> BitsPerDim:  # fmt: skip
     """The variational bound on -log2 p(x_0) per dimension: one draw of noise and one pass for each t = T … 1.
 
     total = KL(q(x_T given x_0), N(0, I)) + sum_t KL(q(x_{t-1} given x_t, x_0), p(x_{t-1} given x_t)), the last term
@@ -53,11 +46,8 @@ def bits_per_dim(
     for t in range(schedule.timesteps, 0, -1):
         x_t = q_sample(schedule, x0, t, draw_noise(rng, x0))
         p = clipped(denoise(x_t, np.full(batch, t), condition), schedule, x_t, t, clip)
-        if variance == "learned" and p.log_variance is None:
-            raise ValueError("variance: given 'learned', but the denoiser predicts none; wanted 'small' or 'large'")
-        small, large = map(float, variance_range(schedule, t))
-        log_variance = p.log_variance if variance == "learned" else small if variance == "small" else large
         mean, _ = posterior(schedule, p.x0, x_t, t)
+        log_variance = log_variance_of(p, variance, schedule, t, t - 1)
         terms[t - 1] = _bits(step_nats(schedule, x0, x_t, t, mean, log_variance, discretised))
     return BitsPerDim(prior + terms.sum(axis=0), prior, terms)
 
@@ -74,12 +64,12 @@ def step_nats(schedule: Schedule, x0: Array, x_t: Array, t, mean, log_variance, 
 def normal_kl(mean1, log_variance1, mean2, log_variance2) -> Any:
     """KL(N(mean1, variance1), N(mean2, variance2)) in nats, elementwise."""
     rise = log_variance2 - log_variance1
-    return 0.5 * (rise + _exp(-rise) - 1 + _exp(-log_variance2) * (mean1 - mean2) ** 2)
+    return 0.5 * (rise + exp(-rise) - 1 + exp(-log_variance2) * (mean1 - mean2) ** 2)
 
 
 def gaussian_nll(x, mean, log_variance) -> Any:
     """-log N(x; mean, variance) in nats, elementwise."""
-    return 0.5 * (_exp(-log_variance) * (x - mean) ** 2 + log_variance + math.log(2 * math.pi))
+    return 0.5 * (exp(-log_variance) * (x - mean) ** 2 + log_variance + math.log(2 * math.pi))
 
 
 def discretised_nll(x: Array, mean, log_variance) -> Any:
@@ -89,14 +79,10 @@ def discretised_nll(x: Array, mean, log_variance) -> Any:
     1e-12 at least. Source: Ho et al. 2020, eq. 13.
     """
     top, bottom = (x > 0.999).astype(x.dtype), (x < -0.999).astype(x.dtype)
-    scale = _exp(-0.5 * log_variance) * math.sqrt(0.5)
+    scale = exp(-0.5 * log_variance) * math.sqrt(0.5)
     up, down = (0.5 * (1 + ops.erf(scale * (x - mean + half))) for half in (1 / 255, -1 / 255))
     probability = up * (1 - top) + top - down * (1 - bottom)
     return -ops.log(ops.maximum(probability, 1e-12))
-
-
-def _exp(value: Any) -> Any:
-    return math.exp(value) if isinstance(value, float) else ops.exp(value)
 
 
 def _bits(nats: Array) -> np.ndarray:

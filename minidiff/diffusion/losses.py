@@ -15,10 +15,9 @@ from .. import ops
 from ..autograd.tensor import Tensor
 from ..autograd.threads import sharded
 from ..kernels import Array, from_host, to_host
-from .conditions import as_condition
-from .denoise import PREDICTS, check_predicts, log_variance_at, split_variance
+from .denoise import as_prediction, check_predicts, log_variance_at, split_variance
 from .likelihood import step_nats
-from .process import Rng, check_data, draw_noise, posterior, q_sample, signal_and_noise
+from .process import Rng, as_condition, check_data, draw_noise, per_sample, posterior, q_sample, signal_and_noise
 from .schedule import Schedule
 
 Weight = Callable[[np.ndarray], np.ndarray]  # SNR -> weight of the squared error in x_0
@@ -26,17 +25,10 @@ _PER_X0 = {"noise": lambda snr: snr, "x0": lambda snr: np.ones_like(snr), "v": l
 
 
 def loss(
-    model: Callable,
-    schedule: Schedule,
-    x0: Array,
-    condition: Any,
-    rng: Rng,
-    predicts: str = "noise",
-    weight: Weight | None = None,
-    learned_variance: bool = False,
-    draw: Callable | None = None,
+    model: Callable, schedule: Schedule, x0: Array, condition: Any, rng: Rng, predicts: str = "noise",
+    weight: Weight | None = None, learned_variance: bool = False, draw: Callable | None = None,
     callback: Callable | None = None,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """The mean loss of a batch x0 (batch, ...), a Tensor: E w(t) |target - model(x_t, t, condition)|², t in 1 … T.
 
     Draws, all before the batch is cut into pieces: t, by `draw(rng, batch)` -> times and factors (batch,) (by default
@@ -58,9 +50,7 @@ def loss(
     snr = schedule.alpha_bar[t] / (1 - schedule.alpha_bar[t])
     weights = np.ones(batch) if weight is None else weight(snr) / _PER_X0[predicts](snr)
     record = np.empty(batch)
-
     plain = weight is None and draw is None and callback is None and not learned_variance
-
     moved = lambda values: from_host(values.astype(x0.dtype), x0)
 
     def piece(x_t: Array, x0: Array, target: Array, condition: Array | None, rows: np.ndarray) -> Tensor:
@@ -74,7 +64,7 @@ def loss(
         axes = tuple(range(1, x0.ndim))
         each = ops.mean((output - target) ** 2, axis=axes) * moved(weights[rows])
         if learned_variance:
-            x0_hat = PREDICTS[predicts](schedule, x_t, times, _array(output)).x0
+            x0_hat = as_prediction(predicts, schedule, x_t, times, _array(output)).x0
             mean, _ = posterior(schedule, x0_hat, x_t, times)
             nats = step_nats(schedule, x0, x_t, times, mean, log_variance_at(schedule, x0, times, place), True)
             each = each + ops.mean(nats, axis=axes) * (schedule.timesteps / 1000 / math.log(2))
@@ -85,6 +75,17 @@ def loss(
     if callback is not None:
         callback(t, record)
     return total
+
+
+def label_dropout(condition: Array, prob_uncond: float, rng: np.random.Generator) -> Array:
+    """The condition with each row made null with probability `prob_uncond` (Ho & Salimans 2022, algorithm 1).
+
+    So one network learns p(x given y) and p(x). Raises ValueError for a probability outside 0 … 1.
+    """
+    if not 0 <= prob_uncond <= 1:
+        raise ValueError(f"prob_uncond: given {prob_uncond}, wanted a probability from 0 to 1")
+    keep = rng.random(condition.shape[0]) >= prob_uncond
+    return condition * per_sample(keep, condition)
 
 
 def target_of(predicts: str, schedule: Schedule, x0: Array, t, noise: Array) -> Array:

@@ -2,14 +2,22 @@
 
 Images are (batch, height, width, channels), points (batch, 2); any shape with the batch first will do. Times are host
 values: one number for all samples, or (batch,). Coefficients are float64 on the host and cast to the data's dtype.
+A condition is None, the null condition; labels (batch,) on the host, 0 null; or vectors (batch, d), zeros null.
 """
 
+import math
 from typing import Any, Protocol
 
 import numpy as np
 
+from .. import ops
 from ..kernels import Array, from_host, namespace
 from .schedule import Schedule
+
+
+def exp(value: Any) -> Any:
+    """e^value of a float, an array or a Tensor."""
+    return math.exp(value) if isinstance(value, float) else ops.exp(value)
 
 
 class Rng(Protocol):
@@ -94,3 +102,25 @@ def check_same(given: Array, wanted: Array, name: str, other: str) -> None:
         raise ValueError(f"{name}: given shape {given.shape}, wanted {wanted.shape}, the shape of {other}")
     if given.dtype != wanted.dtype:
         raise TypeError(f"{name}: given {given.dtype}, wanted {wanted.dtype}, the dtype of {other}")
+
+
+def as_condition(condition: Any, batch: int, name: str = "condition") -> Array | None:
+    """The condition with one row per sample: one label or one vector (d,) of floats is repeated; None stays None.
+
+    Raises TypeError for what is neither labels nor vectors, ValueError for a negative label or another batch size.
+    """
+    if condition is None:
+        return None
+    if not hasattr(condition, "dtype"):
+        condition = np.asarray(condition)
+    if condition.dtype.kind not in "iuf":
+        raise TypeError(f"{name}: given {condition.dtype}, wanted None, integer labels or float vectors")
+    single = 0 if condition.dtype.kind in "iu" else 1
+    if condition.ndim == single:
+        condition = namespace(condition).broadcast_to(condition, (batch, *condition.shape))
+    if condition.ndim != single + 1 or condition.shape[0] != batch:
+        wanted = f"({batch},)" if single == 0 else f"({batch}, d)"
+        raise ValueError(f"{name}: given shape {condition.shape}, wanted {wanted}: one per sample")
+    if single == 0 and condition.min(initial=0) < 0:
+        raise ValueError(f"{name}: given a label {condition.min()}, wanted 0 (null) or more")
+    return condition

@@ -6,49 +6,32 @@ from typing import Any
 import numpy as np
 
 from ..kernels import Array, to_device, to_host
-from .conditions import as_condition
 from .denoise import Denoise
-from .process import Rng
-from .samplers import SAMPLERS, Step
-from .schedule import Schedule, times
+from .process import Rng, as_condition
+from .samplers import SAMPLERS
+from .schedule import Schedule, check_whole, times
+from .walk import Step
 
 
 def sample_steps(
-    denoise: Denoise,
-    schedule: Schedule,
-    shape: tuple[int, ...] = (28, 28, 1),
-    condition: Any = None,
-    n: int | None = None,
-    sampler: str = "ddim",
-    steps: int = 25,
-    rng: Rng | int = 0,
-    device: str = "cpu",
-    spacing: str = "trailing",
-    clip: Any = "images",
-    dtype: Any = np.float32,
-    **options: Any,
-) -> Iterator[Step]:
+    denoise: Denoise, schedule: Schedule, shape: tuple[int, ...] = (28, 28, 1), condition: Any = None,
+    n: int | None = None, sampler: str = "ddim", steps: int = 25, rng: Rng | int = 0, device: str = "cpu",
+    spacing: str = "trailing", clip: Any = "images", dtype: Any = np.float32, **options: Any,
+) -> Iterator[Step]:  # fmt: skip
     """The steps of a sampler from pure noise; the arguments are those of `sample`."""
     if sampler not in SAMPLERS:
         raise ValueError(f"sampler: given {sampler!r}, wanted one of {sorted(SAMPLERS)}")
     if schedule.alpha_bar[-1] > 0.05:
-        raise ValueError(
-            f"schedule: given alpha_bar_T = {schedule.alpha_bar[-1]:.3g}, wanted at most 0.05: "
-            "samples start from pure noise, and this schedule never gets there"
-        )
-    if n is None:
-        if condition is None or np.ndim(condition) == 0:
-            raise ValueError("n: given None, wanted how many samples: the condition does not tell")
-        n = len(condition)
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0:
-        raise ValueError(f"n: given {n!r}, wanted an integer >= 0")
+        raise ValueError(f"schedule: given alpha_bar_T = {schedule.alpha_bar[-1]:.3g}, wanted at most 0.05, pure noise")
+    if n is None and np.ndim(condition) == 0:
+        raise ValueError("n: given None, wanted how many samples: the condition does not tell")
+    n = check_whole("n", len(condition) if n is None else n, 0)
     condition = as_condition(condition, n)
     if condition is not None and condition.dtype.kind == "f":
         condition = to_device(condition.astype(dtype), device)
     rng = np.random.default_rng(rng) if isinstance(rng, (int, np.integer)) else rng
     x = to_device(np.asarray(rng.standard_normal((n, *shape), np.dtype(dtype)), dtype), device)
-    if isinstance(clip, str) and clip == "images":
-        clip = len(shape) == 3
+    clip = len(shape) == 3 if isinstance(clip, str) and clip == "images" else clip
     grid = times(schedule, steps, spacing)
     return SAMPLERS[sampler](denoise, schedule, x, condition, grid, rng, clip, **options)
 

@@ -98,12 +98,9 @@ def linear_schedule(timesteps: int) -> Schedule:
 
     Raises ValueError for T <= 20, where beta would reach 1.
     """
-    scale = 1000 / _check_timesteps(timesteps)
+    scale = 1000 / check_whole("timesteps", timesteps, 1)
     if 0.02 * scale >= 1:
-        raise ValueError(
-            f"timesteps: given {timesteps}, wanted more than 20: the linear schedule's last beta is 20 / T, "
-            f"here {0.02 * scale:g}, and a step with beta >= 1 leaves nothing of the image"
-        )
+        raise ValueError(f"timesteps: given {timesteps}, wanted more than 20: the last beta, 20 / T, must be below 1")
     return _from_betas(np.linspace(1e-4 * scale, 0.02 * scale, timesteps))
 
 
@@ -112,7 +109,7 @@ def cosine_schedule(timesteps: int, s: float = 0.008) -> Schedule:
 
     Source: Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 17.
     """
-    u = np.arange(_check_timesteps(timesteps) + 1) / timesteps
+    u = np.arange(check_whole("timesteps", timesteps, 1) + 1) / timesteps
     return _from_alpha_bar(np.cos((u + s) / (1 + s) * math.pi / 2) ** 2)
 
 
@@ -121,7 +118,7 @@ def sigmoid_schedule(timesteps: int, start: float = -3.0, end: float = 3.0, tau:
 
     Source: Jabri et al. 2022, arXiv 2212.11972, algorithm 1 (which calls alpha_bar gamma).
     """
-    u = np.arange(_check_timesteps(timesteps) + 1) / timesteps
+    u = np.arange(check_whole("timesteps", timesteps, 1) + 1) / timesteps
     falling = 1 / (1 + np.exp((start + u * (end - start)) / tau))
     return _from_alpha_bar((falling - falling[-1]) / (falling[0] - falling[-1]))
 
@@ -137,10 +134,11 @@ def zero_terminal_snr(schedule: Schedule) -> Schedule:
     return _from_betas(1 - alpha_bar / np.concatenate([[1.0], alpha_bar[:-1]]))
 
 
-def _check_timesteps(timesteps: int) -> int:
-    if isinstance(timesteps, bool) or not isinstance(timesteps, (int, np.integer)) or timesteps < 1:
-        raise ValueError(f"timesteps: given {timesteps!r}, wanted an integer >= 1")
-    return int(timesteps)
+def check_whole(name: str, value, low: int, high: float = math.inf) -> int:
+    """The value as an int; ValueError unless it is an integer from low to high."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not low <= value <= high:
+        raise ValueError(f"{name}: given {value!r}, wanted an integer from {low} to {high}")
+    return int(value)
 
 
 def _from_betas(beta: np.ndarray) -> Schedule:
@@ -166,11 +164,10 @@ def times(schedule: Schedule, steps: int, spacing: str = "trailing", start: floa
     top = schedule.timesteps if start is None else start
     if not 0 < top <= schedule.timesteps:
         raise ValueError(f"start: given {start}, wanted a time in 0 < start <= T = {schedule.timesteps}")
-    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or not 1 <= steps <= top:
-        raise ValueError(f"steps: given {steps!r}, wanted an integer from 1 to {top}")
+    steps = check_whole("steps", steps, 1, top)
     if spacing not in SPACINGS:
         raise ValueError(f"spacing: given {spacing!r}, wanted one of {sorted(SPACINGS)}")
-    grid = np.append(SPACINGS[spacing](schedule, int(steps), top), 0)
+    grid = np.append(SPACINGS[spacing](schedule, steps, top), 0)
     if spacing != "leading":
         grid[0] = top  # in spite of rounding
     return grid.astype(np.int64) if np.all(grid == np.rint(grid)) else grid
@@ -188,15 +185,12 @@ def _even_in(value: Callable, inverse: Callable) -> Callable:
     return grid
 
 
-_RHO = 7.0
 SPACINGS: dict[str, Callable] = {
     "trailing": lambda schedule, steps, top: np.round(np.arange(steps, 0, -1) * top / steps),
     "leading": lambda schedule, steps, top: 1 + np.arange(steps - 1, -1, -1) * (top // steps),
     "linspace": lambda schedule, steps, top: np.round(np.linspace(top, 1, steps)),
     "quadratic": lambda schedule, steps, top: np.linspace(math.sqrt(top), 1, steps) ** 2,
-    "karras": _even_in(
-        lambda alpha_bar: np.exp(-0.5 / _RHO * _log_snr(alpha_bar)), lambda root: -2 * _RHO * np.log(root)
-    ),
+    "karras": _even_in(lambda alpha_bar: np.exp(_log_snr(alpha_bar) / -14), lambda root: -14 * np.log(root)),
     "log_snr": _even_in(_log_snr, lambda log_snr: log_snr),
 }
 
@@ -209,8 +203,6 @@ def check_times(schedule: Schedule, grid) -> list[float]:
     if array.ndim != 1 or len(array) < 2 or array.dtype.kind not in "iuf":
         raise ValueError(f"times: given {array.dtype} of shape {array.shape}, wanted two or more numbers in a row")
     if not (array[0] <= schedule.timesteps and array[-1] >= 0 and np.all(array[1:] < array[:-1])):
-        raise ValueError(
-            f"times: given {np.array2string(array, threshold=8)}, wanted strictly falling times "
-            f"within T = {schedule.timesteps} … 0"
-        )
+        given = np.array2string(array, threshold=8)
+        raise ValueError(f"times: given {given}, wanted strictly falling times within {schedule.timesteps} … 0")
     return array.tolist()

@@ -26,7 +26,7 @@ class FourPoints:
 
 
 def total(variance):
-    return D.bits_per_dim(EXACT, SCHEDULE, X0, rng=FourPoints(), variance=variance, discretised=False)
+    return D.bits_per_dim(EXACT, SCHEDULE, X0, FourPoints(), variance=variance, discretised=False)
 
 
 def test_the_optimal_variance_gives_the_entropy():
@@ -95,15 +95,19 @@ def test_gaussian_formulas():
 def test_errors():
     plain = lambda x, t, c: D.Prediction(x, x)
     for call, error, words in [
-        (lambda: D.bits_per_dim(EXACT, SCHEDULE, X0, variance="best"), ValueError, "variance: given 'best'"),
-        (lambda: D.bits_per_dim(EXACT, SCHEDULE, X0), ValueError, "rng: given None"),
+        (
+            lambda: D.bits_per_dim(EXACT, SCHEDULE, X0, FourPoints(), variance="best"),
+            ValueError,
+            "variance: given 'best'",
+        ),
+        (lambda: D.bits_per_dim(EXACT, SCHEDULE, X0, None), ValueError, "rng: given None"),
         (lambda: D.bits_per_dim(EXACT, SCHEDULE, X0 * np.nan, rng=FourPoints()), ValueError, "x0: given NaN"),
         (
             lambda: D.bits_per_dim(plain, SCHEDULE, X0, rng=FourPoints(), variance="learned"),
             ValueError,
             "predicts none",
         ),
-        (lambda: D.bits_per_dim(plain, SCHEDULE, X0, [1, 2], FourPoints()), ValueError, "condition: given shape"),
+        (lambda: D.bits_per_dim(plain, SCHEDULE, X0, FourPoints(), [1, 2]), ValueError, "condition: given shape"),
     ]:
         with pytest.raises(error, match=words):
             call()
