@@ -40,7 +40,7 @@ class Op:
 
     @cached_property
     def drawn(self) -> list[tuple]:
-        """A few fixed draws of the arguments, none of them without elements."""
+        """A few fixed draws of the arguments, large and small, none of them without elements."""
         kept: list[tuple] = []
 
         @settings(max_examples=30, phases=[Phase.generate], database=None, derandomize=True, deadline=None,
@@ -53,7 +53,12 @@ class Op:
 
         draw()
         kept.sort(key=lambda sample: -sum(np.size(a) for a in sample if isinstance(a, np.ndarray)))
-        return kept[:6]
+        return kept[:: max(1, len(kept) // 8)]
+
+    def differentiable(self, k: int) -> bool:
+        """Whether the k-th array among the arguments has a gradient."""
+        given = [a for a in self.drawn[0] if isinstance(a, np.ndarray) or a is None]
+        return k < len(given) and given[k] is not None and given[k].dtype.kind == "f"
 
 
 def primitives() -> dict[str, Primitive]:
