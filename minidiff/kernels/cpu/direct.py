@@ -269,6 +269,8 @@ def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation):
     vectors = -(-c_out // width)
     rows, inputs = (taps_h, taps_w * c_in) if dilation[1] == 1 else (taps_h * taps_w, c_in)
     tile = tiles.INPUTS[registers(width)][3 if vectors % 3 == 0 else 2 if vectors % 2 == 0 else 1]
+    if vectors % 3 and vectors % 2 and inputs <= tile - tiles.FEW:
+        tile = tiles.FEW
     whole = -(-inputs // tile) * tile
     dw, db = np.zeros((rows, whole, vectors * width), np.float32), np.zeros(vectors * width, np.float32)
     high = (g.shape[1] - 1) * stride[0] + (taps_h - 1) * dilation[0] + 1

@@ -18,6 +18,7 @@ dw[t][v] += x[pixel + t] · g[pixel][v].
 
 # Inputs of a weight gradient's tile with 1, 2 and 3 vectors, for 32 and for 16 vector registers.
 INPUTS = {32: {1: 16, 2: 8, 3: 8}, 16: {1: 8, 2: 4, 3: 4}}
+FEW = 4  # and with 1 vector where there are fewer inputs than that
 
 
 def product(pixels: int, vectors: int):
@@ -129,12 +130,17 @@ def outer(inputs: int, vectors: int):
 
 
 def taps(sizes):
-    """One row of taps of a weight gradient, `inputs` × `outputs`, in tiles of `sizes[vectors]` inputs."""
+    """One row of taps of a weight gradient, `inputs` × `outputs`, in tiles of `sizes[vectors]` inputs, or of `FEW`."""
 
     def body(e, x, g, dw, inputs, outputs, rows, columns, x_row, x_column, g_row):
         def run(vectors):
-            some, width = sizes[vectors], vectors * e.lanes
-            tile = outer(some, vectors)
+            if vectors > 1:
+                walk(sizes[vectors], vectors)
+            else:
+                e.when(e.fewer(inputs, sizes[1]), lambda: walk(FEW, 1), lambda: walk(sizes[1], 1))
+
+        def walk(some, vectors):
+            width, tile = vectors * e.lanes, outer(some, vectors)
 
             @e.loop(inputs // some)
             def _(part):

@@ -28,7 +28,7 @@ from .vector import lanes, registers, vector
 
 A, B = 3 / 4, 3 / 2
 FA, FB = 1 / (2 * A * A * (A * A - B * B)), 1 / (2 * B * B * (B * B - A * A))
-BLOCK = 16  # tiles in a block
+BLOCK, LEAST = 32, 16  # tiles in a block; and the fewest, a register tile
 
 # Bound by `compiled`:
 read_tile = write_tile = read_gradient = transform_weights = restore_weights = transpose = multiply = gather = unbound
@@ -245,7 +245,8 @@ def convolve(x, w, bias, y, flipped, memory, zero):
     across = (width + 3) // 4
     per_image = (height + 3) // 4 * across
     total, size = count * per_image, c_in * c_out
-    v_step, m_step = BLOCK * c_in + 16, BLOCK * c_out + 16  # from position to position: not a power of two
+    block = min(BLOCK, total)
+    v_step, m_step = block * c_in + 16, block * c_out + 16  # from position to position: not a power of two
     u, turned = memory[: 36 * size], memory[36 * size : 45 * size]
     v = memory[45 * size : 45 * size + 36 * v_step]
     m = memory[45 * size + 36 * v_step : 45 * size + 36 * (v_step + m_step)]
@@ -258,17 +259,17 @@ def convolve(x, w, bias, y, flipped, memory, zero):
                     transpose(w_flat, here, turned, there, c_out, c_in)
         w_flat = turned
     transform_weights(w_flat, 0, u, 0, size)
-    corners = np.empty((BLOCK, 5), np.int64)
-    for start in range(0, total, BLOCK):
-        first = min(start, total - BLOCK)
+    corners = np.empty((block, 5), np.int64)
+    for start in range(0, total, block):
+        first = min(start, total - block)
         find_corners(first, per_image, across, height, width, corners)
-        for t in range(BLOCK):
+        for t in range(block):
             n, top, left = corners[t, 0], corners[t, 1], corners[t, 2]
             image = n * height * width * c_in
-            read_tile(x_flat, image, zero, 0, v, t * LANES, top, left, height, width, c_in, v_step, BLOCK * LANES)
+            read_tile(x_flat, image, zero, 0, v, t * LANES, top, left, height, width, c_in, v_step, block * LANES)
         for k in range(36):
-            multiply(v, k * v_step, u, k * size, zero, 0, m, k * m_step, BLOCK, c_in, c_out)
-        for t in range(BLOCK):
+            multiply(v, k * v_step, u, k * size, zero, 0, m, k * m_step, block, c_in, c_out)
+        for t in range(block):
             at = ((corners[t, 0] * height + corners[t, 1]) * width + corners[t, 2]) * c_out
             write_tile(m, t * c_out, bias, 0, y_flat, at, m_step, width * c_out, c_out)
 
@@ -341,18 +342,15 @@ def _gradient(width: int):
 # --- the wrappers ---
 
 
-def fits(x_shape, channels: int, kernel, stride, padding, dilation, blocks=1) -> bool:
-    """Whether the shape is one for Winograd: 3 × 3 'same', whole vectors of channels, so many blocks of tiles at least.
-
-    A weight gradient of fewer than 4 blocks would lose a digit against the direct one, whose sums are then short.
-    """
+def fits(x_shape, channels: int, kernel, stride, padding, dilation, least=LEAST) -> bool:
+    """Whether the shape is one for Winograd: 3 × 3 'same', whole vectors of channels, so many tiles at least."""
     count, height, width, c_in = x_shape
     return (
         kernel == (3, 3)
         and stride == padding == dilation == (1, 1)
         and c_in % lanes() == channels % lanes() == 0
         and min(height, width) >= 4
-        and count * (-(-height // 4)) * (-(-width // 4)) >= blocks * BLOCK
+        and count * (-(-height // 4)) * (-(-width // 4)) >= least
     )
 
 
