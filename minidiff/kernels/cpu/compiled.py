@@ -8,6 +8,7 @@ accident, and Numba's disk cache, which cannot see into closures, sees a name of
 import hashlib
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import FunctionType
@@ -53,8 +54,9 @@ def compiled(function: Callable, arguments: tuple, name: str = "", **bound: Any)
     if not JIT:
         return variant
     dispatcher = numba.njit(**_OPTIONS)(variant)
-    dispatcher.enable_caching()
-    dispatcher._cache._cache_file._source_stamp = _sources()
+    with suppress(RuntimeError):  # where no folder can be written to, each process compiles for itself
+        dispatcher.enable_caching()
+        dispatcher._cache._cache_file._source_stamp = _sources()
     dispatcher.compile(arguments)
     dispatcher.disable_compile()
     return dispatcher
