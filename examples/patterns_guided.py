@@ -15,13 +15,13 @@ from minidiff import data, diffusion, optim, plot
 from minidiff.diffusion.guidance import classifier_free
 from minidiff.training import Trainer
 
-TIMESTEPS = 40
+TIMESTEPS, BATCH = 40, 32
 PATTERNS = {"spiral": data.spiral, "s-curve": data.s_curve, "moons": data.moons}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=100, help="passes over the 9,000 points (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=250, help="passes over the 9,000 points (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of all that is random (default: %(default)s)")
     parser.add_argument("--guidance", type=float, default=1.0, help="the guidance scale (default: %(default)s)")
     args = parser.parse_args()
@@ -35,24 +35,26 @@ def main() -> None:
     training, validation = data.split_validation(points, labels, seed=args.seed)
 
     model = md.models.ConditionalMLP(hidden=32, classes=len(PATTERNS), timesteps=TIMESTEPS, rng=args.seed)
-    schedule = diffusion.linear_schedule(TIMESTEPS)  # its alpha_bar ends at 4e-6: samples may start from pure noise
-    optimizer = optim.Adam(model.parameters(), lr=1e-3)
+    schedule = diffusion.cosine_schedule(TIMESTEPS)  # its alpha_bar ends at 2e-6: samples may start from pure noise
+    steps = args.epochs * data.batch_count(len(training[0]), BATCH)
+    optimizer = optim.Adam(model.parameters(), lr=optim.warmup_cosine(3e-3, warmup=10, total=steps))
+    ema = optim.EMA(model, decay=0.999)
 
     def loss(x, labels, rng):
         return diffusion.loss(model, schedule, x, diffusion.label_dropout(labels, 0.2, rng), rng)
 
     notes = {"scaling": [{"low": s.low.tolist(), "high": s.high.tolist()} for s in scalings]}
     path = folder / "checkpoint.safetensors"
-    trainer = Trainer(model, loss, optimizer, seed=args.seed, path=path, **notes)
+    trainer = Trainer(model, loss, optimizer, ema, batch_size=BATCH, seed=args.seed, path=path, **notes)
     trainer.fit(training, args.epochs, validation)
     plot.loss_curve(trainer.history, folder / "loss.png")
 
     wanted = np.repeat(np.arange(len(PATTERNS) + 1), 1000)
-    denoise = classifier_free(diffusion.denoiser(model, schedule), args.guidance)
-    steps = diffusion.sample_steps(
+    denoise = classifier_free(diffusion.denoiser(md.load(path), schedule), args.guidance)
+    way = diffusion.sample_steps(
         denoise, schedule, shape=(2,), condition=wanted, sampler="ddpm", steps=TIMESTEPS, rng=args.seed
     )
-    _, xs, _ = diffusion.all_steps(steps)
+    _, xs, _ = diffusion.all_steps(way)
     plot.points_video(xs, folder / "patterns.gif", labels=wanted, titles=["null label", *PATTERNS])
     print(f"written: {folder}")
 

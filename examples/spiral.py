@@ -12,12 +12,12 @@ import minidiff as md
 from minidiff import data, diffusion, optim, plot
 from minidiff.training import Trainer
 
-TIMESTEPS = 40
+TIMESTEPS, BATCH = 40, 32
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=100, help="passes over the 3,000 points (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=500, help="passes over the 3,000 points (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of all that is random (default: %(default)s)")
     args = parser.parse_args()
     folder = Path("runs/spiral")
@@ -28,23 +28,23 @@ def main() -> None:
     training, validation = scaling.apply(training), scaling.apply(validation)
 
     model = md.models.ConditionalMLP(hidden=16, classes=None, timesteps=TIMESTEPS, rng=args.seed)
-    schedule = diffusion.linear_schedule(TIMESTEPS)  # its alpha_bar ends at 4e-6: samples may start from pure noise
-    optimizer = optim.Adam(model.parameters(), lr=1e-3)
+    schedule = diffusion.cosine_schedule(TIMESTEPS)  # its alpha_bar ends at 2e-6: samples may start from pure noise
+    steps = args.epochs * data.batch_count(len(training), BATCH)
+    optimizer = optim.Adam(model.parameters(), lr=optim.warmup_cosine(3e-3, warmup=10, total=steps))
+    ema = optim.EMA(model, decay=0.999)
 
     def loss(x, rng):
         return diffusion.loss(model, schedule, x, None, rng)
 
     notes = {"scaling": {"low": scaling.low.tolist(), "high": scaling.high.tolist()}}
     path = folder / "checkpoint.safetensors"
-    trainer = Trainer(model, loss, optimizer, seed=args.seed, path=path, **notes)
+    trainer = Trainer(model, loss, optimizer, ema, batch_size=BATCH, seed=args.seed, path=path, **notes)
     trainer.fit((training,), args.epochs, (validation,))
     plot.loss_curve(trainer.history, folder / "loss.png")
 
-    denoise = diffusion.denoiser(model, schedule)
-    steps = diffusion.sample_steps(
-        denoise, schedule, shape=(2,), n=1000, sampler="ddpm", steps=TIMESTEPS, rng=args.seed
-    )
-    _, xs, _ = diffusion.all_steps(steps)
+    denoise = diffusion.denoiser(md.load(path), schedule)
+    way = diffusion.sample_steps(denoise, schedule, shape=(2,), n=1000, sampler="ddpm", steps=TIMESTEPS, rng=args.seed)
+    _, xs, _ = diffusion.all_steps(way)
     plot.points_video(xs, folder / "spiral.gif")
     plot.scatter(scaling.inverse(xs[-1]), folder / "spiral.png")
     print(f"written: {folder}")
