@@ -22,13 +22,13 @@ _conv2d = Primitive(
 conv2d_dx = Primitive(
     "conv2d_dx",
     "y w * x_size stride padding dilation groups",
-    y=lambda g, w, x_size, **how: _conv2d(g, w, **how),
+    y=lambda g, w, in_shape, x_size, **how: _inside(_conv2d(g, w, **how), in_shape),
     w=lambda g, y, in_shape, x_size, **how: conv2d_dw(y, g, kernel=in_shape[:2], **how),
 )
 conv2d_dw = Primitive(
     "conv2d_dw",
     "y x * kernel stride padding dilation groups",
-    y=lambda g, x, kernel, **how: _conv2d(x, g, **how),
+    y=lambda g, x, in_shape, kernel, **how: _inside(_conv2d(x, g, **how), in_shape),
     x=lambda g, y, in_shape, kernel, **how: conv2d_dx(y, g, x_size=in_shape[1:3], **how),
 )
 
@@ -93,6 +93,11 @@ def conv1d(x: Any, w: Any, b: Any = None, stride: int = 1, padding: int = 0, dil
     )
     rows = (1, stride), (0, padding), (1, dilation)
     return squeeze(conv2d(expand_dims(x, 1), expand_dims(w, 0), b, *rows, groups), axis=1)
+
+
+def _inside(y, shape):
+    """The part of y that has that height and width: an `output_padding` beyond the stride makes room for more."""
+    return y if y.shape == shape else y[:, : shape[1], : shape[2]]
 
 
 def pair(name: str, value: Any, least: int) -> tuple[int, int]:

@@ -79,7 +79,8 @@ def interpolate(
     out = [int(n * scale_factor) for n in x.shape[1:3]] if scale_factor else pair("size", size, 1)
     steps = [1 / scale_factor if scale_factor else n / m for n, m in zip(x.shape[1:3], out)]
     if mode == "nearest":
-        rows, columns = (np.minimum((np.arange(m) * s).astype(int), n - 1) for m, s, n in zip(out, steps, x.shape[1:]))
+        at = (np.minimum((np.arange(m) * s).astype(int), n - 1) for m, s, n in zip(out, steps, x.shape[1:]))
+        rows, columns = map(array_namespace(x).asarray, at)
         return take(take(x, rows, 1), columns, 2)
     return _separable(x, *(_blend(n, m, s, align_corners) for n, m, s in zip(x.shape[1:], out, steps)))
 
