@@ -48,6 +48,8 @@ def agree(name: str, arrays: list, broadcasts: bool) -> type:
             f"{name}: operands on different devices {sorted(devices)}: {describe(arrays)}; move one with .to(device)"
         )
     floats = {a.dtype for a in real if _is_float(a)}
+    alone = not floats  # then a NumPy scalar, which is what 0-d arrays become, counts as an array
+    floats = floats or {a.dtype for a in arrays if isinstance(a, np.floating)}
     if len(floats) > 1:
         raise TypeError(f"{name}: operands of different float dtypes: {describe(arrays)}; cast one with .astype(dtype)")
     for i, a in enumerate(arrays):
@@ -56,7 +58,7 @@ def agree(name: str, arrays: list, broadcasts: bool) -> type:
                 arrays[i] = a.astype(next(iter(floats)))
         elif a is not None or broadcasts:
             if isinstance(a, np.generic):
-                a = arrays[i] = a.item()
+                a = arrays[i] = np.asarray(a) if alone and a.dtype.kind == "f" else a.item()
             if not isinstance(a, bool | int | float | list | tuple | np.ndarray):
                 raise TypeError(f"{name}: expected arrays or numbers; got {type(a).__name__} among {describe(arrays)}")
             if not (broadcasts and isinstance(a, bool | int | float)):

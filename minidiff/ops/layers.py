@@ -61,8 +61,9 @@ def embedding(table: Any, ids: Any) -> Any:
 
 def one_hot(ids: Any, num_classes: int, dtype: Any = np.float32) -> Any:
     """ids.shape + (num_classes,): 1 at each id, 0 elsewhere; raises as `embedding` does."""
-    ids = checked_ids("one_hot", "ids", ids, num_classes)
-    return (ids[..., None] == kernels.namespace(ids).arange(num_classes)).astype(dtype)
+    given, ids = ids, checked_ids("one_hot", "ids", ids, num_classes)
+    rows = (ids[..., None] == kernels.namespace(ids).arange(num_classes)).astype(dtype)
+    return type(given)(rows) if isinstance(given, Value) else rows
 
 
 def dropout(x: Any, p: float, rng: np.random.Generator) -> Any:

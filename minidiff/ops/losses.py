@@ -37,8 +37,8 @@ def mse_loss(x: Any, y: Any, reduction: str = "mean") -> Any:
 def huber_loss(x: Any, y: Any, delta: float = 1.0, reduction: str = "mean") -> Any:
     """½·d² where d = |x − y| ≤ delta, else delta·(d − ½·delta) (Huber 1964)."""
     _check("huber_loss", x, y)
-    d = absolute(x - y)
-    return _reduced(where(d <= delta, 0.5 * d * d, delta * (d - 0.5 * delta)), reduction)
+    d = x - y
+    return _reduced(where(absolute(d) <= delta, 0.5 * d * d, delta * (absolute(d) - 0.5 * delta)), reduction)
 
 
 def binary_cross_entropy_with_logits(x: Any, y: Any, reduction: str = "mean") -> Any:
@@ -91,6 +91,5 @@ def _reduced(each, reduction):
 
 
 def _check(name, x, y):
-    need(
-        tuple(x.shape) == tuple(y.shape), f"{name}: x and y must have one shape; got {tuple(x.shape)}, {tuple(y.shape)}"
-    )
+    same = tuple(x.shape) == tuple(y.shape)
+    need(same, f"{name}: x and y must have one shape; got {x.shape} and {y.shape}")

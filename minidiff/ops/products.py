@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.primitive import Primitive, sum_to
+from .elementwise import multiply
 from .shapes import array_namespace, reshape, swapaxes
 
 _matmul = Primitive(
@@ -42,7 +43,7 @@ def matmul(x: Any, y: Any) -> Any:
 
 def outer(x: Any, y: Any) -> Any:
     """Every element of x times every element of y: a matrix."""
-    return reshape(x, shape=(-1, 1)) * reshape(y, shape=(1, -1))
+    return multiply(reshape(x, shape=(-1, 1)), reshape(y, shape=(1, -1)))
 
 
 def tensordot(x: Any, y: Any, axes: Any = 2) -> Any:

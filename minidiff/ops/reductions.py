@@ -6,6 +6,8 @@
 import math
 from typing import Any
 
+from numpy.lib.array_utils import normalize_axis_index
+
 from ..autograd.primitive import Primitive, broadcast_to
 from .elementwise import absolute, equal, exp, sqrt, where
 from .shapes import astype, diag, flip, pad, ravel, reshape, take_along_axis, transpose
@@ -80,7 +82,7 @@ def trace(x: Any, offset: int = 0) -> Any:
 def axes_of(shape: tuple[int, ...], axis: Any) -> set[int]:
     """The axes that `axis` (None, an int or a tuple) means, counted from the front."""
     axes = range(len(shape)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-    return {a % len(shape) for a in axes} if shape else set()
+    return {normalize_axis_index(a, len(shape)) for a in axes} if shape else set()
 
 
 def count(shape: tuple[int, ...], axis: Any) -> int:

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from ..autograd.agreement import need
 from ..autograd.primitive import Primitive, broadcast_to
@@ -45,7 +46,8 @@ def expand_dims(x: Any, axis: int) -> Any:
 def squeeze(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
     """Without the given axes of length 1, or without all such axes."""
     n = len(x.shape)
-    gone = {i for i in range(n) if x.shape[i] == 1} if axis is None else {a % n for a in np.atleast_1d(axis).tolist()}
+    axes = [i for i in range(n) if x.shape[i] == 1] if axis is None else np.atleast_1d(axis).tolist()
+    gone = {normalize_axis_index(a, n) for a in axes}
     if any(x.shape[i] != 1 for i in gone):
         raise ValueError(f"squeeze: axis {axis} of shape {tuple(x.shape)} is not of length 1")
     return reshape(x, shape=tuple(size for i, size in enumerate(x.shape) if i not in gone))
@@ -118,12 +120,12 @@ def scatter_add(y: Any, index: Any, shape: tuple[int, ...]) -> Any:
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     """The slices at `indices` along `axis` (of all elements in a row, if None)."""
     x, axis = (ravel(x), 0) if axis is None else (x, axis)
-    return getitem(x, (*(slice(None),) * (axis % len(x.shape)), indices))
+    return getitem(x, (*(slice(None),) * normalize_axis_index(axis, len(x.shape)), indices))
 
 
 def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Any:
     """For each position along the other axes its own `indices`, as `argsort` and `argmax` give them."""
-    n, axis, xp = len(x.shape), axis % len(x.shape), array_namespace(x)
+    n, axis, xp = len(x.shape), normalize_axis_index(axis, len(x.shape)), array_namespace(x)
     grid = [xp.reshape(xp.arange(size), (-1,) + (1,) * (n - i - 1)) for i, size in enumerate(x.shape)]
     return getitem(x, (*grid[:axis], indices, *grid[axis + 1 :]))
 

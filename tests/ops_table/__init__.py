@@ -5,12 +5,16 @@ function of `minidiff.ops`, and each of those has one: a test looks. The rooms a
 operation gets a row in its own room.
 """
 
+from .composed import ROWS as COMPOSED
 from .core import ROWS as CORE
 from .elementwise import ROWS as ELEMENTWISE
 from .network import ROWS as NETWORK
+from .numpy_like import ROWS as NUMPY_LIKE
 from .reductions import ROWS as REDUCTIONS
 from .row import Op as Op
 from .row import covered as covered
 from .shapes import ROWS as SHAPES
+from .variants import ROWS as VARIANTS
 
-OPS = {row.name: row for row in [*CORE, *ELEMENTWISE, *REDUCTIONS, *SHAPES, *NETWORK]}
+ROWS = [*CORE, *ELEMENTWISE, *REDUCTIONS, *SHAPES, *NUMPY_LIKE, *NETWORK, *COMPOSED, *VARIANTS]
+OPS = {row.name: row for row in ROWS}
