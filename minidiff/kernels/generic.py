@@ -164,7 +164,8 @@ def upsample_nearest_dx(g, scale):
 
 
 def _grouped(x, groups):
-    return namespace(x).reshape(x, (x.shape[0], -1, groups, x.shape[-1] // groups))
+    b, *size, c = x.shape
+    return namespace(x).reshape(x, (b, math.prod(size), groups, c // groups))
 
 
 def group_norm(x, weight, bias, groups, eps):
