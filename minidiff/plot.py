@@ -68,6 +68,36 @@ def grid(
     _save(figure, path)
 
 
+def table(
+    cells: Sequence[Sequence[np.ndarray]],
+    path: str | Path,
+    row_labels: Sequence[object],
+    titles: Sequence[object],
+    captions: Sequence[Sequence[str]],
+) -> None:
+    """Rows and columns of panels, each with a caption below: points (n, 2), or images (n, height, width, channels).
+
+    Of images, as many are shown as fill a square. The view of points is [-1.5, 1.5].
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(1.4 * len(titles) + 1, 1.6 * len(row_labels) + 0.3), layout="constrained", dpi=120)
+    panels = figure.subplots(len(row_labels), len(titles), squeeze=False)
+    for i, row in enumerate(panels):
+        row[0].set_ylabel(str(row_labels[i]), fontsize=8)
+        for j, axes in enumerate(row):
+            if cells[i][j].ndim == 2:
+                axes.scatter(*cells[i][j].T, s=0.3, color=COLORS[0])
+                axes.set(xlim=(-1.5, 1.5), ylim=(-1.5, 1.5), aspect="equal")
+            else:
+                side = int(len(cells[i][j]) ** 0.5)
+                axes.imshow(montage(cells[i][j][: side * side].reshape(side, side, *cells[i][j].shape[1:])))
+            axes.set(xticks=[], yticks=[])
+            axes.set_title(str(titles[j]) if i == 0 else "", fontsize=8)
+            axes.set_xlabel(captions[i][j], fontsize=7)
+    _save(figure, path)
+
+
 def denoising_video(
     xs: Sequence[np.ndarray], x0s: Sequence[np.ndarray], path: str | Path, zoom: int = 3, milliseconds: int = 80
 ) -> None:

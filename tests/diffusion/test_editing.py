@@ -54,6 +54,9 @@ def test_inpainting_steps_go_up_too():
     assert [step.t for step in steps] == [75, 50, 25, 50, 75, 50, 25, 0]
     assert all(step.x.dtype == np.float32 for step in steps)
     np.testing.assert_array_equal(steps[-1].x[:, :2], images[:, :2])
+    alpha, sigma = SCHEDULE.alpha_sigma(75)
+    noise = (steps[0].x[:, :2] - alpha * images[:, :2]) / sigma
+    assert 0.6 < noise.std() < 1.4  # what is known is put in as noisy as the rest
 
 
 def test_image_to_image_keeps_more_the_earlier_it_starts():

@@ -61,6 +61,7 @@ def test_passes_of_the_other_rules():
         (lambda d: G.guided(d, G.interval(2.0, 20, 40)), [8]),
         (lambda d: G.guided(d, G.interval(2.0, 30, 40)), [4]),
         (lambda d: G.guided(d, G.interval(2.0, 10, 29)), [4]),
+        (lambda d: G.guided(d, G.interval(2.0, 10, 30)), [8]),
         (lambda d: G.classifier(d, TWO.log_prob(SCHEDULE), 2.0), [4]),
     ]:
         counter, denoise = counted()
