@@ -1,0 +1,97 @@
+"""How contestants are compared: each in a process of its own, taking turns, round after round.
+
+A round is one turn of each; a ratio is taken within a round, so what slows the machine for a while slows both. Between
+its turns a contestant is stopped, so that no thread of it spins while another one runs.
+"""
+
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+# Settings that make BLAS take the processor for another one, or Python compile all modules at every start.
+HELD_BACK = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "PYTHONDONTWRITEBYTECODE")
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in HELD_BACK}
+
+
+class Contestant:
+    """A running `contestants.py`; `environment` is added to ours. `run` raises RuntimeError if the process ends."""
+
+    def __init__(self, name: str, threads: int, environment: Mapping[str, str] | None = None):
+        self.name, self.errors = name, tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.contestants", name, str(threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+            cwd=ROOT,
+            env=ENVIRONMENT | dict(environment or {}),
+        )
+
+    def run(self, task: str, *arguments: int, warm: int = 0, count: int = 0) -> dict:
+        """One turn: seconds (the mean of `count` calls), peak (bytes of memory so far), note."""
+        self.process.send_signal(signal.SIGCONT)
+        try:
+            self.process.stdin.write(json.dumps([task, arguments, warm, count]) + "\n")
+            self.process.stdin.flush()
+            answer = self.process.stdout.readline()
+        except BrokenPipeError:
+            answer = ""
+        if not answer:
+            self.errors.seek(0)
+            raise RuntimeError(f"{self.name}: {self.errors.read().strip()[-300:] or 'ended without a word'}")
+        self.process.send_signal(signal.SIGSTOP)
+        return json.loads(answer)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout, self.errors):
+            pipe.close()
+
+
+@contextmanager
+def contestants(names: Sequence[str], threads: int):
+    """The contestants of these names, running; ended when the block is left."""
+    started = {}
+    try:
+        for name in names:
+            started[name] = Contestant(name, threads)
+        yield started
+    finally:
+        for contestant in started.values():
+            contestant.close()
+
+
+def alternate(turns: Mapping[str, tuple], rounds: int, seconds: float) -> tuple[dict[str, list[float]], dict[str, str]]:
+    """Rounds of turns, each of about `seconds`. `turns`: label -> (contestant, task, *arguments).
+
+    Gives the seconds of every round, and the note, for each label.
+    """
+    counts, notes = {}, {}
+    for label, (contestant, *task) in turns.items():
+        first = contestant.run(*task, warm=2, count=1)
+        counts[label], notes[label] = max(1, round(seconds / first["seconds"])), first["note"]
+    times: dict[str, list[float]] = {label: [] for label in turns}
+    for _ in range(rounds):
+        for label, (contestant, *task) in turns.items():
+            times[label].append(contestant.run(*task, warm=1, count=counts[label])["seconds"])
+    return times, notes
+
+
+def ratios(theirs: Sequence[float], ours: Sequence[float]) -> list[float]:
+    """How many times as much theirs is, round by round."""
+    return [b / a for a, b in zip(ours, theirs)]
+
+
+def fastest(times: Mapping[str, Sequence[float]]) -> str:
+    """The label with the lowest median."""
+    return min(times, key=lambda label: statistics.median(times[label]))

@@ -1,0 +1,136 @@
+"""The peer: minidiff's two networks as one would write them in PyTorch, with the same parameters.
+
+    python -m benchmarks.peer BATCH FILE        writes the UNet in eval mode, for batches of that size, as ONNX
+
+Images are (batch, channels, height, width); names of modules are minidiff's.
+"""
+
+import sys
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class Waves(nn.Module):
+    """The sinusoidal embedding of times 0 … timesteps, looked up in a table."""
+
+    def __init__(self, dim, timesteps):
+        super().__init__()
+        frequencies = 10000.0 ** (-2 * torch.arange(dim // 2, dtype=torch.float64) / (dim - 2))
+        phase = torch.arange(timesteps + 1, dtype=torch.float64)[:, None] * frequencies
+        self.register_buffer("table", torch.stack([phase.sin(), phase.cos()], -1).flatten(1).float())
+
+    def forward(self, t):
+        return self.table[t]
+
+
+class TimeAndCondition(nn.Module):
+    def __init__(self, dim, timesteps, classes):
+        super().__init__()
+        self.waves = Waves(dim, timesteps)
+        self.time1, self.time2 = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.condition = nn.Embedding(classes + 1, dim)
+
+    def forward(self, t, labels):
+        time = self.time2(F.gelu(self.time1(self.waves(t))))
+        return F.silu(torch.cat([time, self.condition(labels)], -1))
+
+
+class ConvEmbed(nn.Module):
+    def __init__(self, inputs, outputs, emb_dim):
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.norm = nn.GroupNorm(8, outputs)
+        self.emb = nn.Linear(emb_dim, outputs)
+
+    def forward(self, x, emb):
+        return F.silu(self.norm(self.conv(x)) + self.emb(emb)[:, :, None, None])
+
+
+class ResBlock(nn.Module):
+    def __init__(self, inputs, outputs, emb_dim):
+        super().__init__()
+        self.conv_embed = ConvEmbed(inputs, outputs, emb_dim)
+        self.conv = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.norm = nn.GroupNorm(8, outputs)
+        self.skip = nn.Conv2d(inputs, outputs, 3, padding=1) if inputs != outputs else nn.Identity()
+
+    def forward(self, x, emb):
+        return F.silu(self.norm(self.conv(self.conv_embed(x, emb)))) + self.skip(x)
+
+
+class Attention(nn.Module):
+    """Four heads over all pixels, plus the input."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.qkv = nn.Conv2d(channels, 3 * channels, 3, padding=1, bias=False)
+        self.out = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x):
+        b, c, h, w = x.shape
+        q, k, v = self.qkv(x).reshape(b, 3, 4, c // 4, h * w).transpose(-1, -2).unbind(1)
+        seen = F.scaled_dot_product_attention(q, k, v)
+        return x + self.out(seen.transpose(-1, -2).reshape(b, c, h, w))
+
+
+class UNet(nn.Module):
+    def __init__(self, width=16, multipliers=(1, 2, 3), classes=10, timesteps=100):
+        super().__init__()
+        outs = [width * k for k in multipliers]
+        ins, bottom, e = [width, *outs[:-1]], outs[-1], 8 * width
+        self.embedding = TimeAndCondition(4 * width, timesteps, classes)
+        self.enter = nn.Conv2d(1, width, 3, padding=1)
+        self.down_blocks = nn.ModuleList(ResBlock(i, i, e) for i in ins)
+        self.down = nn.ModuleList(nn.Conv2d(i, o, 4, stride=2, padding=1) for i, o in zip(ins[:-1], outs[:-1]))
+        self.down.append(nn.Conv2d(ins[-1], bottom, 3, padding=1))
+        self.bottom = nn.ModuleList([ResBlock(bottom, bottom, e), Attention(bottom), ResBlock(bottom, bottom, e)])
+        self.up_blocks = nn.ModuleList(ResBlock(i + o, o, e) for i, o in zip(ins, outs))
+        self.up = nn.ModuleList(nn.Conv2d(o, i, 3, padding=1) for i, o in zip(ins[1:], outs[1:]))
+        self.leave = nn.Conv2d(outs[0], 1, 3, padding=1)
+
+    def forward(self, x, t, labels):
+        emb, skips, h = self.embedding(t, labels), [], self.enter(x)
+        for block, shrink in zip(self.down_blocks, self.down):
+            h = block(h, emb)
+            skips.append(h)
+            h = shrink(h)
+        first, attention, second = self.bottom
+        h = second(attention(first(h, emb)), emb)
+        for level in reversed(range(len(skips))):
+            h = self.up_blocks[level](torch.cat([skips[level], h], 1), emb)
+            if level:
+                h = self.up[level - 1](F.interpolate(h, scale_factor=2.0, mode="nearest"))
+        return self.leave(h)
+
+
+class ConditionedDense(nn.Module):
+    def __init__(self, inputs, hidden, classes):
+        super().__init__()
+        self.x, self.time = nn.Linear(inputs, hidden), nn.Linear(hidden, hidden)
+        self.label = nn.Embedding(classes + 1, hidden)
+
+    def forward(self, x, time, labels):
+        return F.silu(self.x(x) + self.time(time) + self.label(labels))
+
+
+class ConditionalMLP(nn.Module):
+    def __init__(self, hidden=32, classes=3, timesteps=40):
+        super().__init__()
+        self.time = Waves(hidden, timesteps)
+        self.layers = nn.ModuleList(ConditionedDense(inputs, hidden, classes) for inputs in (2, hidden, hidden))
+        self.layers.append(nn.Linear(hidden, 2))
+
+    def forward(self, x, t, labels):
+        time = self.time(t)
+        for layer in self.layers[:-1]:
+            x = layer(x, time, labels)
+        return self.layers[-1](x)
+
+
+if __name__ == "__main__":
+    batch, path = int(sys.argv[1]), sys.argv[2]
+    example = torch.zeros(batch, 1, 28, 28), torch.ones(batch, dtype=torch.int64), torch.ones(batch, dtype=torch.int64)
+    names = ["x", "t", "labels"]
+    torch.onnx.export(UNet().eval(), example, path, input_names=names, output_names=["y"], external_data=False)
