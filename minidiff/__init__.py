@@ -5,6 +5,7 @@ Read `autograd/tape.py` first.
 
 from . import data, diffusion, kernels, metrics, models, nn, ops, optim, plot, storage, training
 from .autograd.check import gradcheck, gradgradcheck
+from .autograd.debug import debug_mode, detect_anomaly
 from .autograd.primitive import Primitive
 from .autograd.tensor import Tensor, no_grad
 from .autograd.threads import get_num_threads, set_num_threads, sharded
@@ -20,7 +21,9 @@ from .autograd.transforms import (
     stop_gradient,
     value_and_grad,
 )
+from .drawing import graph
 from .kernels import devices
+from .profiler import profile
 from .storage import load, pretrained, save
 
 __all__ = [
@@ -28,6 +31,8 @@ __all__ = [
     "Tensor",
     "checkpoint",
     "data",
+    "debug_mode",
+    "detect_anomaly",
     "devices",
     "diffusion",
     "get_num_threads",
@@ -35,6 +40,7 @@ __all__ = [
     "gradcheck",
     "gradgradcheck",
     "gradient_hook",
+    "graph",
     "hessian",
     "hvp",
     "jacobian",
@@ -50,6 +56,7 @@ __all__ = [
     "plot",
     "pretrained",
     "primitive",
+    "profile",
     "save",
     "set_num_threads",
     "sharded",

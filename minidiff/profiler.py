@@ -1,0 +1,115 @@
+"""`profile`: what every operation and every layer costs."""
+
+import math
+import threading
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any, NamedTuple
+
+from .autograd.debug import Observer, Place, here
+from .autograd.primitive import Primitive
+from .autograd.tape import Node
+
+# What heavy kernels compute, by result and operands; others are reckoned to take one operation for each element.
+FLOPS: dict[str, Callable] = {
+    "conv2d": lambda out, x, w, *b: 2 * out.size * math.prod(w.shape[:3]),
+    "conv2d_bias": lambda out, x, w, b: 2 * out.size * math.prod(w.shape[:3]),
+    "conv2d_dx": lambda out, y, w: 2 * y.size * math.prod(w.shape[:3]),
+    "conv2d_dw": lambda out, y, x: 2 * y.size * math.prod(out.shape[:3]),
+    "dense": lambda out, x, w, b: 2 * out.size * w.shape[0],
+    "matmul": lambda out, x, y: 2 * out.size * x.shape[-1],
+    "attention": lambda out, q, k, v: 2 * (q.size + out.size) * k.shape[-2],
+}
+
+
+class Cost(NamedTuple):
+    """A row of the table: seconds, bytes read and written, floating-point operations; summed over `calls`."""
+
+    operation: str
+    layer: str
+    calls: int
+    seconds: float
+    bytes: int
+    flops: int
+
+
+class Made(NamedTuple):
+    """What a node keeps as its place while a profiler looks on: with it, the cost of making it."""
+
+    place: Place
+    cost: Cost
+
+    def __str__(self) -> str:
+        return str(self.place)
+
+
+class profile(Observer):  # noqa: N801
+    """Count and time every operation in a block, and its derivative as "… backward":
+
+        with profile() as p:
+            loss.backward()
+        print(p)                       # by operation; p.table("layer") and p.table("both") are the others
+
+    Times are of kernels and rules alone, without the tape's own work. Bytes are those of operands and results; a
+    derivative is reckoned to take as many floating-point operations, for each operand, as the operation itself.
+    """
+
+    def __init__(self) -> None:
+        self.costs: list[Cost] = []
+        self.thread = threading.local()
+
+    def place(self) -> Any:
+        return Made(here(), self.thread.last)
+
+    def run(self, primitive: Primitive, kernel: Any, arrays: list, statics: dict) -> Any:
+        if getattr(self.thread, "inside", False):  # a rule's own operations are part of its cost
+            return super().run(primitive, kernel, arrays, statics)
+        start = perf_counter()
+        result = super().run(primitive, kernel, arrays, statics)
+        seconds = perf_counter() - start
+        out = result[0] if primitive.has_aux else result
+        flops = FLOPS[primitive.name](out, *arrays) if primitive.name in FLOPS else out.size
+        moved = sum(getattr(array, "nbytes", 0) for array in [*arrays, out])
+        self.thread.last = Cost(primitive.name, here().layer, 1, seconds, moved, flops)
+        self.costs.append(self.thread.last)
+        return result
+
+    def pull(self, node: Node, g: Any, needs: Any) -> Any:
+        self.thread.inside, start = True, perf_counter()
+        try:
+            pulled = super().pull(node, g, needs)
+        finally:
+            self.thread.inside = False
+        seconds = perf_counter() - start
+        if isinstance(node.where, Made):
+            of, wanted = node.where.cost, sum(part is not None for part in pulled[:2])
+            self.costs.append(of._replace(operation=f"{node.name} backward", seconds=seconds,
+                                          bytes=of.bytes * wanted, flops=of.flops * wanted))  # fmt: skip
+        return pulled
+
+    def rows(self, by: str = "operation") -> list[Cost]:
+        """Summed by "operation", "layer" or "both", the slowest first."""
+        if by not in ("operation", "layer", "both"):
+            raise ValueError(f'by must be "operation", "layer" or "both"; got {by!r}')
+        sums: dict[tuple, Cost] = {}
+        for cost in self.costs:
+            key = (cost.operation if by != "layer" else "", cost.layer if by != "operation" else "")
+            _, _, calls, seconds, moved, flops = sums.get(key, Cost(*key, 0, 0.0, 0, 0))
+            sums[key] = Cost(*key, calls + cost.calls, seconds + cost.seconds, moved + cost.bytes, flops + cost.flops)
+        return sorted(sums.values(), key=lambda row: -row.seconds)
+
+    def table(self, by: str = "operation") -> str:
+        """The rows as text: calls, milliseconds and their share, megabytes, and 10⁹ operations a second."""
+        rows = self.rows(by)
+        total = sum(row.seconds for row in rows) or 1.0
+        names = [" ".join(filter(None, (row.layer, row.operation))) or "(no layer)" for row in rows]
+        width = max(map(len, [*names, by]))
+        lines = [f"{by:<{width}} {'calls':>7} {'ms':>10} {'%':>6} {'MB':>10} {'GFLOP/s':>8}"]
+        for name, row in zip(names, rows):
+            rate = row.flops / row.seconds / 1e9 if row.seconds else 0.0
+            lines.append(f"{name:<{width}} {row.calls:>7} {row.seconds * 1e3:>10.3f} {row.seconds / total:>6.1%} "
+                         f"{row.bytes / 1e6:>10.2f} {rate:>8.2f}")  # fmt: skip
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.table()
