@@ -42,7 +42,8 @@ class Trainer:
     ):
         self.model, self.loss, self.optimizer, self.ema = model, loss, optimizer, ema
         self.batch_size, self.seed, self.path, self.notes = batch_size, seed, path, notes
-        self.step, self.history = 0, {"training": [], "validation": []}
+        self.step = 0
+        self.history: dict[str, list[float]] = {"training": [], "validation": []}
         self._epoch_loss = 0.0  # the sum over the samples of the epoch that is under way
 
     def train_step(self, *batch: Any) -> float:

@@ -35,7 +35,7 @@ def test_averaged_weights_come_first_and_raw_ones_on_demand(tmp_path):
     path = md.save(tmp_path / "m.safetensors", model, ema)
     assert same(md.load(path).state_dict(), averaged)
     assert same(md.load(path, weights="raw").state_dict(), model.state_dict())
-    with pytest.raises(ValueError, match=r'weights must be "ema" or "raw"; got "best"|got \'best\''):
+    with pytest.raises(ValueError, match="got 'best'"):
         md.load(path, weights="best")
 
 

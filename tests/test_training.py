@@ -90,7 +90,7 @@ def test_bad_data_and_a_diverging_loss_are_named():
     run = trainer()
     bad = points()[0].copy()
     bad[3, 1] = np.nan
-    with pytest.raises(ValueError, match="data.*(NaN|finite)"):
+    with pytest.raises(ValueError, match=r"data.*(NaN|finite)"):
         run.fit((bad, points()[1]), 1, progress=False)
     run.loss = lambda x, labels, rng: ops.sum(run.model.parameters()[0] * 0) + float("nan")
     with pytest.raises(FloatingPointError, match="step 0"):

@@ -4,9 +4,9 @@
             ├─ piece 1 ─ f ─ loss ─ walk ─ gradients ─┤ summed in the order of the pieces: one operation
             └─ …                                      ┘
 
-Kernels are sequential and release the interpreter's lock. The size of the pieces depends on the batch alone, so one thread
-and 2 give the same bits; and since a piece is walked back as soon as it is computed, only as many pieces as there are
-threads are in memory at a time.
+Kernels are sequential and release the interpreter's lock. The size of the pieces depends on the batch alone, so one
+thread and two give the same bits; and since a piece is walked back as soon as it is computed, only as many pieces as
+there are threads are in memory at a time.
 """
 
 import os
@@ -90,7 +90,7 @@ def sharded(f: Callable) -> Callable:
             if not (isinstance(out, Value) and out.requires_grad):
                 return out, []
             if out.data.ndim:
-                raise ValueError(f"sharded: recorded functions must give a mean over the piece; got shape {out.shape}")
+                raise ValueError(f"sharded: a recorded function must give the mean over its piece; got {out.data.shape}")
             seed = kernels.namespace(out.data).asarray(weight, out.data.dtype)
             return type(out)(out.data), walk(out, seed, since=since)
 

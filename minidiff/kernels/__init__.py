@@ -64,7 +64,7 @@ def namespace(array: Array) -> Any:
 
 
 @cache
-def find(name: str, kind: type) -> Callable:
+def find(name: str, kind: type) -> Callable[..., Any]:
     """The kernel `name` for arrays of type `kind`: the backend's own, else the generic one, else the namespace's."""
     backend = _backends.get(kind) or next(b for t, b in _backends.items() if issubclass(kind, t))
     if backend.kernels:
@@ -80,7 +80,8 @@ def find(name: str, kind: type) -> Callable:
 
 def call(name: str, *arrays: Array, **statics: Any) -> Any:
     """Run the kernel of that name for the arrays' type (a 0-d gradient may be a NumPy scalar: it does not count)."""
-    return find(name, next(type(a) for a in arrays if type(a) in _backends))(*arrays, **statics)
+    kind: type = next(type(a) for a in arrays if type(a) in _backends)
+    return find(name, kind)(*arrays, **statics)
 
 
 def devices() -> list[str]:

@@ -169,7 +169,7 @@ def _grouped(x, groups):
 
 
 def group_norm(x, weight, bias, groups, eps):
-    """(y, aux): each image's channel groups brought to mean 0, variance 1; aux = (mean, 1/σ), each (b, 1, groups, 1)."""
+    """(y, aux): each image's channel groups with mean 0, variance 1; aux = (mean, 1/σ), each (b, 1, groups, 1)."""
     xp, parts = namespace(x), _grouped(x, groups)
     mean = xp.mean(parts, (1, 3), keepdims=True)
     centred = parts - mean
