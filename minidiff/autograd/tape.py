@@ -78,13 +78,14 @@ def recording(on: bool):
 
 
 def walk(
-    root: Value, g: Any, *, targets: Iterable | None = None, since: int = 0, retain: bool = False
+    root: Value, g: Any, *, targets: Iterable | None = None, since: int = 0, retain: bool = False, copy: bool = True
 ) -> list[tuple[Any, Any]]:
     """Bring the gradient `g` of `root` to where it is wanted: a list of (leaf or node, its gradient).
 
     It stops at leaves, at nodes not newer than `since`, and at `targets`; with `targets` given, only what lies on the
     way to them is computed. If `g` is a Value, gradients are Values and recorded themselves, for the next derivative.
-    Nodes are freed as they are passed, unless `retain` or `g` is a Value.
+    Nodes are freed as they are passed, unless `retain` or `g` is a Value. A gradient that others share memory with is
+    copied for its receiver, unless who calls does not write to it and says `copy=False`.
 
     The heap pops the newest node first, so all of a node's gradient has arrived when its turn comes, and however deep
     the graph is there is no recursion.
@@ -128,8 +129,7 @@ def walk(
             if not (retain or again):
                 node.parents, node.pull = (), None
             del node, gradient, pulled
-    # A gradient that another array shares memory with, or may not be written to, is copied for its receiver.
-    return [(at, total if again or ours else total.copy()) for at, total, ours in arrived.values()]
+    return [(at, total if ours or again or not copy else total.copy()) for at, total, ours in arrived.values()]
 
 
 def _leading_to(root: Value, targets: Iterable) -> set[int]:

@@ -92,7 +92,7 @@ def sharded(f: Callable) -> Callable:
             if out.data.ndim:
                 raise ValueError(f"sharded: a recorded function must give the mean over its piece; got {out.data.shape}")
             seed = kernels.namespace(out.data).asarray(weight, out.data.dtype)
-            return type(out)(out.data), walk(out, seed, since=since)
+            return type(out)(out.data), walk(out, seed, since=since, copy=False)
 
         if len(cuts) == 1:
             done = [work(pieces[0], 1.0)]
@@ -104,13 +104,11 @@ def sharded(f: Callable) -> Callable:
                 done = list(_pool().map(work, pieces, weights))
         outs = [out for out, _ in done]
         total = _joined(outs, weights)
-        found: dict[int, list] = {}
+        found: dict[int, tuple] = {}
         for _, gradients in done:
             for target, gradient in gradients:
-                if id(target) in found:
-                    found[id(target)][1] += gradient
-                else:
-                    found[id(target)] = [target, gradient]
+                _, before = found.get(id(target), (target, None))
+                found[id(target)] = target, gradient if before is None else before + gradient
         if not found:
             return total
 
