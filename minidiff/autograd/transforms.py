@@ -48,7 +48,7 @@ def jacobian(f: Callable, argnum: int = 0) -> Callable:
 
     def derivative(*args: Any, **kwargs: Any) -> Any:
         out, (x,), outer = _recorded(f, args, kwargs, (argnum,))
-        units = np.eye(out.size, dtype=out.dtype).reshape(-1, *out.shape)
+        units = np.eye(out.size, dtype=out.dtype).reshape(out.size, *out.shape)
         seeds = [kernels.from_host(unit, out.data) for unit in units]
         rows = [pullback(out, [x], Tensor(seed), create_graph=outer, retain=True)[0] for seed in seeds]
         none = Tensor(kernels.namespace(x.data).zeros(out.shape + x.shape, x.dtype))
