@@ -1,0 +1,170 @@
+"""Where a training step of the UNet goes, on one thread and on all: kernels by operation, Python, waiting.
+
+    python benchmarks/profile.py [--batch 32] [--steps 30] [--threads N]
+
+Every kernel is wrapped in two clocks: the wall's, and that of its thread's processor time. What a kernel takes longer on
+the wall is waiting: for the interpreter's lock, which it takes back as it returns, or for a processor. The processor
+time of all threads that is not in kernels is Python's: the tape, the table, the draws, sums of gradients. What Python
+does inside a kernel (checks, fresh arrays, calling what is compiled) counts as the kernel's.
+"""
+
+import argparse
+import importlib
+import os
+import statistics
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+
+import numpy as np
+
+import minidiff as md
+from minidiff import kernels
+from minidiff.autograd.debug import Observer
+
+PASSES = "forward", "backward", "update"
+
+
+class Clocks(Observer):
+    """Calls, wall and processor seconds of kernels by (operation, pass); the thread knows whose kernels it runs."""
+
+    def __init__(self):
+        self.local, self.threads = threading.local(), {}  # each thread has a table of its own
+
+    def place(self):
+        """Nodes need not know where they were made."""
+
+    def pull(self, node, g, needs):
+        self.local.within = node.name, "backward"
+        try:
+            return super().pull(node, g, needs)
+        finally:
+            self.local.within = None
+
+    def kernel(self, name, function, *arrays, **statics):
+        operation, within = getattr(self.local, "within", None) or (name, "forward")
+        wall, processor = time.perf_counter(), time.thread_time()
+        result = function(*arrays, **statics)
+        processor, wall = time.thread_time() - processor, time.perf_counter() - wall
+        table = self.threads.setdefault(threading.get_ident(), defaultdict(lambda: [0, 0.0, 0.0]))
+        sums = table[operation, "update" if name == "adam" else within]
+        sums[0], sums[1], sums[2] = sums[0] + 1, sums[1] + wall, sums[2] + processor
+        return result
+
+    def sums(self):
+        """Over all threads."""
+        total = defaultdict(lambda: [0, 0.0, 0.0])
+        for table in self.threads.values():
+            for key, row in table.items():
+                total[key] = [a + b for a, b in zip(total[key], row)]
+        return total
+
+
+class TimedKernels(dict):
+    """A backend's table with every kernel there is, inside the clocks of the one instance of `Clocks`."""
+
+    clocks = Clocks()
+
+    def __contains__(self, name):
+        return True
+
+    def __missing__(self, name):
+        own, generic = (importlib.import_module(f"minidiff.kernels.{room}") for room in ("cpu", "generic"))
+        kernel = own.KERNELS[name] if name in own.KERNELS else getattr(generic, name, None) or getattr(np, name)
+        self[name] = lambda *arrays, **statics: self.clocks.kernel(name, kernel, *arrays, **statics)
+        return self[name]
+
+
+KERNELS = TimedKernels()
+
+
+def training(batch: int):
+    """The three parts of a training step, by name."""
+    model, schedule, rng = md.models.UNet(), md.diffusion.cosine_schedule(100), np.random.default_rng(0)
+    optimizer = md.optim.Adam(model.parameters(), lr=1e-3)
+    x0, labels = rng.uniform(-1, 1, (batch, 28, 28, 1)).astype(np.float32), rng.integers(1, 11, batch)
+    made = {}
+
+    def loss():
+        dropped = md.diffusion.label_dropout(labels, 0.2, rng)
+        made["loss"] = md.diffusion.loss(model, schedule, x0, dropped, rng)
+
+    def backward():
+        optimizer.zero_grad()
+        made["loss"].backward()
+
+    return {
+        "loss (draws; forward and backward of each piece, in threads)": loss,
+        "backward (gradients to their parameters)": backward,
+        "update (Adam)": optimizer.step,
+    }
+
+
+def run(parts: dict, steps: int) -> dict[str, list[float]]:
+    """Wall seconds of every step, by part."""
+    seconds = {name: [] for name in parts}
+    for _ in range(steps):
+        for name, part in parts.items():
+            start = time.perf_counter()
+            part()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def processor_time(threads: Iterable[int]) -> float:
+    """Seconds of processor time that these living threads have had."""
+    return sum(time.clock_gettime(time.pthread_getcpuclockid(thread)) for thread in threads)
+
+
+def show(threads: int, batch: int, steps: int) -> None:
+    """Profile that many steps on that many threads, and print it."""
+    md.set_num_threads(threads)
+    parts, clocks = training(batch), KERNELS.clocks
+    kernels.register(kernels.Backend(np.ndarray, "cpu", np, "minidiff.kernels.cpu"))
+    run(parts, 3)
+    unobserved = [sum(step) for step in zip(*run(parts, steps).values())]
+    kernels.register(kernels.Backend(np.ndarray, "cpu", np, __name__))
+    clocks.threads.clear()
+    with clocks:
+        run(parts, 3)
+        for table in clocks.threads.values():
+            table.clear()
+        before = processor_time(clocks.threads)
+        seconds = run(parts, steps)
+        processor = processor_time(clocks.threads) - before
+    wall = sum(map(sum, seconds.values()))
+    sums = clocks.sums()
+    calls, in_kernels, computing = map(sum, zip(*sums.values()))
+
+    ms = lambda total: f"{total / steps * 1e3:8.2f} ms"
+    share = lambda total: f"{ms(total)}  {total / wall / threads:4.0%}"
+    print(f"\n{threads} thread{'s' * (threads > 1)}, batch {batch}: {statistics.median(unobserved) * 1e3:.1f} ms a step "
+          f"(median; {min(unobserved) * 1e3:.1f} … {max(unobserved) * 1e3:.1f}), with clocks {wall / steps * 1e3:.1f}")  # fmt: skip
+    for name, part in seconds.items():
+        print(f"  {ms(sum(part))}  {name}")
+    print(f"{threads} × {wall / steps * 1e3:.1f} ms are")
+    print(f"  {share(computing)}  kernels computing ({calls / steps:.0f} calls)")
+    print(f"  {share(processor - computing)}  Python and NumPy between kernels")
+    print(f"  {share(in_kernels - computing)}  waiting inside kernels")
+    print(f"  {share(wall * threads - processor - in_kernels + computing)}  waiting between kernels, or nothing to do")
+    print(f"{'kernels by operation':24s}{'calls':>7s}" + "".join(f"{name:>14s}" for name in PASSES) + f"{'share':>8s}")
+    total = lambda operation: sum(sums[operation, name][1] for name in PASSES)
+    for operation in sorted({operation for operation, _ in sums}, key=total, reverse=True):
+        rows = [sums[operation, name] for name in PASSES]
+        times = "".join(f"{ms(row[1]):>14s}" if row[0] else " " * 14 for row in rows)
+        print(f"  {operation:22s}{sum(row[0] for row in rows) / steps:7.0f}{times}{total(operation) / in_kernels:8.1%}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, default=32, help="images in a step (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=30, help="how many are averaged (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="besides one (default: %(default)s)")
+    options = parser.parse_args()
+    for threads in sorted({1, options.threads}):
+        show(threads, options.batch, options.steps)
+
+
+if __name__ == "__main__":
+    main()
