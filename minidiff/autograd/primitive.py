@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from ..kernels import backend_of, find
 from .agreement import agree
-from .tape import Node, Value, origin, recording, state, walk
+from .tape import Node, Value, recording, state, walk
 
 
 class Primitive:
@@ -43,6 +43,7 @@ class Primitive:
         self.name, self.kernel, self.broadcasts, self.reference = name, kernel, broadcasts, reference
         self.variadic = operands.strip().startswith("*")
         self.operands = [operand.lstrip("*") for operand in operands.split()]
+        self.arity = len(self.operands)
         declared = [static.partition("=") for static in statics.split()]
         self.statics = [static for static, _, _ in declared]
         self.defaults = {static: ast.literal_eval(default) for static, equals, default in declared if equals}
@@ -51,7 +52,7 @@ class Primitive:
         self.asks = {of: names for of, (_, names) in read.items()}
         self.joint = self.rules.get("joint")
         self.has_aux = any("aux" in names for names in self.asks.values())
-        self._plans: dict[tuple[bool, ...], _Plan] = {}
+        self._plans: dict[int, _Plan] = {}
         for of, names in self.asks.items():  # a wrong name fails now, not when the gradient is first wanted
             if of not in (*self.operands, "joint"):
                 raise TypeError(f"{name}: there is a rule for {of!r}, but the operands are {self.operands}")
@@ -68,20 +69,27 @@ class Primitive:
 
     def __call__(self, *operands, **statics) -> Any:
         """Run the kernel. Bare arrays in, bare array out; any Value in, Value out, recorded if a gradient is wanted."""
-        if len(operands) != len(self.operands) and not self.variadic:
+        if len(operands) != self.arity and not self.variadic:
             operands, statics = self._bind(operands, statics)
         if self.defaults:
             statics = self.defaults | statics
-        cls, tracked, arrays = None, False, []
+        cls, wanted, arrays, parents = None, 1, [], []  # wanted: in binary a 1, then a 1 for each that wants a gradient
         for operand in operands:
+            wanted *= 2
             if isinstance(operand, Value):
-                cls, tracked = type(operand), tracked or operand.requires_grad
-                operand = operand._data
-            arrays.append(operand)
+                cls = type(operand)
+                wanted += operand.requires_grad
+                arrays.append(operand._data)
+                parents.append(operand.node or (operand if operand.requires_grad else None))
+            else:
+                arrays.append(operand)
+                parents.append(None)
         kind = agree(self.name, arrays, self.broadcasts)
         kernel, observer = self.kernel or find(self.name, kind), state.observer
         out = observer.run(self, kernel, arrays, statics) if observer else kernel(*arrays, **statics)
-        out, aux = out if self.has_aux else (out, None)
+        aux = None
+        if self.has_aux:
+            out, aux = out
         if cls is None:
             return out
         if type(out) is not kind:  # NumPy gives scalars for 0-d results
@@ -89,14 +97,25 @@ class Primitive:
         value = cls.__new__(cls)  # without the checks of the constructor that users call
         value._data, value.requires_grad, value.node, value.grad = out, False, None, None
         value.version = [0] if out.base is None and out is not arrays[0] else _version_of_view(out, operands)
-        if tracked and state.recording and self.rules:
-            parents = [origin(operand) for operand in operands]
-            needs = tuple([parent is not None for parent in parents])
-            plan = self._plans.get(needs) or self._plan(needs)
-            kept = [keep(operands, statics, arrays, value, aux) for keep in plan.keepers]  # and nothing else
-            versions = [item.version[0] if isinstance(item, Value) else None for item in kept]
+        if wanted & (wanted - 1) and self.rules and state.recording:
+            plan = self._plans.get(wanted) or self._plan(wanted, parents)
+            kept, versions, mixed = [], [], plan.rest
+            for k in plan.operands:
+                operand, array = operands[k], arrays[k]  # not the operand, if the kernel got something made of it
+                same = isinstance(operand, Value) and operand._data is array
+                kept.append(operand if same else array)
+                versions.append(operand.version[0] if same else None)
+            if plan.out:
+                kept.append(Value(out, version=value.version))  # without its node, which would be a cycle
+                versions.append(value.version[0])
+            if self.broadcasts:
+                for array in arrays:
+                    mixed = mixed or getattr(array, "shape", ()) != out.shape
+            if mixed:
+                kept += aux, *[statics[name] for name in self.statics], *[getattr(a, "shape", ()) for a in arrays]
             pull = partial(self._pull, plan, kept, versions)
-            value.requires_grad, value.node = True, Node(self.name, parents, pull)
+            value.requires_grad = True
+            value.node = Node(self.name, parents, pull, observer.place() if observer else None)
         return value
 
     def _bind(self, given: tuple, named: dict) -> tuple[Any, dict]:
@@ -111,73 +130,54 @@ class Primitive:
         bound |= named
         return [bound.pop(name) for name in self.operands], bound
 
-    def _plan(self, needs: tuple[bool, ...]) -> "_Plan":
+    def _plan(self, key: int, parents: list) -> "_Plan":
         """What to keep and how to call the rules when just these operands need a gradient; worked out once."""
+        needs = tuple(parent is not None for parent in parents)
         wanted = ["joint"] if self.joint else [of for of, needed in zip(self.operands, needs) if needed]
         if not self.rules.keys() >= set(wanted):
             raise TypeError(f"{self.name} has no derivative for {sorted(set(wanted) - self.rules.keys())}")
-        calls, names = [], []  # a name is a pair with the operand that asks, since each has an in_shape of its own
+        asked = {name for of in wanted for name in self.asks[of]} | set(self.operands if self.reference else ())
+        every = [f"{self.operands[0]}[{k}]" for k in range(len(needs))] if self.variadic else self.operands
+        operands = [k for k, name in enumerate(every) if name.partition("[")[0] in asked]
+        kept = [every[k] for k in operands] + ["out"] * ("out" in asked)
+        names: list = [*kept, "aux", *self.statics, *range(len(needs)), "in_shapes", "needs", *self.operands]
+        calls = []
         for of in wanted:
             i = 0 if of == "joint" else self.operands.index(of)
-            asks = [(name, i if name == "in_shape" else 0) for name in self.asks[of][1:]]
-            also = [("in_shape", i)] if self.broadcasts else []
-            names += [name for name in asks + also if name not in names]
-            calls.append((i, self.rules[of], [names.index(name) for name in asks], *map(names.index, also)))
-        if self.reference:
-            names += [(name, 0) for name in (*self.operands, *self.statics) if (name, 0) not in names]
-        plan = _Plan([name for name, _ in names], [self._keeper(name, i) for name, i in names], calls)
-        return self._plans.setdefault(needs, plan)
+            asks = [names.index(i if name == "in_shape" else name) for name in self.asks[of][1:]]
+            calls.append((i, self.rules[of], asks, names.index(i)))
+        rest = bool(self.joint) or not asked <= {"g", *kept}
+        return self._plans.setdefault(key, _Plan(needs, operands, "out" in asked, rest, names, calls))
 
-    def _keeper(self, name: str, i: int) -> Callable:
-        """The function that takes what `name` means for operand i of (operands, statics, arrays, value, aux)."""
-        if name in self.statics:
-            return lambda operands, statics, arrays, value, aux: statics[name]
-        if name in self.operands and not self.variadic:
-            k = self.operands.index(name)  # a Tensor for its version; else what `agree` made of it for the kernel
-            return lambda operands, statics, arrays, value, aux: (
-                operands[k] if getattr(operands[k], "_data", None) is arrays[k] else arrays[k]
-            )
-        return {
-            "out": lambda operands, statics, arrays, value, aux: Value(value._data, version=value.version),
-            "aux": lambda operands, statics, arrays, value, aux: aux,
-            "in_shape": lambda operands, statics, arrays, value, aux: getattr(arrays[i], "shape", ()),
-            "in_shapes": lambda operands, statics, arrays, value, aux: [array.shape for array in arrays],
-            "needs": lambda operands, statics, arrays, value, aux: [
-                origin(operand) is not None for operand in operands
-            ],
-        }.get(name, lambda operands, statics, arrays, value, aux: operands)
-
-    def _pull(self, plan: "_Plan", kept: list, versions: list, node: Node, g: Any, needs: list | None) -> Sequence:
+    def _pull(self, plan: "_Plan", kept: list, versions: list, node: Node, g: Any, needs: Sequence | None) -> Sequence:
         """The gradient of each operand, None where it needs none. A Value `g` asks for gradients that are recorded."""
-        again, values = isinstance(g, Value), []
-        for name, item, version in zip(plan.names, kept, versions):
+        again, values = isinstance(g, Value), kept.copy()
+        for k, version in enumerate(versions):
             if version is not None:
+                item = kept[k]
                 if item.version[0] != version:
-                    raise RuntimeError(f"{name!r} of {self.name} was written in place after it was recorded, and its "
-                                       f"derivative needs the old content; write to a copy instead")  # fmt: skip
+                    raise RuntimeError(f"{plan.names[k]!r} of {self.name} was written in place after it was recorded, "
+                                       f"and its derivative needs what it was; write to a copy instead")  # fmt: skip
                 if not again:
-                    item = item._data
-                elif name == "out":  # kept without its node, which would have been a cycle
-                    item = type(g)(item._data, True, node, item.version)
-            values.append(item)
+                    values[k] = item._data
+                elif plan.names[k] == "out":
+                    values[k] = type(g)(item._data, True, node, item.version)
         if again and self.reference:
-            return self._pull_reference(dict(zip(plan.names, values)), g, node.parents, needs)
+            return self._pull_reference(dict(zip(plan.names, values)), g, needs or plan.needs)
         if self.joint:
-            if needs is not None and "needs" in plan.names:
-                values[plan.names.index("needs")] = needs
+            values += values[-len(plan.needs) :], needs or plan.needs, values[: len(plan.operands)]
             return self.joint(g, *[values[k] for k in plan.calls[0][2]])
-        gradients = [None] * len(self.operands)
-        for i, rule, asks, *in_shape in plan.calls:
+        gradients, mixed = [None] * len(plan.needs), len(values) > len(versions)
+        for i, rule, asks, in_shape in plan.calls:
             if needs is None or needs[i]:
                 gradient = rule(g, *[values[k] for k in asks])
-                if in_shape and gradient is not None and gradient.shape != values[in_shape[0]]:
-                    gradient = sum_to(gradient, shape=values[in_shape[0]])
+                if self.broadcasts and mixed and gradient is not None and gradient.shape != values[in_shape]:
+                    gradient = sum_to(gradient, shape=values[in_shape])
                 gradients[i] = gradient
         return gradients
 
-    def _pull_reference(self, kept: dict, g: Value, parents: Sequence, needs: Sequence | None) -> list:
+    def _pull_reference(self, kept: dict, g: Value, needs: Sequence) -> list:
         """Differentiate the operation's plain form, so that its gradient has a gradient."""
-        needs = needs or [parent is not None for parent in parents]
         operands = [fresh(kept[of]) if needed else kept[of] for of, needed in zip(self.operands, needs)]
         out = self.reference(*operands, **{static: kept[static] for static in self.statics})
         targets = [operand.node for operand, needed in zip(operands, needs) if needed]
@@ -186,11 +186,14 @@ class Primitive:
 
 
 class _Plan(NamedTuple):
-    """For one pattern of operands that need gradients: what is kept, what fetches it, and who gets which of it."""
+    """For one pattern of operands that need gradients: what a node keeps, in which order, and who gets which of it."""
 
-    names: list[str]
-    keepers: list[Callable]
-    calls: list[tuple]  # (operand, its rule, positions of what the rule asks for[, position of the operand's shape])
+    needs: tuple[bool, ...]
+    operands: list[int]  # the operands to keep, then
+    out: bool  # whether the output is kept, then
+    rest: bool  # whether all else is: aux, the static arguments, the operands' shapes (always if those are mixed)
+    names: list[Any]
+    calls: list[tuple]  # (operand, its rule, places of what the rule asks for, place of the operand's shape)
 
 
 def _spread(rule: Callable, statics: list[str]) -> tuple[Callable, tuple[str, ...]]:

@@ -55,9 +55,8 @@ class Node:
 
     __slots__ = ("name", "order", "parents", "pull", "where")
 
-    def __init__(self, name: str, parents: Sequence, pull: Callable | None):
-        self.order, self.name, self.parents, self.pull = next(clock), name, parents, pull
-        self.where = state.observer.place() if state.observer else None
+    def __init__(self, name: str, parents: Sequence, pull: Callable | None, where: Any = None):
+        self.order, self.name, self.parents, self.pull, self.where = next(clock), name, parents, pull, where
 
 
 def origin(value: Any) -> Any:
@@ -82,67 +81,52 @@ def walk(
 ) -> list[tuple[Any, Any]]:
     """Bring the gradient `g` of `root` to where it is wanted: a list of (leaf or node, its gradient).
 
-    It stops at leaves, at nodes not newer than `since`, and at `targets`; with `targets` given, only what lies on the
-    way to them is computed. If `g` is a Value, gradients are Values and recorded themselves, for the next derivative.
+    It stops at leaves, at nodes not newer than `since`, and at the nodes `targets`; with `targets` given, what cannot
+    lead to them is left out. If `g` is a Value, gradients are Values and recorded themselves, for the next derivative.
     Nodes are freed as they are passed, unless `retain` or `g` is a Value. A gradient that others share memory with is
     copied for its receiver, unless who calls does not write to it and says `copy=False`.
 
     The heap pops the newest node first, so all of a node's gradient has arrived when its turn comes, and however deep
     the graph is there is no recursion.
     """
-    again = isinstance(g, Value)
+    again, observer = isinstance(g, Value), state.observer
     stops = {id(target) for target in targets or ()}
-    on_the_way = None if targets is None else _leading_to(root, targets)
-    arrived: dict[int, list] = {}  # id -> [node or leaf, sum of gradients so far, is that sum a buffer of our own?]
-    heap: list[tuple[int, Node]] = []
-
-    def arrive(at: Any, gradient: Any) -> None:
-        entry = arrived.get(id(at))
-        if entry is None:
-            arrived[id(at)] = [at, gradient, False]
-            if isinstance(at, Node) and at.order > since and id(at) not in stops:
-                heappush(heap, (-at.order, at))
-        elif again or not entry[2]:
-            entry[1], entry[2] = entry[1] + gradient, not again
-        else:
-            entry[1] += gradient
-
-    arrive(origin(root), g)
+    oldest = min((target.order for target in targets), default=0) if targets else since + 1
+    start = origin(root)
+    arrived = {id(start): [start, g, False]}  # id -> [node or leaf, its gradient so far, is that a buffer of our own?]
+    heap = (
+        [(-start.order, start)] if isinstance(start, Node) and start.order >= oldest and id(start) not in stops else []
+    )
     with recording(again):
         while heap:
             node = heappop(heap)[1]
-            _, gradient, _ = arrived.pop(id(node))
-            if node.pull is None:
-                raise RuntimeError(
-                    f"the graph of {node.name} was freed by an earlier backward; give that one retain_graph=True"
-                )
-            needs = None if on_the_way is None else [id(parent) in on_the_way for parent in node.parents]
+            gradient = arrived.pop(id(node))[1]
+            pull, parents, needs = node.pull, node.parents, None
+            if pull is None:
+                raise RuntimeError(f"the graph of {node.name} was freed by an earlier backward; give that one "
+                                   f"retain_graph=True")  # fmt: skip
+            if targets:  # neither leaves nor what is older than the targets can lead to one
+                needs = [isinstance(parent, Node) and parent.order >= oldest for parent in parents]
             try:
-                pull = state.observer.pull if state.observer else node.pull
-                pulled = pull(node, gradient, needs)
+                pulled = (observer.pull if observer else pull)(node, gradient, needs)
             except Exception as error:
                 error.add_note(f"in the derivative of {node.name}" + (f", recorded at {node.where}" * bool(node.where)))
                 raise
-            for i, (parent, part) in enumerate(zip(node.parents, pulled)):
-                if parent is not None and part is not None and (needs is None or needs[i]):
-                    arrive(parent, part)
             if not (retain or again):
                 node.parents, node.pull = (), None
-            del node, gradient, pulled
+            for i, part in enumerate(pulled):
+                at = parents[i]
+                if part is None or at is None or (needs and not needs[i]):
+                    continue
+                entry = arrived.get(id(at))
+                if entry is None:
+                    arrived[id(at)] = [at, part, False]
+                    if isinstance(at, Node) and at.order >= oldest and id(at) not in stops:
+                        heappush(heap, (-at.order, at))
+                elif again or not entry[2]:
+                    entry[1], entry[2] = entry[1] + part, not again
+                else:
+                    entry[1] += part
+            del node, gradient, pulled, pull, parents
+            part = at = entry = None  # nothing outlives its turn
     return [(at, total if ours or again or not copy else total.copy()) for at, total, ours in arrived.values()]
-
-
-def _leading_to(root: Value, targets: Iterable) -> set[int]:
-    """Ids of the targets and of all nodes through which a gradient reaches one of them."""
-    targets = list(targets)
-    oldest, found, stack = min((t.order for t in targets), default=0), {}, [origin(root)]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, Node) and node.order >= oldest and id(node) not in found:
-            found[id(node)] = node
-            stack.extend(node.parents)
-    reached = {id(target) for target in targets}
-    for node in sorted(found.values(), key=lambda node: node.order):
-        if any(id(parent) in reached for parent in node.parents if parent is not None):
-            reached.add(id(node))
-    return reached

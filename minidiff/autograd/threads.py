@@ -90,7 +90,7 @@ def sharded(f: Callable) -> Callable:
             if not (isinstance(out, Value) and out.requires_grad):
                 return out, []
             if out.data.ndim:
-                raise ValueError(f"sharded: a recorded function must give the mean over its piece; got {out.data.shape}")
+                raise ValueError(f"sharded: a recorded function must give its piece's mean; got {out.data.shape}")
             seed = kernels.namespace(out.data).asarray(weight, out.data.dtype)
             return type(out)(out.data), walk(out, seed, since=since, copy=False)
 
