@@ -10,7 +10,7 @@ Over channels, the ⊙ is one matrix product for each of the 36 positions:
        └──────┘ tiles overlap by 2
 
 The points that make A, B and G are 0, ±3/4, ±3/2, ∞: all of B is exact in float32, and the error stays at the direct
-kernel's own, where the usual ±1, ±2 lose a digit. A block of 16 tiles, running on across images, stays in the cache;
+kernel's own, where the usual ±1, ±2 lose a digit. A block of 32 tiles, running on across images, stays in the cache;
 V lies as [position][vector of inputs][tile][lane], so that a product's pixels are `lanes` apart for any channel count.
 Tiles at the border read zeros; where 4 does not divide the size, the last tile overlaps the one before it.
 
@@ -87,93 +87,112 @@ def _weight_gradient(e, u):
     ]
 
 
-def _both_ways(e, transform, d):
-    """The transform of every column, then of every row."""
-    columns = [transform(e, list(column)) for column in zip(*d, strict=True)]
-    return [transform(e, list(row)) for row in zip(*columns, strict=True)]
+def _both_ways(e, transform, lines, before, after, load, store):
+    """The transform of each row, load(i), into `lines`, then of each column: store(j, its values).
+
+    `before` × `after` vectors lie in between. Rows and columns are loops at run time: with all 36 places at hand, LLVM
+    keeps their addresses in memory, and reading them takes twice as long as the arithmetic.
+    """
+
+    @e.loop(before)
+    def _(i):
+        for j, value in enumerate(transform(e, load(i))):
+            e.store(value, lines + i * (after * e.lanes) + j * e.lanes)
+
+    @e.loop(after)
+    def _(j):
+        column = lines + j * e.lanes
+        store(j, transform(e, [e.load(column + i * (after * e.lanes)) for i in range(before)]))
 
 
-# --- bodies: one tile, all channels, a vector at a time ---
+# --- bodies: one tile, all channels, a vector at a time; `lines` is scratch for 36 vectors ---
 
 
-def _store_positions(e, result, v, position):
-    for k, value in enumerate(value for row in result for value in row):
-        e.store(value, v + position * k)
+def _into_positions(e, v, position):
+    def store(j, values):
+        for i, value in enumerate(values):
+            e.store(value, v + position * j + position * (6 * i))
+
+    return store
 
 
-def _read_tile(e, x, zero, v, top, left, height, width, channels, position, block):
+def _from_positions(e, m, position):
+    return lambda i: [e.load(m + position * 6 * i + position * j) for j in range(6)]
+
+
+def _read_tile(e, x, zero, v, lines, top, left, height, width, channels, position, block):
     """V of one tile: x is the image, (top, left) the tile's first output, `zero` six pixels of zeros.
 
     Only the first and last of the 6 rows and columns can lie outside.
     """
     first = x + ((top - 1) * width + (left - 1)) * channels
-    rows = [first + width * channels * i for i in range(6)]
-    rows[0], rows[5] = e.choose(e.fewer(0, top), rows[0], zero), e.choose(e.fewer(top + 4, height), rows[5], zero)
     before, after = e.fewer(0, left), e.fewer(left + 4, width)
-    ends = [(e.choose(before, row, zero), e.choose(after, row + channels * 5, zero)) for row in rows]
 
     @e.loop(channels // e.lanes)
     def _(c):
-        at = c * e.lanes
-        middles = [[row + channels * j for j in range(1, 5)] for row in rows]
-        places = [[start, *middle, end] for (start, end), middle in zip(ends, middles, strict=True)]
-        d = [[e.load(place + at) for place in line] for line in places]
-        _store_positions(e, _both_ways(e, _input, d), v + c * block, position)
+        def row(i):
+            inside = e.inside(top - 1 + i, height)
+            line = e.choose(inside, first + width * channels * i + c * e.lanes, zero)
+            start, end = e.choose(before, line, zero), e.choose(after, line + channels * 5, zero)
+            return [e.load(place) for place in (start, *(line + channels * j for j in range(1, 5)), end)]
+
+        _both_ways(e, _input, lines, 6, 6, row, _into_positions(e, v + c * block, position))
 
 
-def _write_tile(e, m, bias, y, position, row, channels):
+def _write_tile(e, m, bias, y, lines, position, row, channels):
     """y of one tile from its products."""
 
     @e.loop(channels // e.lanes)
     def _(c):
         at = c * e.lanes
-        d = [[e.load(m + at + position * (6 * i + j)) for j in range(6)] for i in range(6)]
         offset = e.load(bias + at)
-        for i, line in enumerate(_both_ways(e, _output, d)):
-            for j, value in enumerate(line):
-                e.store(value + offset, y + at + row * i + channels * j)
+
+        def store(j, values):
+            for i, value in enumerate(values):
+                e.store(value + offset, y + at + channels * j + row * i)
+
+        _both_ways(e, _output, lines, 6, 4, _from_positions(e, m + at, position), store)
 
 
-def _read_gradient(e, g, zero, d, db, skip_rows, skip_columns, row, channels, position):
+def _read_gradient(e, g, zero, d, db, lines, skip_rows, skip_columns, row, channels, position):
     """A g Aᵀ of one tile, and db += Σ g; the rows and columns to skip belong to the tile before it: zeros."""
-    places = []
-    for i in range(4):
-        line = []
-        for j in range(4):
-            other = e.both(e.fewer(skip_rows, i + 1), e.fewer(skip_columns, j + 1))
-            line.append(e.choose(other, g + row * i + channels * j, zero))
-        places.append(line)
+    others = [e.fewer(skip_columns, j + 1) for j in range(4)]
 
     @e.loop(channels // e.lanes)
     def _(c):
         at = c * e.lanes
-        values = [[e.load(place + at) for place in line] for line in places]
-        total = e.load(db + at)
-        for line in values:
-            total = total + ((line[0] + line[1]) + (line[2] + line[3]))
-        e.store(total, db + at)
-        _store_positions(e, _both_ways(e, _output_gradient, values), d + at, position)
+        total = e.variable(e.constant(0))
+
+        def load(i):
+            line = e.choose(e.fewer(skip_rows, i + 1), g + row * i + at, zero)
+            values = [e.load(e.choose(other, line + channels * j, zero)) for j, other in enumerate(others)]
+            total.set(total.get() + ((values[0] + values[1]) + (values[2] + values[3])))
+            return values
+
+        _both_ways(e, _output_gradient, lines, 4, 6, load, _into_positions(e, d + at, position))
+        e.store(e.load(db + at) + total.get(), db + at)
 
 
-def _transform_weights(e, w, u, size):
+def _transform_weights(e, w, u, lines, size):
     """U = G w Gᵀ for `size` pairs of channels."""
 
     @e.loop(size // e.lanes)
     def _(c):
-        at = c * e.lanes
-        g = [[e.load(w + at + size * (3 * i + j)) for j in range(3)] for i in range(3)]
-        _store_positions(e, _both_ways(e, _weight, g), u + at, size)
+        place = w + c * e.lanes
+        row = lambda i: [e.load(place + size * 3 * i + size * j) for j in range(3)]
+        _both_ways(e, _weight, lines, 3, 6, row, _into_positions(e, u + c * e.lanes, size))
 
 
-def _restore_weights(e, u, w, size):
+def _restore_weights(e, u, w, lines, size):
     """dw = Gᵀ dU G for `size` pairs of channels."""
 
     @e.loop(size // e.lanes)
     def _(c):
-        at = c * e.lanes
-        d = [[e.load(u + at + size * (6 * i + j)) for j in range(6)] for i in range(6)]
-        for k, value in enumerate(value for row in _both_ways(e, _weight_gradient, d) for value in row):
-            e.store(value, w + at + size * k)
+        def store(j, values):
+            for i, value in enumerate(values):
+                e.store(value, w + c * e.lanes + size * j + size * (3 * i))
+
+        _both_ways(e, _weight_gradient, lines, 6, 3, _from_positions(e, u + c * e.lanes, size), store)
 
 
 def _transpose(e, w, turned, rows, columns):
@@ -247,6 +266,7 @@ def convolve(x, w, bias, y, flipped, memory, zero):
     total, size = count * per_image, c_in * c_out
     block = min(BLOCK, total)
     v_step, m_step = block * c_in + 16, block * c_out + 16  # from position to position: not a power of two
+    lines, memory = memory[: 36 * LANES], memory[36 * LANES :]
     u, turned = memory[: 36 * size], memory[36 * size : 45 * size]
     v = memory[45 * size : 45 * size + 36 * v_step]
     m = memory[45 * size + 36 * v_step : 45 * size + 36 * (v_step + m_step)]
@@ -258,7 +278,7 @@ def convolve(x, w, bias, y, flipped, memory, zero):
                     here, there = tap * size + i * c_in + j, (8 - tap) * size + j * c_out + i
                     transpose(w_flat, here, turned, there, c_out, c_in)
         w_flat = turned
-    transform_weights(w_flat, 0, u, 0, size)
+    transform_weights(w_flat, 0, u, 0, lines, 0, size)
     corners = np.empty((block, 5), np.int64)
     for start in range(0, total, block):
         first = min(start, total - block)
@@ -266,12 +286,14 @@ def convolve(x, w, bias, y, flipped, memory, zero):
         for t in range(block):
             n, top, left = corners[t, 0], corners[t, 1], corners[t, 2]
             image = n * height * width * c_in
-            read_tile(x_flat, image, zero, 0, v, t * LANES, top, left, height, width, c_in, v_step, block * LANES)
+            read_tile(
+                x_flat, image, zero, 0, v, t * LANES, lines, 0, top, left, height, width, c_in, v_step, block * LANES
+            )  # fmt: skip
         for k in range(36):
             multiply(v, k * v_step, u, k * size, zero, 0, m, k * m_step, block, c_in, c_out)
         for t in range(block):
             at = ((corners[t, 0] * height + corners[t, 1]) * width + corners[t, 2]) * c_out
-            write_tile(m, t * c_out, bias, 0, y_flat, at, m_step, width * c_out, c_out)
+            write_tile(m, t * c_out, bias, 0, y_flat, at, lines, 0, m_step, width * c_out, c_out)
 
 
 def gradient(g, x, dw, db, memory, zero):
@@ -282,6 +304,7 @@ def gradient(g, x, dw, db, memory, zero):
     per_image = (height + 3) // 4 * across
     total, size = count * per_image, c_in * c_out
     v_step, d_step = BLOCK * c_in + 16, BLOCK * c_out + 16
+    lines, memory = memory[: 36 * LANES], memory[36 * LANES :]
     u, v = memory[: 36 * size], memory[36 * size : 36 * (size + v_step)]
     d = memory[36 * (size + v_step) : 36 * (size + v_step + d_step)]
     x_flat, g_flat = x.reshape(x.size), g.reshape(g.size)
@@ -295,14 +318,17 @@ def gradient(g, x, dw, db, memory, zero):
             n, top, left = corners[t, 0], corners[t, 1], corners[t, 2]
             skip_rows, skip_columns = corners[t, 3], corners[t, 4]
             image = n * height * width * c_in
-            read_tile(x_flat, image, zero, 0, v, t * LANES, top, left, height, width, c_in, v_step, BLOCK * LANES)
+            read_tile(
+                x_flat, image, zero, 0, v, t * LANES, lines, 0, top, left, height, width, c_in, v_step, BLOCK * LANES
+            )  # fmt: skip
             at = ((n * height + top) * width + left) * c_out
             read_gradient(
-                g_flat, at, zero, 0, d, t * c_out, db, 0, skip_rows, skip_columns, width * c_out, c_out, d_step
+                g_flat, at, zero, 0, d, t * c_out, db, 0, lines, 0,
+                skip_rows, skip_columns, width * c_out, c_out, d_step,
             )  # fmt: skip
         for k in range(36):
             gather(v, k * v_step, d, k * d_step, u, k * size, some, BLOCK, c_in, c_out)
-    restore_weights(u, 0, dw.reshape(dw.size), 0, size)
+    restore_weights(u, 0, dw.reshape(dw.size), 0, lines, 0, size)
 
 
 # Tiles in a register tile with 1, 2 and 3 vectors, for 32 and for 16 registers.
@@ -315,11 +341,11 @@ def _convolve(width: int):
         convolve,
         (images, images, numbers, images, numba.boolean, numbers, numbers),
         f"_x{width}",
-        read_tile=vector(_read_tile, width, places=3),
-        transform_weights=vector(_transform_weights, width, places=2),
+        read_tile=vector(_read_tile, width, places=4),
+        transform_weights=vector(_transform_weights, width, places=3),
         transpose=vector(_transpose, width, places=2),
         multiply=vector(_multiply(_SIZES[registers(width)]), width, places=4),
-        write_tile=vector(_write_tile, width, places=3),
+        write_tile=vector(_write_tile, width, places=4),
         LANES=width,
     )
 
@@ -331,10 +357,10 @@ def _gradient(width: int):
         gradient,
         (images, images, images, numbers, numbers, numbers),
         f"_x{width}",
-        read_tile=vector(_read_tile, width, places=3),
-        read_gradient=vector(_read_gradient, width, places=4),
+        read_tile=vector(_read_tile, width, places=4),
+        read_gradient=vector(_read_gradient, width, places=5),
         gather=vector(_gather(inputs), width, places=3),
-        restore_weights=vector(_restore_weights, width, places=2),
+        restore_weights=vector(_restore_weights, width, places=3),
         LANES=width,
     )
 
@@ -360,7 +386,7 @@ def _zero(channels: int):
 
 
 def _scratch(c_in: int, c_out: int):
-    return scratch(45 * c_in * c_out + 36 * (BLOCK * (c_in + c_out) + 32))
+    return scratch(45 * c_in * c_out + 36 * (BLOCK * (c_in + c_out) + 32 + lanes()))
 
 
 def forward(x, w, b, flipped=False):
