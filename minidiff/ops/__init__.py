@@ -8,16 +8,16 @@ from .elementwise import (
     abs, absolute, add, arccos, arcsin, arctan, ceil, clip, cos, cosh, divide, elu, equal, erf, exp, expm1,
     floor, gelu, greater, greater_equal, hard_swish, isfinite, isnan, leaky_relu, less, less_equal, log, log1p, maximum,
     minimum, mish, multiply, negative, not_equal, power, relu, round, sigmoid, sign, silu, sin, sinh, softplus, sqrt,
-    subtract, tan, tanh, where, zeros_like,
+    square, subtract, tan, tanh, where, zeros_like,
 )
 from .shapes import (
-    astype, at_add, at_set, concatenate, diag, expand_dims, flip, getitem, pad, ravel, repeat, reshape, roll,
+    astype, at_add, at_set, concatenate, diag, expand_dims, flip, getitem, moveaxis, pad, ravel, repeat, reshape, roll,
     scatter_add, split, squeeze, stack, swapaxes, take, take_along_axis, tile, transpose, tril, triu,
 )
 from .reductions import (
     argmax, argmin, argsort, cumsum, logsumexp, max, mean, min, norm, prod, sort, std, sum, trace, var,
 )
-from .products import einsum, matmul, outer, tensordot
+from .products import dot, einsum, matmul, outer, tensordot
 from .convolution import conv1d, conv2d, conv2d_dw, conv2d_dx, conv_transpose2d
 from .pooling import (
     adaptive_avg_pool2d, avg_pool2d, interpolate, max_pool2d, max_pool2d_dx, upsample_nearest, upsample_nearest_dx,

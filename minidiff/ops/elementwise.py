@@ -91,6 +91,11 @@ def clip(x: Any, a_min: Any = None, a_max: Any = None) -> Any:
     return x if a_max is None else where(greater(x, a_max), a_max, x)
 
 
+def square(x: Any) -> Any:
+    """x · x"""
+    return multiply(x, x)
+
+
 def mish(x: Any) -> Any:
     """x · tanh(softplus(x)) (Misra 2019)."""
     return x * tanh(softplus(x))

@@ -99,7 +99,7 @@ def _checked(name, x, size, stride, padding):
 
 def _bordered(x, padding, value):
     p, q = pair("padding", padding, 0)
-    return pad(x, ((0, 0), (p, p), (q, q), (0, 0)), value) if p or q else x
+    return pad(x, ((0, 0), (p, p), (q, q), (0, 0)), constant_values=value) if p or q else x
 
 
 def _chosen(parts, index):

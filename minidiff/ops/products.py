@@ -41,6 +41,11 @@ def matmul(x: Any, y: Any) -> Any:
     return reshape(out, shape=lead + out.shape[-2:-1] * (len(a) > 1) + out.shape[-1:] * (len(b) > 1))
 
 
+def dot(x: Any, y: Any) -> Any:
+    """The sum over the last axis of x and the last but one of y (its only one, if it is a vector)."""
+    return matmul(x, y) if len(y.shape) < 3 else tensordot(x, y, ([-1], [-2]))
+
+
 def outer(x: Any, y: Any) -> Any:
     """Every element of x times every element of y: a matrix."""
     return multiply(reshape(x, shape=(-1, 1)), reshape(y, shape=(1, -1)))

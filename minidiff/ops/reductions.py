@@ -23,8 +23,8 @@ logsumexp = Primitive(
     "logsumexp", _OVER, x=lambda g, x, out, in_shape, axis: kept(g, in_shape, axis) * exp(x - kept(out, in_shape, axis))
 )
 argmax, argmin, argsort = (
-    Primitive("argmax", "x * axis=None"),
-    Primitive("argmin", "x * axis=None"),
+    Primitive("argmax", _OVER),
+    Primitive("argmin", _OVER),
     Primitive("argsort", "x * axis=-1"),
 )
 _cumsum = Primitive("cumsum", "x * axis", x=lambda g, axis: flip(_cumsum(flip(g, axis=axis), axis=axis), axis=axis))
@@ -42,7 +42,7 @@ def prod(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     x, shape = transpose(x, axes=(*rest, *sorted(gone))), x.shape
     x = reshape(x, shape=(*(shape[i] for i in rest), count(shape, axis)))
     while (m := x.shape[-1]) != 1:
-        x = pad(x, (*((0, 0),) * len(rest), (0, m % 2 or m == 0)), 1) if m % 2 or m == 0 else x
+        x = pad(x, (*((0, 0),) * len(rest), (0, m % 2 or m == 0)), constant_values=1) if m % 2 or m == 0 else x
         if m:
             x = x[..., ::2] * x[..., 1::2]
     return reshape(x, shape=tuple(1 if i in gone else k for i, k in enumerate(shape) if keepdims or i not in gone))

@@ -58,12 +58,27 @@ def ravel(x: Any) -> Any:
     return reshape(x, shape=(-1,))
 
 
-def pad(x: Any, pad_width: Any, constant_values: float = 0) -> Any:
-    """A border of a constant: `pad_width` is ((before, after), …), a pair for each axis, or one pair or int for all."""
+def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0) -> Any:
+    """A border: `pad_width` is ((before, after), …), a pair for each axis, or one pair or int for all.
+
+    It is a constant, or made of x itself: `mode` "reflect", "edge", "wrap" or "symmetric", as in NumPy.
+    Raises ValueError for a negative width or an unknown mode.
+    """
     width = np.broadcast_to(pad_width, (len(x.shape), 2)).tolist()
     if min(map(min, width), default=0) < 0:
         raise ValueError(f"pad: pad_width must not be negative; got {pad_width}")
-    return _pad(x, width=tuple(map(tuple, width)), value=constant_values)
+    if mode == "constant":
+        return _pad(x, width=tuple(map(tuple, width)), value=constant_values)
+    need(mode in ("reflect", "edge", "wrap", "symmetric"), f"pad: mode {mode!r} is not known")
+    xp = array_namespace(x)
+    for axis, pair in enumerate(width):
+        x = take(x, xp.pad(xp.arange(x.shape[axis]), pair, mode=mode), axis)
+    return x
+
+
+def moveaxis(x: Any, source: Any, destination: Any) -> Any:
+    """The axis (or axes) `source` put at `destination`, the others in their order."""
+    return transpose(x, axes=np.moveaxis(np.empty(range(len(x.shape))), source, destination).shape)
 
 
 # --- joining, cutting, repeating ---

@@ -7,6 +7,7 @@ from minidiff import ops
 from minidiff.testing import arrays, broadcasting, shapes
 
 from .elementwise import positive, unary
+from .reductions import products
 from .row import MIXED, Op, mixed
 from .shapes import indices, two_by_three
 
@@ -121,6 +122,8 @@ def limits(draw):
     return draw(st.sampled_from([(x, low, high), (x, -0.5, 0.5), (x, None, high), (x, low, None)]))
 
 
+MODES = ["reflect", "edge", "wrap", "symmetric"]
+
 ROWS = [
     unary("tan", ops.tan, np.tan, within), unary("arcsin", ops.arcsin, np.arcsin, within),
     unary("arccos", ops.arccos, np.arccos, within), unary("arctan", ops.arctan, np.arctan),
@@ -129,6 +132,15 @@ ROWS = [
     unary("ceil", ops.ceil, np.ceil, steps), unary("round", ops.round, np.round, steps),
     unary("zeros_like", ops.zeros_like, np.zeros_like),
     shared("clip", limits(), [((np.ones(3), np.ones(2), 2), ValueError, "broadcast")]),
+    shared("square", arrays(), [(("text",), TypeError, "expected arrays")]),
+    shared("dot", products() | st.tuples(arrays((2, 3)), arrays((2, 3, 2))),
+           [((np.ones((2, 3)), np.ones((2, 3))), ValueError, "matmul")]),
+    Op("pad (of itself)", ops.pad, np.pad,
+       st.tuples(arrays((3, 4)), st.integers(0, 5) | st.just(((1, 0), (2, 7))), st.sampled_from(MODES)),
+       [((two_by_three, 1, "mean"), ValueError, "pad: mode 'mean' is not known")]),
+    shared("moveaxis", st.tuples(arrays((2, 3, 4)), st.sampled_from([0, -1, (0, 2)]), st.sampled_from([1, -2, (1, 0)]))
+           .filter(lambda row: isinstance(row[1], int) == isinstance(row[2], int)),
+           [((two_by_three, 0, 2), ValueError, "destination")]),
     shared("flip", with_axis(none=True), AXIS),
     Op("roll", ops.roll, np.roll, with_axis(st.integers(-4, 4), none=True), [((two_by_three, 1, 2), ValueError, "2")]),
     shared("tril", matrices(), [((np.array(1.0),), TypeError, "tri")]),
