@@ -70,6 +70,7 @@ class Tensor(Value):
     def __repr__(self) -> str:
         text = np.array2string(self.numpy(), separator=", ", prefix="Tensor(", threshold=100, edgeitems=3)
         grad = f", from {self.node.name}" if self.node else ", requires_grad=True" if self.requires_grad else ""
+        grad += f" at {self.node.where}" if self.node and self.node.where else ""
         place = "" if self.device == "cpu" else f", device={self.device!r}"
         return f"Tensor({text}, shape={tuple(self.shape)}, {self.dtype}{place}{grad})"
 

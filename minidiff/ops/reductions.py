@@ -91,7 +91,9 @@ def count(shape: tuple[int, ...], axis: Any) -> int:
 
 
 def kept(g: Any, shape: tuple[int, ...], axis: Any) -> Any:
-    """g with the axes that were summed away put back, of length 1."""
+    """g with the axes that were summed away put back, of length 1, where it would not be broadcast rightly as it is."""
+    if axis is None or len(g.shape) == len(shape):
+        return g
     gone = axes_of(shape, axis)
     return reshape(g, shape=tuple(1 if i in gone else n for i, n in enumerate(shape)))
 

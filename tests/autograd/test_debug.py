@@ -47,6 +47,14 @@ def test_error_in_backward_names_the_line():
     assert any("test_debug.py" in note and "in written_to" in note for note in caught.value.__notes__)
 
 
+def test_repr_tells_where_it_was_made():
+    x = Tensor(rows, requires_grad=True)
+    with md.debug_mode():
+        y = ops.exp(x)
+    assert "from exp at " in repr(y) and "in test_repr_tells_where" in repr(y)
+    assert repr(ops.exp(x)).endswith("from exp)")
+
+
 def test_no_place_without_debug_mode():
     with pytest.raises(RuntimeError) as caught:
         written_to().backward()
