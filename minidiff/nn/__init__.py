@@ -6,17 +6,6 @@ from .layers import Conv2d, Dense, Embedding, GroupNorm, GroupNormSilu, MaxPool,
 from .module import Module
 
 __all__ = [
-    "Attention",
-    "ConditionalChain",
-    "ConditionalSkipConnection",
-    "Conv2d",
-    "Dense",
-    "Embedding",
-    "GroupNorm",
-    "GroupNormSilu",
-    "MaxPool",
-    "Module",
-    "Sequential",
-    "SinusoidalEmbedding",
-    "Upsample",
-]
+    "Attention", "ConditionalChain", "ConditionalSkipConnection", "Conv2d", "Dense", "Embedding", "GroupNorm",
+    "GroupNormSilu", "MaxPool", "Module", "Sequential", "SinusoidalEmbedding", "Upsample",
+]  # fmt: skip

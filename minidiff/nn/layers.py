@@ -1,22 +1,41 @@
-"""The plain layers: each holds its parameters and calls one operation. Images are (batch, height, width, channels)."""
+"""The plain layers: each holds its parameters and calls one operation. Images are (batch, height, width, channels).
 
+Parameters start as float32 draws from a NumPy Generator, so that a seed gives the same model everywhere.
+"""
+
+import math
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 
 from .. import kernels, ops
 from ..autograd.tensor import Tensor
 from ..kernels import Array
-from . import initial
 from .module import Module
+
+
+def parameter(array: np.ndarray) -> Tensor:
+    """A float32 leaf that wants a gradient."""
+    return Tensor(np.ascontiguousarray(array, dtype=np.float32), requires_grad=True)
+
+
+def uniform(rng: Generator, shape: tuple[int, ...], fan_in: int) -> Tensor:
+    """U(−1/√fan_in, 1/√fan_in), for weights and their biases; `fan_in` is how many inputs one output sums.
+
+    That is He et al. 2015 (arXiv 1502.01852, section 2.2) with the leaky slope √5, PyTorch's choice: a layer's output
+    has a third of its input's variance, which the normalisation after it, or the next bias, makes up for.
+    """
+    bound = 1 / math.sqrt(fan_in)
+    return parameter(rng.uniform(-bound, bound, shape))
 
 
 class Dense(Module):
     """x (…, in) @ weight (in, out) + bias (out,). Weight and bias start as U(±1/√in)."""
 
-    def __init__(self, inputs: int, outputs: int, rng: np.random.Generator, bias: bool = True):
-        self.weight = initial.uniform(rng, (inputs, outputs), fan_in=inputs)
-        self.bias = initial.uniform(rng, (outputs,), fan_in=inputs) if bias else None
+    def __init__(self, inputs: int, outputs: int, rng: Generator, bias: bool = True):
+        self.weight = uniform(rng, (inputs, outputs), fan_in=inputs)
+        self.bias = uniform(rng, (outputs,), fan_in=inputs) if bias else None
 
     def __call__(self, x: Any) -> Tensor:
         return ops.dense(x, self.weight, self.bias)
@@ -30,18 +49,12 @@ class Conv2d(Module):
     """
 
     def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        kernel: int,
-        rng: np.random.Generator,
-        stride: int = 1,
-        padding: int | None = None,
+        self, inputs: int, outputs: int, kernel: int, rng: Generator, stride: int = 1, padding: int | None = None,
         bias: bool = True,
-    ):
+    ):  # fmt: skip
         fan_in = kernel * kernel * inputs
-        self.weight = initial.uniform(rng, (kernel, kernel, inputs, outputs), fan_in=fan_in)
-        self.bias = initial.uniform(rng, (outputs,), fan_in=fan_in) if bias else None
+        self.weight = uniform(rng, (kernel, kernel, inputs, outputs), fan_in=fan_in)
+        self.bias = uniform(rng, (outputs,), fan_in=fan_in) if bias else None
         self.stride, self.padding = stride, (kernel - 1) // 2 if padding is None else padding
 
     def __call__(self, x: Any) -> Tensor:
@@ -58,8 +71,8 @@ class GroupNorm(Module):
         if channels % groups:
             raise ValueError(f"channels: given {channels}, wanted a multiple of the {groups} groups")
         self.groups = groups
-        self.weight = initial.parameter(np.ones(channels))
-        self.bias = initial.parameter(np.zeros(channels))
+        self.weight = parameter(np.ones(channels))
+        self.bias = parameter(np.zeros(channels))
 
     def __call__(self, x: Any) -> Tensor:
         return ops.group_norm(x, self.groups, self.weight, self.bias)
@@ -75,8 +88,8 @@ class GroupNormSilu(GroupNorm):
 class Embedding(Module):
     """A row of `weight` (rows, dim) for each integer id. Rows start as N(0, 1)."""
 
-    def __init__(self, rows: int, dim: int, rng: np.random.Generator):
-        self.weight = initial.normal(rng, (rows, dim))
+    def __init__(self, rows: int, dim: int, rng: Generator):
+        self.weight = parameter(rng.standard_normal((rows, dim)))
 
     def __call__(self, ids: Any) -> Tensor:
         return ops.embedding(self.weight, ids)
@@ -107,7 +120,7 @@ class SinusoidalEmbedding(Module):
 class Upsample(Module):
     """Each pixel becomes a block of 2 × 2, then a 3×3 convolution from `inputs` to `outputs` channels."""
 
-    def __init__(self, inputs: int, outputs: int, rng: np.random.Generator):
+    def __init__(self, inputs: int, outputs: int, rng: Generator):
         self.conv = Conv2d(inputs, outputs, 3, rng)
 
     def __call__(self, x: Any) -> Tensor:

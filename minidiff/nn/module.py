@@ -34,20 +34,20 @@ class Module:
             elif isinstance(value, list | tuple):
                 yield from ((f"{name}.{i}", part) for i, part in enumerate(value) if isinstance(part, Tensor | Module))
 
+    def _all_parts(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
+        """(dotted name, Tensor or Module) of all that is inside, at any depth; a module comes before what it holds."""
+        for name, part in self._parts():
+            yield prefix + name, part
+            if isinstance(part, Module):
+                yield from part._all_parts(f"{prefix}{name}.")
+
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """(dotted name, parameter) in the order of creation; one that is used in two places comes once."""
         seen: set[int] = set()
-        for name, parameter in self._walk_parameters(""):
-            if id(parameter) not in seen:
-                seen.add(id(parameter))
-                yield name, parameter
-
-    def _walk_parameters(self, prefix: str) -> Iterator[tuple[str, Tensor]]:
-        for name, part in self._parts():
-            if isinstance(part, Module):
-                yield from part._walk_parameters(f"{prefix}{name}.")
-            else:
-                yield prefix + name, part
+        for name, part in self._all_parts():
+            if isinstance(part, Tensor) and id(part) not in seen:
+                seen.add(id(part))
+                yield name, part
 
     def parameters(self) -> list[Tensor]:
         return [parameter for _, parameter in self.named_parameters()]
@@ -59,17 +59,17 @@ class Module:
 
     def __repr__(self) -> str:
         """A tree: each module with the number of its parameters, and the shapes of those it holds itself."""
-        rows = list(self._rows("", 0))
-        left = max(len(label) for label, _, _ in rows)
-        right = max(len(count) for _, count, _ in rows)
+        rows = list(self._rows(""))
+        left, right = (max(len(row[column]) for row in rows) for column in (0, 1))
         return "\n".join(f"{label:<{left}}  {count:>{right}}  {shapes}".rstrip() for label, count, shapes in rows)
 
-    def _rows(self, name: str, depth: int) -> Iterator[tuple[str, str, str]]:
-        own = [f"{part_name} {tuple(part.shape)}" for part_name, part in self._parts() if isinstance(part, Tensor)]
-        yield "  " * depth + f"{name}: " * bool(name) + type(self).__name__, f"{self.num_parameters:,}", ", ".join(own)
-        for part_name, part in self._parts():
+    def _rows(self, label: str) -> Iterator[tuple[str, str, str]]:
+        shapes = [f"{name} {tuple(part.shape)}" for name, part in self._parts() if isinstance(part, Tensor)]
+        yield label + type(self).__name__, f"{self.num_parameters:,}", ", ".join(shapes)
+        indent = " " * (len(label) - len(label.lstrip()) + 2)
+        for name, part in self._parts():
             if isinstance(part, Module):
-                yield from part._rows(part_name, depth + 1)
+                yield from part._rows(f"{indent}{name}: ")
 
     # --- mode and place ---
 
@@ -113,14 +113,13 @@ class Module:
 
 def check_state(wanted: Mapping[str, tuple[int, ...]], state: Mapping[str, Any], owner: str) -> None:
     """Raise ValueError unless `state` has exactly the entries `wanted`, a table of names and shapes."""
-    missing = [name for name in wanted if name not in state]
-    unexpected = [name for name in state if name not in wanted]
-    shapes = [
-        f"{name} has shape {np.shape(state[name])}, wanted {shape}"
-        for name, shape in wanted.items()
-        if name in state and np.shape(state[name]) != shape
-    ]
-    found = [("missing", missing), ("unexpected", unexpected), ("wrong shape", shapes)]
-    if missing or unexpected or shapes:
-        faults = "; ".join(f"{fault}: {', '.join(entries)}" for fault, entries in found if entries)
-        raise ValueError(f"the state does not fit this {owner}: {faults}")
+    found = {name: np.shape(array) for name, array in state.items()}
+    shared = [name for name in wanted if name in found]
+    faults = {
+        "missing": [name for name in wanted if name not in found],
+        "unexpected": [name for name in found if name not in wanted],
+        "wrong shape": [f"{n} has shape {found[n]}, wanted {wanted[n]}" for n in shared if found[n] != wanted[n]],
+    }
+    if any(faults.values()):
+        text = "; ".join(f"{fault}: {', '.join(entries)}" for fault, entries in faults.items() if entries)
+        raise ValueError(f"the state does not fit this {owner}: {text}")
