@@ -74,16 +74,17 @@ def contestants(names: Sequence[str], threads: int):
 def alternate(turns: Mapping[str, tuple], rounds: int, seconds: float) -> tuple[dict[str, list[float]], dict[str, str]]:
     """Rounds of turns, each of about `seconds`. `turns`: label -> (contestant, task, *arguments).
 
-    Gives the seconds of every round, and the note, for each label.
+    Gives the seconds of every round, and the note, for each label. A turn of short calls starts with an untimed one.
     """
-    counts, notes = {}, {}
+    counts, warm, notes = {}, {}, {}
     for label, (contestant, *task) in turns.items():
         first = contestant.run(*task, warm=2, count=1)
         counts[label], notes[label] = max(1, round(seconds / first["seconds"])), first["note"]
+        warm[label] = int(first["seconds"] < 0.1)
     times: dict[str, list[float]] = {label: [] for label in turns}
     for _ in range(rounds):
         for label, (contestant, *task) in turns.items():
-            times[label].append(contestant.run(*task, warm=1, count=counts[label])["seconds"])
+            times[label].append(contestant.run(*task, warm=warm[label], count=counts[label])["seconds"])
     return times, notes
 
 

@@ -2,8 +2,8 @@
 
     python benchmarks/profile.py [--batch 32] [--steps 30] [--threads N]
 
-Every kernel is wrapped in two clocks: the wall's, and that of its thread's processor time. What a kernel takes longer on
-the wall is waiting: for the interpreter's lock, which it takes back as it returns, or for a processor. The processor
+Every kernel is wrapped in two clocks: the wall's, and that of its thread's processor time. What a kernel takes longer
+on the wall is waiting: for the interpreter's lock, which it takes back as it returns, or for a processor. The processor
 time of all threads that is not in kernels is Python's: the tape, the table, the draws, sums of gradients. What Python
 does inside a kernel (checks, fresh arrays, calling what is compiled) counts as the kernel's.
 """
@@ -139,8 +139,9 @@ def show(threads: int, batch: int, steps: int) -> None:
 
     ms = lambda total: f"{total / steps * 1e3:8.2f} ms"
     share = lambda total: f"{ms(total)}  {total / wall / threads:4.0%}"
-    print(f"\n{threads} thread{'s' * (threads > 1)}, batch {batch}: {statistics.median(unobserved) * 1e3:.1f} ms a step "
-          f"(median; {min(unobserved) * 1e3:.1f} … {max(unobserved) * 1e3:.1f}), with clocks {wall / steps * 1e3:.1f}")  # fmt: skip
+    middle, least, most = (f(unobserved) * 1e3 for f in (statistics.median, min, max))
+    print(f"\n{threads} thread{'s' * (threads > 1)}, batch {batch}: {middle:.1f} ms a step ({least:.1f} … {most:.1f}), "
+          f"with clocks {wall / steps * 1e3:.1f}")  # fmt: skip
     for name, part in seconds.items():
         print(f"  {ms(sum(part))}  {name}")
     print(f"{threads} × {wall / steps * 1e3:.1f} ms are")
