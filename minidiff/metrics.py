@@ -35,9 +35,8 @@ def _mean_and_root(rows: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]
     if rows.ndim != 2 or len(rows) < 2 or rows.shape[1] < 1:
         raise ValueError(f"{name}: found shape {rows.shape}, wanted (n, d): 2 feature rows or more")
     if not np.isfinite(rows).all():
-        raise ValueError(
-            f"{name}: found {int((~np.isfinite(rows)).sum())} values that are NaN or infinite, wanted none"
-        )
+        bad = int((~np.isfinite(rows)).sum())
+        raise ValueError(f"{name}: found {bad} values that are NaN or infinite, wanted none")
     mean = rows.mean(axis=0)
     return mean, np.linalg.qr(rows - mean, mode="r") / np.sqrt(len(rows) - 1)
 
@@ -79,16 +78,11 @@ class Report:
         return float(self.precision.mean()), float(self.recall.mean()), float(self.f1.mean())
 
     def __str__(self) -> str:
-        lines = [f"{'class':>8}{'precision':>11}{'recall':>9}{'F1':>9}{'support':>9}"]
-        for label, *figures, count in zip(self.classes, self.precision, self.recall, self.f1, self.support):
-            lines.append(_line(str(label), figures, int(count)))
-        lines.append(_line("average", self.macro, int(self.support.sum())))
-        return "\n".join([*lines, f"accuracy {self.accuracy:.1%}"])
-
-
-def _line(name: str, figures: tuple[float, ...] | list[float], count: int) -> str:
-    precision, recall, f1 = figures
-    return f"{name:>8}{precision:>11.3f}{recall:>9.3f}{f1:>9.3f}{count:>9}"
+        rows = [*zip(self.classes, self.precision, self.recall, self.f1, self.support)]
+        rows.append(("average", *self.macro, self.support.sum()))
+        head = f"{'class':>8}{'precision':>11}{'recall':>9}{'F1':>9}{'support':>9}"
+        lines = [f"{name:>8}{p:>11.3f}{r:>9.3f}{f1:>9.3f}{count:>9}" for name, p, r, f1, count in rows]
+        return "\n".join([head, *lines, f"accuracy {self.accuracy:.1%}"])
 
 
 def classification_report(labels: np.ndarray, predicted: np.ndarray) -> Report:

@@ -9,28 +9,26 @@ Arrays in it are host arrays; saving does not move the live model.
 
 import json
 import os
-from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import models
+from .data.files import write_whole
 from .nn import Module
 from .optim import EMA
 
 _FORMAT = 1
 
 
-@dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(NamedTuple):
     """What a file holds: the model's class name and configuration, its arrays by group, and the notes kept with it."""
 
     model: str
     config: dict
     arrays: dict[str, dict[str, np.ndarray]]
-    notes: dict[str, Any] = field(default_factory=dict)
+    notes: dict[str, Any]
 
 
 def save(path: str | os.PathLike, model: Module, ema: EMA | None = None, optimizer: Any = None, **notes: Any) -> Path:
@@ -48,16 +46,7 @@ def save(path: str | os.PathLike, model: Module, ema: EMA | None = None, optimiz
     about = {"format": _FORMAT, "model": type(model).__name__, "config": model.config, "notes": notes}
     content = to_bytes({k: np.asarray(v, order="C") for k, v in arrays.items()}, {"minidiff": json.dumps(about)})
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, content)
     return path
 
 
@@ -66,28 +55,26 @@ def read(path: str | os.PathLike) -> Checkpoint:
 
     Raises FileNotFoundError if there is none, ValueError if the file is truncated, damaged or something else.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load as from_bytes
+    from safetensors import SafetensorError, safe_open
 
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"path: no checkpoint at {path}")
-    content = path.read_bytes()
-    try:
-        flat = from_bytes(content)
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    except (SafetensorError, ValueError) as error:
-        raise ValueError(f"path: {path} ({len(content)} bytes) is truncated or no checkpoint: {error}") from None
-    try:
-        about = json.loads(header["__metadata__"]["minidiff"])
-        if about["format"] != _FORMAT:
-            raise ValueError(f"path: {path} has format {about['format']}; this version reads {_FORMAT}")
-    except KeyError:
-        raise ValueError(f"path: {path} is a safetensors file, but not one that minidiff.save wrote") from None
     arrays: dict[str, dict[str, np.ndarray]] = {"model": {}, "ema": {}, "optimizer": {}}
-    for key, array in flat.items():
-        group, _, name = key.partition(".")
-        arrays[group][name] = array
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            if "minidiff" not in metadata:
+                raise ValueError(f"path: {path} is a safetensors file, but not one that minidiff.save wrote")
+            about = json.loads(metadata["minidiff"])
+            if about["format"] != _FORMAT:
+                raise ValueError(f"path: {path} has format {about['format']}; this version reads {_FORMAT}")
+            for key in file.keys():  # noqa: SIM118
+                group, _, name = key.partition(".")
+                arrays[group][name] = file.get_tensor(key)
+    except SafetensorError as error:
+        size = path.stat().st_size
+        raise ValueError(f"path: {path} ({size} bytes) is truncated or no checkpoint: {error}") from None
     return Checkpoint(about["model"], about["config"], arrays, about["notes"])
 
 
@@ -103,25 +90,23 @@ def load(path: str | os.PathLike, model: Module | None = None, weights: str = "e
     if model is None:
         kind = getattr(models, checkpoint.model, None)
         if kind is None:
-            raise ValueError(
-                f"path: {path} holds a {checkpoint.model}, which is not in minidiff.models: give a built one"
-            )
+            unknown = f"a {checkpoint.model}, which is not in minidiff.models"
+            raise ValueError(f"path: {path} holds {unknown}: give a built one as `model`")
         model = kind(**checkpoint.config)
     check_model(checkpoint, model, path)
-    averages = {name: array for name, array in checkpoint.arrays["ema"].items() if name.startswith("average.")}
-    if averages and weights == "ema":
-        model.load_state_dict({name.removeprefix("average."): array for name, array in averages.items()})
-    else:
-        model.load_state_dict(checkpoint.arrays["model"])
+    state, ema = checkpoint.arrays["model"], checkpoint.arrays["ema"]
+    if weights == "ema" and ema:
+        state = {name.removeprefix("average."): array for name, array in ema.items() if name != "updates"}
+    model.load_state_dict(state)
     return model.eval()
 
 
 def check_model(checkpoint: Checkpoint, model: Module, path: str | os.PathLike) -> None:
     """Raise ValueError unless the checkpoint was written from a model of this class and configuration."""
-    given, wanted = (type(model).__name__, _plain(model.config)), (checkpoint.model, checkpoint.config)
-    if given != wanted:
-        raise ValueError(f"path: {path} is the checkpoint of {wanted[0]}({_arguments(wanted[1])}), and the model here is "
-                         f"{given[0]}({_arguments(given[1])})")  # fmt: skip
+    config = json.loads(json.dumps(model.config))  # where tuples are lists
+    if (type(model).__name__, config) != (checkpoint.model, checkpoint.config):
+        saved, here = _described(checkpoint.model, checkpoint.config), _described(type(model).__name__, config)
+        raise ValueError(f"path: {path} is the checkpoint of {saved}, and the model here is {here}")
 
 
 def pretrained(name: str) -> Module:
@@ -129,19 +114,11 @@ def pretrained(name: str) -> Module:
 
     Raises ValueError for another name.
     """
-    folder = files("minidiff") / "weights"
-    known = sorted(
-        file.name.removesuffix(".safetensors") for file in folder.iterdir() if file.name.endswith(".safetensors")
-    )
+    known = {path.stem: path for path in Path(__file__).with_name("weights").glob("*.safetensors")}
     if name not in known:
-        raise ValueError(f"name must be one of {known}; got {name!r}")
-    return load(str(folder / f"{name}.safetensors"))
+        raise ValueError(f"name must be one of {sorted(known)}; got {name!r}")
+    return load(known[name])
 
 
-def _plain(config: dict) -> dict:
-    """As JSON gives it back: tuples are lists."""
-    return json.loads(json.dumps(config))
-
-
-def _arguments(config: dict) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in config.items())
+def _described(name: str, config: dict) -> str:
+    return f"{name}({', '.join(f'{key}={value!r}' for key, value in config.items())})"

@@ -17,21 +17,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 
-from .. import ops
+from .. import nn, ops
 from ..autograd.tensor import Tensor
 from ..kernels import Array
-from ..nn import (
-    Attention,
-    ConditionalChain,
-    Conv2d,
-    Dense,
-    Embedding,
-    GroupNormSilu,
-    Module,
-    SinusoidalEmbedding,
-    Upsample,
-)
+from ..nn import Conv2d, Dense
 from .inputs import as_labels, as_times, as_vectors, check_no_condition, check_x
 
 GROUPS = 8  # of each group norm
@@ -42,7 +33,7 @@ COMBINE: dict[str, Callable] = {
 }
 
 
-class UNet(Module):
+class UNet(nn.Module):
     """Images x (batch, height, width, channels), times and conditions to a prediction like x; model(x, t, condition).
 
     `t` is one host number or (batch,), in 0 … timesteps, integers or reals. `condition` is None (null) or
@@ -66,7 +57,7 @@ class UNet(Module):
         timesteps: int = 100,
         combine: str = "concat",
         attention: bool = True,
-        rng: int | np.random.Generator = 0,
+        rng: int | Generator = 0,
         *,
         condition_dim: int | None = None,
     ):
@@ -77,15 +68,9 @@ class UNet(Module):
             raise ValueError(f"width: given {width} with multipliers {tuple(multipliers)}, wanted positive ones whose "
                              f"products are multiples of {GROUPS}, the groups of the norms")  # fmt: skip
         self.config: dict[str, Any] = {
-            "channels": channels,
-            "width": width,
-            "multipliers": list(multipliers),
-            "classes": classes,
-            "timesteps": timesteps,
-            "combine": combine,
-            "attention": attention,
-            "condition_dim": condition_dim,
-        }
+            "channels": channels, "width": width, "multipliers": list(multipliers), "classes": classes,
+            "timesteps": timesteps, "combine": combine, "attention": attention, "condition_dim": condition_dim,
+        }  # fmt: skip
         rng = np.random.default_rng(rng)
         outs = [width * k for k in multipliers]
         ins = [width, *outs[:-1]]
@@ -97,11 +82,11 @@ class UNet(Module):
         self.down_blocks = [ResBlock(i, i, e, rng) for i in ins]
         self.down = [Conv2d(i, o, 4, rng, stride=2) for i, o in zip(ins[:-1], outs[:-1])]
         self.down.append(Conv2d(ins[-1], bottom, 3, rng))
-        self.bottom = ConditionalChain(ResBlock(bottom, bottom, e, rng))
+        self.bottom = nn.ConditionalChain(ResBlock(bottom, bottom, e, rng))
         if attention:
-            self.bottom.layers += [Attention(bottom, rng), ResBlock(bottom, bottom, e, rng)]
+            self.bottom.layers += [nn.Attention(bottom, rng), ResBlock(bottom, bottom, e, rng)]
         self.up_blocks = [ResBlock(i + o, o, e, rng) for i, o in zip(ins, outs)]
-        self.up = [Upsample(outs[level], ins[level], rng) for level in range(1, len(outs))]
+        self.up = [nn.Upsample(outs[level], ins[level], rng) for level in range(1, len(outs))]
         self.leave = Conv2d(outs[0], channels, 3, rng)
 
     def __call__(self, x: Tensor | Array, t: int | float | Array, condition: Any = None) -> Tensor:
@@ -121,14 +106,15 @@ class UNet(Module):
         return self.leave(h)
 
     def _check(self, x: Any) -> None:
-        channels, step = self.config["channels"], 2 ** (len(self.down) - 1)
+        channels, levels = self.config["channels"], len(self.down)
+        step = 2 ** (levels - 1)
         check_x(x, f"(batch, height, width, {channels})", channels, self.enter.weight)
         if x.shape[1] % step or x.shape[2] % step or not x.shape[1] or not x.shape[2]:
             raise ValueError(f"x: given images of {x.shape[1]} × {x.shape[2]}, wanted multiples of {step}: "
-                             f"{len(self.down)} levels halve them {len(self.down) - 1} times")  # fmt: skip
+                             f"{levels} levels halve them {levels - 1} times")  # fmt: skip
 
 
-class TimeAndCondition(Module):
+class TimeAndCondition(nn.Module):
     """The time and the condition as one vector for each sample, (batch, dim), which every ConvEmbed reads.
 
     The time goes through waves, Dense, gelu, Dense; labels through an Embedding, vectors through a
@@ -136,20 +122,14 @@ class TimeAndCondition(Module):
     """
 
     def __init__(
-        self,
-        size: int,
-        timesteps: int,
-        classes: int | None,
-        condition_dim: int | None,
-        combine: str,
-        rng: np.random.Generator,
+        self, size: int, timesteps: int, classes: int | None, condition_dim: int | None, combine: str, rng: Generator
     ):
         self.timesteps, self.classes, self.condition_dim, self.combine = timesteps, classes, condition_dim, combine
-        self.waves = SinusoidalEmbedding(size)
+        self.waves = nn.SinusoidalEmbedding(size)
         self.time1, self.time2 = Dense(size, size, rng), Dense(size, size, rng)
         self.condition: Any = None
         if classes is not None:
-            self.condition = Embedding(classes + 1, size, rng)
+            self.condition = nn.Embedding(classes + 1, size, rng)
         elif condition_dim is not None:
             self.condition = Dense(condition_dim, size, rng)
         self.dim = 2 * size if self.condition is not None and combine == "concat" else size
@@ -168,27 +148,27 @@ class TimeAndCondition(Module):
         return ops.silu(COMBINE[self.combine](emb, other))
 
 
-class ConvEmbed(Module):
+class ConvEmbed(nn.Module):
     """conv 3×3 → GroupNorm → + Dense(emb) → swish."""
 
-    def __init__(self, inputs: int, outputs: int, emb_dim: int, rng: np.random.Generator):
+    def __init__(self, inputs: int, outputs: int, emb_dim: int, rng: Generator):
         self.conv = Conv2d(inputs, outputs, 3, rng)
-        self.norm = GroupNormSilu(GROUPS, outputs)
+        self.norm = nn.GroupNormSilu(GROUPS, outputs)
         self.emb = Dense(emb_dim, outputs, rng)
 
     def __call__(self, x: Tensor, emb: Tensor) -> Tensor:
         return self.norm(self.conv(x), shift=self.emb(emb))
 
 
-class ResBlock(Module):
+class ResBlock(nn.Module):
     """ConvEmbed → conv 3×3 → GroupNorm → swish, + skip; the skip is a 3×3 convolution where the channels change."""
 
     conditional = True
 
-    def __init__(self, inputs: int, outputs: int, emb_dim: int, rng: np.random.Generator):
+    def __init__(self, inputs: int, outputs: int, emb_dim: int, rng: Generator):
         self.conv_embed = ConvEmbed(inputs, outputs, emb_dim, rng)
         self.conv = Conv2d(outputs, outputs, 3, rng)
-        self.norm = GroupNormSilu(GROUPS, outputs)
+        self.norm = nn.GroupNormSilu(GROUPS, outputs)
         self.skip = Conv2d(inputs, outputs, 3, rng) if inputs != outputs else None
 
     def __call__(self, x: Tensor, emb: Tensor) -> Tensor:
