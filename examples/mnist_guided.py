@@ -61,7 +61,7 @@ def main() -> None:
     model = md.load(trainer.path).to(args.device)  # with the averaged weights
     draw_scales(model, schedule, args.seed, args.device, folder / "guidance.png")
     draw_video(model, schedule, args.seed, args.device, folder / "denoising.gif")
-    judge(model, schedule, args.seed, args.device, folder / "counts.png")
+    judge(model, schedule, args, folder / "counts.png")
 
 
 def train(args: argparse.Namespace, folder: Path, schedule: diffusion.Schedule) -> Trainer:
@@ -127,26 +127,41 @@ def draw_video(model, schedule, seed: int, device: str, path: Path) -> None:
     print(f"drawn: {path}")
 
 
-def judge(model, schedule, seed: int, device: str, path: Path) -> None:
-    """How many of 1,000 digits a LeNet reads as what was asked for, and what it reads where nothing was asked for."""
+def judge(model, schedule, args: argparse.Namespace, path: Path) -> None:
+    """What a LeNet reads in 1,000 drawn digits, and how far its features of them are from those of real digits."""
     lenet = md.pretrained("lenet")
     wanted = np.repeat(np.arange(10), COUNT)
     noise_of = diffusion.denoiser(model, schedule)
-    for scale in (1.0, 2.0):
+    real, other = (features(lenet, data.mnist(split, args.data)[0][: len(wanted)]) for split in ("train", "test"))
+    floor = metrics.frechet_distance(real, other)
+
+    def draw(scale: float, condition: np.ndarray | None) -> tuple[np.ndarray, str]:
         start = time.perf_counter()
         images = diffusion.sample(
-            classifier_free(noise_of, scale), schedule, condition=wanted + 1, steps=25, rng=seed, device=device
+            classifier_free(noise_of, scale),
+            schedule,
+            condition=condition,
+            n=len(wanted),
+            steps=25,
+            rng=args.seed,
+            device=args.device,
         )
         seconds = time.perf_counter() - start
-        read = metrics.predict(lenet, md.kernels.to_host(images))
+        images = md.kernels.to_host(images)
+        distance = metrics.frechet_distance(real, features(lenet, images)) / floor
+        return metrics.predict(lenet, images), f"Fréchet distance {distance:.1f} × that of test images, {seconds:.1f} s"
+
+    for scale in (1.0, 2.0):
+        read, figures = draw(scale, wanted + 1)
         agreement = metrics.accuracy(wanted, read)
-        print(
-            f"guidance {scale:g}: a LeNet reads {agreement:.1%} of {len(wanted):,} digits as wanted ({seconds:.1f} s)"
-        )
-    images = diffusion.sample(noise_of, schedule, n=len(wanted), steps=25, rng=seed, device=device)
-    read = metrics.predict(lenet, md.kernels.to_host(images))
+        print(f"guidance {scale:g}: a LeNet reads {agreement:.1%} of {len(wanted):,} digits as wanted ({figures})")
+    read, figures = draw(1.0, None)
     plot.label_counts(read + 1, path, names=range(10))
-    print(f"null label: {np.bincount(read, minlength=10)} of the digits 0 to 9; drawn: {path}")
+    print(f"null label: {np.bincount(read, minlength=10)} of the digits 0 to 9 ({figures}); drawn: {path}")
+
+
+def features(lenet, images: np.ndarray) -> np.ndarray:
+    return np.concatenate([lenet.features(images[i : i + 250]).numpy() for i in range(0, len(images), 250)])
 
 
 if __name__ == "__main__":
