@@ -92,7 +92,7 @@ FAULTS = {
     "aliasing gradients": ({"x": buffered_rule}, "aliasing: two uses in one graph disturb"),
     "layout": ({"x": order_of_memory}, "memory gives another gradient of argument 0"),
     "not repeatable": ({"x": restless}, "not repeatable: the gradient of argument 0"),
-    "needs": ({"joint": forgetful}, "that of argument 0 is another one when no other is wanted"),
+    "needs": ({"joint": forgetful}, "wrong gradient of argument 0: it is another one when no other is wanted"),
 }
 
 
