@@ -17,7 +17,7 @@ import time
 import numpy as np
 
 PASSES = "forward", "dx", "dw"
-# times in the network, size of the input, kernel, in, out, stride; "up" is upsample by 2, then convolve
+# times in the network, size of the input, kernel, in, out, stride
 LAYERS = [
     (1, 28, 3, 1, 16, 1),
     (3, 28, 3, 16, 16, 1),
@@ -29,11 +29,9 @@ LAYERS = [
     (5, 7, 3, 48, 48, 1),
     (1, 7, 3, 48, 144, 1),
     (2, 7, 3, 80, 48, 1),
-    (1, 7, 3, 48, 32, "up"),
-    (2, 14, 3, 48, 32, 1),
+    (3, 14, 3, 48, 32, 1),
     (1, 14, 3, 32, 32, 1),
-    (1, 14, 3, 32, 16, "up"),
-    (2, 28, 3, 32, 16, 1),
+    (3, 28, 3, 32, 16, 1),
     (1, 28, 3, 16, 16, 1),
     (1, 28, 3, 16, 1, 1),
 ]
@@ -51,7 +49,7 @@ def median(function, rounds):
 
 def products(batch, layer):
     _, size, k, c_in, c_out, stride = layer
-    out = 2 * size if stride == "up" else size // stride
+    out = size // stride
     return batch * out * out * k * k * c_in * c_out
 
 
@@ -62,18 +60,13 @@ def ours(batch, rounds, layer):
     _, size, k, c_in, c_out, stride = layer
     rng, b = np.random.default_rng(0), np.zeros(c_out, np.float32)
     x, w = rng.standard_normal((batch, size, size, c_in), "f"), rng.standard_normal((k, k, c_in, c_out), "f")
-    if stride == "up":
-        names, how = ("upsample_conv2d", "upsample_conv2d_dx", "upsample_conv2d_dw_db"), {"scale": 2, "padding": (1, 1)}
-        size_of_x = ()
-    else:
-        names = "conv2d_bias", "conv2d_dx", "conv2d_dw_db"
-        how = {"stride": (stride, stride), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
-        size_of_x = ((size, size),)
+    names = "conv2d_bias", "conv2d_dx", "conv2d_dw_db"
+    how = {"stride": (stride, stride), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
     forward, dx, dw = (find(name, np.ndarray) for name in names)
     g = rng.standard_normal(forward(x, w, b, **how).shape, "f")
     calls = (
         lambda: forward(x, w, b, **how),
-        lambda: dx(g, w, *size_of_x, **how),
+        lambda: dx(g, w, (size, size), **how),
         lambda: dw(g, x, (k, k), **how),
     )
     return [median(call, rounds) for call in calls]
@@ -90,8 +83,6 @@ def torchs(batch, rounds, layer, channels_last):
     w, b = torch.randn(c_out, c_in, k, k).to(memory_format=layout), torch.zeros(c_out)
 
     def forward(x, w):
-        if stride == "up":
-            return functional.conv2d(functional.interpolate(x, scale_factor=2), w, b, 1, 1)
         return functional.conv2d(x, w, b, stride, 1)
 
     def backward(x, w, leaf):

@@ -1,5 +1,4 @@
-"""Every kernel once, in plain array code: the text to read, the fallback for any shape, what CuPy runs, the oracle of
-the Numba kernels.
+"""Every kernel once, in plain array code: to read, the fallback for any shape, what CuPy runs, the Numba ones' oracle.
 
 Functions of the arrays' own namespace are called, never array methods, so that any array library that has NumPy's
 names will do. Images are (batch, height, width, channels), weights (kh, kw, in, out). `stride`, `padding` and
@@ -36,15 +35,15 @@ def _border(x: Array, padding: Pair) -> Array:
     return namespace(x).pad(x, ((0, 0), (padding[0], padding[0]), (padding[1], padding[1]), (0, 0)))
 
 
-def _groups(x: Array, groups: int, axis: int) -> list:
-    return namespace(x).split(x, groups, axis)
+def _groups(x: Array, groups: int) -> list:
+    return namespace(x).split(x, groups, -1)
 
 
 def conv2d(x, w, stride, padding, dilation, groups):
     """y = x ⋆ w: a convolution is a sum over taps of shifted slices @ weights."""
     xp = namespace(x)
     if groups > 1:
-        pairs = zip(_groups(x, groups, -1), _groups(w, groups, -1), strict=True)
+        pairs = zip(_groups(x, groups), _groups(w, groups), strict=True)
         return xp.concatenate([conv2d(a, b, stride, padding, dilation, 1) for a, b in pairs], -1)
     kernel = w.shape[:2]
     size = conv_size(x.shape[1:3], kernel, stride, padding, dilation)
@@ -59,7 +58,7 @@ def conv2d_dx(g, w, x_size, stride, padding, dilation, groups):
     """The gradient for x, which is the transposed convolution of g; `x_size` is the height and width of x."""
     xp = namespace(g)
     if groups > 1:
-        pairs = zip(_groups(g, groups, -1), _groups(w, groups, -1), strict=True)
+        pairs = zip(_groups(g, groups), _groups(w, groups), strict=True)
         return xp.concatenate([conv2d_dx(a, b, x_size, stride, padding, dilation, 1) for a, b in pairs], -1)
     (h, v), (ph, pv) = x_size, padding
     dx = xp.zeros((g.shape[0], h + 2 * ph, v + 2 * pv, w.shape[2]), g.dtype)
@@ -72,7 +71,7 @@ def conv2d_dw(g, x, kernel, stride, padding, dilation, groups):
     """The gradient for w; `kernel` is its height and width."""
     xp = namespace(g)
     if groups > 1:
-        pairs = zip(_groups(g, groups, -1), _groups(x, groups, -1), strict=True)
+        pairs = zip(_groups(g, groups), _groups(x, groups), strict=True)
         return xp.concatenate([conv2d_dw(a, b, kernel, stride, padding, dilation, 1) for a, b in pairs], -1)
     x = _border(x, padding)
     dw = xp.zeros((*kernel, x.shape[3], g.shape[3]), g.dtype)
@@ -110,11 +109,8 @@ def embedding(table, ids):
 
 
 def embedding_dtable(g, ids, rows):
-    """Scatter-add: row i of the gradient is the sum of g over all places that asked for row i."""
-    xp = namespace(g)
-    table = xp.zeros((rows, g.shape[-1]), g.dtype)
-    xp.add.at(table, ids, g)
-    return table
+    """Row i of the gradient is the sum of g over all places that asked for row i."""
+    return scatter_add(g, ids, (rows, g.shape[-1]))
 
 
 # --- pooling and resampling ---
@@ -136,28 +132,25 @@ def windows_dx(g, x_size, size, stride):
 
 def max_pool2d(x, size, stride):
     """The largest value of each window, and which one it was (the first of equals): (y, aux)."""
-    xp, parts = namespace(x), windows(x, (size, size), (stride, stride))
-    return xp.max(parts, 0), xp.argmax(parts, 0)
+    parts = windows(x, (size, size), (stride, stride))
+    return namespace(x).max(parts, 0), namespace(x).argmax(parts, 0)
 
 
 def max_pool2d_dx(g, index, x_size, size, stride):
     """Each gradient goes to the place that its maximum came from."""
-    xp = namespace(g)
-    dx = xp.zeros((g.shape[0], *x_size, g.shape[3]), g.dtype)
-    for i, j, rows, columns in _taps((size, size), g.shape[1:3], (stride, stride), (1, 1)):
-        dx[:, rows, columns] += xp.where(index == i * size + j, g, 0)
-    return dx
+    parts = namespace(g).stack([namespace(g).where(index == k, g, 0) for k in range(size * size)])
+    return windows_dx(parts, x_size, (size, size), (stride, stride))
 
 
 def upsample_nearest(x, scale):
-    xp = namespace(x)
-    return xp.repeat(xp.repeat(x, scale, 1), scale, 2)
+    return namespace(x).repeat(namespace(x).repeat(x, scale, 1), scale, 2)
 
 
 def upsample_nearest_dx(g, scale):
-    """Sum over each scale × scale block."""
+    """Sum over each scale × scale block (one term at a time: NumPy's sum over two short axes is slow)."""
     b, h, w, c = g.shape
-    return namespace(g).sum(namespace(g).reshape(g, (b, h // scale, scale, w // scale, scale, c)), (2, 4))
+    parts = namespace(g).reshape(g, (b, h // scale, scale, w // scale, scale, c))
+    return sum(parts[:, :, i, :, j] for i in range(scale) for j in range(scale))
 
 
 # --- normalisation (Wu & He 2018) ---
@@ -224,28 +217,36 @@ def softmax(x, axis):
     return e / xp.sum(e, axis, keepdims=True)
 
 
-def softmax_dx(g, out, axis):
-    """p·(g − Σ g·p)"""
-    return out * (g - namespace(g).sum(g * out, axis, keepdims=True))
-
-
 def log_softmax(x, axis):
     xp = namespace(x)
     x = x - xp.max(x, axis, keepdims=True)
     return x - xp.log(xp.sum(xp.exp(x), axis, keepdims=True))
 
 
-def attention(q, k, v, scale):
-    """(softmax(scale · q kᵀ) v, aux = the probabilities), over the last two axes (Vaswani et al. 2017, eq. 1)."""
-    xp = namespace(q)
-    p = softmax(xp.matmul(q, xp.swapaxes(k, -1, -2)) * scale, -1)
-    return xp.matmul(p, v), p
+def _heads(x, parts, heads):
+    """(batch, n, parts · channels) as (parts, batch, heads, n, channels / heads)."""
+    b, n, c = x.shape
+    return namespace(x).transpose(namespace(x).reshape(x, (b, n, parts, heads, c // parts // heads)), (2, 0, 3, 1, 4))
 
 
-def attention_grads(g, q, k, v, aux, scale):
-    xp = namespace(q)
-    ds = softmax_dx(xp.matmul(g, xp.swapaxes(v, -1, -2)), aux, -1) * scale
-    return xp.matmul(ds, k), xp.matmul(xp.swapaxes(ds, -1, -2), q), xp.matmul(xp.swapaxes(aux, -1, -2), g)
+def _unheads(parts):
+    xp, (p, b, heads, n, d) = namespace(parts), parts.shape
+    return xp.reshape(xp.transpose(parts, (1, 3, 0, 2, 4)), (b, n, p * heads * d))
+
+
+def self_attention(qkv, heads):
+    """(softmax(q kᵀ / √d) v of each head, aux = the probabilities) (Vaswani et al. 2017, eq. 1)."""
+    xp, (q, k, v) = namespace(qkv), _heads(qkv, 3, heads)
+    p = softmax(xp.matmul(q, xp.swapaxes(k, -1, -2)) * q.shape[-1] ** -0.5, -1)
+    return _unheads(xp.matmul(p, v)[None]), p
+
+
+def self_attention_dqkv(g, qkv, aux, heads):
+    xp, (q, k, v), g = namespace(qkv), _heads(qkv, 3, heads), _heads(g, 1, heads)[0]
+    dp = xp.matmul(g, xp.swapaxes(v, -1, -2))
+    ds = aux * (dp - xp.sum(dp * aux, -1, keepdims=True)) * q.shape[-1] ** -0.5
+    parts = xp.matmul(ds, k), xp.matmul(xp.swapaxes(ds, -1, -2), q), xp.matmul(xp.swapaxes(aux, -1, -2), g)
+    return _unheads(xp.stack(parts))
 
 
 def cross_entropy(logits, labels):
@@ -361,9 +362,8 @@ def scatter_add(y, index, shape):
     """Zeros of that shape, with y added at the index; places named twice get both."""
     xp = namespace(y)
     out = xp.zeros(shape, y.dtype)
-    if all(
-        isinstance(i, int | slice | type(None) | type(...)) for i in (index if isinstance(index, tuple) else (index,))
-    ):
+    basic = int | slice | type(None) | type(...)
+    if all(isinstance(part, basic) for part in (index if isinstance(index, tuple) else (index,))):
         out[index] = y
     else:
         xp.add.at(out, index, y)

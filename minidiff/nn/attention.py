@@ -24,7 +24,5 @@ class Attention(Module):
 
     def __call__(self, x: Tensor) -> Tensor:
         b, h, w, c = x.shape
-        parts = ops.reshape(self.qkv(x), shape=(b, h * w, 3, self.heads, c // self.heads))
-        q, k, v = ops.transpose(parts, axes=(2, 0, 3, 1, 4))  # each (b, heads, pixels, c / heads)
-        seen = ops.reshape(ops.swapaxes(ops.attention(q, k, v), axis1=1, axis2=2), shape=x.shape)
-        return x + self.out(seen)
+        qkv = ops.reshape(self.qkv(x), shape=(b, h * w, 3 * c))
+        return x + self.out(ops.reshape(ops.self_attention(qkv, self.heads), shape=x.shape))

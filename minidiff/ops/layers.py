@@ -16,11 +16,11 @@ from ..kernels import call
 from .elementwise import exp, where
 from .products import matmul
 from .reductions import sum
-from .shapes import plain_index, swapaxes
+from .shapes import plain_index, reshape, swapaxes, transpose
 
 
 def _dense_rule(g, x, w, needs):
-    dx = matmul(g, swapaxes(w, axis1=0, axis2=1)) if needs[0] else None
+    dx = call("matmul", g, call("swapaxes", w, axis1=0, axis2=1)) if needs[0] else None
     return dx, *(call("dense_dw_db", g, x) if needs[1] or needs[2] else (None, None))
 
 
@@ -34,11 +34,11 @@ softmax = Primitive("softmax", "x * axis=-1", x=lambda g, out, axis: out * (g - 
 log_softmax = Primitive(
     "log_softmax", "x * axis=-1", x=lambda g, out, axis: g - exp(out) * sum(g, axis=axis, keepdims=True)
 )
-_attention = Primitive(
-    "attention",
-    "q k v * scale",
-    joint=lambda g, q, k, v, aux, scale: call("attention_grads", g, q, k, v, aux, scale=scale),
-    reference=lambda q, k, v, scale: matmul(softmax(matmul(q, swapaxes(k, axis1=-1, axis2=-2)) * scale), v),
+_self_attention = Primitive(
+    "self_attention",
+    "qkv * heads",
+    qkv=lambda g, qkv, aux, heads: call("self_attention_dqkv", g, qkv, aux, heads=heads),
+    reference=lambda qkv, heads: _plain_self_attention(qkv, heads),
 )
 
 
@@ -77,7 +77,26 @@ def attention(q: Any, k: Any, v: Any) -> Any:
     """softmax(q kᵀ / √d) v over the last two axes (…, positions, d) (Vaswani et al. 2017, eq. 1)."""
     need(q.shape[-1] == k.shape[-1] and k.shape[:-1] == v.shape[:-1] and q.shape[:-2] == k.shape[:-2],
          f"attention: q, k, v must be (…, positions, d); got {q.shape}, {k.shape} and {v.shape}")  # fmt: skip
-    return _attention(q, k, v, scale=1 / math.sqrt(q.shape[-1]))
+    return matmul(softmax(matmul(q, swapaxes(k, axis1=-1, axis2=-2)) * (1 / math.sqrt(q.shape[-1]))), v)
+
+
+def self_attention(qkv: Any, heads: int) -> Any:
+    """`attention` of every position to every position, in `heads` independent ways (Vaswani et al. 2017, §3.2.2).
+
+    qkv (batch, positions, 3 · channels) has queries, keys and values side by side, each heads × (channels / heads);
+    gives (batch, positions, channels). Raises ValueError if `heads` does not divide the channels.
+    """
+    need(len(qkv.shape) == 3 and heads >= 1 and qkv.shape[-1] % (3 * heads) == 0,
+         f"self_attention: qkv must be (batch, positions, 3 · channels) with channels that heads={heads} divides; "
+         f"got {tuple(qkv.shape)}")  # fmt: skip
+    return _self_attention(qkv, heads=heads)
+
+
+def _plain_self_attention(qkv, heads):
+    b, n, c = qkv.shape
+    parts = reshape(qkv, shape=(b, n, 3, heads, c // 3 // heads))
+    q, k, v = (transpose(parts, axes=(2, 0, 3, 1, 4))[i] for i in range(3))
+    return reshape(swapaxes(attention(q, k, v), axis1=1, axis2=2), shape=(b, n, c // 3))
 
 
 def checked_ids(operation: str, name: str, ids: Any, n: int) -> Any:

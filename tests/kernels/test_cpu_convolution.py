@@ -156,22 +156,3 @@ def test_large_dense_layers_run_on_tiles():
     x64, w64, b64, g64 = cases.wide(x, w, b, g)
     cases.close(cases.runs("dense", "dense", x, w, b), generic.dense(x64, w64, b64))
     cases.close(cases.runs("dense_dw_db", "dense_dw_db", g, x), generic.dense_dw_db(g64, x64))
-
-
-@settings(max_examples=15, deadline=None)
-@given(st.data())
-def test_upsample_conv2d(data):
-    height, width, scale = (data.draw(st.integers(1, 6)) for _ in range(3))
-    k = data.draw(st.sampled_from([1, 3, 5]))
-    c_in, c_out = (data.draw(st.sampled_from([1, 3, 16, 32])) for _ in range(2))
-    shapes = (2, height, width, c_in), (k, k, c_in, c_out), (c_out,), (2, height * scale, width * scale, c_out)
-    x, w, b, g = (data.draw(cases.arrays(*shape)) for shape in shapes)
-    x64, w64, b64, g64 = cases.wide(x, w, b, g)
-    padding, up = (k // 2, k // 2), generic.upsample_nearest(x64, scale)
-    how = (1, 1), padding, (1, 1), 1
-    y = cases.runs("upsample_conv2d", "upsample_conv2d", x, w, b, scale, padding)
-    cases.close(y, generic.conv2d_bias(up, w64, b64, *how))
-    dx = cases.runs("upsample_conv2d_dx", "upsample_conv2d_dx", g, w, scale, padding)
-    cases.close(dx, generic.upsample_nearest_dx(generic.conv2d_dx(g64, w64, g.shape[1:3], *how), scale))
-    both = cases.runs("upsample_conv2d_dw_db", "upsample_conv2d_dw_db", g, x, (k, k), scale, padding)
-    cases.close(both, generic.conv2d_dw_db(g64, up, (k, k), *how))

@@ -40,12 +40,6 @@ def test_winograd():
     cases.close(both, generic.conv2d_dw_db(g64, x64, (3, 3), *how))
 
 
-def test_upsample():
-    x, w, b = normal(1, 3, 2, 2), normal(3, 3, 2, 3), normal(3)
-    want = generic.conv2d_bias(generic.upsample_nearest(x, 2), w, b, PAIR, PAIR, PAIR, 1)
-    cases.close(KERNELS["upsample_conv2d"](x, w, b, 2, PAIR), want)
-
-
 def test_norm():
     x, weight, bias, shift = normal(2, 3, 2, 8), normal(8), normal(8), normal(2, 8)
     y, aux = KERNELS["group_norm_silu"](x, weight, bias, shift, 4, 1e-5)
@@ -57,25 +51,18 @@ def test_norm():
 
 
 def test_attention():
-    q, k, v, g = (normal(2, 5, 3) + i for i in range(4))
-    out, p = KERNELS["attention"](q, k, v, 0.5)
-    cases.close((out, p), generic.attention(*cases.wide(q, k, v), 0.5))
-    grads = KERNELS["attention_grads"](g, q, k, v, p, 0.5)
-    cases.close(grads, generic.attention_grads(*cases.wide(g, q, k, v, p), 0.5))
+    qkv, g = normal(2, 5, 12), normal(2, 5, 4)
+    out, p = KERNELS["self_attention"](qkv, 2)
+    want, want_p = generic.self_attention(*cases.wide(qkv), 2)
+    cases.close(out, want)
+    dqkv = KERNELS["self_attention_dqkv"](g, qkv, p, 2)
+    cases.close(dqkv, generic.self_attention_dqkv(*cases.wide(g, qkv), want_p, 2))
 
 
 def test_others():
     x, y = normal(3, 7), normal(2, 21).reshape(-1)[:21].reshape(3, 7)
     cases.close(KERNELS["silu_dx"](x, y), generic.silu_dx(*cases.wide(x, y)))
     cases.close(KERNELS["gelu_dx"](x, y, "none"), generic.gelu_dx(*cases.wide(x, y), "none"))
-    cases.close(KERNELS["softmax"](x, -1), generic.softmax(*cases.wide(x), -1))
-    cases.close(KERNELS["mse_loss"](x, y), generic.mse_loss(*cases.wide(x, y)))
-    cases.close(KERNELS["embedding_dtable"](x, np.array([1, 0, 1]), 2), generic.embedding_dtable(x, [1, 0, 1], 2))
-    image = normal(1, 4, 4, 3)
-    pooled, index = KERNELS["max_pool2d"](image, 2, 2)
-    np.testing.assert_array_equal(pooled, generic.max_pool2d(image, 2, 2)[0])
-    dx = KERNELS["max_pool2d_dx"](pooled, index, (4, 4), 2, 2)
-    np.testing.assert_array_equal(dx, generic.max_pool2d_dx(pooled, index, (4, 4), 2, 2))
 
 
 @pytest.mark.skipif(not vector.JIT, reason="this is that run")

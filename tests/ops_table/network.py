@@ -190,6 +190,23 @@ def queries(draw):
     return draw(arrays((*lead, n, d))), draw(arrays((*lead, m, d))), draw(arrays((*lead, m, e)))
 
 
+def self_attention(qkv, heads):
+    """Head by head, on slices."""
+    c = qkv.shape[2] // 3
+    d = c // heads
+    out = np.empty((*qkv.shape[:2], c))
+    for h in range(heads):
+        q, k, v = (qkv[..., part * c + h * d : part * c + (h + 1) * d] for part in range(3))
+        out[..., h * d : (h + 1) * d] = softmax(q @ np.swapaxes(k, 1, 2) / math.sqrt(d)) @ v
+    return out
+
+
+@st.composite
+def headed(draw):
+    b, n, heads, d = (draw(st.integers(1, most)) for most in (2, 4, 2, 3))
+    return draw(arrays((b, n, 3 * heads * d))), heads
+
+
 @st.composite
 def labelled(draw):
     n, classes = draw(st.integers(1, 4)), draw(st.integers(1, 4))
@@ -238,6 +255,8 @@ ROWS = [
        [((np.ones(2), 1), ValueError, "axis 1")]),
     Op("attention", ops.attention, lambda q, k, v: softmax(q @ np.swapaxes(k, -1, -2) / math.sqrt(q.shape[-1])) @ v,
        queries(), [((np.ones((2, 3)), np.ones((2, 4)), np.ones((2, 4))), ValueError, r"attention.*\(2, 3\)")]),
+    Op("self_attention", ops.self_attention, self_attention, headed(),
+       [((np.ones((2, 3, 12)), 3), ValueError, r"heads=3 divides; got \(2, 3, 12\)")]),
     Op("cross_entropy", ops.cross_entropy,
        lambda logits, labels: -np.mean([np.log(softmax(row)[label]) for row, label in zip(logits, labels)]), labelled(),
        [((np.ones((2, 3)), np.array([0, 3])), IndexError, "labels must lie in 0 … 2; got 0 … 3"),

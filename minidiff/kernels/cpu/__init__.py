@@ -13,10 +13,8 @@ from .ran import ran as ran
 
 _HOME = {
     "convolution": "conv2d conv2d_bias conv2d_dx conv2d_dw conv2d_dw_db dense dense_dw_db",
-    "upsample": "upsample_conv2d upsample_conv2d_dx upsample_conv2d_dw_db",
-    "pointwise": "sigmoid silu silu_dx gelu gelu_dx mse_loss mse_loss_dx adam ema",
-    "resample": "embedding_dtable upsample_nearest upsample_nearest_dx max_pool2d max_pool2d_dx",
-    "attention": "softmax attention attention_grads",
+    "pointwise": "silu silu_dx gelu gelu_dx adam ema",
+    "attention": "self_attention self_attention_dqkv",
     "norm": "group_norm group_norm_grads group_norm_silu group_norm_silu_grads",
 }
 

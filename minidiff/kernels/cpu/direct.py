@@ -238,8 +238,8 @@ def forward(x, w, b, out, stride, padding, dilation):
     return y
 
 
-def input_gradient(g, w, x_size, stride, padding, dilation, bias=None):
-    """dx (+ bias), for any stride with dilation 1 and any dilation with stride 1."""
+def input_gradient(g, w, x_size, stride, padding, dilation):
+    """dx, for any stride with dilation 1 and any dilation with stride 1."""
     (s, t), (high, wide) = stride, x_size
     dx = np.zeros if s > w.shape[0] or t > w.shape[1] else np.empty  # some pixels meet no tap
     dx = dx((g.shape[0], *x_size, w.shape[2]), np.float32)
@@ -254,7 +254,7 @@ def input_gradient(g, w, x_size, stride, padding, dilation, bias=None):
                 (taps.shape[0] - 1) * dilation[0] - (first[0] + padding[0]) // s,
                 (taps.shape[1] - 1) * dilation[1] - (first[1] + padding[1]) // t,
             )
-            run(g, taps, bias, dx, out, (1, 1), dilation, before, first, stride)
+            run(g, taps, None, dx, out, (1, 1), dilation, before, first, stride)
     return dx
 
 

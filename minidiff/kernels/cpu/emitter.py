@@ -105,9 +105,6 @@ class Emitter:
     def fma(self, a: Value, b: Value, c: Value) -> Value:
         return self._map("fma", a, b, c)
 
-    def sqrt(self, a: Value) -> Value:
-        return self._map("sqrt", a)
-
     def round(self, a: Value) -> Value:
         return self._map("nearbyint", a)
 
@@ -120,15 +117,6 @@ class Emitter:
     def below(self, a: Value, b: Value) -> Value:
         """The mask of the lanes where a < b (false for NaN)."""
         return Value(self, self.ir.fcmp_ordered("<", a.ir, b.ir))
-
-    def across(self, join: Callable[[Value, Value], Value], a: Value) -> Value:
-        """All lanes joined, two halves at a time; the result is in every lane."""
-        step = self.lanes // 2
-        while step:
-            turned = [(k + step) % self.lanes for k in range(self.lanes)]
-            indices = ir.Constant(ir.VectorType(I32, self.lanes), turned)
-            a, step = join(a, Value(self, self.ir.shuffle_vector(a.ir, a.ir, indices))), step // 2
-        return a
 
     def fewer(self, index: Value | int, size: Value | int) -> Value:
         """Whether index < size."""
@@ -155,9 +143,6 @@ class Emitter:
     def inside(self, index: Value, size: Value) -> Value:
         """Whether 0 ≤ index < size."""
         return Value(self, self.ir.icmp_unsigned("<", index.ir, size.ir))
-
-    def both(self, a: Value, b: Value) -> Value:
-        return Value(self, self.ir.and_(a.ir, b.ir))
 
     def choose(self, condition: Value, yes: Value, no: Value) -> Value:
         return Value(self, self.ir.select(condition.ir, yes.ir, no.ir))

@@ -1,6 +1,5 @@
 """`Interpreter`: the steps of a vector body run at once by NumPy, for NUMBA_DISABLE_JIT=1 (see `vector`)."""
 
-import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -61,8 +60,6 @@ class Interpreter:
     def fma(self, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
         return a * b + c
 
-    sqrt = staticmethod(np.sqrt)
-
     round = staticmethod(np.rint)
 
     def two_to(self, n: np.ndarray) -> np.ndarray:
@@ -70,12 +67,6 @@ class Interpreter:
 
     def below(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return a < b
-
-    def across(self, join: Callable, a: np.ndarray) -> np.ndarray:
-        step = self.lanes // 2
-        while step:
-            a, step = join(a, np.roll(a, -step)), step // 2
-        return a
 
     def transposed(self, rows: list[np.ndarray]) -> list[np.ndarray]:
         return list(np.stack(rows).T)
@@ -87,8 +78,6 @@ class Interpreter:
 
     def inside(self, index: int, size: int) -> bool:
         return 0 <= index < size
-
-    both = staticmethod(operator.and_)
 
     def choose(self, condition: Any, yes: Any, no: Any) -> Any:
         if isinstance(yes, np.ndarray):

@@ -1,7 +1,6 @@
-"""Pointwise kernels and their gradients, losses, Adam and the moving average: one pass over memory each.
+"""Pointwise kernels and their gradients, Adam and the moving average: one pass over memory each.
 
-Where there is an exponential the pass is made of vectors (`functions.mapped`); the others are loops that LLVM
-vectorises by itself.
+Swish is made of vectors (`functions.mapped`); the others are loops that LLVM vectorises by itself.
 """
 
 import math
@@ -41,22 +40,6 @@ def gelu_dx_loop(g, x, y):
         y[i] = g[i] * (np.float32(0.5) * (1 + math.erf(x[i] * np.float32(math.sqrt(0.5)))) + x[i] * density)
 
 
-def squared_error(x, y):
-    total = 0.0
-    for start in range(0, len(x), 4096):  # short float32 sums, joined in float64
-        part = np.float32(0)
-        for i in range(start, min(start + 4096, len(x))):
-            part += (x[i] - y[i]) * (x[i] - y[i])
-        total += float(part)
-    return total / len(x)
-
-
-def squared_error_dx(x, y, scale, d):
-    factor = np.float32(scale)
-    for i in range(len(x)):
-        d[i] = (x[i] - y[i]) * factor
-
-
 def adam_loop(param, grad, m, v, lr, beta1, beta2, eps, weight_decay, step):
     towards_grad, towards_square = np.float32(1 - beta1), np.float32(1 - beta2)
     rate, unbias = np.float32(lr / (1 - beta1**step)), np.float32(1 / (1 - beta2**step))
@@ -86,8 +69,6 @@ def _mapped(formula, inputs, width):
 _ARGUMENTS = {
     gelu_loop: (numbers,) * 2,
     gelu_dx_loop: (numbers,) * 3,
-    squared_error: (numbers,) * 2,
-    squared_error_dx: (numbers, numbers, _real, numbers),
     adam_loop: (*(numbers,) * 4, *(_real,) * 5, numba.intp),
     ema_loop: (numbers, numbers, _real),
 }
@@ -110,25 +91,14 @@ def _in_place(*arrays) -> bool:
     return all(a.dtype == np.float32 and a.flags.carray and a.shape == shape for a in arrays)
 
 
-def _map(formula, x):
-    x = contiguous(x)
-    y = np.empty_like(x)
-    _mapped(formula, 1, lanes())(x.reshape(-1), y.reshape(-1))
-    return y
-
-
-def sigmoid(x):
-    if not _fast(x, x):
-        return generic.sigmoid(x)
-    ran["sigmoid"] += 1
-    return _map(functions.sigmoid, x)
-
-
 def silu(x):
     if not _fast(x, x):
         return generic.silu(x)
     ran["silu"] += 1
-    return _map(functions.silu, x)
+    x = contiguous(x)
+    y = np.empty_like(x)
+    _mapped(functions.silu, 1, lanes())(x.reshape(-1), y.reshape(-1))
+    return y
 
 
 def silu_dx(g, x):
@@ -159,25 +129,6 @@ def gelu_dx(g, x, approximate):
     y = np.empty_like(x)
     _loop(gelu_dx_loop)(g.reshape(-1), x.reshape(-1), y.reshape(-1))
     return y
-
-
-def mse_loss(x, y):
-    if not _fast(x, y):
-        return generic.mse_loss(x, y)
-    ran["mse_loss"] += 1
-    loop = _loop(squared_error)
-    return np.float32(loop(contiguous(x).reshape(-1), contiguous(y).reshape(-1)))
-
-
-def mse_loss_dx(g, x, y):
-    if not _fast(x, y):
-        return generic.mse_loss_dx(g, x, y)
-    ran["mse_loss_dx"] += 1
-    x, y = contiguous(x), contiguous(y)
-    d = np.empty_like(x)
-    loop = _loop(squared_error_dx)
-    loop(x.reshape(-1), y.reshape(-1), float(g) * 2 / x.size, d.reshape(-1))
-    return d
 
 
 def adam(param, grad, m, v, lr, beta1, beta2, eps, weight_decay, step):

@@ -22,87 +22,15 @@ from functools import cache
 import numba
 import numpy as np
 
-from . import tiles
+from . import tiles, transforms
 from .compiled import compiled, contiguous, helper, images, numbers, scratch, unbound
 from .vector import lanes, registers, vector
 
-A, B = 3 / 4, 3 / 2
-FA, FB = 1 / (2 * A * A * (A * A - B * B)), 1 / (2 * B * B * (B * B - A * A))
 BLOCK, LEAST = 32, 16  # tiles in a block; and the fewest, a register tile
 
 # Bound by `compiled`:
 read_tile = write_tile = read_gradient = transform_weights = restore_weights = transpose = multiply = gather = unbound
 LANES = 0
-
-
-# --- the transforms of one row or column: lists of vectors in, lists of vectors out ---
-
-
-def _input(e, d):
-    """Bᵀ d: 6 → 6. Negative coefficients multiply a negated vector: the constants are shared."""
-
-    def minus(c, x, y):
-        return e.fma(e.constant(c), -x, y)
-
-    t, u = minus(B * B, d[2], d[4]), minus(B * B, d[1], d[3])
-    r, s = minus(A * A, d[2], d[4]), minus(A * A, d[1], d[3])
-    ends, both = e.constant(A * A * B * B), A * A + B * B
-    first, last = minus(both, d[2], e.fma(ends, d[0], d[4])), minus(both, d[3], e.fma(ends, d[1], d[5]))
-    a, b = e.constant(A), e.constant(B)
-    return [first, e.fma(a, u, t), minus(A, u, t), e.fma(b, s, r), minus(B, s, r), last]
-
-
-def _output(e, m):
-    """Aᵀ m: 6 → 4."""
-    s1, s2, s3, s4 = m[1] + m[2], m[1] - m[2], m[3] + m[4], m[3] - m[4]
-    return [
-        m[0] + s1 + s3,
-        e.fma(e.constant(B), s4, s2 * A),
-        e.fma(e.constant(B * B), s3, s1 * (A * A)),
-        e.fma(e.constant(B**3), s4, e.fma(e.constant(A**3), s2, m[5])),
-    ]
-
-
-def _weight(e, g):
-    """G g: 3 → 6."""
-    s, h = e.fma(e.constant(A * A * FA), g[2], g[0] * FA), g[1] * (A * FA)
-    t, u = e.fma(e.constant(B * B * FB), g[2], g[0] * FB), g[1] * (B * FB)
-    return [g[0] * (1 / (A * A * B * B)), s + h, s - h, t + u, t - u, g[2]]
-
-
-def _output_gradient(e, d):
-    """A d: 4 → 6."""
-    s, h = e.fma(e.constant(A * A), d[2], d[0]), e.fma(e.constant(A**3), d[3], d[1] * A)
-    p, q = e.fma(e.constant(B * B), d[2], d[0]), e.fma(e.constant(B**3), d[3], d[1] * B)
-    return [d[0], s + h, s - h, p + q, p - q, d[3]]
-
-
-def _weight_gradient(e, u):
-    """Gᵀ u: 6 → 3."""
-    s, h, p, q = u[1] + u[2], u[1] - u[2], u[3] + u[4], u[3] - u[4]
-    return [
-        e.fma(e.constant(FB), p, e.fma(e.constant(FA), s, u[0] * (1 / (A * A * B * B)))),
-        e.fma(e.constant(B * FB), q, h * (A * FA)),
-        e.fma(e.constant(B * B * FB), p, e.fma(e.constant(A * A * FA), s, u[5])),
-    ]
-
-
-def _both_ways(e, transform, lines, before, after, load, store):
-    """The transform of each row, load(i), into `lines`, then of each column: store(j, its values).
-
-    `before` × `after` vectors lie in between. Rows and columns are loops at run time: with all 36 places at hand, LLVM
-    keeps their addresses in memory, and reading them takes twice as long as the arithmetic.
-    """
-
-    @e.loop(before)
-    def _(i):
-        for j, value in enumerate(transform(e, load(i))):
-            e.store(value, lines + i * (after * e.lanes) + j * e.lanes)
-
-    @e.loop(after)
-    def _(j):
-        column = lines + j * e.lanes
-        store(j, transform(e, [e.load(column + i * (after * e.lanes)) for i in range(before)]))
 
 
 # --- bodies: one tile, all channels, a vector at a time; `lines` is scratch for 36 vectors ---
@@ -136,7 +64,7 @@ def _read_tile(e, x, zero, v, lines, top, left, height, width, channels, positio
             start, end = e.choose(before, line, zero), e.choose(after, line + channels * 5, zero)
             return [e.load(place) for place in (start, *(line + channels * j for j in range(1, 5)), end)]
 
-        _both_ways(e, _input, lines, 6, 6, row, _into_positions(e, v + c * block, position))
+        transforms.both_ways(e, transforms.of_input, lines, 6, 6, row, _into_positions(e, v + c * block, position))
 
 
 def _write_tile(e, m, bias, y, lines, position, row, channels):
@@ -151,7 +79,7 @@ def _write_tile(e, m, bias, y, lines, position, row, channels):
             for i, value in enumerate(values):
                 e.store(value + offset, y + at + channels * j + row * i)
 
-        _both_ways(e, _output, lines, 6, 4, _from_positions(e, m + at, position), store)
+        transforms.both_ways(e, transforms.of_products, lines, 6, 4, _from_positions(e, m + at, position), store)
 
 
 def _read_gradient(e, g, zero, d, db, lines, skip_rows, skip_columns, row, channels, position):
@@ -169,7 +97,7 @@ def _read_gradient(e, g, zero, d, db, lines, skip_rows, skip_columns, row, chann
             total.set(total.get() + ((values[0] + values[1]) + (values[2] + values[3])))
             return values
 
-        _both_ways(e, _output_gradient, lines, 4, 6, load, _into_positions(e, d + at, position))
+        transforms.both_ways(e, transforms.of_gradient, lines, 4, 6, load, _into_positions(e, d + at, position))
         e.store(e.load(db + at) + total.get(), db + at)
 
 
@@ -180,7 +108,7 @@ def _transform_weights(e, w, u, lines, size):
     def _(c):
         place = w + c * e.lanes
         row = lambda i: [e.load(place + size * 3 * i + size * j) for j in range(3)]
-        _both_ways(e, _weight, lines, 3, 6, row, _into_positions(e, u + c * e.lanes, size))
+        transforms.both_ways(e, transforms.of_weights, lines, 3, 6, row, _into_positions(e, u + c * e.lanes, size))
 
 
 def _restore_weights(e, u, w, lines, size):
@@ -192,7 +120,9 @@ def _restore_weights(e, u, w, lines, size):
             for i, value in enumerate(values):
                 e.store(value, w + c * e.lanes + size * j + size * (3 * i))
 
-        _both_ways(e, _weight_gradient, lines, 6, 3, _from_positions(e, u + c * e.lanes, size), store)
+        transforms.both_ways(
+            e, transforms.of_weight_gradient, lines, 6, 3, _from_positions(e, u + c * e.lanes, size), store
+        )
 
 
 def _transpose(e, w, turned, rows, columns):
