@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .autograd.tensor import no_grad
+from .data import check_samples
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
@@ -34,9 +35,7 @@ def _mean_and_root(rows: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]
     rows = np.asarray(rows, np.float64)
     if rows.ndim != 2 or len(rows) < 2 or rows.shape[1] < 1:
         raise ValueError(f"{name}: found shape {rows.shape}, wanted (n, d): 2 feature rows or more")
-    if not np.isfinite(rows).all():
-        bad = int((~np.isfinite(rows)).sum())
-        raise ValueError(f"{name}: found {bad} values that are NaN or infinite, wanted none")
+    check_samples(rows, name)
     mean = rows.mean(axis=0)
     return mean, np.linalg.qr(rows - mean, mode="r") / np.sqrt(len(rows) - 1)
 

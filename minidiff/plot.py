@@ -7,23 +7,19 @@ Folders are made as needed. Videos are GIFs, which every browser and README show
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from .data import check_samples
+from .diffusion import Schedule
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 GAP = 2  # pixels between the tiles of a montage
-COLORS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown", "tab:pink", "tab:gray")
-
-
-class Schedule(Protocol):
-    """What a plot needs of a noise schedule: entries 0..T of beta and alpha_bar."""
-
-    beta: np.ndarray
-    alpha_bar: np.ndarray
+PLANE = {"xlim": (-1.5, 1.5), "ylim": (-1.5, 1.5), "aspect": "equal"}  # the view of points in [-1, 1]
 
 
 def loss_curve(history: Mapping[str, Sequence[float]], path: str | Path) -> None:
@@ -41,11 +37,7 @@ def loss_curve(history: Mapping[str, Sequence[float]], path: str | Path) -> None
 
 
 def grid(
-    images: np.ndarray,
-    path: str | Path,
-    row_labels: Sequence[object] = (),
-    titles: Sequence[object] = (),
-    ylabel: str = "",
+    images: np.ndarray, path: str | Path, row_labels: Sequence = (), titles: Sequence = (), ylabel: str = ""
 ) -> None:
     """Images (rows, columns, height, width, channels) as a table, with a label per row and a title per column.
 
@@ -58,10 +50,8 @@ def grid(
             raise ValueError(f"{name}: found {len(labels)} of them, wanted {count} for images {images.shape}, or none")
     figure, (axes,) = _figure(0.8 * columns + 0.8, 0.8 * rows * height / width + 0.4)
     axes.imshow(tiles, interpolation="nearest")
-    axes.set_xticks([GAP + (i + 0.5) * (width + GAP) - GAP / 2 for i in range(len(titles))], [str(x) for x in titles])
-    axes.set_yticks(
-        [GAP + (i + 0.5) * (height + GAP) - GAP / 2 for i in range(len(row_labels))], [str(x) for x in row_labels]
-    )
+    axes.set_xticks((np.arange(len(titles)) + 0.5) * (width + GAP) + GAP / 2, map(str, titles))
+    axes.set_yticks((np.arange(len(row_labels)) + 0.5) * (height + GAP) + GAP / 2, map(str, row_labels))
     axes.set_ylabel(ylabel)
     axes.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
     axes.spines[:].set_visible(False)
@@ -69,32 +59,27 @@ def grid(
 
 
 def table(
-    cells: Sequence[Sequence[np.ndarray]],
-    path: str | Path,
-    row_labels: Sequence[object],
-    titles: Sequence[object],
+    cells: Sequence[Sequence[np.ndarray]], path: str | Path, row_labels: Sequence, titles: Sequence,
     captions: Sequence[Sequence[str]],
-) -> None:
+) -> None:  # fmt: skip
     """Rows and columns of panels, each with a caption below: points (n, 2), or images (n, height, width, channels).
 
     Of images, as many are shown as fill a square. The view of points is [-1.5, 1.5].
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(1.4 * len(titles) + 1, 1.6 * len(row_labels) + 0.3), layout="constrained", dpi=120)
-    panels = figure.subplots(len(row_labels), len(titles), squeeze=False)
-    for i, row in enumerate(panels):
-        row[0].set_ylabel(str(row_labels[i]), fontsize=8)
-        for j, axes in enumerate(row):
-            if cells[i][j].ndim == 2:
-                axes.scatter(*cells[i][j].T, s=0.3, color=COLORS[0])
-                axes.set(xlim=(-1.5, 1.5), ylim=(-1.5, 1.5), aspect="equal")
-            else:
-                side = int(len(cells[i][j]) ** 0.5)
-                axes.imshow(montage(cells[i][j][: side * side].reshape(side, side, *cells[i][j].shape[1:])))
-            axes.set(xticks=[], yticks=[])
-            axes.set_title(str(titles[j]) if i == 0 else "", fontsize=8)
-            axes.set_xlabel(captions[i][j], fontsize=7)
+    rows, columns = len(row_labels), len(titles)
+    figure, panels = _figure(1.4 * columns + 1, 1.6 * rows + 0.3, columns, rows)
+    for axes, (i, j) in zip(panels, np.ndindex(rows, columns)):
+        cell = cells[i][j]
+        if cell.ndim == 2:
+            axes.scatter(cell[:, 0], cell[:, 1], s=0.3)
+            axes.set(**PLANE)
+        else:
+            side = int(len(cell) ** 0.5)
+            axes.imshow(montage(cell[: side * side].reshape(side, side, *cell.shape[1:])))
+        axes.set(xticks=[], yticks=[])
+        axes.set_title(titles[j] if i == 0 else "", fontsize=8)
+        axes.set_ylabel(row_labels[i] if j == 0 else "", fontsize=8)
+        axes.set_xlabel(captions[i][j], fontsize=7)
     _save(figure, path)
 
 
@@ -112,49 +97,44 @@ def denoising_video(
 
 
 def points_video(
-    xs: Sequence[np.ndarray],
-    path: str | Path,
-    labels: np.ndarray | None = None,
-    titles: Sequence[str] = (),
+    xs: Sequence[np.ndarray], path: str | Path, labels: np.ndarray | None = None, titles: Sequence[str] = (),
     milliseconds: int = 80,
-) -> None:
+) -> None:  # fmt: skip
     """A GIF of points in the plane on their way: xs holds one (n, 2) array per step, in the order of sampling.
 
     labels (n,), integers: a panel and a colour for each value, in ascending order, under its title; None: one panel.
     The view is [-1.5, 1.5], for data in [-1, 1]. The last frame stays for two seconds.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     groups = _groups(xs[-1], labels, titles)
     figure, panels = _figure(3 * len(groups), 3.2, len(groups))
-    scatters = []
-    for axes, (title, _), color in zip(panels, groups, COLORS):
-        scatters.append(axes.scatter([], [], s=3, color=color))
-        axes.set(xlim=(-1.5, 1.5), ylim=(-1.5, 1.5), aspect="equal", title=title)
+    canvas = FigureCanvasAgg(figure)
+    scatters = [axes.scatter([], [], s=3, color=f"C{i}") for i, axes in enumerate(panels)]
+    for axes, (title, _) in zip(panels, groups):
+        axes.set(**PLANE, title=title)
 
-    def frames() -> Iterable[np.ndarray]:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
+    def frame(x: np.ndarray) -> np.ndarray:
+        for scatter, (_, rows) in zip(scatters, groups):
+            scatter.set_offsets(x[rows])
+        canvas.draw()
+        return np.array(canvas.buffer_rgba())[..., :3]
 
-        canvas = FigureCanvasAgg(figure)
-        for x in xs:
-            for scatter, (_, rows) in zip(scatters, groups):
-                scatter.set_offsets(x[rows])
-            canvas.draw()
-            yield np.asarray(canvas.buffer_rgba())[..., :3].copy()
-
-    _save_gif(frames(), path, milliseconds)
+    _save_gif(map(frame, xs), path, milliseconds)
 
 
 def scatter(points: np.ndarray, path: str | Path, labels: np.ndarray | None = None, titles: Sequence[str] = ()) -> None:
     """Points (n, 2) in one panel; labels (n,), integers, colour them, and titles name the labels in ascending order."""
     figure, (axes,) = _figure(4, 4)
-    for (title, rows), color in zip(_groups(points, labels, titles), COLORS):
-        axes.scatter(points[rows, 0], points[rows, 1], s=3, color=color, label=title or None)
+    for title, rows in _groups(points, labels, titles):
+        axes.scatter(points[rows, 0], points[rows, 1], s=3, label=title or None)
     axes.set_aspect("equal")
     if titles:
         figure.legend(loc="outside lower center", ncols=len(titles), markerscale=4)
     _save(figure, path)
 
 
-def label_counts(labels: np.ndarray, path: str | Path, names: Sequence[object]) -> None:
+def label_counts(labels: np.ndarray, path: str | Path, names: Sequence) -> None:
     """How often each label 1..k occurs in `labels` (n,), as bars; names: what labels 1, 2, ... k are called."""
     if labels.size and not (labels.min() >= 1 and labels.max() <= len(names)):
         raise ValueError(f"labels: found values from {labels.min()} to {labels.max()}, wanted 1 to {len(names)}")
@@ -182,10 +162,9 @@ def schedule_curves(schedules: Mapping[str, Schedule], path: str | Path) -> None
 
 def montage(images: np.ndarray) -> np.ndarray:
     """Images (rows, columns, height, width, channels) in [-1, 1] as one RGB picture (H, W, 3), uint8."""
-    if images.ndim != 5 or images.shape[-1] not in (1, 3) or images.size == 0:
+    if images.ndim != 5 or images.shape[-1] not in (1, 3):
         raise ValueError(f"images: found shape {images.shape}, wanted (rows, columns, height, width, 1 or 3)")
-    if not np.isfinite(images).all():
-        raise ValueError(f"images: found {int((~np.isfinite(images)).sum())} values that are NaN or infinite")
+    check_samples(images, "images")
     rows, columns, height, width, _ = images.shape
     tiles = np.full((rows, height + GAP, columns, width + GAP, 3), 255, np.uint8)
     tiles[:, GAP:, :, GAP:] = np.rint((images.clip(-1, 1) + 1) * 127.5).astype(np.uint8).swapaxes(1, 2)
@@ -193,26 +172,23 @@ def montage(images: np.ndarray) -> np.ndarray:
     return np.pad(picture, ((0, GAP), (0, GAP), (0, 0)), constant_values=255)
 
 
-def _groups(
-    points: np.ndarray, labels: np.ndarray | None, titles: Sequence[str]
-) -> list[tuple[str, np.ndarray | slice]]:
+def _groups(points: np.ndarray, labels: np.ndarray | None, titles: Sequence[str]) -> list[tuple[str, Any]]:
     """(title, rows) of each label's points, or of all points where there are no labels."""
     if points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(f"points: found shape {points.shape}, wanted (n, 2)")
     if labels is None:
         return [(titles[0] if titles else "", slice(None))]
     values = np.unique(labels)
-    if len(titles) not in (0, len(values)) or len(values) > len(COLORS):
-        raise ValueError(f"titles: found {len(titles)}, wanted {len(values)}, one per label (at most {len(COLORS)})")
-    names = titles or [str(value) for value in values]
-    return [(name, np.flatnonzero(labels == value)) for name, value in zip(names, values)]
+    if len(titles) not in (0, len(values)):
+        raise ValueError(f"titles: found {len(titles)}, wanted {len(values)}, one per label")
+    return [(name, labels == value) for name, value in zip(titles or map(str, values), values)]
 
 
-def _figure(width: float, height: float, panels: int = 1) -> tuple["Figure", Sequence["Axes"]]:
+def _figure(width: float, height: float, columns: int = 1, rows: int = 1) -> tuple["Figure", Sequence["Axes"]]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained", dpi=120)
-    return figure, figure.subplots(1, panels, squeeze=False)[0]
+    return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
 
 def _save(figure: "Figure", path: str | Path) -> None:

@@ -70,16 +70,15 @@ class Trainer:
         """
         from tqdm import tqdm
 
-        check_samples(np.asarray(data[0]), "data")
-        n = len(data[0])  # type: ignore[arg-type]
-        per_epoch = batch_count(n, self.batch_size)
+        samples = np.asarray(data[0])
+        check_samples(samples, "data")
+        n, per_epoch = len(samples), batch_count(len(samples), self.batch_size)
         self.model.train()
         with _interrupts() as interrupted:
             for epoch in range(self.step // per_epoch, epochs):
                 start = self.step % per_epoch
-                bar = tqdm(total=n, initial=start * self.batch_size, unit="img", disable=not progress)
-                bar.set_description(f"epoch {epoch + 1}/{epochs}")
                 seen = start * self.batch_size
+                bar = tqdm(desc=f"epoch {epoch + 1}/{epochs}", total=n, initial=seen, unit="img", disable=not progress)
                 for batch in minibatches(data, self.batch_size, self.seed, epoch, start):
                     size = len(batch[0])
                     self._epoch_loss += size * self.train_step(*batch)

@@ -59,7 +59,7 @@ def test_float32_rows_are_computed_in_float64():
         (np.zeros(5), np.zeros((5, 1)), r"a: found shape \(5,\), wanted \(n, d\)"),
         (np.zeros((5, 3)), np.zeros((1, 3)), r"b: found shape \(1, 3\), wanted \(n, d\): 2 feature rows or more"),
         (np.zeros((5, 0)), np.zeros((5, 0)), r"a: found shape \(5, 0\)"),
-        (np.zeros((5, 3)), np.full((5, 3), np.nan), "b: found 15 values that are NaN or infinite"),
+        (np.zeros((5, 3)), np.full((5, 3), np.nan), "b: found 15 of 15 values that are NaN or infinite"),
     ],
 )
 def test_bad_rows(a, b, message):

@@ -37,8 +37,15 @@ def as_times(t: Any, batch: int, timesteps: int) -> np.ndarray:
     return np.broadcast_to(times, (batch,)).astype(np.float64)
 
 
-def as_labels(condition: Any, batch: int, classes: int, like: Tensor) -> Array:
-    """Labels (batch,) on the device of `like`; None is the null label 0 for all. Raises unless all are 0 … classes."""
+def as_labels(condition: Any, batch: int, classes: int | None, like: Tensor) -> Array | None:
+    """Labels (batch,) on the device of `like`; None is the null label 0 for all. Raises unless all are 0 … classes.
+
+    Where `classes` is None the model is unconditional: it takes None only, and gets None.
+    """
+    if classes is None:
+        if condition is not None:
+            raise ValueError(f"condition: given {type(condition).__name__}, wanted None: this model is unconditional")
+        return None
     labels = np.zeros(batch, np.int64) if condition is None else np.asarray(condition)
     if labels.dtype.kind not in "iu":
         raise TypeError(f"condition: given {labels.dtype}, wanted integer labels, 0 (null) … {classes}")
@@ -60,9 +67,3 @@ def as_vectors(condition: Any, batch: int, dim: int, like: Tensor) -> Any:
     if vectors.dtype != like.dtype:
         raise TypeError(f"condition: given {vectors.dtype}, wanted {like.dtype}, as the model's weights")
     return kernels.from_host(vectors, like.data) if isinstance(vectors, np.ndarray) else vectors
-
-
-def check_no_condition(condition: Any) -> None:
-    """Raise if an unconditional model is given a condition."""
-    if condition is not None:
-        raise ValueError(f"condition: given {type(condition).__name__}, wanted None: this model is unconditional")

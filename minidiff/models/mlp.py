@@ -1,12 +1,13 @@
 """The network for points in the plane: three dense layers, each shifted by the time and by the label."""
 
 import numpy as np
+from numpy.random import Generator
 
 from .. import ops
 from ..autograd.tensor import Tensor
 from ..kernels import Array
 from ..nn import ConditionalChain, Dense, Embedding, Module, SinusoidalEmbedding
-from .inputs import as_labels, as_times, check_no_condition, check_x
+from .inputs import as_labels, as_times, check_x
 
 
 class ConditionalMLP(Module):
@@ -17,37 +18,31 @@ class ConditionalMLP(Module):
     `rng` is a seed or a Generator for the initial weights. `hidden` is even, at least 4.
     """
 
-    def __init__(
-        self, hidden: int = 32, classes: int | None = 3, timesteps: int = 40, rng: int | np.random.Generator = 0
-    ):
+    def __init__(self, hidden: int = 32, classes: int | None = 3, timesteps: int = 40, rng: int | Generator = 0):
         self.config = {"hidden": hidden, "classes": classes, "timesteps": timesteps}
         self.classes, self.timesteps, rng = classes, timesteps, np.random.default_rng(rng)
         self.time = SinusoidalEmbedding(hidden)
-        self.chain = ConditionalChain(
-            *(ConditionedDense(inputs, hidden, classes, rng) for inputs in (2, hidden, hidden)), Dense(hidden, 2, rng)
-        )
+        layers = [ConditionedDense(inputs, hidden, classes, rng) for inputs in (2, hidden, hidden)]
+        self.chain = ConditionalChain(*layers, Dense(hidden, 2, rng))
 
     def __call__(self, x: Tensor | Array, t: int | float | Array, condition: Array | None = None) -> Tensor:
         like = self.chain.layers[-1].weight
         check_x(x, "(batch, 2)", 2, like)
         batch = x.shape[0]
         time = self.time(as_times(t, batch, self.timesteps), like.data)
-        if self.classes is None:
-            check_no_condition(condition)
-            return self.chain(x, time)
         return self.chain(x, time, as_labels(condition, batch, self.classes, like))
 
 
 class ConditionedDense(Module):
-    """swish(Dense(x) + Dense(embedded time) + Embedding(label)); the last term only if there are classes."""
+    """swish(Dense(x) + Dense(embedded time) + Embedding(label)); the last term only where there are classes."""
 
     conditional = True
 
-    def __init__(self, inputs: int, hidden: int, classes: int | None, rng: np.random.Generator):
+    def __init__(self, inputs: int, hidden: int, classes: int | None, rng: Generator):
         self.x = Dense(inputs, hidden, rng)
         self.time = Dense(hidden, hidden, rng)
         self.label = Embedding(classes + 1, hidden, rng) if classes is not None else None
 
-    def __call__(self, x: Tensor | Array, time: Array, label: Array | None = None) -> Tensor:
+    def __call__(self, x: Tensor | Array, time: Array, label: Array | None) -> Tensor:
         h = self.x(x) + self.time(time)
         return ops.silu(h if self.label is None else h + self.label(label))

@@ -23,7 +23,7 @@ from .. import nn, ops
 from ..autograd.tensor import Tensor
 from ..kernels import Array
 from ..nn import Conv2d, Dense
-from .inputs import as_labels, as_times, as_vectors, check_no_condition, check_x
+from .inputs import as_labels, as_times, as_vectors, check_x
 
 GROUPS = 8  # of each group norm
 COMBINE: dict[str, Callable] = {
@@ -138,14 +138,11 @@ class TimeAndCondition(nn.Module):
         like = self.time1.weight
         waves = self.waves(as_times(t, batch, self.timesteps), like.data)
         emb = self.time2(ops.gelu(self.time1(waves)))
-        if self.classes is not None:
-            other = self.condition(as_labels(condition, batch, self.classes, like))
-        elif self.condition_dim is not None:
-            other = self.condition(as_vectors(condition, batch, self.condition_dim, like))
+        if self.condition_dim is not None:
+            given = as_vectors(condition, batch, self.condition_dim, like)
         else:
-            check_no_condition(condition)
-            return ops.silu(emb)
-        return ops.silu(COMBINE[self.combine](emb, other))
+            given = as_labels(condition, batch, self.classes, like)
+        return ops.silu(emb if given is None else COMBINE[self.combine](emb, self.condition(given)))
 
 
 class ConvEmbed(nn.Module):
