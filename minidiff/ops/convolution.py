@@ -3,6 +3,7 @@
 # Rules name operations that are defined further down.
 # mypy: disable-error-code="has-type"
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -53,10 +54,7 @@ def conv2d(x: Any, w: Any, b: Any = None, stride: Any = 1, padding: Any = 0, dil
     Gives (batch, h′, w′, out), h′ = ⌊(h + 2·padding − dilation·(kh − 1) − 1) / stride⌋ + 1.
     Raises ValueError if the shapes do not fit.
     """
-    how = _how("conv2d", x, w, b, stride, padding, dilation, groups, (2, 3))
-    reach = [(n + 2 * p, d * (k - 1) + 1) for n, p, d, k in zip(x.shape[1:], how["padding"], how["dilation"], w.shape)]
-    fits = all(n >= m for n, m in reach)
-    need(fits, f"conv2d: a kernel {w.shape[:2]} does not fit in an image {x.shape[1:3]} padded by {padding}")
+    how = _how("conv2d", x.shape, w.shape, _shape(b), *_hashable(stride, padding, dilation), groups, (2, 3))
     return _conv2d(x, w, **how) if b is None else _conv2d_bias(x, w, b, **how)
 
 
@@ -76,7 +74,8 @@ def conv_transpose2d(
     of a convolution's input give one output, and `output_padding` < max(stride, dilation) picks among them.
     Raises ValueError if the shapes do not fit.
     """
-    how = _how("conv_transpose2d", x, w, b, stride, padding, dilation, groups, (3, 2))
+    statics = *_hashable(stride, padding, dilation), groups
+    how = _how("conv_transpose2d", x.shape, w.shape, _shape(b), *statics, (3, 2))
     s, p, d, more = how["stride"], how["padding"], how["dilation"], pair("output_padding", output_padding, 0)
     need(all(more[i] < max(s[i], d[i]) for i in (0, 1)),
          f"conv_transpose2d: output_padding must be less than stride or dilation; got {output_padding}")  # fmt: skip
@@ -108,18 +107,30 @@ def pair(name: str, value: Any, least: int) -> tuple[int, int]:
     return int(both[0]), int(both[1])
 
 
+def _shape(b):
+    return None if b is None else b.shape
+
+
+def _hashable(*pairs):
+    return [each if isinstance(each, int) else tuple(each) for each in pairs]
+
+
+@lru_cache(1024)  # of shapes: a network asks for the same few again and again
 def _how(name, x, w, b, stride, padding, dilation, groups, axes):
     """The static arguments as pairs, once x, w and b fit; `axes`: those of w that groups cut up, and do not."""
     # fmt: off
-    need(len(x.shape) == len(w.shape) == 4,
-         f"{name}: x must be (batch, height, width, channels), w (kh, kw, in, out); got {x.shape}, {w.shape}")
+    need(len(x) == len(w) == 4,
+         f"{name}: x must be (batch, height, width, channels), w (kh, kw, in, out); got {x}, {w}")
     # fmt: on
-    part, whole = (w.shape[axis] for axis in axes)
+    part, whole = (w[axis] for axis in axes)
     cin, out = (part * groups, whole) if name == "conv2d" else (whole, part * groups)
-    need(x.shape[3] == cin and whole % groups == 0,
-         f"{name}: x has {x.shape[3]} channels, w {tuple(w.shape)} with groups={groups} takes {cin}; channels come "
+    need(x[3] == cin and whole % groups == 0,
+         f"{name}: x has {x[3]} channels, w {tuple(w)} with groups={groups} takes {cin}; channels come "
          f"last, and weights are (kh, kw, in, out)")  # fmt: skip
-    fits = b is None or tuple(b.shape) == (out,)
-    need(fits, f"{name}: b must have shape ({out},), one for each output channel; got {fits or b.shape}")
+    need(b is None or tuple(b) == (out,), f"{name}: b must have shape ({out},), one for each output channel; got {b}")
     pairs = {"stride": pair("stride", stride, 1), "padding": pair("padding", padding, 0)}
-    return pairs | {"dilation": pair("dilation", dilation, 1), "groups": groups}
+    pairs["dilation"] = pair("dilation", dilation, 1)
+    reach = [(n + 2 * p, d * (k - 1) + 1) for n, p, d, k in zip(x[1:], pairs["padding"], pairs["dilation"], w)]
+    fits = name != "conv2d" or all(n >= m for n, m in reach)
+    need(fits, f"conv2d: a kernel {w[:2]} does not fit in an image {x[1:3]} padded by {padding}")
+    return pairs | {"groups": groups}

@@ -1,5 +1,6 @@
 """Normalisation over channels, samples or both; x is (batch, …, channels)."""
 
+from functools import lru_cache
 from typing import Any
 
 from ..autograd.agreement import need
@@ -42,13 +43,13 @@ def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float = 1e-5) -
 
     weight, bias (channels,). Raises ValueError if `groups` does not divide the channels.
     """
-    _check(x, groups, weight, bias)
+    _check(x.shape, groups, weight.shape, bias.shape)
     return _group_norm(x, weight, bias, groups=groups, eps=eps)
 
 
 def group_norm_silu(x: Any, groups: int, weight: Any, bias: Any, shift: Any = None, eps: float = 1e-5) -> Any:
     """silu(group_norm(x) + shift) in one pass; shift (batch, channels) is the same for all of a sample's pixels."""
-    _check(x, groups, weight, bias)
+    _check(x.shape, groups, weight.shape, bias.shape)
     fits = shift is None or tuple(shift.shape) == (x.shape[0], x.shape[-1])
     need(fits, f"group_norm_silu: shift must be (batch, channels) of x {x.shape}; got {fits or shift.shape}")
     return _group_norm_silu(x, weight, bias, shift, groups=groups, eps=eps)
@@ -88,8 +89,10 @@ def _scaled(x, weight, bias):
     return x if bias is None else x + bias
 
 
+@lru_cache(1024)
 def _check(x, groups, weight, bias):
-    c = x.shape[-1]
-    need(groups >= 1 and c % groups == 0 and tuple(weight.shape) == tuple(bias.shape) == (c,),
-         f"group_norm: groups={groups} must divide the {c} channels of x {tuple(x.shape)}, and weight and bias be "
-         f"({c},); got {tuple(weight.shape)} and {tuple(bias.shape)}")  # fmt: skip
+    """Of shapes: a network asks for the same few again and again."""
+    c = x[-1]
+    need(groups >= 1 and c % groups == 0 and tuple(weight) == tuple(bias) == (c,),
+         f"group_norm: groups={groups} must divide the {c} channels of x {tuple(x)}, and weight and bias be "
+         f"({c},); got {tuple(weight)} and {tuple(bias)}")  # fmt: skip
