@@ -83,9 +83,7 @@ def table(
     _save(figure, path)
 
 
-def denoising_video(
-    xs: Sequence[np.ndarray], x0s: Sequence[np.ndarray], path: str | Path, zoom: int = 3, milliseconds: int = 80
-) -> None:
+def denoising_video(xs: Sequence[np.ndarray], x0s: Sequence[np.ndarray], path: str | Path, zoom: int = 3) -> None:
     """A GIF of images on their way: each frame shows x_t (n, height, width, channels) above and x0 below.
 
     xs, x0s: one array per step, in the order of sampling. The last frame stays for two seconds.
@@ -93,13 +91,12 @@ def denoising_video(
     if len(xs) != len(x0s) or not len(xs):
         raise ValueError(f"xs, x0s: found {len(xs)} and {len(x0s)} steps, wanted as many of both, 1 or more")
     frames = (montage(np.stack([x, x0])) for x, x0 in zip(xs, x0s))
-    _save_gif((frame.repeat(zoom, axis=0).repeat(zoom, axis=1) for frame in frames), path, milliseconds)
+    _save_gif((frame.repeat(zoom, axis=0).repeat(zoom, axis=1) for frame in frames), path)
 
 
 def points_video(
-    xs: Sequence[np.ndarray], path: str | Path, labels: np.ndarray | None = None, titles: Sequence[str] = (),
-    milliseconds: int = 80,
-) -> None:  # fmt: skip
+    xs: Sequence[np.ndarray], path: str | Path, labels: np.ndarray | None = None, titles: Sequence[str] = ()
+) -> None:
     """A GIF of points in the plane on their way: xs holds one (n, 2) array per step, in the order of sampling.
 
     labels (n,), integers: a panel and a colour for each value, in ascending order, under its title; None: one panel.
@@ -120,7 +117,7 @@ def points_video(
         canvas.draw()
         return np.array(canvas.buffer_rgba())[..., :3]
 
-    _save_gif(map(frame, xs), path, milliseconds)
+    _save_gif(map(frame, xs), path)
 
 
 def scatter(points: np.ndarray, path: str | Path, labels: np.ndarray | None = None, titles: Sequence[str] = ()) -> None:
@@ -196,11 +193,11 @@ def _save(figure: "Figure", path: str | Path) -> None:
     figure.savefig(path)
 
 
-def _save_gif(frames: Iterable[np.ndarray], path: str | Path, milliseconds: int) -> None:
+def _save_gif(frames: Iterable[np.ndarray], path: str | Path) -> None:
     """Frames (H, W, 3), uint8, as a GIF that repeats for ever."""
     from PIL import Image  # matplotlib's own dependency
 
     first, *others = [Image.fromarray(frame).quantize(32) for frame in frames]
-    durations: list[Any] = [milliseconds] * len(others) + [2000]
+    milliseconds = [80] * len(others) + [2000]
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    first.save(path, format="GIF", save_all=True, append_images=others, duration=durations, loop=0)
+    first.save(path, format="GIF", save_all=True, append_images=others, duration=milliseconds, loop=0)

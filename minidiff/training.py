@@ -30,16 +30,9 @@ class Trainer:
     """
 
     def __init__(
-        self,
-        model: Module,
-        loss: Callable[..., Tensor],
-        optimizer: Any,
-        ema: EMA | None = None,
-        batch_size: int = 32,
-        seed: int = 0,
-        path: str | os.PathLike | None = None,
-        **notes: Any,
-    ):
+        self, model: Module, loss: Callable[..., Tensor], optimizer: Any, ema: EMA | None = None,
+        batch_size: int = 32, seed: int = 0, path: str | os.PathLike | None = None, **notes: Any,
+    ):  # fmt: skip
         self.model, self.loss, self.optimizer, self.ema = model, loss, optimizer, ema
         self.batch_size, self.seed, self.path, self.notes = batch_size, seed, path, notes
         self.step = 0
@@ -91,9 +84,8 @@ class Trainer:
                     self.history["training"].append(self._epoch_loss / n)
                     self._epoch_loss = 0.0
                     if validation is not None:
-                        value = evaluate(self.model, self.loss, validation, self.seed)
-                        self.history["validation"].append(value)
-                        bar.set_postfix(loss=f"{self.history['training'][-1]:.4f}", validation=f"{value:.4f}")
+                        self.history["validation"].append(evaluate(self.model, self.loss, validation, self.seed))
+                        bar.set_postfix({name: f"{losses[-1]:.4f}" for name, losses in self.history.items()})
                 bar.close()
                 self.save()
                 if interrupted.is_set():
@@ -109,17 +101,20 @@ class Trainer:
     def resume(self) -> None:
         """Go on where the checkpoint at `path` stopped.
 
-        Raises FileNotFoundError or ValueError, changing nothing, if it is missing, damaged or of another model.
+        Raises FileNotFoundError or ValueError, changing nothing, if it is missing, damaged, of another model or no
+        Trainer's.
         """
         if self.path is None:
             raise ValueError("path: a Trainer without a path has no checkpoint to resume from")
         checkpoint = storage.read(self.path)
         storage.check_model(checkpoint, self.model, self.path)
+        notes = checkpoint.notes
+        if "epoch_loss" not in notes:
+            raise ValueError(f"path: {self.path} holds a model, and not the state of a Trainer")
         self.model.load_state_dict(checkpoint.arrays["model"])
         self.optimizer.load_state_dict(checkpoint.arrays["optimizer"])
         if self.ema is not None:
             self.ema.load_state_dict(checkpoint.arrays["ema"])
-        notes = checkpoint.notes
         self.seed, self.step, self.history = notes["seed"], notes["step"], notes["history"]
         self._epoch_loss = notes["epoch_loss"]
 

@@ -107,4 +107,7 @@ def test_resuming_from_nothing_or_from_another_model_changes_nothing(tmp_path):
     before = state(run)
     with pytest.raises(ValueError, match=r"hidden=16.*hidden=8"):
         run.resume()
+    md.save(run.path, trainer(rng=1).model)
+    with pytest.raises(ValueError, match="not the state of a Trainer"):
+        run.resume()
     assert state(run) == before

@@ -84,7 +84,6 @@ class ArrayUnpickler(pickle.Unpickler):
     }
 
     def find_class(self, module: str, name: str) -> Any:
-        try:
-            return self.NAMES[module, name]
-        except KeyError:
-            raise pickle.UnpicklingError(f"found the name {module}.{name}, wanted nothing but NumPy arrays") from None
+        if (module, name) not in self.NAMES:
+            raise pickle.UnpicklingError(f"found the name {module}.{name}, wanted nothing but NumPy arrays")
+        return self.NAMES[module, name]

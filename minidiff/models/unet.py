@@ -49,18 +49,10 @@ class UNet(nn.Module):
     """
 
     def __init__(
-        self,
-        channels: int = 1,
-        width: int = 16,
-        multipliers: tuple[int, ...] = (1, 2, 3),
-        classes: int | None = 10,
-        timesteps: int = 100,
-        combine: str = "concat",
-        attention: bool = True,
-        rng: int | Generator = 0,
-        *,
+        self, channels: int = 1, width: int = 16, multipliers: tuple[int, ...] = (1, 2, 3), classes: int | None = 10,
+        timesteps: int = 100, combine: str = "concat", attention: bool = True, rng: int | Generator = 0, *,
         condition_dim: int | None = None,
-    ):
+    ):  # fmt: skip
         classes = classes if condition_dim is None else None
         if combine not in COMBINE:
             raise ValueError(f"combine: given {combine!r}, wanted one of {list(COMBINE)}")

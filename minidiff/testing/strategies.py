@@ -37,14 +37,9 @@ def layouts() -> st.SearchStrategy:
 
 @st.composite
 def arrays(
-    draw: Callable,
-    shape: tuple[int, ...] | st.SearchStrategy | None = None,
-    dtype: Any = np.float64,
-    low: float | None = None,
-    high: float | None = None,
-    distinct: bool = False,
-    seed: int | None = None,
-) -> np.ndarray:
+    draw: Callable, shape: tuple[int, ...] | st.SearchStrategy | None = None, dtype: Any = np.float64,
+    low: float | None = None, high: float | None = None, distinct: bool = False, seed: int | None = None,
+) -> np.ndarray:  # fmt: skip
     """Arrays of random numbers, in any layout: standard normal, or uniform between `low` and `high`.
 
     Hypothesis draws the shape (from `shapes()`, unless `shape` is one or a strategy), the layout and, unless it is
