@@ -55,7 +55,7 @@ def test_saving_does_not_touch_the_live_model(tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no checkpoint at .*nothing"):
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint at .*nothing"):
         md.load(tmp_path / "nothing.safetensors")
 
 
@@ -103,5 +103,5 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
 
 def test_what_ships_loads_and_other_names_are_refused():
     assert md.pretrained("lenet").num_parameters == 44_426
-    with pytest.raises(ValueError, match="name must be one of .*lenet"):
+    with pytest.raises(ValueError, match=r"name must be one of .*lenet"):
         md.pretrained("imagenet")
