@@ -24,11 +24,6 @@ def check_group_norm(x, weight, bias, shift, g, groups):
     grads = cases.runs(name, name, g, x, weight, bias, shift, aux, groups)
     wanted = generic.group_norm_silu_grads(g64, x64, weight64, bias64, shift64, want_aux, groups)
     cases.close(grads, wanted, rtol=2e-4)
-    y, aux = cases.runs("group_norm", "group_norm", x, weight, bias, groups, 1e-5)
-    want, want_aux = generic.group_norm(x64, weight64, bias64, groups, 1e-5)
-    cases.close((y, aux), (want, want_aux))
-    grads = cases.runs("group_norm_grads", "group_norm_grads", g, x, weight, bias, aux, groups)
-    cases.close(grads, generic.group_norm_grads(g64, x64, weight64, bias64, want_aux, groups), rtol=2e-4)
 
 
 @settings(max_examples=30, deadline=None)

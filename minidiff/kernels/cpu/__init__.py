@@ -15,7 +15,7 @@ _HOME = {
     "convolution": "conv2d conv2d_bias conv2d_dx conv2d_dw conv2d_dw_db dense dense_dw_db",
     "pointwise": "silu silu_dx gelu gelu_dx adam ema",
     "attention": "self_attention self_attention_dqkv",
-    "norm": "group_norm group_norm_grads group_norm_silu group_norm_silu_grads",
+    "norm": "group_norm_silu group_norm_silu_grads",
 }
 
 

@@ -1,4 +1,4 @@
-"""Group norm, alone or fused with shift and swish (silu), in registers: forward and all gradients.
+"""Group norm with shift and swish (silu), in registers: forward and all gradients.
 
 An image is pixels × channels; a vector of channels goes down all pixels with its sums in registers:
 
@@ -50,38 +50,30 @@ def _squares(e, x, mean, out, pixels, step):
     e.store((a + b) + (c + d), out)
 
 
-def _apply(silu):
-    def body(e, x, a, b, y, pixels, step):
-        """y = x · a + b, or silu of it"""
-        scale, offset = e.load(a), e.load(b)
+def _apply(e, x, a, b, y, pixels, step):
+    """y = silu(x · a + b)"""
+    scale, offset = e.load(a), e.load(b)
 
-        @e.loop(pixels)
-        def _(i):
-            h = e.fma(e.load(x + i * step), scale, offset)
-            e.store(functions.silu(e, h) if silu else h, y + i * step)
-
-    return body
+    @e.loop(pixels)
+    def _(i):
+        e.store(functions.silu(e, e.fma(e.load(x + i * step), scale, offset)), y + i * step)
 
 
-def _gradient_sums(silu):
-    def body(e, g, x, mean, a, b, d, sums, products, pixels, step):
-        """d = g · silu'(x·a + b), or g; sums = Σ d, products = Σ d·(x − mean)"""
-        centre, scale, offset = e.load(mean), e.load(a), e.load(b)
-        total, product = e.variable(e.constant(0)), e.variable(e.constant(0))
+def _gradient_sums(e, g, x, mean, a, b, d, sums, products, pixels, step):
+    """d = g · silu'(x·a + b); sums = Σ d, products = Σ d·(x − mean)"""
+    centre, scale, offset = e.load(mean), e.load(a), e.load(b)
+    total, product = e.variable(e.constant(0)), e.variable(e.constant(0))
 
-        @e.loop(pixels)
-        def _(i):
-            value, gradient = e.load(x + i * step), e.load(g + i * step)
-            if silu:
-                gradient = functions.silu_dx(e, gradient, e.fma(value, scale, offset))
-            e.store(gradient, d + i * step)
-            total.set(total.get() + gradient)
-            product.set(e.fma(gradient, value - centre, product.get()))
+    @e.loop(pixels)
+    def _(i):
+        value = e.load(x + i * step)
+        gradient = functions.silu_dx(e, e.load(g + i * step), e.fma(value, scale, offset))
+        e.store(gradient, d + i * step)
+        total.set(total.get() + gradient)
+        product.set(e.fma(gradient, value - centre, product.get()))
 
-        e.store(total.get(), sums)
-        e.store(product.get(), products)
-
-    return body
+    e.store(total.get(), sums)
+    e.store(product.get(), products)
 
 
 def _affine(e, d, x, a, c, b, pixels, step):
@@ -178,25 +170,25 @@ _cube = numba.float32[:, :, ::1]
 
 
 @cache
-def _norm(silu: bool, width: int):
+def _norm(width: int):
     return compiled(
         norm,
         (_cube, numbers, numbers, matrix, _cube, matrix, matrix, numba.float64),
-        f"_{'silu' if silu else 'plain'}x{width}",
+        f"_x{width}",
         column_sums=vector(tiles.column_sums, width, places=2),
         squares=vector(_squares, width, places=3),
-        apply=vector(_apply(silu), width, places=4),
+        apply=vector(_apply, width, places=4),
         LANES=width,
     )
 
 
 @cache
-def _norm_gradients(silu: bool, width: int):
+def _norm_gradients(width: int):
     return compiled(
         norm_gradients,
         (_cube, _cube, numbers, numbers, matrix, matrix, matrix, _cube, numbers, numbers, matrix),
-        f"_{'silu' if silu else 'plain'}x{width}",
-        gradient_sums=vector(_gradient_sums(silu), width, places=8),
+        f"_x{width}",
+        gradient_sums=vector(_gradient_sums, width, places=8),
         affine=vector(_affine, width, places=5),
         LANES=width,
     )
@@ -212,55 +204,31 @@ def _lanes(x) -> int:
     return next((width for width in (16, 8, 4) if width <= lanes() and x.shape[-1] % width == 0), 0)
 
 
-def _forward(x, weight, bias, shift, groups, eps, silu, width):
-    images, channels = x.shape[0], x.shape[-1]
-    x = contiguous(x)
-    y, mean, rstd = np.empty_like(x), np.empty((images, groups), np.float32), np.empty((images, groups), np.float32)
-    shape = (images, -1, channels)
-    shift = np.empty((images, 0), np.float32) if shift is None else contiguous(shift)
-    kernel = _norm(silu, width)
-    kernel(x.reshape(shape), contiguous(weight), contiguous(bias), shift, y.reshape(shape), mean, rstd, eps)
-    return y, (mean.reshape(images, 1, groups, 1), rstd.reshape(images, 1, groups, 1))
-
-
-def _backward(g, x, weight, bias, shift, aux, groups, silu, width):
-    images, channels = x.shape[0], x.shape[-1]
-    g, x = contiguous(g), contiguous(x)
-    dx, dweight, dbias = np.empty_like(x), np.empty(channels, np.float32), np.empty(channels, np.float32)
-    dshift = np.empty((images, 0 if shift is None else channels), np.float32)
-    shape = (images, -1, channels)
-    mean, rstd = (contiguous(a).reshape(images, groups) for a in aux)
-    _norm_gradients(silu, width)(
-        g.reshape(shape), x.reshape(shape), contiguous(weight), contiguous(bias),
-        np.empty((images, 0), np.float32) if shift is None else contiguous(shift),
-        mean, rstd, dx.reshape(shape), dweight, dbias, dshift,
-    )  # fmt: skip
-    return dx, dweight, dbias, None if shift is None else dshift
-
-
-def group_norm(x, weight, bias, groups, eps):
-    if not (width := _lanes(x)):
-        return generic.group_norm(x, weight, bias, groups, eps)
-    ran["group_norm"] += 1
-    return _forward(x, weight, bias, None, groups, eps, False, width)
-
-
-def group_norm_grads(g, x, weight, bias, aux, groups):
-    if not (width := _lanes(x)):
-        return generic.group_norm_grads(g, x, weight, bias, aux, groups)
-    ran["group_norm_grads"] += 1
-    return _backward(g, x, weight, bias, None, aux, groups, False, width)[:3]
-
-
 def group_norm_silu(x, weight, bias, shift, groups, eps):
     if not (width := _lanes(x)):
         return generic.group_norm_silu(x, weight, bias, shift, groups, eps)
     ran["group_norm_silu"] += 1
-    return _forward(x, weight, bias, shift, groups, eps, True, width)
+    images, channels, x = x.shape[0], x.shape[-1], contiguous(x)
+    y, mean, rstd = np.empty_like(x), np.empty((images, groups), np.float32), np.empty((images, groups), np.float32)
+    shape = (images, -1, channels)
+    shift = np.empty((images, 0), np.float32) if shift is None else contiguous(shift)
+    kernel = _norm(width)
+    kernel(x.reshape(shape), contiguous(weight), contiguous(bias), shift, y.reshape(shape), mean, rstd, eps)
+    return y, (mean.reshape(images, 1, groups, 1), rstd.reshape(images, 1, groups, 1))
 
 
 def group_norm_silu_grads(g, x, weight, bias, shift, aux, groups):
     if not (width := _lanes(x)):
         return generic.group_norm_silu_grads(g, x, weight, bias, shift, aux, groups)
     ran["group_norm_silu_grads"] += 1
-    return _backward(g, x, weight, bias, shift, aux, groups, True, width)
+    images, channels, g, x = x.shape[0], x.shape[-1], contiguous(g), contiguous(x)
+    dx, dweight, dbias = np.empty_like(x), np.empty(channels, np.float32), np.empty(channels, np.float32)
+    dshift = np.empty((images, 0 if shift is None else channels), np.float32)
+    shape = (images, -1, channels)
+    mean, rstd = (contiguous(a).reshape(images, groups) for a in aux)
+    _norm_gradients(width)(
+        g.reshape(shape), x.reshape(shape), contiguous(weight), contiguous(bias),
+        np.empty((images, 0), np.float32) if shift is None else contiguous(shift),
+        mean, rstd, dx.reshape(shape), dweight, dbias, dshift,
+    )  # fmt: skip
+    return dx, dweight, dbias, None if shift is None else dshift

@@ -91,44 +91,30 @@ def _in_place(*arrays) -> bool:
     return all(a.dtype == np.float32 and a.flags.carray and a.shape == shape for a in arrays)
 
 
-def silu(x):
-    if not _fast(x, x):
-        return generic.silu(x)
-    ran["silu"] += 1
-    x = contiguous(x)
-    y = np.empty_like(x)
-    _mapped(functions.silu, 1, lanes())(x.reshape(-1), y.reshape(-1))
+def _run(name, loop, *arrays):
+    ran[name] += 1
+    arrays = [contiguous(array) for array in arrays]
+    y = np.empty_like(arrays[0])
+    loop(*[array.reshape(-1) for array in arrays], y.reshape(-1))
     return y
+
+
+def silu(x):
+    return _run("silu", _mapped(functions.silu, 1, lanes()), x) if _fast(x, x) else generic.silu(x)
 
 
 def silu_dx(g, x):
-    if not _fast(g, x):
-        return generic.silu_dx(g, x)
-    ran["silu_dx"] += 1
-    g, x = contiguous(g), contiguous(x)
-    y = np.empty_like(x)
-    _mapped(functions.silu_dx, 2, lanes())(g.reshape(-1), x.reshape(-1), y.reshape(-1))
-    return y
+    return _run("silu_dx", _mapped(functions.silu_dx, 2, lanes()), g, x) if _fast(g, x) else generic.silu_dx(g, x)
 
 
 def gelu(x, approximate):
-    if approximate != "none" or not _fast(x, x):
-        return generic.gelu(x, approximate)
-    ran["gelu"] += 1
-    x = contiguous(x)
-    y = np.empty_like(x)
-    _loop(gelu_loop)(x.reshape(-1), y.reshape(-1))
-    return y
+    fast = approximate == "none" and _fast(x, x)
+    return _run("gelu", _loop(gelu_loop), x) if fast else generic.gelu(x, approximate)
 
 
 def gelu_dx(g, x, approximate):
-    if approximate != "none" or not _fast(g, x):
-        return generic.gelu_dx(g, x, approximate)
-    ran["gelu_dx"] += 1
-    g, x = contiguous(g), contiguous(x)
-    y = np.empty_like(x)
-    _loop(gelu_dx_loop)(g.reshape(-1), x.reshape(-1), y.reshape(-1))
-    return y
+    fast = approximate == "none" and _fast(g, x)
+    return _run("gelu_dx", _loop(gelu_dx_loop), g, x) if fast else generic.gelu_dx(g, x, approximate)
 
 
 def adam(param, grad, m, v, lr, beta1, beta2, eps, weight_decay, step):
