@@ -76,22 +76,16 @@ def unable(name: str, why: str) -> None:
     print(f"| {name} | – | – | {why} |", flush=True)
 
 
-def race(
-    title: str,
-    peers: dict[str, str],
-    tasks: dict[str, tuple],
-    must,
-    aim,
-    options,
-    threads=None,
-    seconds=0.3,
-    each=False,
-):
-    """Ours against the fastest of the peers, or against `each`, for every task: name -> (task, *arguments)."""
-    lack = missing(peers)
-    if lack:
-        for name in tasks:
-            unable(f"{title}{name}", f"not installed: {lack}")
+def race(options, title: str, peers: dict, tasks: dict, must, aim, *, threads=None, seconds=0.3, each=False):
+    """Ours against the fastest of the peers, or against `each`, for every task: name -> (task, *arguments).
+
+    `must` is a function of the task. Turns take about `seconds`.
+    """
+    for who in peers:
+        for name in tasks if missing([who]) else []:
+            unable(f"{title}{name} / {peers[who]}", f"not installed: {missing([who])}")
+    peers = {who: label for who, label in peers.items() if not missing([who])}
+    if not peers:
         return
     with contestants(["ours", *peers], threads or options.threads) as running:
         for name, task in tasks.items():
@@ -99,7 +93,7 @@ def race(
                 times, notes = alternate({who: (c, *task) for who, c in running.items()}, options.rounds, seconds)
             except RuntimeError as error:
                 unable(f"{title}{name}", str(error).replace("\n", " "))
-                return
+                continue
             ours = times.pop("ours")
             took = {who: f"{statistics.median(t) * 1e3:.3g} ms" for who, t in times.items()}
             for who in times if each else [fastest(times)]:
@@ -111,35 +105,35 @@ def race(
 
 def train(options):
     tasks = {f"{batch}": ("train", batch) for batch in (32, 64, 128)}
-    race("training step, batch ", EAGER, tasks, lambda _: 1.8, 3, options)
+    race(options, "training step, batch ", EAGER, tasks, lambda _: 1.8, 3)
 
 
 def forward(options):
     tasks = {f"{batch}": ("forward", batch) for batch in (20, 64)}
-    race("forward, batch ", EAGER, tasks, lambda _: 1.8, 3, options)
+    race(options, "forward, batch ", EAGER, tasks, lambda _: 1.8, 3)
 
 
 def exported(options):
     tasks = {f"{batch}": ("forward", batch) for batch in (20, 64)}
-    race("forward, batch ", EXPORTED, tasks, lambda _: 1, 1.8, options, each=True)
+    race(options, "forward, batch ", EXPORTED, tasks, lambda _: 1, 1.8, each=True)
 
 
 def compiled(options):
     """Each batch size in a process of its own, so that no shape is compiled as one of several."""
-    race("training step, batch ", COMPILED, {"32": ("train", 32)}, lambda _: 1.8, 3, options, each=True)
-    race("forward, batch ", COMPILED, {"20": ("forward", 20)}, lambda _: 1.8, 3, options, each=True)
+    race(options, "training step, batch ", COMPILED, {"32": ("train", 32)}, lambda _: 1.8, 3, each=True)
+    race(options, "forward, batch ", COMPILED, {"20": ("forward", 20)}, lambda _: 1.8, 3, each=True)
 
 
 def compiled_more(options):
     """The other batch sizes: one and a half minutes of compiling each for training, the first time."""
     for batch in (64, 128):
-        race("training step, batch ", COMPILED, {f"{batch}": ("train", batch)}, lambda _: 1.8, 3, options, each=True)
-    race("forward, batch ", COMPILED, {"64": ("forward", 64)}, lambda _: 1.8, 3, options, each=True)
+        race(options, "training step, batch ", COMPILED, {f"{batch}": ("train", batch)}, lambda _: 1.8, 3, each=True)
+    race(options, "forward, batch ", COMPILED, {"64": ("forward", 64)}, lambda _: 1.8, 3, each=True)
 
 
 def mlp(options):
     eager = {"torch-nchw": "PyTorch"}
-    race("training the MLP, batch ", eager, {"32": ("mlp", 32)}, lambda _: 3, 6, options)
+    race(options, "training the MLP, batch ", eager, {"32": ("mlp", 32)}, lambda _: 3, 6)
 
 
 def memory(options):
@@ -203,14 +197,14 @@ def linear(options):
 
 def networks(options):
     tasks = {f"{w}, images {s}×{s}": ("train", 32, w, s) for w, s in NETWORKS}
-    race("training step, batch 32, width ", EAGER, tasks, lambda _: 1, 1, options, seconds=0.2)
+    race(options, "training step, batch 32, width ", EAGER, tasks, lambda _: 1, 1, seconds=0.2)
 
 
 def layers(options):
     """A convolution and its three gradients; one thread, since ours go over pieces of the batch, around all layers."""
     tasks = {name: ("layer", 32, *layer) for name, layer in LAYERS.items()}
     bar = lambda task: 1 if task[4] % 8 == task[5] % 8 == 0 else 0.5
-    race("layer ", EAGER, tasks, bar, 1, options, threads=1, seconds=0.05)
+    race(options, "layer ", EAGER, tasks, bar, 1, threads=1, seconds=0.05)
 
 
 ROWS = [train, forward, exported, mlp, memory, start, imports, linear, networks, layers, compiled]
