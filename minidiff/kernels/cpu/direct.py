@@ -105,13 +105,14 @@ def add_taps(z, bias, y, dilation):
     taps_h, taps_w = z.shape[3], z.shape[4]
     for n in range(count):
         for i in range(height):
-            for j in range(width):
-                for c in range(channels):
-                    total = bias[c]
-                    for u in range(taps_h):
-                        for v in range(taps_w):
-                            total += z[n, i + u * dilation[0], j + v * dilation[1], u, v, c]
-                    y[n, i, j, c] = total
+            for c in range(channels):
+                row = y[n, i, :, c]
+                row[:] = bias[c]
+                for u in range(taps_h):
+                    for v in range(taps_w):
+                        terms = z[n, i + u * dilation[0], v * dilation[1] : v * dilation[1] + width, u, v, c]
+                        for j in range(width):
+                            row[j] += terms[j]
 
 
 def weight_gradient(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, before):
