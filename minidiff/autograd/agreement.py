@@ -18,21 +18,26 @@ def describe(arrays: list) -> str:
     return ", ".join(f"{a.dtype} {tuple(a.shape)}" if hasattr(a, "shape") else repr(a) for a in arrays)
 
 
-def agree(name: str, arrays: list, broadcasts: bool) -> type:
+def agree(name: str, arrays: list, broadcasts: bool, takes_integers: bool) -> type:
     """Bring the operands of operation `name` to one array type, in place, and return that type.
 
     Python and NumPy scalars stay scalars where the operation broadcasts, so they never widen float32; lists become
-    arrays, and integer arrays beside float ones take their dtype.
+    arrays, and integer arrays beside float ones take their dtype, unless the operation `takes_integers`.
 
     Raises TypeError for two devices, two float dtypes, or something that is no number.
     """
-    kind = type(arrays[0])
-    if kind in _backends:
-        dtype = arrays[0].dtype
-        for array in arrays:
-            if type(array) is not kind or array.dtype is not dtype:
+    kind: Any = None
+    for array in arrays:  # most calls end here: arrays of one type and dtype, and Python's numbers
+        of = type(array)
+        if of in _backends:
+            if kind is None:
+                kind, dtype = of, array.dtype
+            elif of is not kind or (array.dtype is not dtype and not (takes_integers and array.dtype.kind in "iu")):
                 break
-        else:
+        elif not (broadcasts and (of is float or of is int)) and (broadcasts or array is not None):
+            break
+    else:
+        if kind is not None:
             return kind
     real = [a for a in arrays if type(a) in _backends]
     if not real:  # NumPy scalars and lists are arrays where nothing else is
@@ -54,7 +59,7 @@ def agree(name: str, arrays: list, broadcasts: bool) -> type:
         raise TypeError(f"{name}: operands of different float dtypes: {describe(arrays)}; cast one with .astype(dtype)")
     for i, a in enumerate(arrays):
         if type(a) in _backends:
-            if broadcasts and floats and a.dtype.kind in "iu":
+            if floats and a.dtype.kind in "iu" and not takes_integers:
                 arrays[i] = a.astype(next(iter(floats)))
         elif a is not None or broadcasts:
             if isinstance(a, np.generic):

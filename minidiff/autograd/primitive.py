@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from ..kernels import backend_of, find
-from .agreement import agree
+from ..kernels import _backends, find
+from .agreement import agree, describe
 from .tape import Node, Value, recording, state, walk
 
 
@@ -29,18 +29,23 @@ class Primitive:
     A `**how` stands for all static arguments that the rule does not name.
     Nothing else is kept alive. An operation without rules has no gradient: a comparison, say.
 
-    `joint` is one rule for all operands; it gives one gradient (or None) for each, may ask for `in_shapes`, and for
-    `needs`, which says whose are wanted. If it uses kernels without derivatives of their own, `reference` must be the
-    same operation in plain primitives: that is differentiated where a derivative of the derivative is wanted.
+    `joint` is one rule for all operands; it gives one gradient (or None) for each, and may ask for `needs`, which says
+    whose are wanted. If it uses kernels without derivatives of their own, `reference` must be the same operation in
+    plain primitives: that is differentiated where a derivative of the derivative is wanted.
+
+    Where an operation `broadcasts`, gradients are summed to their operands' shapes. Integers beside floats take their
+    dtype, unless it `takes_integers`: labels, say, or places in a table.
 
     The kernel is found by the name, unless a function is given as `kernel`.
     """
 
     def __init__(
-        self, name: str, arguments: str, *, kernel=None, broadcasts=False, joint=None, reference=None, **rules: Callable
-    ):
+        self, name: str, arguments: str, *,
+        kernel=None, broadcasts=False, takes_integers=False, joint=None, reference=None, **rules: Callable
+    ):  # fmt: skip
         operands, _, statics = f" {arguments} ".partition(" * ")
-        self.name, self.kernel, self.broadcasts, self.reference = name, kernel, broadcasts, reference
+        self.name, self.kernel, self.reference = name, kernel, reference
+        self.broadcasts, self.takes_integers = broadcasts, takes_integers
         self.variadic = operands.strip().startswith("*")
         self.operands = [operand.lstrip("*") for operand in operands.split()]
         self.arity = len(self.operands)
@@ -56,8 +61,7 @@ class Primitive:
         for of, names in self.asks.items():  # a wrong name fails now, not when the gradient is first wanted
             if of not in (*self.operands, "joint"):
                 raise TypeError(f"{name}: there is a rule for {of!r}, but the operands are {self.operands}")
-            extra = ["in_shapes", "needs"] if of == "joint" else ["in_shape"]
-            offered = [*self.operands, *self.statics, "out", "aux", *extra]
+            offered = [*self.operands, *self.statics, "out", "aux", "needs" if of == "joint" else "in_shape"]
             if names[:1] != ("g",) or not set(names[1:]) <= set(offered):
                 wrong = [a for a in names[1:] if a not in offered] or list(names[:1])
                 raise TypeError(
@@ -76,58 +80,59 @@ class Primitive:
         cls, wanted, arrays, parents = None, 1, [], []  # wanted: in binary a 1, then a 1 for each that wants a gradient
         for operand in operands:
             wanted *= 2
+            parent = None
             if isinstance(operand, Value):
                 cls = type(operand)
-                wanted += operand.requires_grad
                 arrays.append(operand._data)
-                parents.append(operand.node or (operand if operand.requires_grad else None))
+                if operand.requires_grad:
+                    wanted += 1
+                    parent = operand.node or operand
             else:
                 arrays.append(operand)
-                parents.append(None)
-        kind = agree(self.name, arrays, self.broadcasts)
+            parents.append(parent)
+        kind = agree(self.name, arrays, self.broadcasts, self.takes_integers)
         kernel, observer = self.kernel or find(self.name, kind), state.observer
-        out = observer.run(self, kernel, arrays, statics) if observer else kernel(*arrays, **statics)
+        try:
+            out = observer.run(self, kernel, arrays, statics) if observer else kernel(*arrays, **statics)
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {error}; given {describe(arrays)}") from error
         aux = None
         if self.has_aux:
             out, aux = out
         if cls is None:
             return out
         if type(out) is not kind:  # NumPy gives scalars for 0-d results
-            out = backend_of(next(a for a in arrays if type(a) is kind)).namespace.asarray(out)
+            out = _backends[kind].namespace.asarray(out)
         value = cls.__new__(cls)  # without the checks of the constructor that users call
         value._data, value.requires_grad, value.node, value.grad = out, False, None, None
         value.version = [0] if out.base is None and out is not arrays[0] else _version_of_view(out, operands)
         if wanted & (wanted - 1) and self.rules and state.recording:
             plan = self._plans.get(wanted) or self._plan(wanted, parents)
-            kept, versions, mixed = [], [], plan.rest
+            kept, versions = [], []
             for k in plan.operands:
-                operand, array = operands[k], arrays[k]  # not the operand, if the kernel got something made of it
-                same = isinstance(operand, Value) and operand._data is array
-                kept.append(operand if same else array)
-                versions.append(operand.version[0] if same else None)
+                array, operand = arrays[k], operands[k]
+                kept.append(array)
+                if isinstance(operand, Value) and operand._data is array:  # else it was cast: nobody can write to it
+                    versions.append((self.operands[k], operand.version, operand.version[0]))
             if plan.out:
-                kept.append(Value(out, version=value.version))  # without its node, which would be a cycle
-                versions.append(value.version[0])
-            if self.broadcasts:
-                for array in arrays:
-                    mixed = mixed or getattr(array, "shape", ()) != out.shape
-            if mixed:
-                kept += aux, *[statics[name] for name in self.statics], *[getattr(a, "shape", ()) for a in arrays]
-            pull = partial(self._pull, plan, kept, versions)
+                kept.append(out)
+                versions.append(("out", value.version, value.version[0]))
+            for name in plan.rest:
+                kept.append(statics[name] if name in statics else aux if name == "aux" else arrays[name].shape)
             value.requires_grad = True
-            value.node = Node(self.name, parents, pull, observer.place() if observer else None)
+            place = observer.place() if observer else None
+            value.node = Node(self.name, parents, partial(self._pull, plan, kept, versions), out.shape, place)
         return value
 
     def _bind(self, given: tuple, named: dict) -> tuple[Any, dict]:
         """The slow way to call: operands by name, static arguments by position."""
         order = [*self.operands, *self.statics]
-        bound = dict(zip(order, given))
-        twice, unknown = sorted(bound.keys() & named), sorted(set(named) - set(order))
-        missing = [name for name in order if name not in {**bound, **named, **self.defaults}]
-        if len(given) > len(order) or twice or unknown or missing:
+        bound = dict(zip(order, given)) | named
+        if len(bound) != len(given) + len(named) or (self.defaults | bound).keys() != set(order):
+            twice, unknown = sorted(set(order[: len(given)]) & named.keys()), sorted(named.keys() - set(order))
+            missing = [name for name in order if name not in self.defaults | bound]
             raise TypeError(f"{self.name}({', '.join(order)}): {len(given)} arguments by position; "
                             f"given twice {twice}, unknown {unknown}, missing {missing}")  # fmt: skip
-        bound |= named
         return [bound.pop(name) for name in self.operands], bound
 
     def _plan(self, key: int, parents: list) -> "_Plan":
@@ -136,43 +141,41 @@ class Primitive:
         wanted = ["joint"] if self.joint else [of for of, needed in zip(self.operands, needs) if needed]
         if not self.rules.keys() >= set(wanted):
             raise TypeError(f"{self.name} has no derivative for {sorted(set(wanted) - self.rules.keys())}")
-        asked = {name for of in wanted for name in self.asks[of]} | set(self.operands if self.reference else ())
-        every = [f"{self.operands[0]}[{k}]" for k in range(len(needs))] if self.variadic else self.operands
-        operands = [k for k, name in enumerate(every) if name.partition("[")[0] in asked]
-        kept = [every[k] for k in operands] + ["out"] * ("out" in asked)
-        names: list = [*kept, "aux", *self.statics, *range(len(needs)), "in_shapes", "needs", *self.operands]
+        asked = {name for of in wanted for name in self.asks[of]}
+        if self.reference:
+            asked |= {*self.operands, *self.statics}
+        operands = [k for k, name in enumerate(self.operands) if name in asked]
+        shapes = [k for k, needed in enumerate(needs) if needed and "in_shape" in asked]
+        rest = [*[name for name in ("aux", *self.statics) if name in asked], *shapes]
+        names = [*[self.operands[k] for k in operands], *["out"] * ("out" in asked), *rest, "needs"]
         calls = []
         for of in wanted:
             i = 0 if of == "joint" else self.operands.index(of)
-            asks = [names.index(i if name == "in_shape" else name) for name in self.asks[of][1:]]
-            calls.append((i, self.rules[of], asks, names.index(i)))
-        rest = bool(self.joint) or not asked <= {"g", *kept}
+            calls.append(
+                (i, self.rules[of], [names.index(i if ask == "in_shape" else ask) for ask in self.asks[of][1:]])
+            )
         return self._plans.setdefault(key, _Plan(needs, operands, "out" in asked, rest, names, calls))
 
     def _pull(self, plan: "_Plan", kept: list, versions: list, node: Node, g: Any, needs: Sequence | None) -> Sequence:
         """The gradient of each operand, None where it needs none. A Value `g` asks for gradients that are recorded."""
-        again, values = isinstance(g, Value), kept.copy()
-        for k, version in enumerate(versions):
-            if version is not None:
-                item = kept[k]
-                if item.version[0] != version:
-                    raise RuntimeError(f"{plan.names[k]!r} of {self.name} was written in place after it was recorded, "
-                                       f"and its derivative needs what it was; write to a copy instead")  # fmt: skip
-                if not again:
-                    values[k] = item._data
-                elif plan.names[k] == "out":
-                    values[k] = type(g)(item._data, True, node, item.version)
-        if again and self.reference:
-            return self._pull_reference(dict(zip(plan.names, values)), g, needs or plan.needs)
+        for name, version, then in versions:
+            if version[0] != then:
+                raise RuntimeError(f"{name!r} of {self.name} was written in place after it was recorded, and its "
+                                   f"derivative needs what it was; write to a copy instead")  # fmt: skip
+        needs = needs or plan.needs
+        if isinstance(g, Value):
+            kept = _on_tape(plan, kept, versions, node, type(g))
+            if self.reference:
+                return self._pull_reference(dict(zip(plan.names, kept)), g, needs)
         if self.joint:
-            values += values[-len(plan.needs) :], needs or plan.needs, values[: len(plan.operands)]
-            return self.joint(g, *[values[k] for k in plan.calls[0][2]])
-        gradients, mixed = [None] * len(plan.needs), len(values) > len(versions)
-        for i, rule, asks, in_shape in plan.calls:
-            if needs is None or needs[i]:
-                gradient = rule(g, *[values[k] for k in asks])
-                if self.broadcasts and mixed and gradient is not None and gradient.shape != values[in_shape]:
-                    gradient = sum_to(gradient, shape=values[in_shape])
+            offered = [*kept, needs]
+            return self.joint(g, *[offered[k] for k in plan.calls[0][2]])
+        gradients: list = [None] * len(needs)
+        for i, rule, asks in plan.calls:
+            if needs[i]:
+                gradient = rule(g, *[kept[k] for k in asks])
+                if self.broadcasts and gradient is not None and gradient.shape != node.parents[i].shape:
+                    gradient = sum_to(gradient, shape=node.parents[i].shape)
                 gradients[i] = gradient
         return gradients
 
@@ -181,8 +184,8 @@ class Primitive:
         operands = [fresh(kept[of]) if needed else kept[of] for of, needed in zip(self.operands, needs)]
         out = self.reference(*operands, **{static: kept[static] for static in self.statics})
         targets = [operand.node for operand, needed in zip(operands, needs) if needed]
-        found = {id(target): gradient for target, gradient in walk(out, g, targets=targets)}
-        return [found.get(id(operand.node)) if needed else None for operand, needed in zip(operands, needs)]
+        found = walk(out, g, targets=targets)
+        return [found.get(operand.node) if needed else None for operand, needed in zip(operands, needs)]
 
 
 class _Plan(NamedTuple):
@@ -191,9 +194,21 @@ class _Plan(NamedTuple):
     needs: tuple[bool, ...]
     operands: list[int]  # the operands to keep, then
     out: bool  # whether the output is kept, then
-    rest: bool  # whether all else is: aux, the static arguments, the operands' shapes (always if those are mixed)
-    names: list[Any]
-    calls: list[tuple]  # (operand, its rule, places of what the rule asks for, place of the operand's shape)
+    rest: list[Any]  # what else is: "aux", static arguments, the shape of the operand of this number
+    names: list[Any]  # of all that
+    calls: list[tuple]  # (operand, its rule, places of what the rule asks for)
+
+
+def _on_tape(plan: _Plan, kept: list, versions: list, node: Node, cls: type) -> list:
+    """What `node` has kept, with Tensors for arrays: they are its operands and its result again."""
+    values, counters = kept.copy(), {name: version for name, version, _ in versions}
+    origins = [node.parents[k] for k in plan.operands] + [node] * plan.out
+    for k, (name, at) in enumerate(zip(plan.names, origins)):
+        if isinstance(at, Value):
+            values[k] = at
+        elif hasattr(kept[k], "shape"):
+            values[k] = cls(kept[k], at is not None, at, counters.get(name))
+    return values
 
 
 def _spread(rule: Callable, statics: list[str]) -> tuple[Callable, tuple[str, ...]]:

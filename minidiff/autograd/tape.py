@@ -53,10 +53,11 @@ class Value:
 class Node:
     """One recorded operation; `parents` has a node, or a leaf, for each operand that needs a gradient, else None."""
 
-    __slots__ = ("name", "order", "parents", "pull", "where")
+    __slots__ = ("name", "order", "parents", "pull", "shape", "where")
 
-    def __init__(self, name: str, parents: Sequence, pull: Callable | None, where: Any = None):
-        self.order, self.name, self.parents, self.pull, self.where = next(clock), name, parents, pull, where
+    def __init__(self, name: str, parents: Sequence, pull: Callable | None, shape: tuple, where: Any = None):
+        self.order, self.name, self.parents, self.pull = next(clock), name, parents, pull
+        self.shape, self.where = shape, where  # of the result; the place in the program, in debug mode
 
 
 def origin(value: Any) -> Any:
@@ -77,9 +78,9 @@ def recording(on: bool):
 
 
 def walk(
-    root: Value, g: Any, *, targets: Iterable | None = None, since: int = 0, retain: bool = False, copy: bool = True
-) -> list[tuple[Any, Any]]:
-    """Bring the gradient `g` of `root` to where it is wanted: a list of (leaf or node, its gradient).
+    root: Value, g: Any, *, targets: Iterable = (), since: int = 0, retain: bool = False, copy: bool = True
+) -> dict[Any, Any]:
+    """Bring the gradient `g` of `root` to where it is wanted: leaf or node -> its gradient.
 
     It stops at leaves, at nodes not newer than `since`, and at the nodes `targets`; with `targets` given, what cannot
     lead to them is left out. If `g` is a Value, gradients are Values and recorded themselves, for the next derivative.
@@ -89,23 +90,20 @@ def walk(
     The heap pops the newest node first, so all of a node's gradient has arrived when its turn comes, and however deep
     the graph is there is no recursion.
     """
-    again, observer = isinstance(g, Value), state.observer
-    stops = {id(target) for target in targets or ()}
-    oldest = min((target.order for target in targets), default=0) if targets else since + 1
+    again, observer, stops = isinstance(g, Value), state.observer, set(targets)
+    oldest = min(target.order for target in stops) if stops else since + 1
     start = origin(root)
-    arrived = {id(start): [start, g, False]}  # id -> [node or leaf, its gradient so far, is that a buffer of our own?]
-    heap = (
-        [(-start.order, start)] if isinstance(start, Node) and start.order >= oldest and id(start) not in stops else []
-    )
-    with recording(again):
+    arrived, ours = {start: g}, set()  # gradients so far, and whose are buffers of our own, to be added to in place
+    heap = [(-start.order, start)] if isinstance(start, Node) and start.order >= oldest and start not in stops else []
+    before, state.recording = state.recording, again
+    try:
         while heap:
             node = heappop(heap)[1]
-            gradient = arrived.pop(id(node))[1]
-            pull, parents, needs = node.pull, node.parents, None
+            gradient, parents, pull, needs = arrived.pop(node), node.parents, node.pull, None
             if pull is None:
                 raise RuntimeError(f"the graph of {node.name} was freed by an earlier backward; give that one "
                                    f"retain_graph=True")  # fmt: skip
-            if targets:  # neither leaves nor what is older than the targets can lead to one
+            if stops:  # neither leaves nor what is older than the targets can lead to one
                 needs = [isinstance(parent, Node) and parent.order >= oldest for parent in parents]
             try:
                 pulled = (observer.pull if observer else pull)(node, gradient, needs)
@@ -115,18 +113,22 @@ def walk(
             if not (retain or again):
                 node.parents, node.pull = (), None
             for i, part in enumerate(pulled):
-                at = parents[i]
-                if part is None or at is None or (needs and not needs[i]):
+                parent = parents[i]
+                if part is None or parent is None or (needs and not needs[i]):
                     continue
-                entry = arrived.get(id(at))
-                if entry is None:
-                    arrived[id(at)] = [at, part, False]
-                    if isinstance(at, Node) and at.order >= oldest and id(at) not in stops:
-                        heappush(heap, (-at.order, at))
-                elif again or not entry[2]:
-                    entry[1], entry[2] = entry[1] + part, not again
+                if parent not in arrived:
+                    arrived[parent] = part
+                    if isinstance(parent, Node) and parent.order >= oldest and parent not in stops:
+                        heappush(heap, (-parent.order, parent))
+                elif parent in ours:
+                    arrived[parent] += part
                 else:
-                    entry[1] += part
-            del node, gradient, pulled, pull, parents
-            part = at = entry = None  # nothing outlives its turn
-    return [(at, total if ours or again or not copy else total.copy()) for at, total, ours in arrived.values()]
+                    arrived[parent] = arrived[parent] + part
+                    if not again:
+                        ours.add(parent)
+            del node, parents, parent, pull, pulled, gradient, part  # nothing outlives its turn
+    finally:
+        state.recording = before
+    if again or not copy:
+        return arrived
+    return {at: total if at in ours else total.copy() for at, total in arrived.items()}

@@ -15,6 +15,10 @@ def _method(operation: Callable) -> Any:
     return lambda self, *args, **kwargs: operation(self, *args, **kwargs)
 
 
+def _operator(operation: Callable) -> Any:
+    return lambda self, other: operation(self, other)
+
+
 def _reflected(operation: Callable) -> Any:
     return lambda self, other: operation(other, self)
 
@@ -126,26 +130,28 @@ class Tensor(Value):
         Raises RuntimeError if nothing here wants a gradient or the graph was freed, ValueError for a wrong shape.
         """
         seed = seed_for(self, gradient)
-        for leaf, total in walk(self, Tensor(seed) if create_graph else seed, retain=retain_graph):
-            if leaf.grad is None:
-                leaf.grad = total if create_graph else kernels.namespace(leaf._data).asarray(total)
-            else:
+        for leaf, total in walk(self, Tensor(seed) if create_graph else seed, retain=retain_graph).items():
+            if leaf.grad is not None:
                 leaf.grad = leaf.grad + total
+            elif create_graph or type(total) is type(leaf._data):
+                leaf.grad = total
+            else:  # NumPy gives scalars for 0-d results
+                leaf.grad = kernels.namespace(leaf._data).asarray(total)
 
     # --- operators and methods: NumPy's names, from the table ---
 
     __hash__ = object.__hash__  # equality is per element, so identity is what is hashed
-    __add__, __radd__ = _method(ops.add), _reflected(ops.add)
-    __sub__, __rsub__ = _method(ops.subtract), _reflected(ops.subtract)
-    __mul__, __rmul__ = _method(ops.multiply), _reflected(ops.multiply)
-    __truediv__, __rtruediv__ = _method(ops.divide), _reflected(ops.divide)
-    __pow__, __rpow__ = _method(ops.power), _reflected(ops.power)
-    __matmul__, __rmatmul__ = _method(ops.matmul), _reflected(ops.matmul)
+    __add__, __radd__ = _operator(ops.add), _reflected(ops.add)
+    __sub__, __rsub__ = _operator(ops.subtract), _reflected(ops.subtract)
+    __mul__, __rmul__ = _operator(ops.multiply), _reflected(ops.multiply)
+    __truediv__, __rtruediv__ = _operator(ops.divide), _reflected(ops.divide)
+    __pow__, __rpow__ = _operator(ops.power), _reflected(ops.power)
+    __matmul__, __rmatmul__ = _operator(ops.matmul), _reflected(ops.matmul)
     __neg__, __abs__ = _method(ops.negative), _method(ops.absolute)
-    __eq__, __ne__ = _method(ops.equal), _method(ops.not_equal)
-    __lt__, __le__ = _method(ops.less), _method(ops.less_equal)
-    __gt__, __ge__ = _method(ops.greater), _method(ops.greater_equal)
-    __getitem__ = _method(ops.getitem)
+    __eq__, __ne__ = _operator(ops.equal), _operator(ops.not_equal)
+    __lt__, __le__ = _operator(ops.less), _operator(ops.less_equal)
+    __gt__, __ge__ = _operator(ops.greater), _operator(ops.greater_equal)
+    __getitem__ = _operator(ops.getitem)
     sum, mean, prod, cumsum = _method(ops.sum), _method(ops.mean), _method(ops.prod), _method(ops.cumsum)
     max, min, argmax, argmin = _method(ops.max), _method(ops.min), _method(ops.argmax), _method(ops.argmin)
     var, std, argsort, clip = _method(ops.var), _method(ops.std), _method(ops.argsort), _method(ops.clip)
@@ -182,7 +188,9 @@ class Tensor(Value):
         return getattr(ops, name)(*inputs)
 
     def __array_function__(self, function: Any, types: Any, args: tuple, kwargs: dict) -> Any:
-        """np.sum(t), np.concatenate([t, u]): as `__array_ufunc__`."""
+        """np.sum(t), np.concatenate([t, u]): as `__array_ufunc__`. np.shape, np.ndim and np.size ask the array."""
+        if function in (np.shape, np.ndim, np.size):
+            return function(self._data, *args[1:], **{name: kwargs[name] for name in kwargs if name != "a"})
         operation = getattr(ops, function.__name__, None)
         if operation is None:
             raise TypeError(f"np.{function.__name__} cannot be recorded on the tape; {_instead(function.__name__)}")
@@ -231,12 +239,13 @@ def seed_for(out: Tensor, gradient: Any) -> Array:
     if origin(out) is None:
         raise RuntimeError("nothing to differentiate: the tensor was computed from no Tensor with requires_grad=True, "
                            "or inside no_grad()")  # fmt: skip
-    xp = kernels.namespace(out.data)
+    xp, like = kernels.namespace(out.data), out.data
     if gradient is None:
-        if out.size != 1:
+        if like.size != 1:
             raise RuntimeError(f"a tensor of shape {out.shape} needs the gradient to start from: backward(gradient), "
                                f"of the same shape; or reduce it first, with .sum() say")  # fmt: skip
-        return xp.ones(out.shape, out.dtype)
+        one = xp.asarray(1, like.dtype)
+        return xp.reshape(one, like.shape) if like.shape else one
     seed = gradient.data if isinstance(gradient, Value) else xp.asarray(gradient)
     if seed.shape != out.shape or seed.dtype != out.dtype:
         raise ValueError(f"gradient must be {out.dtype} of shape {out.shape}, as the tensor; "

@@ -84,11 +84,11 @@ def sharded(f: Callable) -> Callable:
         weights = [(cut.stop - cut.start) / max(rows, 1) for cut in cuts]
         since = next(clock)
 
-        def work(piece: tuple, weight: float) -> tuple[Any, list]:
+        def work(piece: tuple, weight: float) -> tuple[Any, dict]:
             state.recording, state.nesting, state.observer = inherited
             out = f(*piece)
             if not (isinstance(out, Value) and out.requires_grad):
-                return out, []
+                return out, {}
             if out.data.ndim:
                 raise ValueError(f"sharded: a recorded function must give its piece's mean; got {out.data.shape}")
             seed = kernels.namespace(out.data).asarray(weight, out.data.dtype)
@@ -104,22 +104,20 @@ def sharded(f: Callable) -> Callable:
                 done = list(_pool().map(work, pieces, weights))
         outs = [out for out, _ in done]
         total = _joined(outs, weights)
-        found: dict[int, tuple] = {}
+        found: dict[Any, Any] = {}
         for _, gradients in done:
-            for target, gradient in gradients:
-                _, before = found.get(id(target), (target, None))
-                found[id(target)] = target, gradient if before is None else before + gradient
+            for target, gradient in gradients.items():
+                found[target] = found[target] + gradient if target in found else gradient
         if not found:
             return total
 
         def pull(node: Node, g: Any, needs: list) -> list:
             if not isinstance(g, Value):
-                return [gradient if g == 1 else gradient * g for _, gradient in found.values()]
-            again = _joined([f(*piece) for piece in pieces], weights)
-            recorded = {id(target): gradient for target, gradient in walk(again, g, since=since)}
-            return [recorded.get(key) for key in found]
+                return [gradient if g == 1 else gradient * g for gradient in found.values()]
+            again = walk(_joined([f(*piece) for piece in pieces], weights), g, since=since)
+            return [again.get(target) for target in found]
 
-        return Tensor(total.data, True, Node("sharded", [target for target, _ in found.values()], pull))
+        return Tensor(total.data, True, Node("sharded", list(found), pull, total.shape))
 
     return run
 

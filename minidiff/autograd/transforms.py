@@ -98,7 +98,7 @@ def gradient_hook(x: Tensor, hook: Callable) -> Tensor:
         seen = hook(g)
         return [g if seen is None else seen]
 
-    return Tensor(x.data, True, Node("gradient_hook", [origin(x)], pull), x.version) if x.requires_grad else x
+    return Tensor(x.data, True, Node("gradient_hook", [origin(x)], pull, x.shape), x.version) if x.requires_grad else x
 
 
 def checkpoint(f: Callable) -> Callable:
@@ -131,10 +131,10 @@ def checkpoint(f: Callable) -> Callable:
                 again = f(*args, **kwargs)
             for (rng, _), after in zip(drawn, now):
                 rng.bit_generator.state = after
-            found = {id(at): total for at, total in walk(again, g, since=since)}
-            return [found.get(id(edge)) for edge in edges]
+            found = walk(again, g, since=since)
+            return [found.get(edge) for edge in edges]
 
-        return Tensor(out.data, True, Node("checkpoint", edges, pull))
+        return Tensor(out.data, True, Node("checkpoint", edges, pull, out.shape))
 
     return run
 
@@ -162,16 +162,14 @@ def pullback(
     out: Tensor, inputs: list[Tensor], gradient: Any = None, create_graph: bool = False, retain: bool = False
 ) -> list[Tensor]:
     """The derivative of sum(out · gradient) for each of `inputs` (made by `fresh`), zeros where `out` has none."""
-    found: dict[int, Any] = {}
+    found: dict[Any, Any] = {}
     if origin(out) is not None:
         seed = gradient if isinstance(gradient, Tensor) else Tensor(seed_for(out, gradient))
-        targets = [tensor.node for tensor in inputs]
-        seed = seed if create_graph else seed.data
-        found = {id(at): total for at, total in walk(out, seed, targets=targets, retain=retain)}
+        found = walk(out, seed if create_graph else seed.data, targets=[x.node for x in inputs], retain=retain)
     results = []
-    for tensor in inputs:
-        total, xp = found.get(id(tensor.node)), kernels.namespace(tensor.data)
-        total = xp.zeros_like(tensor.data) if total is None else total
+    for x in inputs:
+        total, xp = found.get(x.node), kernels.namespace(x.data)
+        total = xp.zeros_like(x.data) if total is None else total
         results.append(total if isinstance(total, Tensor) else Tensor(xp.asarray(total)))
     return results
 
@@ -227,8 +225,8 @@ def _edges(out: Tensor, since: int) -> list:
     stack, seen, edges = [origin(out)], set(), []
     while stack:
         at = stack.pop()
-        if at is not None and id(at) not in seen:
-            seen.add(id(at))
+        if at is not None and at not in seen:
+            seen.add(at)
             if isinstance(at, Node) and at.order > since:
                 stack.extend(at.parents)
             else:

@@ -6,6 +6,9 @@ names will do. Images are (batch, height, width, channels), weights (kh, kw, in,
 """
 
 import math
+import operator
+from functools import reduce
+from itertools import accumulate
 
 from . import Array, namespace
 
@@ -150,7 +153,7 @@ def upsample_nearest_dx(g, scale):
     """Sum over each scale × scale block (one term at a time: NumPy's sum over two short axes is slow)."""
     b, h, w, c = g.shape
     parts = namespace(g).reshape(g, (b, h // scale, scale, w // scale, scale, c))
-    return sum(parts[:, :, i, :, j] for i in range(scale) for j in range(scale))
+    return reduce(operator.add, [parts[:, :, i, :, j] for i in range(scale) for j in range(scale)])
 
 
 # --- normalisation (Wu & He 2018) ---
@@ -263,7 +266,8 @@ def cross_entropy_dlogits(g, aux, labels):
 
 
 def mse_loss(x, y):
-    return namespace(x).mean((x - y) * (x - y))
+    d = x - y
+    return namespace(x).mean(d * d)
 
 
 def mse_loss_dx(g, x, y):
@@ -351,7 +355,8 @@ def reshape(x, shape):
 
 
 def concatenate(*xs, axis):
-    return namespace(xs[0]).concatenate(xs, axis)
+    """(the arrays joined, aux = where along the axis all but the first begin)"""
+    return namespace(xs[0]).concatenate(xs, axis), list(accumulate(x.shape[axis] for x in xs))[:-1]
 
 
 def getitem(x, index):
@@ -391,10 +396,23 @@ def alias(x):
     return x
 
 
+def sum(x, axis, keepdims):
+    return namespace(x).add.reduce(x, axis=axis, keepdims=keepdims)  # NumPy's `sum` takes twice as long to get here
+
+
+def broadcast_to(x, shape):
+    """An array of its own: NumPy's view, read-only and made in Python, takes longer as long as arrays are small."""
+    xp = namespace(x)
+    if x.ndim > len(shape):
+        return xp.broadcast_to(x, shape)  # an error
+    out = xp.empty(shape, x.dtype)
+    out[...] = x
+    return out
+
+
 def sum_to(x, shape):
     """The sum over the axes along which `shape` was broadcast to the shape of x."""
-    if x.shape == tuple(shape):
-        return x
     xp, extra = namespace(x), x.ndim - len(shape)
-    axes = tuple(i for i in range(x.ndim) if i < extra or (shape[i - extra] == 1 and x.shape[i] != 1))
-    return xp.reshape(xp.sum(x, axes), shape)
+    axes = tuple([i for i, n in enumerate(x.shape) if i < extra or shape[i - extra] != n])
+    total = xp.add.reduce(x, axis=axes, keepdims=extra == 0)
+    return total if total.shape == shape else xp.reshape(total, shape)

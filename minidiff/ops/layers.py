@@ -26,9 +26,14 @@ def _dense_rule(g, x, w, needs):
 
 _dense = Primitive("dense", "x w b", joint=_dense_rule, reference=lambda x, w, b: matmul(x, w) + b)
 _embedding = Primitive(
-    "embedding", "table ids", table=lambda g, ids, in_shape: embedding_dtable(g, ids, rows=in_shape[0])
+    "embedding",
+    "table ids",
+    takes_integers=True,
+    table=lambda g, ids, in_shape: embedding_dtable(g, ids, rows=in_shape[0]),
 )
-embedding_dtable = Primitive("embedding_dtable", "y ids * rows", y=lambda g, ids: _embedding(g, ids))
+embedding_dtable = Primitive(
+    "embedding_dtable", "y ids * rows", takes_integers=True, y=lambda g, ids: _embedding(g, ids)
+)
 
 softmax = Primitive("softmax", "x * axis=-1", x=lambda g, out, axis: out * (g - sum(g * out, axis=axis, keepdims=True)))
 log_softmax = Primitive(

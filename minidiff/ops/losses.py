@@ -15,6 +15,7 @@ from .shapes import array_namespace, expand_dims, plain_index, squeeze, take_alo
 _cross_entropy = Primitive(
     "cross_entropy",
     "logits labels",
+    takes_integers=True,
     joint=lambda g, aux, labels: [call("cross_entropy_dlogits", g, aux, labels), None],
     reference=lambda logits, labels: mean(_each_cross_entropy(logits, labels)),
 )

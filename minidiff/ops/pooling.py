@@ -27,6 +27,7 @@ _max_pool2d = Primitive(
 max_pool2d_dx = Primitive(
     "max_pool2d_dx",
     "y index * x_size size stride",
+    takes_integers=True,
     y=lambda g, index, size, stride: _chosen(windows(g, size=(size, size), stride=(stride, stride)), index),
 )
 _upsample_nearest = Primitive("upsample_nearest", "x * scale", x=lambda g, scale: upsample_nearest_dx(g, scale=scale))

@@ -15,8 +15,9 @@ from .shapes import array_namespace, reshape, swapaxes
 _matmul = Primitive(
     "matmul",
     "x y",
-    x=lambda g, y, in_shape: sum_to(_matmul(g, swapaxes(y, axis1=-1, axis2=-2)), shape=in_shape),
-    y=lambda g, x, in_shape: sum_to(_matmul(swapaxes(x, axis1=-1, axis2=-2), g), shape=in_shape),
+    broadcasts=True,
+    x=lambda g, y: _matmul(g, swapaxes(y, axis1=-1, axis2=-2)),
+    y=lambda g, x: _matmul(swapaxes(x, axis1=-1, axis2=-2), g),
 )
 _einsum = Primitive(
     "einsum",
@@ -33,7 +34,7 @@ def matmul(x: Any, y: Any) -> Any:
     """
     a, b = x.shape, y.shape
     if not a or not b or a[-1] != b[-2 if len(b) > 1 else 0]:
-        raise ValueError(f"matmul: cannot multiply {tuple(a)} by {tuple(b)}: the inner sizes must be equal")
+        raise ValueError(f"matmul: cannot multiply {a} by {b}: the inner sizes must be equal")
     if len(a) > 1 and len(b) > 1:
         return _matmul(x, y)
     out = _matmul(reshape(x, shape=(1, *a)) if len(a) == 1 else x, reshape(y, shape=(*b, 1)) if len(b) == 1 else y)

@@ -110,6 +110,52 @@ def test_integers_beside_floats_take_their_dtype():
     np.testing.assert_array_equal(x.grad, [0, 1, 2])
 
 
+BESIDE = {
+    "matmul": lambda x, n: ops.matmul(x, n),
+    "matmul, reversed": lambda x, n: ops.matmul(n, x),
+    "einsum": lambda x, n: ops.einsum("ij,jk->ik", n, x),
+    "dense": lambda x, n: ops.dense(n, x, x[0]),
+    "conv2d": lambda x, n: ops.conv2d(n[None, :, :, None], x[:, :, None, None]),
+    "concatenate": lambda x, n: ops.concatenate([n, x]),
+    "where": lambda x, n: ops.where(x > 0, x, n),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+@pytest.mark.parametrize("integers", [np.int64, np.int32, np.uint8])
+def test_integer_arrays_widen_nothing(name, integers):
+    """NumPy's own rule makes float64 of float32 and int64."""
+    x = Tensor(np.arange(9, dtype=np.float32).reshape(3, 3), requires_grad=True)
+    n = np.arange(9).reshape(3, 3).astype(integers)
+    y = BESIDE[name](x, n)
+    y.backward(np.ones(y.shape, y.dtype))
+    want = BESIDE[name](x.data, n.astype(np.float32))
+    assert y.dtype == x.grad.dtype == np.float32
+    np.testing.assert_array_equal(y.data, want)
+
+
+def test_integers_stay_what_they_are_where_they_are_places():
+    table = Tensor(np.arange(6, dtype=np.float32).reshape(3, 2), requires_grad=True)
+    np.testing.assert_array_equal(ops.embedding(table, np.array([2, 0])).data, [[4, 5], [0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x, y: x + y, r"add: .*float32 \(2,\), float32 \(2, 3\)"),
+        (lambda x, y: ops.where(x > 0, x, y), r"where: .*bool \(2,\), float32 \(2,\), float32 \(2, 3\)"),
+        (lambda x, y: y.reshape(4), r"reshape: .*float32 \(2, 3\)"),
+        (lambda x, y: ops.concatenate([x, y]), r"concatenate: .*float32 \(2,\), float32 \(2, 3\)"),
+        (lambda x, y: ops.subtract(x.data, y.data), r"subtract: .*float32 \(2,\), float32 \(2, 3\)"),
+        (lambda x, y: np.multiply(x, y), r"multiply: .*float32 \(2,\), float32 \(2, 3\)"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_an_error_that_names_the_operation(call, message):
+    x, y = Tensor(np.ones(2, np.float32)), Tensor(np.ones((2, 3), np.float32))
+    with pytest.raises(ValueError, match=message):
+        call(x, y)
+
+
 @pytest.mark.parametrize("wrong", ["text", None, object(), {}])
 def test_what_is_no_number_is_refused(wrong):
     with pytest.raises(TypeError, match=r"add"):

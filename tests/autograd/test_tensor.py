@@ -104,6 +104,14 @@ def test_numpy_takes_the_array_where_it_is_asked_to():
     assert np.asarray(x).sum() == 3
 
 
+def test_numpys_questions_about_shape():
+    x = Tensor(np.ones((2, 3)), requires_grad=True)
+    assert np.shape(x) == np.shape(a=x) == (2, 3)
+    assert np.ndim(x) == np.ndim(a=x) == 2
+    assert np.size(x) == 6
+    assert np.size(x, 1) == np.size(x, axis=1) == np.size(a=x, axis=1) == 3
+
+
 def test_tensors_are_hashed_by_identity():
     x, y = Tensor(1.0), Tensor(1.0)
     assert len({x, y, x}) == 2
