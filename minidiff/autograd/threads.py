@@ -12,6 +12,7 @@ there are threads are in memory at a time.
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -40,7 +41,7 @@ def get_num_threads() -> int:
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_settings["threads"], thread_name_prefix="minidiff")
+    return ThreadPoolExecutor(_settings["threads"] - 1, thread_name_prefix="minidiff")
 
 
 @cache
@@ -94,14 +95,18 @@ def sharded(f: Callable) -> Callable:
             seed = kernels.namespace(out.data).asarray(weight, out.data.dtype)
             return type(out)(out.data), walk(out, seed, since=since, copy=False)
 
-        if len(cuts) == 1:
-            done = [work(pieces[0], 1.0)]
-        elif _settings["threads"] == 1:
-            with _blas().limit(limits=1, user_api="blas"):
-                done = [work(*task) for task in zip(pieces, weights)]
-        else:
-            with _blas().limit(limits=1, user_api="blas"):
-                done = list(_pool().map(work, pieces, weights))
+        done: list = [None] * len(cuts)
+        turns = iter(range(len(cuts)))  # shared: who is free takes the next piece, the caller's thread too
+
+        def take_turns() -> None:
+            for k in turns:
+                done[k] = work(pieces[k], weights[k])
+
+        with _blas().limit(limits=1, user_api="blas") if len(cuts) > 1 else nullcontext():
+            helpers = [_pool().submit(take_turns) for _ in cuts[1 : _settings["threads"]]]
+            take_turns()
+            for helper in helpers:
+                helper.result()
         outs = [out for out, _ in done]
         total = _joined(outs, weights)
         found: dict[Any, Any] = {}
