@@ -93,9 +93,9 @@ def _in_place(*arrays) -> bool:
 
 def _run(name, loop, *arrays):
     ran[name] += 1
-    arrays = [contiguous(array) for array in arrays]
-    y = np.empty_like(arrays[0])
-    loop(*[array.reshape(-1) for array in arrays], y.reshape(-1))
+    flat = [contiguous(array).reshape(-1) for array in arrays]
+    y = np.empty(arrays[0].shape, np.float32)
+    loop(*flat, y.reshape(-1))
     return y
 
 
