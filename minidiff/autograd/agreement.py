@@ -7,12 +7,6 @@ import numpy as np
 from ..kernels import _backends, backend_of
 
 
-def need(condition: bool, message: str) -> None:
-    """Raise ValueError with the message unless the condition holds."""
-    if not condition:
-        raise ValueError(message)
-
-
 def describe(arrays: list) -> str:
     """Shapes and dtypes of operands, for error messages: "float32 (2, 3), float64 (3,), 2.0"."""
     return ", ".join(f"{a.dtype} {tuple(a.shape)}" if hasattr(a, "shape") else repr(a) for a in arrays)

@@ -80,7 +80,9 @@ def find(name: str, kind: type) -> Callable[..., Any]:
 
 def call(name: str, *arrays: Array, **statics: Any) -> Any:
     """Run the kernel of that name for the arrays' type (a 0-d gradient may be a NumPy scalar: it does not count)."""
-    kind: type = next(type(a) for a in arrays if type(a) in _backends)
+    kind: type = type(arrays[0])
+    if kind not in _backends:
+        kind = next(type(a) for a in arrays if type(a) in _backends)
     return find(name, kind)(*arrays, **statics)
 
 

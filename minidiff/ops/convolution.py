@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.agreement import need
 from ..autograd.primitive import Primitive
 from ..kernels import call
 from .shapes import expand_dims, squeeze, swapaxes
@@ -54,42 +53,35 @@ def conv2d(x: Any, w: Any, b: Any = None, stride: Any = 1, padding: Any = 0, dil
     Gives (batch, h′, w′, out), h′ = ⌊(h + 2·padding − dilation·(kh − 1) − 1) / stride⌋ + 1.
     Raises ValueError if the shapes do not fit.
     """
-    how = _how("conv2d", x.shape, w.shape, _shape(b), *_hashable(stride, padding, dilation), groups, (2, 3))
+    how = _how("conv2d", x, w, b, stride, padding, dilation, groups)
     return _conv2d(x, w, **how) if b is None else _conv2d_bias(x, w, b, **how)
 
 
 def conv_transpose2d(
-    x: Any,
-    w: Any,
-    b: Any = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    groups: int = 1,
-    dilation: Any = 1,
-) -> Any:
+    x: Any, w: Any, b: Any = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups: int = 1,
+    dilation: Any = 1
+) -> Any:  # fmt: skip
     """The transpose of `conv2d` as a linear map; w is (kh, kw, in, out / groups), seen from x (batch, h, w, in).
 
     Gives (batch, h′, w′, out), h′ = (h − 1)·stride − 2·padding + dilation·(kh − 1) + output_padding + 1: several sizes
     of a convolution's input give one output, and `output_padding` < max(stride, dilation) picks among them.
     Raises ValueError if the shapes do not fit.
     """
-    statics = *_hashable(stride, padding, dilation), groups
-    how = _how("conv_transpose2d", x.shape, w.shape, _shape(b), *statics, (3, 2))
+    how = _how("conv_transpose2d", x, w, b, stride, padding, dilation, groups)
     s, p, d, more = how["stride"], how["padding"], how["dilation"], pair("output_padding", output_padding, 0)
-    need(all(more[i] < max(s[i], d[i]) for i in (0, 1)),
-         f"conv_transpose2d: output_padding must be less than stride or dilation; got {output_padding}")  # fmt: skip
+    if any(more[i] >= max(s[i], d[i]) for i in (0, 1)):
+        raise ValueError(f"conv_transpose2d: output_padding must be less than stride or dilation; got {output_padding}")
     h, v = ((x.shape[i + 1] - 1) * s[i] - 2 * p[i] + d[i] * (w.shape[i] - 1) + more[i] + 1 for i in (0, 1))
-    need(h > 0 and v > 0, f"conv_transpose2d: padding={padding} leaves nothing of the output, {h} × {v}")
+    if h < 1 or v < 1:
+        raise ValueError(f"conv_transpose2d: padding={padding} leaves nothing of the output, {h} × {v}")
     y = conv2d_dx(x, swapaxes(w, axis1=2, axis2=3), x_size=(h, v), **how)
     return y if b is None else y + b
 
 
 def conv1d(x: Any, w: Any, b: Any = None, stride: int = 1, padding: int = 0, dilation: int = 1, groups: int = 1) -> Any:
     """`conv2d` for sequences: x (batch, n, in), w (k, in / groups, out), b (out,)."""
-    need(
-        len(x.shape) == len(w.shape) == 3, f"conv1d: x must be (batch, n, in), w (k, in, out); got {x.shape}, {w.shape}"
-    )
+    if len(x.shape) != 3 or len(w.shape) != 3:
+        raise ValueError(f"conv1d: x must be (batch, n, in), w (k, in, out); got {x.shape}, {w.shape}")
     rows = (1, stride), (0, padding), (1, dilation)
     return squeeze(conv2d(expand_dims(x, 1), expand_dims(w, 0), b, *rows, groups), axis=1)
 
@@ -101,36 +93,32 @@ def _inside(y, shape):
 
 def pair(name: str, value: Any, least: int) -> tuple[int, int]:
     """An int, or two, as a pair of ints not smaller than `least`."""
-    both = (value, value) if isinstance(value, int | np.integer) else tuple(value)
+    if type(value) is int and value >= least:
+        return value, value
+    both = (value, value) if np.ndim(value) == 0 else tuple(value)
     if len(both) != 2 or any(not isinstance(v, int | np.integer) or v < least for v in both):
         raise ValueError(f"{name} must be an int or a pair of ints, at least {least}; got {value!r}")
     return int(both[0]), int(both[1])
 
 
-def _shape(b):
-    return None if b is None else b.shape
-
-
-def _hashable(*pairs):
-    return [each if isinstance(each, int) else tuple(each) for each in pairs]
+def _how(name, x, w, b, stride, padding, dilation, groups):
+    """The static arguments as pairs, once x, w and b fit."""
+    how = {"padding": pair("padding", padding, 0), "dilation": pair("dilation", dilation, 1), "groups": groups}
+    _check(name, x.shape, w.shape, None if b is None else b.shape, **how)
+    return how | {"stride": pair("stride", stride, 1)}
 
 
 @lru_cache(1024)  # of shapes: a network asks for the same few again and again
-def _how(name, x, w, b, stride, padding, dilation, groups, axes):
-    """The static arguments as pairs, once x, w and b fit; `axes`: those of w that groups cut up, and do not."""
-    # fmt: off
-    need(len(x) == len(w) == 4,
-         f"{name}: x must be (batch, height, width, channels), w (kh, kw, in, out); got {x}, {w}")
-    # fmt: on
-    part, whole = (w[axis] for axis in axes)
-    cin, out = (part * groups, whole) if name == "conv2d" else (whole, part * groups)
-    need(x[3] == cin and whole % groups == 0,
-         f"{name}: x has {x[3]} channels, w {tuple(w)} with groups={groups} takes {cin}; channels come "
-         f"last, and weights are (kh, kw, in, out)")  # fmt: skip
-    need(b is None or tuple(b) == (out,), f"{name}: b must have shape ({out},), one for each output channel; got {b}")
-    pairs = {"stride": pair("stride", stride, 1), "padding": pair("padding", padding, 0)}
-    pairs["dilation"] = pair("dilation", dilation, 1)
-    reach = [(n + 2 * p, d * (k - 1) + 1) for n, p, d, k in zip(x[1:], pairs["padding"], pairs["dilation"], w)]
-    fits = name != "conv2d" or all(n >= m for n, m in reach)
-    need(fits, f"conv2d: a kernel {w[:2]} does not fit in an image {x[1:3]} padded by {padding}")
-    return pairs | {"groups": groups}
+def _check(name, x, w, b, padding, dilation, groups):
+    if len(x) != 4 or len(w) != 4:
+        raise ValueError(f"{name}: x must be (batch, height, width, channels), w (kh, kw, in, out); got {x}, {w}")
+    cuts = 3 if name == "conv2d" else 2  # the axis of w that has all groups' channels; the other has one group's
+    cin, out = (n if axis == cuts else n * groups for axis, n in enumerate(w[2:], 2))
+    if x[3] != cin or groups < 1 or w[cuts] % groups:
+        raise ValueError(f"{name}: x has {x[3]} channels, w {w} with groups={groups} takes {cin}; channels come last, "
+                         f"and weights are (kh, kw, in, out)")  # fmt: skip
+    if b not in (None, (out,)):
+        raise ValueError(f"{name}: b must have shape ({out},), one for each output channel; got {b}")
+    sizes = zip(x[1:], padding, dilation, w)
+    if name == "conv2d" and any(n + 2 * p < d * (k - 1) + 1 for n, p, d, k in sizes):
+        raise ValueError(f"conv2d: a kernel {w[:2]} does not fit in an image {x[1:3]} padded by {padding}")

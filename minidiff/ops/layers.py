@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
-from ..autograd.agreement import need
 from ..autograd.primitive import Primitive
 from ..autograd.tape import Value
 from ..kernels import call
@@ -25,15 +24,10 @@ def _dense_rule(g, x, w, needs):
 
 
 _dense = Primitive("dense", "x w b", joint=_dense_rule, reference=lambda x, w, b: matmul(x, w) + b)
-_embedding = Primitive(
-    "embedding",
-    "table ids",
-    takes_integers=True,
-    table=lambda g, ids, in_shape: embedding_dtable(g, ids, rows=in_shape[0]),
-)
-embedding_dtable = Primitive(
-    "embedding_dtable", "y ids * rows", takes_integers=True, y=lambda g, ids: _embedding(g, ids)
-)
+_scatter = lambda g, ids, in_shape: embedding_dtable(g, ids, rows=in_shape[0])
+_embedding = Primitive("embedding", "table ids", takes_integers=True, table=_scatter)
+_gather = lambda g, ids: _embedding(g, ids)
+embedding_dtable = Primitive("embedding_dtable", "y ids * rows", takes_integers=True, y=_gather)
 
 softmax = Primitive("softmax", "x * axis=-1", x=lambda g, out, axis: out * (g - sum(g * out, axis=axis, keepdims=True)))
 log_softmax = Primitive(
@@ -49,10 +43,10 @@ _self_attention = Primitive(
 
 def dense(x: Any, w: Any, b: Any = None) -> Any:
     """x (…, in) @ w (in, out) + b (out,). Raises ValueError if the shapes do not fit."""
-    fits = b is None or tuple(b.shape) == tuple(w.shape[1:])
-    need(fits, f"dense: b must have shape {w.shape[1:]}, one for each of w's columns; got {fits or b.shape}")
-    need(len(w.shape) == 2 and len(x.shape) > 0 and x.shape[-1] == w.shape[0],
-         f"dense: x (…, in) does not fit w (in, out): got {tuple(x.shape)} and {tuple(w.shape)}")  # fmt: skip
+    kernel = w.shape
+    if len(kernel) != 2 or x.shape[-1:] != kernel[:1] or not (b is None or b.shape == kernel[1:]):
+        raise ValueError(f"dense: x (…, in), w (in, out) and b (out,) do not fit: got {x.shape}, {kernel} and "
+                         f"{b if b is None else b.shape}")  # fmt: skip
     return matmul(x, w) if b is None else _dense(x, w, b)
 
 
@@ -73,15 +67,16 @@ def one_hot(ids: Any, num_classes: int, dtype: Any = np.float32) -> Any:
 
 def dropout(x: Any, p: float, rng: np.random.Generator) -> Any:
     """Each element 0 with probability p, else divided by 1 − p; the draw is made on the host."""
-    need(0 <= p < 1, f"dropout: p must lie in [0, 1); got {p}")
+    if not 0 <= p < 1:
+        raise ValueError(f"dropout: p must lie in [0, 1); got {p}")
     keep = rng.random(x.shape, dtype=np.float32) >= p
     return where(kernels.from_host(keep, x.data if isinstance(x, Value) else x), x * (1 / (1 - p)), 0)
 
 
 def attention(q: Any, k: Any, v: Any) -> Any:
     """softmax(q kᵀ / √d) v over the last two axes (…, positions, d) (Vaswani et al. 2017, eq. 1)."""
-    need(q.shape[-1] == k.shape[-1] and k.shape[:-1] == v.shape[:-1] and q.shape[:-2] == k.shape[:-2],
-         f"attention: q, k, v must be (…, positions, d); got {q.shape}, {k.shape} and {v.shape}")  # fmt: skip
+    if q.shape[-1] != k.shape[-1] or k.shape[:-1] != v.shape[:-1] or q.shape[:-2] != k.shape[:-2]:
+        raise ValueError(f"attention: q, k, v must be (…, positions, d); got {q.shape}, {k.shape} and {v.shape}")
     return matmul(softmax(matmul(q, swapaxes(k, axis1=-1, axis2=-2)) * (1 / math.sqrt(q.shape[-1]))), v)
 
 
@@ -91,9 +86,9 @@ def self_attention(qkv: Any, heads: int) -> Any:
     qkv (batch, positions, 3 · channels) has queries, keys and values side by side, each heads × (channels / heads);
     gives (batch, positions, channels). Raises ValueError if `heads` does not divide the channels.
     """
-    need(len(qkv.shape) == 3 and heads >= 1 and qkv.shape[-1] % (3 * heads) == 0,
-         f"self_attention: qkv must be (batch, positions, 3 · channels) with channels that heads={heads} divides; "
-         f"got {tuple(qkv.shape)}")  # fmt: skip
+    if len(qkv.shape) != 3 or heads < 1 or qkv.shape[-1] % (3 * heads):
+        raise ValueError(f"self_attention: qkv must be (batch, positions, 3 · channels) with channels that "
+                         f"heads={heads} divides; got {qkv.shape}")  # fmt: skip
     return _self_attention(qkv, heads=heads)
 
 

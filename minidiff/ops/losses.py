@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.agreement import need
 from ..autograd.primitive import Primitive
 from ..kernels import call
 from .elementwise import absolute, equal, exp, log, softplus, where
@@ -69,11 +68,11 @@ def cross_entropy(
     Raises ValueError for shapes that do not fit, IndexError for a label out of range.
     """
     labels = np.asarray(labels) if isinstance(labels, int | tuple) else plain_index(labels, np)
-    need(tuple(labels.shape) == tuple(logits.shape[:-1]),
-         f"cross_entropy: wants logits (…, classes), labels (…); got {logits.shape}, {labels.shape}")  # fmt: skip
+    if labels.shape != logits.shape[:-1]:
+        raise ValueError(f"cross_entropy: wants logits (…, classes), labels (…); got {logits.shape}, {labels.shape}")
     xp, ignored = array_namespace(labels), labels == ignore_index
-    labels = checked_ids("cross_entropy", "labels", xp.where(ignored, 0, labels), logits.shape[-1])
     some = bool(xp.any(ignored))
+    labels = checked_ids("cross_entropy", "labels", xp.where(ignored, 0, labels) if some else labels, logits.shape[-1])
     if reduction == "mean" and not (some or label_smoothing) and len(logits.shape) == 2:
         return _cross_entropy(logits, labels)
     each = where(ignored, 0, _each_cross_entropy(logits, labels, label_smoothing))
@@ -87,10 +86,11 @@ def _each_cross_entropy(logits, labels, smoothing=0.0):
 
 
 def _reduced(each, reduction):
-    need(reduction in ("mean", "sum", "none"), f'reduction must be "mean", "sum" or "none"; got {reduction!r}')
-    return each if reduction == "none" else (mean if reduction == "mean" else sum)(each)
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f'reduction must be "mean", "sum" or "none"; got {reduction!r}')
+    return each if reduction == "none" else mean(each) if reduction == "mean" else sum(each)
 
 
 def _check(name, x, y):
-    same = tuple(x.shape) == tuple(y.shape)
-    need(same, f"{name}: x and y must have one shape; got {x.shape} and {y.shape}")
+    if x.shape != y.shape:
+        raise ValueError(f"{name}: x and y must have one shape; got {x.shape} and {y.shape}")

@@ -3,7 +3,6 @@
 from functools import lru_cache
 from typing import Any
 
-from ..autograd.agreement import need
 from ..autograd.primitive import Primitive
 from ..kernels import call
 from .elementwise import silu
@@ -49,9 +48,7 @@ def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float = 1e-5) -
 
 def group_norm_silu(x: Any, groups: int, weight: Any, bias: Any, shift: Any = None, eps: float = 1e-5) -> Any:
     """silu(group_norm(x) + shift) in one pass; shift (batch, channels) is the same for all of a sample's pixels."""
-    _check(x.shape, groups, weight.shape, bias.shape)
-    fits = shift is None or tuple(shift.shape) == (x.shape[0], x.shape[-1])
-    need(fits, f"group_norm_silu: shift must be (batch, channels) of x {x.shape}; got {fits or shift.shape}")
+    _check(x.shape, groups, weight.shape, bias.shape, None if shift is None else shift.shape)
     return _group_norm_silu(x, weight, bias, shift, groups=groups, eps=eps)
 
 
@@ -90,9 +87,11 @@ def _scaled(x, weight, bias):
 
 
 @lru_cache(1024)
-def _check(x, groups, weight, bias):
+def _check(x, groups, weight, bias, shift=None):
     """Of shapes: a network asks for the same few again and again."""
     c = x[-1]
-    need(groups >= 1 and c % groups == 0 and tuple(weight) == tuple(bias) == (c,),
-         f"group_norm: groups={groups} must divide the {c} channels of x {tuple(x)}, and weight and bias be "
-         f"({c},); got {tuple(weight)} and {tuple(bias)}")  # fmt: skip
+    if groups < 1 or c % groups or weight != (c,) or bias != (c,):
+        raise ValueError(f"group_norm: groups={groups} must divide the {c} channels of x {x}, and weight and bias be "
+                         f"({c},); got {weight} and {bias}")  # fmt: skip
+    if shift not in (None, (x[0], c)):
+        raise ValueError(f"group_norm_silu: shift must be (batch, channels) of x {x}; got {shift}")

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.agreement import need
 from ..autograd.primitive import Primitive
 from .convolution import pair
 from .products import matmul
@@ -63,7 +62,8 @@ def adaptive_avg_pool2d(x: Any, output_size: Any) -> Any:
 
 def upsample_nearest(x: Any, scale: int) -> Any:
     """Each pixel of (batch, h, w, channels) becomes a block of scale × scale."""
-    need(scale >= 1, f"upsample_nearest: scale must be at least 1; got {scale}")
+    if scale < 1:
+        raise ValueError(f"upsample_nearest: scale must be at least 1; got {scale}")
     return _upsample_nearest(x, scale=scale)
 
 
@@ -75,8 +75,10 @@ def interpolate(
     "nearest" takes the source pixel ⌊i·h/h′⌋; "bilinear" blends the pixels around (i + ½)·h/h′ − ½, or, with
     `align_corners`, i·(h − 1)/(h′ − 1). Raises ValueError for another mode, or unless one of size and factor is given.
     """
-    need(mode in ("nearest", "bilinear"), f'interpolate: mode must be "nearest" or "bilinear"; got {mode!r}')
-    need((size is None) != (scale_factor is None), "interpolate: give either size or scale_factor")
+    if mode not in ("nearest", "bilinear"):
+        raise ValueError(f'interpolate: mode must be "nearest" or "bilinear"; got {mode!r}')
+    if (size is None) == (scale_factor is None):
+        raise ValueError("interpolate: give either size or scale_factor")
     out = [int(n * scale_factor) for n in x.shape[1:3]] if scale_factor else pair("size", size, 1)
     steps = [1 / scale_factor if scale_factor else n / m for n, m in zip(x.shape[1:3], out)]
     if mode == "nearest":
@@ -88,13 +90,10 @@ def interpolate(
 
 def _checked(name, x, size, stride, padding):
     """Size and stride as pairs, once they fit x."""
-    size = pair("size", size, 1)
-    border = pair("padding", padding, 0)
-    fits = len(x.shape) == 4 and all(n + 2 * p >= k and 2 * p <= k for n, p, k in zip(x.shape[1:], border, size))
-    need(
-        fits,
-        f"{name}: windows of {size}, padding={padding}, do not fit images (batch, h, w, channels) {x.shape}",
-    )
+    size, border = pair("size", size, 1), pair("padding", padding, 0)
+    if len(x.shape) != 4 or any(n + 2 * p < k or 2 * p > k for n, p, k in zip(x.shape[1:], border, size)):
+        raise ValueError(f"{name}: windows of {size}, padding={padding}, do not fit images (batch, h, w, channels) "
+                         f"{x.shape}")  # fmt: skip
     return size, size if stride is None else pair("stride", stride, 1)
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from ..autograd.agreement import need
 from ..autograd.primitive import Primitive, broadcast_to
 from ..autograd.tape import Value
 from ..kernels import namespace
@@ -38,8 +37,7 @@ _concatenate = Primitive("concatenate", "*xs * axis", joint=lambda g, aux, axis:
 def expand_dims(x: Any, axis: int) -> Any:
     """A new axis of length 1, so that it stands at `axis` of the result. Raises ValueError if it cannot stand there."""
     n = len(x.shape) + 1
-    need(-n <= axis < n, f"expand_dims: axis {axis} is out of bounds for a result of {n} dimensions")
-    axis %= n
+    axis = normalize_axis_index(axis, n, "expand_dims")
     return reshape(x, shape=(*x.shape[:axis], 1, *x.shape[axis:]))
 
 
@@ -69,7 +67,8 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
         raise ValueError(f"pad: pad_width must not be negative; got {pad_width}")
     if mode == "constant":
         return _pad(x, width=tuple(map(tuple, width)), value=constant_values)
-    need(mode in ("reflect", "edge", "wrap", "symmetric"), f"pad: mode {mode!r} is not known")
+    if mode not in ("reflect", "edge", "wrap", "symmetric"):
+        raise ValueError(f"pad: mode {mode!r} is not known")
     xp = array_namespace(x)
     for axis, pair in enumerate(width):
         x = take(x, xp.pad(xp.arange(x.shape[axis]), pair, mode=mode), axis)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ops_table import OPS, covered
 
-from minidiff import Tensor
+from minidiff import Tensor, ops
 
 
 def test_every_operation_has_a_row():
@@ -24,3 +24,11 @@ def test_refuses(name):
         for wrap in (lambda a: a, lambda a: Tensor(a) if isinstance(a, np.ndarray) else a):
             with pytest.raises(error, match=pattern):
                 OPS[name].f(*map(wrap, arguments))
+
+
+def test_a_convolution_takes_any_whole_numbers():
+    x, w = np.random.default_rng(0).standard_normal((2, 1, 5, 5, 2))
+    w = w[0, :3, :3, :, None]
+    want = ops.conv2d(x, w, stride=(2, 2), padding=(1, 1))
+    for two in (2, np.int64(2), [2, 2], np.array([2, 2])):
+        np.testing.assert_array_equal(ops.conv2d(x, w, stride=two, padding=np.int32(1)), want)

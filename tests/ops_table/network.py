@@ -61,6 +61,8 @@ conv_errors = [
     ((np.ones((4, 4, 2)), weight, None), ValueError, r"conv2d: x must be \(batch, height"),
     ((np.ones((1, 2, 4, 4)), weight, None), ValueError, "conv2d: x has 4 channels.*takes 2"),
     ((image, weight, np.ones(2)), ValueError, r"conv2d: b must have shape \(5,\)"),
+    ((image, weight, None, 1, 0, 1, 0), ValueError, "conv2d: x has 2 channels.*groups=0"),
+    ((image, weight, None, 1.5), ValueError, "stride must be an int or a pair of ints, at least 1; got 1.5"),
     ((np.ones((1, 2, 2, 2)), weight, None), ValueError, "does not fit"),
     ((image, weight, None, 0), ValueError, "stride must be .* at least 1; got 0"),
     ((image, weight, None, 1, -1), ValueError, "padding must be .* at least 0; got -1"),
