@@ -1,39 +1,15 @@
 """`graph`: what a function computed, as Graphviz text or as a picture, grouped by layer."""
 
-import threading
 from collections import Counter
 from collections.abc import Callable
 from itertools import groupby
+from operator import attrgetter
 from textwrap import wrap
 from typing import Any, NamedTuple
 
-from .autograd.debug import Observer, Place, here
-from .autograd.primitive import Primitive
+from .autograd.debug import debug_mode
 from .autograd.tape import Node, origin, recording
 from .autograd.transforms import leaves
-
-
-class Made(NamedTuple):
-    """What a node keeps as its place while its graph is taken."""
-
-    place: Place
-    result: str
-
-    def __str__(self) -> str:
-        return str(self.place)
-
-
-class _Trace(Observer):
-    def __init__(self) -> None:
-        self.thread = threading.local()
-
-    def run(self, primitive: Primitive, kernel: Any, arrays: list, statics: dict) -> Any:
-        result = super().run(primitive, kernel, arrays, statics)
-        self.thread.last = " × ".join(map(str, (result[0] if primitive.has_aux else result).shape))
-        return result
-
-    def place(self) -> Any:
-        return Made(here(), self.thread.last)
 
 
 class Box(NamedTuple):
@@ -100,31 +76,28 @@ def graph(f: Callable, *args: Any, depth: int | None = None) -> Graph:
     With `depth`, all that lies in a layer so deep is one box: 2 makes one of "down.0" and of all layers in it.
     Only operations that a gradient goes through are there: f must use parameters, or an argument that requires one.
     """
-    with recording(True), _Trace():
+    with recording(True), debug_mode():
         outs = leaves(f(*args))
-    stack, seen = [origin(out) for out in outs], dict[int, Any]()
+    stack, seen = [origin(out) for out in outs], set[Node]()
     while stack:
         node = stack.pop()
-        if isinstance(node, Node) and node.order not in seen:
-            seen[node.order] = node
+        if isinstance(node, Node) and node not in seen:
+            seen.add(node)
             stack.extend(node.parents)
-    nodes = [seen[order] for order in sorted(seen)]
 
     def layer_of(node: Any) -> str:
-        path = node.where.place.layer.split(".")[1:]  # without the model's own name
-        return ".".join(path[:depth])
+        return ".".join(node.where.layer.split(".")[1:][:depth])  # without the model's own name
 
-    groups: list[list] = []
-    for node in nodes:  # what follows one another in one layer is one box, so boxes never wait for each other in a ring
-        deep = depth is not None and layer_of(node).count(".") + 1 >= depth
-        if deep and groups and layer_of(groups[-1][-1]) == layer_of(node):
-            groups[-1].append(node)
-        else:
-            groups.append([node])
-    home = {id(node): i for i, group in enumerate(groups) for node in group}
+    def room(node: Any) -> Any:  # deep in a layer, what follows one another there is one box: no ring of boxes can be
+        layer = layer_of(node)
+        return layer if depth is not None and layer.count(".") + 1 >= depth else node.order
+
+    groups = [list(group) for _, group in groupby(sorted(seen, key=attrgetter("order")), room)]
+    home = {node: i for i, group in enumerate(groups) for node in group}
     boxes = []
     for i, group in enumerate(groups):
-        sources = {home[id(p)] for node in group for p in node.parents if id(p) in home} - {i}
+        sources = {home[p] for node in group for p in node.parents if p in home} - {i}
         names = ", ".join(f"{n} {name}" if n > 1 else name for name, n in Counter(node.name for node in group).items())
-        boxes.append(Box(layer_of(group[0]), f"{names}\n{group[-1].where.result}", sorted(sources)))
+        result = " × ".join(map(str, group[-1].shape))
+        boxes.append(Box(layer_of(group[0]), f"{names}\n{result}", sorted(sources)))
     return Graph(boxes)

@@ -33,16 +33,6 @@ class Cost(NamedTuple):
     flops: int
 
 
-class Made(NamedTuple):
-    """What a node keeps as its place while a profiler looks on: with it, the cost of making it."""
-
-    place: Place
-    cost: Cost
-
-    def __str__(self) -> str:
-        return str(self.place)
-
-
 class profile(Observer):  # noqa: N801
     """Count and time every operation in a block, and its derivative as "… backward":
 
@@ -56,10 +46,13 @@ class profile(Observer):  # noqa: N801
 
     def __init__(self) -> None:
         self.costs: list[Cost] = []
+        self.made: dict[int, tuple[Place, Cost]] = {}  # by the identity of nodes' places
         self.thread = threading.local()
 
-    def place(self) -> Any:
-        return Made(here(), self.thread.last)
+    def place(self) -> Place:
+        place = super().place()
+        self.made[id(place)] = place, self.thread.last
+        return place
 
     def run(self, primitive: Primitive, kernel: Any, arrays: list, statics: dict) -> Any:
         if getattr(self.thread, "inside", False):  # a rule's own operations are part of its cost
@@ -81,8 +74,8 @@ class profile(Observer):  # noqa: N801
         finally:
             self.thread.inside = False
         seconds = perf_counter() - start
-        if isinstance(node.where, Made):
-            of, wanted = node.where.cost, sum(part is not None for part in pulled[:2])
+        if id(node.where) in self.made:
+            (_, of), wanted = self.made[id(node.where)], sum(part is not None for part in pulled[:2])
             self.costs.append(of._replace(operation=f"{node.name} backward", seconds=seconds,
                                           bytes=of.bytes * wanted, flops=of.flops * wanted))  # fmt: skip
         return pulled

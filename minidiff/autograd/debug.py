@@ -71,7 +71,7 @@ class Observer:
     def __exit__(self, *error: Any) -> None:
         state.observer = self.outer
 
-    def place(self) -> Any:
+    def place(self) -> Place:
         """What a node made now keeps as its `where`."""
         return self.outer.place() if self.outer else here()
 

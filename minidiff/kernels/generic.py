@@ -6,8 +6,6 @@ names will do. Images are (batch, height, width, channels), weights (kh, kw, in,
 """
 
 import math
-import operator
-from functools import reduce
 from itertools import accumulate
 
 from . import Array, namespace
@@ -38,21 +36,16 @@ def _border(x: Array, padding: Pair) -> Array:
     return namespace(x).pad(x, ((0, 0), (padding[0], padding[0]), (padding[1], padding[1]), (0, 0)))
 
 
-def _groups(x: Array, groups: int) -> list:
-    return namespace(x).split(x, groups, -1)
-
-
 def conv2d(x, w, stride, padding, dilation, groups):
     """y = x ⋆ w: a convolution is a sum over taps of shifted slices @ weights."""
     xp = namespace(x)
     if groups > 1:
-        pairs = zip(_groups(x, groups), _groups(w, groups), strict=True)
+        pairs = zip(xp.split(x, groups, -1), xp.split(w, groups, -1), strict=True)
         return xp.concatenate([conv2d(a, b, stride, padding, dilation, 1) for a, b in pairs], -1)
-    kernel = w.shape[:2]
-    size = conv_size(x.shape[1:3], kernel, stride, padding, dilation)
+    size = conv_size(x.shape[1:3], w.shape[:2], stride, padding, dilation)
     x = _border(x, padding)
     y = xp.zeros((x.shape[0], *size, w.shape[3]), x.dtype)
-    for i, j, rows, columns in _taps(kernel, size, stride, dilation):
+    for i, j, rows, columns in _taps(w.shape[:2], size, stride, dilation):
         y += xp.matmul(x[:, rows, columns], w[i, j])
     return y
 
@@ -61,7 +54,7 @@ def conv2d_dx(g, w, x_size, stride, padding, dilation, groups):
     """The gradient for x, which is the transposed convolution of g; `x_size` is the height and width of x."""
     xp = namespace(g)
     if groups > 1:
-        pairs = zip(_groups(g, groups), _groups(w, groups), strict=True)
+        pairs = zip(xp.split(g, groups, -1), xp.split(w, groups, -1), strict=True)
         return xp.concatenate([conv2d_dx(a, b, x_size, stride, padding, dilation, 1) for a, b in pairs], -1)
     (h, v), (ph, pv) = x_size, padding
     dx = xp.zeros((g.shape[0], h + 2 * ph, v + 2 * pv, w.shape[2]), g.dtype)
@@ -74,7 +67,7 @@ def conv2d_dw(g, x, kernel, stride, padding, dilation, groups):
     """The gradient for w; `kernel` is its height and width."""
     xp = namespace(g)
     if groups > 1:
-        pairs = zip(_groups(g, groups), _groups(x, groups), strict=True)
+        pairs = zip(xp.split(g, groups, -1), xp.split(x, groups, -1), strict=True)
         return xp.concatenate([conv2d_dw(a, b, kernel, stride, padding, dilation, 1) for a, b in pairs], -1)
     x = _border(x, padding)
     dw = xp.zeros((*kernel, x.shape[3], g.shape[3]), g.dtype)
@@ -153,7 +146,7 @@ def upsample_nearest_dx(g, scale):
     """Sum over each scale × scale block (one term at a time: NumPy's sum over two short axes is slow)."""
     b, h, w, c = g.shape
     parts = namespace(g).reshape(g, (b, h // scale, scale, w // scale, scale, c))
-    return reduce(operator.add, [parts[:, :, i, :, j] for i in range(scale) for j in range(scale)])
+    return sum(parts[:, :, i, :, j] for i in range(scale) for j in range(scale))
 
 
 # --- normalisation (Wu & He 2018) ---
@@ -274,7 +267,7 @@ def mse_loss_dx(g, x, y):
     return (x - y) * (g * (2 / max(x.size, 1)))
 
 
-# --- pointwise ---
+# --- pointwise; optimisers, which write in place ---
 
 
 def relu(x):
@@ -329,9 +322,6 @@ def gelu_dx(g, x, approximate):
         t = xp.tanh(_TANH * (x + 0.044715 * x * x * x))
         return g * 0.5 * (1 + t + x * (1 - t * t) * (_TANH * (1 + 3 * 0.044715 * x * x)))
     return g * (0.5 * (1 + erf(x * math.sqrt(0.5))) + x * xp.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi)))
-
-
-# --- optimisers: updates in place ---
 
 
 def adam(param, grad, m, v, lr, beta1, beta2, eps, weight_decay, step):
@@ -390,14 +380,6 @@ def argsort(x, axis):
 def einsum(x, y, terms):
     """`terms` has the letters of x, y and the output."""
     return namespace(x).einsum(f"{terms[0]},{terms[1]}->{terms[2]}", x, y, optimize=True)
-
-
-def alias(x):
-    return x
-
-
-def sum(x, axis, keepdims):
-    return namespace(x).add.reduce(x, axis=axis, keepdims=keepdims)  # NumPy's `sum` takes twice as long to get here
 
 
 def broadcast_to(x, shape):

@@ -9,24 +9,22 @@ from typing import Any
 from numpy.lib.array_utils import normalize_axis_index
 
 from ..autograd.primitive import Primitive, broadcast_to
+from ..kernels import namespace
 from .elementwise import absolute, equal, exp, sqrt, where
 from .shapes import astype, diag, flip, pad, ravel, reshape, take_along_axis, transpose
 
 _OVER = "x * axis=None keepdims=False"
 _spread = lambda g, in_shape, axis: broadcast_to(kept(g, in_shape, axis), shape=in_shape)
+_add_up = lambda x, axis, keepdims: namespace(x).add.reduce(x, axis=axis, keepdims=keepdims)  # half the time of np.sum
 _extreme = {"x": lambda g, x, out, in_shape, axis: _shares(g, x, out, in_shape, axis)}
 
-sum = Primitive("sum", _OVER, x=_spread)
+sum = Primitive("sum", _OVER, kernel=_add_up, x=_spread)
 mean = Primitive("mean", _OVER, x=lambda g, in_shape, axis: _spread(g / count(in_shape, axis), in_shape, axis))
 max, min = Primitive("max", _OVER, **_extreme), Primitive("min", _OVER, **_extreme)  # equals get equal shares
 logsumexp = Primitive(
     "logsumexp", _OVER, x=lambda g, x, out, in_shape, axis: kept(g, in_shape, axis) * exp(x - kept(out, in_shape, axis))
 )
-argmax, argmin, argsort = (
-    Primitive("argmax", _OVER),
-    Primitive("argmin", _OVER),
-    Primitive("argsort", "x * axis=-1"),
-)
+argmax, argmin, argsort = Primitive("argmax", _OVER), Primitive("argmin", _OVER), Primitive("argsort", "x * axis=-1")
 _cumsum = Primitive("cumsum", "x * axis", x=lambda g, axis: flip(_cumsum(flip(g, axis=axis), axis=axis), axis=axis))
 
 
