@@ -103,5 +103,6 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
 
 def test_what_ships_loads_and_other_names_are_refused():
     assert md.pretrained("lenet").num_parameters == 44_426
+    assert md.pretrained("mnist").num_parameters == 420_497
     with pytest.raises(ValueError, match=r"name must be one of .*lenet"):
         md.pretrained("imagenet")

@@ -29,6 +29,14 @@ def test_direct(c_in, c_out, stride, dilation):
     )
 
 
+def test_rows():
+    table, ids, g = normal(4, 3), np.array([0, 2, 2]), normal(3, 3)
+    cases.close(cases.runs("embedding", "embedding", table, ids), table[ids].astype(np.float64))
+    gradient = cases.runs("embedding_dtable", "embedding_dtable", g, ids, 4)
+    cases.close(gradient, generic.embedding_dtable(*cases.wide(g), ids, 4))
+    cases.close(cases.runs("softmax", "softmax", g, axis=-1), generic.softmax(*cases.wide(g), -1))
+
+
 def test_winograd():
     c_in, c_out = vector.lanes(), 2 * vector.lanes()
     x, w, g, how = normal(16, 5, 9, c_in), normal(3, 3, c_in, c_out), normal(16, 5, 9, c_out), (PAIR, PAIR, PAIR, 1)

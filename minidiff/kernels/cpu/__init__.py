@@ -16,6 +16,7 @@ _HOME = {
     "pointwise": "silu silu_dx gelu gelu_dx adam ema",
     "attention": "self_attention self_attention_dqkv",
     "norm": "group_norm_silu group_norm_silu_grads",
+    "rows": "embedding embedding_dtable softmax",
 }
 
 
