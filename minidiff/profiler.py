@@ -18,7 +18,7 @@ FLOPS: dict[str, Callable] = {
     "conv2d_dw": lambda out, y, x: 2 * y.size * math.prod(out.shape[:3]),
     "dense": lambda out, x, w, b: 2 * out.size * w.shape[0],
     "matmul": lambda out, x, y: 2 * out.size * x.shape[-1],
-    "attention": lambda out, q, k, v: 2 * (q.size + out.size) * k.shape[-2],
+    "self_attention": lambda out, qkv: 4 * out.size * qkv.shape[1],
 }
 
 

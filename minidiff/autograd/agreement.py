@@ -43,9 +43,8 @@ def agree(name: str, arrays: list, broadcasts: bool, takes_integers: bool) -> ty
     backend = backend_of(real[0])
     devices = {backend_of(a).device for a in real}
     if len(devices) > 1:
-        raise TypeError(
-            f"{name}: operands on different devices {sorted(devices)}: {describe(arrays)}; move one with .to(device)"
-        )
+        raise TypeError(f"{name}: operands on different devices {sorted(devices)}: {describe(arrays)}; move one with "
+                        f".to(device)")  # fmt: skip
     floats = {a.dtype for a in real if _is_float(a)}
     alone = not floats  # then a NumPy scalar, which is what 0-d arrays become, counts as an array
     floats = floats or {a.dtype for a in arrays if isinstance(a, np.floating)}

@@ -83,9 +83,7 @@ def gradgradcheck(f: Callable, *args: Any, seed: int = 0, **tolerances: float) -
 
 def _given(args: tuple) -> tuple[list, list[int]]:
     """The arguments with arrays and Tensors copied into arrays, and which of them are float64."""
-    arrays = [
-        np.array(a.data if isinstance(a, Tensor) else a) if isinstance(a, np.ndarray | Tensor) else a for a in args
-    ]
+    arrays = [np.array(a) if isinstance(a, np.ndarray | Tensor) else a for a in args]
     return arrays, [i for i, a in enumerate(arrays) if isinstance(a, np.ndarray) and a.dtype == np.float64]
 
 

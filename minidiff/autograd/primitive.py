@@ -64,9 +64,8 @@ class Primitive:
             offered = [*self.operands, *self.statics, "out", "aux", "needs" if of == "joint" else "in_shape"]
             if names[:1] != ("g",) or not set(names[1:]) <= set(offered):
                 wrong = [a for a in names[1:] if a not in offered] or list(names[:1])
-                raise TypeError(
-                    f"{name}: the rule for {of!r} asks for {wrong}; it takes g first, then any of {offered}"
-                )
+                raise TypeError(f"{name}: the rule for {of!r} asks for {wrong}; it takes g first, then any of "
+                                f"{offered}")  # fmt: skip
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}({', '.join(self.operands + self.statics)})>"
@@ -149,11 +148,10 @@ class Primitive:
         rest = [*[name for name in ("aux", *self.statics) if name in asked], *shapes]
         names = [*[self.operands[k] for k in operands], *["out"] * ("out" in asked), *rest, "needs"]
         calls = []
-        for of in wanted:
-            i = 0 if of == "joint" else self.operands.index(of)
-            calls.append(
-                (i, self.rules[of], [names.index(i if ask == "in_shape" else ask) for ask in self.asks[of][1:]])
-            )
+        for i, of in enumerate(["joint"] if self.joint else self.operands):
+            if of in wanted:
+                asks = [names.index(i if ask == "in_shape" else ask) for ask in self.asks[of][1:]]
+                calls.append((i, self.rules[of], asks))
         return self._plans.setdefault(key, _Plan(needs, operands, "out" in asked, rest, names, calls))
 
     def _pull(self, plan: "_Plan", kept: list, versions: list, node: Node, g: Any, needs: Sequence | None) -> Sequence:

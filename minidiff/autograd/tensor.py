@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import kernels, ops
 from ..kernels import Array
-from .tape import Value, origin, recording, state, walk
+from .tape import Value, origin, recording, walk
 
 
 def _method(operation: Callable) -> Any:
@@ -256,8 +256,3 @@ def seed_for(out: Tensor, gradient: Any) -> Array:
 def no_grad():
     """A block in which nothing is recorded: `with no_grad(): …`. `grad` inside it records for itself."""
     return recording(False)
-
-
-def is_recording() -> bool:
-    """Whether operations on tensors that require a gradient are recorded here, in this thread."""
-    return state.recording

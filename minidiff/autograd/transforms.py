@@ -109,9 +109,8 @@ def checkpoint(f: Callable) -> Callable:
     """
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        drawn = [
-            (rng, rng.bit_generator.state) for rng in leaves((args, kwargs)) if isinstance(rng, np.random.Generator)
-        ]
+        generators = [leaf for leaf in leaves((args, kwargs)) if isinstance(leaf, np.random.Generator)]
+        drawn = [(rng, rng.bit_generator.state) for rng in generators]
         since = next(clock)
         out = f(*args, **kwargs)
         if not isinstance(out, Tensor) or origin(out) is None:
@@ -121,9 +120,7 @@ def checkpoint(f: Callable) -> Callable:
 
         def pull(node: Node, g: Any, needs: Any) -> list:
             if any(version[0] != then for version, then in versions):
-                raise RuntimeError(
-                    "a leaf was written in place after checkpoint, which would compute something else now"
-                )
+                raise RuntimeError("a leaf was written in place after checkpoint: it would compute something else now")
             now = [rng.bit_generator.state for rng, _ in drawn]
             for rng, before in drawn:
                 rng.bit_generator.state = before
@@ -153,7 +150,8 @@ def primitive(**rules: Callable) -> Callable:
         operands = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
         statics = [(p.name, p.default) for p in parameters if p.kind is p.KEYWORD_ONLY]
         declared = [name if default is inspect.Parameter.empty else f"{name}={default!r}" for name, default in statics]
-        return Primitive(f.__name__, f"{' '.join(operands)} * {' '.join(declared)}", kernel=f, **rules)
+        arguments = f"{' '.join(operands)} * {' '.join(declared)}"
+        return Primitive(f.__name__, arguments, kernel=f, takes_integers=True, **rules)
 
     return make
 

@@ -13,24 +13,15 @@ from ..kernels import call
 from .shapes import expand_dims, squeeze, swapaxes
 
 # The three corners of one trilinear form Σ y·x·w: the derivative of each is another.
-_conv2d = Primitive(
-    "conv2d",
-    "x w * stride padding dilation groups",
-    x=lambda g, w, in_shape, **how: conv2d_dx(g, w, x_size=in_shape[1:3], **how),
-    w=lambda g, x, in_shape, **how: conv2d_dw(g, x, kernel=in_shape[:2], **how),
-)
-conv2d_dx = Primitive(
-    "conv2d_dx",
-    "y w * x_size stride padding dilation groups",
-    y=lambda g, w, in_shape, x_size, **how: _inside(_conv2d(g, w, **how), in_shape),
-    w=lambda g, y, in_shape, x_size, **how: conv2d_dw(y, g, kernel=in_shape[:2], **how),
-)
-conv2d_dw = Primitive(
-    "conv2d_dw",
-    "y x * kernel stride padding dilation groups",
-    y=lambda g, x, in_shape, kernel, **how: _inside(_conv2d(x, g, **how), in_shape),
-    x=lambda g, y, in_shape, kernel, **how: conv2d_dx(y, g, x_size=in_shape[1:3], **how),
-)
+_conv2d = Primitive("conv2d", "x w * stride padding dilation groups",
+                    x=lambda g, w, in_shape, **how: conv2d_dx(g, w, x_size=in_shape[1:3], **how),
+                    w=lambda g, x, in_shape, **how: conv2d_dw(g, x, kernel=in_shape[:2], **how))  # fmt: skip
+conv2d_dx = Primitive("conv2d_dx", "y w * x_size stride padding dilation groups",
+                      y=lambda g, w, in_shape, x_size, **how: _inside(_conv2d(g, w, **how), in_shape),
+                      w=lambda g, y, in_shape, x_size, **how: conv2d_dw(y, g, kernel=in_shape[:2], **how))  # fmt: skip
+conv2d_dw = Primitive("conv2d_dw", "y x * kernel stride padding dilation groups",
+                      y=lambda g, x, in_shape, kernel, **how: _inside(_conv2d(x, g, **how), in_shape),
+                      x=lambda g, y, in_shape, kernel, **how: conv2d_dx(y, g, x_size=in_shape[1:3], **how))  # fmt: skip
 
 
 def _conv2d_bias_rule(g, x, w, needs, **how):
@@ -38,12 +29,9 @@ def _conv2d_bias_rule(g, x, w, needs, **how):
     return dx, *(call("conv2d_dw_db", g, x, kernel=w.shape[:2], **how) if needs[1] or needs[2] else (None, None))
 
 
-_conv2d_bias = Primitive(
-    "conv2d_bias",
-    "x w b * stride padding dilation groups",
-    joint=_conv2d_bias_rule,
-    reference=lambda x, w, b, **how: _conv2d(x, w, **how) + b,
-)
+_conv2d_bias = Primitive("conv2d_bias", "x w b * stride padding dilation groups",
+                         joint=_conv2d_bias_rule,
+                         reference=lambda x, w, b, **how: _conv2d(x, w, **how) + b)  # fmt: skip
 
 
 def conv2d(x: Any, w: Any, b: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Any:
@@ -57,10 +45,8 @@ def conv2d(x: Any, w: Any, b: Any = None, stride: Any = 1, padding: Any = 0, dil
     return _conv2d(x, w, **how) if b is None else _conv2d_bias(x, w, b, **how)
 
 
-def conv_transpose2d(
-    x: Any, w: Any, b: Any = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups: int = 1,
-    dilation: Any = 1
-) -> Any:  # fmt: skip
+def conv_transpose2d(x: Any, w: Any, b: Any = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
+                     groups: int = 1, dilation: Any = 1) -> Any:  # fmt: skip
     """The transpose of `conv2d` as a linear map; w is (kh, kw, in, out / groups), seen from x (batch, h, w, in).
 
     Gives (batch, h′, w′, out), h′ = (h − 1)·stride − 2·padding + dilation·(kh − 1) + output_padding + 1: several sizes

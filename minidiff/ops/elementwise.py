@@ -60,12 +60,9 @@ isfinite, isnan = pointwise("isfinite"), pointwise("isnan")
 
 # Swish (Ramachandran et al. 2017) and gelu (Hendrycks & Gimpel 2016) have kernels of their own for the derivative.
 silu = Primitive("silu", "x", joint=lambda g, x: [call("silu_dx", g, x)], reference=lambda x: x * sigmoid(x))
-_gelu = Primitive(
-    "gelu",
-    "x * approximate",
-    joint=lambda g, x, **how: [call("gelu_dx", g, x, **how)],
-    reference=lambda x, approximate: 0.5 * x * (1 + _bend(x, approximate)),
-)
+_gelu = Primitive("gelu", "x * approximate",
+                  joint=lambda g, x, **how: [call("gelu_dx", g, x, **how)],
+                  reference=lambda x, approximate: 0.5 * x * (1 + _bend(x, approximate)))  # fmt: skip
 
 
 def gelu(x: Any, approximate: str = "none") -> Any:

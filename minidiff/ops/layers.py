@@ -30,15 +30,11 @@ _gather = lambda g, ids: _embedding(g, ids)
 embedding_dtable = Primitive("embedding_dtable", "y ids * rows", takes_integers=True, y=_gather)
 
 softmax = Primitive("softmax", "x * axis=-1", x=lambda g, out, axis: out * (g - sum(g * out, axis=axis, keepdims=True)))
-log_softmax = Primitive(
-    "log_softmax", "x * axis=-1", x=lambda g, out, axis: g - exp(out) * sum(g, axis=axis, keepdims=True)
-)
-_self_attention = Primitive(
-    "self_attention",
-    "qkv * heads",
-    qkv=lambda g, qkv, aux, heads: call("self_attention_dqkv", g, qkv, aux, heads=heads),
-    reference=lambda qkv, heads: _plain_self_attention(qkv, heads),
-)
+log_softmax = Primitive("log_softmax", "x * axis=-1",
+                        x=lambda g, out, axis: g - exp(out) * sum(g, axis=axis, keepdims=True))  # fmt: skip
+_self_attention = Primitive("self_attention", "qkv * heads",
+                            qkv=lambda g, qkv, aux, heads: call("self_attention_dqkv", g, qkv, aux, heads=heads),
+                            reference=lambda qkv, heads: _plain_self_attention(qkv, heads))  # fmt: skip
 
 
 def dense(x: Any, w: Any, b: Any = None) -> Any:

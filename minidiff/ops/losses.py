@@ -11,13 +11,9 @@ from .layers import checked_ids, log_softmax
 from .reductions import mean, sum
 from .shapes import array_namespace, expand_dims, plain_index, squeeze, take_along_axis
 
-_cross_entropy = Primitive(
-    "cross_entropy",
-    "logits labels",
-    takes_integers=True,
-    joint=lambda g, aux, labels: [call("cross_entropy_dlogits", g, aux, labels), None],
-    reference=lambda logits, labels: mean(_each_cross_entropy(logits, labels)),
-)
+_cross_entropy = Primitive("cross_entropy", "logits labels", takes_integers=True,
+                           joint=lambda g, aux, labels: [call("cross_entropy_dlogits", g, aux, labels), None],
+                           reference=lambda logits, labels: mean(_each_cross_entropy(logits, labels)))  # fmt: skip
 
 
 def _mse_rule(g, x, y, needs):
@@ -58,9 +54,8 @@ def kl_div(x: Any, y: Any, reduction: str = "mean", log_target: bool = False) ->
     return sum(each) / x.shape[0] if reduction == "batchmean" else _reduced(each, reduction)
 
 
-def cross_entropy(
-    logits: Any, labels: Any, ignore_index: int = -100, label_smoothing: float = 0.0, reduction: str = "mean"
-) -> Any:
+def cross_entropy(logits: Any, labels: Any, ignore_index: int = -100, label_smoothing: float = 0.0,
+                  reduction: str = "mean") -> Any:  # fmt: skip
     """−log softmax(logits)[label]; logits (…, classes), labels (…) ints in 0 … classes − 1.
 
     Rows labelled `ignore_index` count for nothing, in the mean neither. `label_smoothing` ε mixes each one-hot target

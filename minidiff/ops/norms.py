@@ -21,20 +21,19 @@ def _plain_group_norm_silu(x, weight, bias, shift, groups, eps):
     return silu(y + reshape(shift, shape=each) if each else y)
 
 
+def _group_norm_silu_rule(g, x, weight, bias, shift, aux, groups):
+    return call("group_norm_silu_grads", g, x, weight, bias, shift, aux, groups=groups)
+
+
 _group_norm = Primitive(
     "group_norm",
     "x weight bias * groups eps",
     joint=lambda g, x, weight, bias, aux, groups: call("group_norm_grads", g, x, weight, bias, aux, groups=groups),
     reference=_plain_group_norm,
 )
-_group_norm_silu = Primitive(
-    "group_norm_silu",
-    "x weight bias shift * groups eps",
-    joint=lambda g, x, weight, bias, shift, aux, groups: call(
-        "group_norm_silu_grads", g, x, weight, bias, shift, aux, groups=groups
-    ),
-    reference=_plain_group_norm_silu,
-)
+_group_norm_silu = Primitive("group_norm_silu", "x weight bias shift * groups eps",
+                             joint=_group_norm_silu_rule,
+                             reference=_plain_group_norm_silu)  # fmt: skip
 
 
 def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float = 1e-5) -> Any:
@@ -62,9 +61,8 @@ def instance_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-
     return _scaled(_normal(x, tuple(range(1, len(x.shape) - 1)), eps), weight, bias)
 
 
-def batch_norm(
-    x: Any, running_mean: Any = None, running_var: Any = None, weight: Any = None, bias: Any = None, eps: float = 1e-5
-) -> Any:
+def batch_norm(x: Any, running_mean: Any = None, running_var: Any = None, weight: Any = None, bias: Any = None,
+               eps: float = 1e-5) -> Any:  # fmt: skip
     """Each channel by the given mean and variance, or else its own in this batch (Ioffe & Szegedy 2015)."""
     if running_mean is None:
         return _scaled(_normal(x, tuple(range(len(x.shape) - 1)), eps), weight, bias)

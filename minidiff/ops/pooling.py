@@ -14,9 +14,8 @@ from .products import matmul
 from .reductions import argmax, mean
 from .shapes import array_namespace, expand_dims, getitem, pad, reshape, take, take_along_axis
 
-windows = Primitive(
-    "windows", "x * size stride", x=lambda g, in_shape, **how: windows_dx(g, x_size=in_shape[1:3], **how)
-)
+windows = Primitive("windows", "x * size stride",
+                    x=lambda g, in_shape, **how: windows_dx(g, x_size=in_shape[1:3], **how))  # fmt: skip
 windows_dx = Primitive("windows_dx", "y * x_size size stride", y=lambda g, x_size, **how: windows(g, **how))
 _max_pool2d = Primitive(
     "max_pool2d",
@@ -30,9 +29,8 @@ max_pool2d_dx = Primitive(
     y=lambda g, index, size, stride: _chosen(windows(g, size=(size, size), stride=(stride, stride)), index),
 )
 _upsample_nearest = Primitive("upsample_nearest", "x * scale", x=lambda g, scale: upsample_nearest_dx(g, scale=scale))
-upsample_nearest_dx = Primitive(
-    "upsample_nearest_dx", "y * scale", y=lambda g, scale: _upsample_nearest(g, scale=scale)
-)
+upsample_nearest_dx = Primitive("upsample_nearest_dx", "y * scale",
+                                y=lambda g, scale: _upsample_nearest(g, scale=scale))  # fmt: skip
 
 
 def max_pool2d(x: Any, size: Any, stride: Any = None, padding: Any = 0) -> Any:
@@ -67,9 +65,8 @@ def upsample_nearest(x: Any, scale: int) -> Any:
     return _upsample_nearest(x, scale=scale)
 
 
-def interpolate(
-    x: Any, size: Any = None, scale_factor: float | None = None, mode: str = "nearest", align_corners: bool = False
-) -> Any:
+def interpolate(x: Any, size: Any = None, scale_factor: float | None = None, mode: str = "nearest",
+                align_corners: bool = False) -> Any:  # fmt: skip
     """The image resized to `size` (an int or a pair), or by `scale_factor`; PyTorch's coordinates, no antialiasing.
 
     "nearest" takes the source pixel ⌊i·h/h′⌋; "bilinear" blends the pixels around (i + ½)·h/h′ − ½, or, with

@@ -136,7 +136,15 @@ def test_integer_arrays_widen_nothing(name, integers):
 
 def test_integers_stay_what_they_are_where_they_are_places():
     table = Tensor(np.arange(6, dtype=np.float32).reshape(3, 2), requires_grad=True)
-    np.testing.assert_array_equal(ops.embedding(table, np.array([2, 0])).data, [[4, 5], [0, 1]])
+    ids = np.array([2, 0])
+    np.testing.assert_array_equal(ops.embedding(table, ids).data, [[4, 5], [0, 1]])
+
+    @md.primitive(table=lambda g, ids, in_shape: ops.scatter_add(g, ids, in_shape))
+    def rows(table, ids):
+        return table[ids]
+
+    rows(table, ids).sum().backward()
+    np.testing.assert_array_equal(table.grad, [[1, 1], [0, 0], [1, 1]])
 
 
 @pytest.mark.parametrize(
