@@ -26,3 +26,8 @@ def test_links_lead_somewhere(page):
     links = [link for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if "://" not in link]
     missing = [link for link in links if not ((ROOT / page).parent / link).exists()]
     assert not missing
+
+
+def test_links_to_functions_lead_to_their_lines():
+    for name, path, line in re.findall(r"\[`(\w+)`\]\(([\w/.]+)#L(\d+)\)", (ROOT / "README.md").read_text()):
+        assert re.match(rf"(def|class) {name}\b", (ROOT / path).read_text().splitlines()[int(line) - 1]), name
