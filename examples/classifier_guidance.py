@@ -1,8 +1,8 @@
 """Guidance by a classifier, both ways: train one on noisy MNIST, take its gradient, and steer unconditional samples.
 
-python examples/classifier_guidance.py --checkpoint runs/mnist/checkpoint.safetensors
+    python examples/classifier_guidance.py          pictures go to runs/classifier_guidance/
 
-The network of the checkpoint is asked for the null label only. Two ways to use the classifier: its gradient shifts
+The network that draws is asked for the null label only. Two ways to use the classifier: its gradient shifts
 DDPM's mean (eq. 2.1 of Dhariwal & Nichol 2021), or the predicted noise, which any sampler can use.
 """
 
@@ -44,7 +44,7 @@ class NoisyClassifier(nn.Module):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", metavar="FILE", required=True, help="the network, trained by mnist_guided.py")
+    parser.add_argument("--checkpoint", metavar="FILE", help="a network for MNIST (default: the one that ships)")
     parser.add_argument("--data", metavar="FOLDER", help="where the four MNIST files are, if you have them")
     parser.add_argument("--epochs", type=int, default=2, help="to train the classifier (default: %(default)s)")
     parser.add_argument("--count", type=int, default=100, help="digits for each scale (default: %(default)s)")
@@ -75,7 +75,7 @@ def train(args: argparse.Namespace, schedule: diffusion.Schedule) -> NoisyClassi
 
 
 def draw(args: argparse.Namespace, schedule: diffusion.Schedule, classifier: NoisyClassifier, path: Path) -> None:
-    denoise = diffusion.denoiser(md.load(args.checkpoint), schedule)
+    denoise = diffusion.denoiser(md.load(args.checkpoint) if args.checkpoint else md.pretrained("mnist"), schedule)
     lenet, wanted = md.pretrained("lenet"), np.arange(args.count) % 10
     null = lambda x, t, condition: denoise(x, t, None)
     ways = {

@@ -1,8 +1,8 @@
 """Every guidance rule at growing scale, in one picture.
 
-python examples/guidance.py                       on points whose exact denoiser is known: no network, no training
-python examples/guidance.py --checkpoint runs/mnist/checkpoint.safetensors
-                                                  and on MNIST, with a network trained by mnist_guided.py
+    python examples/guidance.py            pictures go to runs/guidance/
+
+On points whose exact denoiser is known, without any network, and on MNIST.
 """
 
 import argparse
@@ -36,15 +36,14 @@ def rules(weak=None) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", metavar="FILE", help="a network for MNIST; default: only points are drawn")
+    parser.add_argument("--checkpoint", metavar="FILE", help="a network for MNIST (default: the one that ships)")
     parser.add_argument("--weak", metavar="FILE", help="an early checkpoint of it, to guide against; default: none")
     parser.add_argument("--count", type=int, help="samples in each panel (default: 2000 points, 100 digits)")
     parser.add_argument("--seed", type=int, default=0, help="of all that is random (default: %(default)s)")
     args = parser.parse_args()
     folder = Path("runs/guidance")
     points(args, folder / "points.png")
-    if args.checkpoint:
-        digits(args, folder / "digits.png")
+    digits(args, folder / "digits.png")
 
 
 def points(args: argparse.Namespace, path: Path) -> None:
@@ -63,7 +62,7 @@ def points(args: argparse.Namespace, path: Path) -> None:
 def digits(args: argparse.Namespace, path: Path) -> None:
     """Digits 0 to 9 again and again; what a LeNet reads, against what was wanted."""
     schedule, lenet = diffusion.cosine_schedule(TIMESTEPS), md.pretrained("lenet")
-    denoise = diffusion.denoiser(md.load(args.checkpoint), schedule)
+    denoise = diffusion.denoiser(md.load(args.checkpoint) if args.checkpoint else md.pretrained("mnist"), schedule)
     weak = diffusion.denoiser(md.load(args.weak), schedule) if args.weak else None
     wanted = np.arange(args.count or 100) % 10
     print("digits: how many a LeNet reads as wanted")

@@ -1,8 +1,8 @@
 """Every sampler at 5, 10, 20, 50 and 100 steps, in one picture, with the distance to the data under each.
 
-python examples/samplers.py                       on points whose exact denoiser is known: no network, no training
-python examples/samplers.py --checkpoint runs/mnist/checkpoint.safetensors
-                                                  and on MNIST, with a network trained by mnist_guided.py
+    python examples/samplers.py            pictures go to runs/samplers/
+
+On points whose exact denoiser is known, without any network, and on MNIST.
 """
 
 import argparse
@@ -21,7 +21,7 @@ TIMESTEPS = 100
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", metavar="FILE", help="a network for MNIST; default: only points are drawn")
+    parser.add_argument("--checkpoint", metavar="FILE", help="a network for MNIST (default: the one that ships)")
     parser.add_argument("--data", metavar="FOLDER", help="where the four MNIST files are, if you have them")
     parser.add_argument("--count", type=int, help="samples in each panel (default: 2000 points, 200 digits)")
     parser.add_argument("--spacing", default="trailing", help="of the times (default: %(default)s)")
@@ -29,8 +29,7 @@ def main() -> None:
     args = parser.parse_args()
     folder = Path("runs/samplers")
     points(args, folder / "points.png")
-    if args.checkpoint:
-        digits(args, folder / "digits.png")
+    digits(args, folder / "digits.png")
 
 
 def ring() -> GaussianMixture:
@@ -52,7 +51,8 @@ def points(args: argparse.Namespace, path: Path) -> None:
 
 
 def digits(args: argparse.Namespace, path: Path) -> None:
-    model, lenet, count = md.load(args.checkpoint), md.pretrained("lenet"), args.count or 200
+    model = md.load(args.checkpoint) if args.checkpoint else md.pretrained("mnist")
+    lenet, count = md.pretrained("lenet"), args.count or 200
     schedule = diffusion.cosine_schedule(TIMESTEPS)
     denoise, labels = diffusion.denoiser(model, schedule), np.arange(count) % 10 + 1
     features = lambda x: np.concatenate([lenet.features(x[i : i + 250]).numpy() for i in range(0, len(x), 250)])
