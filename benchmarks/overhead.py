@@ -69,8 +69,8 @@ def seconds(run: Callable, program: Callable, arrays: list, count: int) -> float
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--count", type=int, default=40, help="calls in a turn")
+    parser.add_argument("--rounds", type=int, default=21)
+    parser.add_argument("--count", type=int, default=400, help="calls in a turn, so many that its caches are warm")
     args = parser.parse_args()
     print(f"{'forward and backward':<24}" + "".join(f"{name + ' µs':>18}" for name in ENGINES)
           + "".join(f"{'minidiff / ' + name:>28}" for name in list(ENGINES)[1:]))  # fmt: skip

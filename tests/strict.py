@@ -28,6 +28,7 @@ class StrictArray:
     ndim = property(lambda self: self._array.ndim)
     size = property(lambda self: self._array.size)
     nbytes = property(lambda self: self._array.nbytes)
+    mT = property(lambda self: _wrap(self._array.mT, [self]))  # noqa: N815
 
     def __array__(self, *args, **kwargs):
         raise TypeError("a device array is not converted implicitly: say to_host")

@@ -10,8 +10,9 @@ and this file reads them: it finds the kernel, records a node, keeps what the ru
 import ast
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
 
 from ..kernels import _backends, find
 from .agreement import agree, describe
@@ -75,7 +76,7 @@ class Primitive:
         if len(operands) != self.arity and not self.variadic:
             operands, statics = self._bind(operands, statics)
         if self.defaults:
-            statics = self.defaults | statics
+            statics = self.defaults | statics if statics else self.defaults
         cls, wanted, arrays, parents = None, 1, [], []  # wanted: in binary a 1, then a 1 for each that wants a gradient
         for operand in operands:
             wanted *= 2
@@ -92,7 +93,10 @@ class Primitive:
         kind = agree(self.name, arrays, self.broadcasts, self.takes_integers)
         kernel, observer = self.kernel or find(self.name, kind), state.observer
         try:
-            out = observer.run(self, kernel, arrays, statics) if observer else kernel(*arrays, **statics)
+            if observer:
+                out = observer.run(self, kernel, arrays, statics)
+            else:
+                out = kernel(*arrays, **statics) if statics else kernel(*arrays)
         except ValueError as error:
             raise ValueError(f"{self.name}: {error}; given {describe(arrays)}") from error
         aux = None
@@ -112,7 +116,8 @@ class Primitive:
                 array, operand = arrays[k], operands[k]
                 kept.append(array)
                 if isinstance(operand, Value) and operand._data is array:  # else it was cast: nobody can write to it
-                    versions.append((self.operands[k], operand.version, operand.version[0]))
+                    version = operand.version
+                    versions.append((self.operands[k], version, version[0]))
             if plan.out:
                 kept.append(out)
                 versions.append(("out", value.version, value.version[0]))
@@ -120,7 +125,7 @@ class Primitive:
                 kept.append(statics[name] if name in statics else aux if name == "aux" else arrays[name].shape)
             value.requires_grad = True
             place = observer.place() if observer else None
-            value.node = Node(self.name, parents, partial(self._pull, plan, kept, versions), out.shape, place)
+            value.node = Node(self.name, parents, plan.pull, out.shape, place, (kept, versions))
         return value
 
     def _bind(self, given: tuple, named: dict) -> tuple[Any, dict]:
@@ -150,63 +155,67 @@ class Primitive:
         calls = []
         for i, of in enumerate(["joint"] if self.joint else self.operands):
             if of in wanted:
-                asks = [names.index(i if ask == "in_shape" else ask) for ask in self.asks[of][1:]]
-                calls.append((i, self.rules[of], asks))
-        return self._plans.setdefault(key, _Plan(needs, operands, "out" in asked, rest, names, calls))
-
-    def _pull(self, plan: "_Plan", kept: list, versions: list, node: Node, g: Any, needs: Sequence | None) -> Sequence:
-        """The gradient of each operand, None where it needs none. A Value `g` asks for gradients that are recorded."""
-        for name, version, then in versions:
-            if version[0] != then:
-                raise RuntimeError(f"{name!r} of {self.name} was written in place after it was recorded, and its "
-                                   f"derivative needs what it was; write to a copy instead")  # fmt: skip
-        needs = needs or plan.needs
-        if isinstance(g, Value):
-            kept = _on_tape(plan, kept, versions, node, type(g))
-            if self.reference:
-                return self._pull_reference(dict(zip(plan.names, kept)), g, needs)
-        if self.joint:
-            offered = [*kept, needs]
-            return self.joint(g, *[offered[k] for k in plan.calls[0][2]])
-        gradients: list = [None] * len(needs)
-        for i, rule, asks in plan.calls:
-            if needs[i]:
-                gradient = rule(g, *[kept[k] for k in asks])
-                if self.broadcasts and gradient is not None and gradient.shape != node.parents[i].shape:
-                    gradient = sum_to(gradient, shape=node.parents[i].shape)
-                gradients[i] = gradient
-        return gradients
-
-    def _pull_reference(self, kept: dict, g: Value, needs: Sequence) -> list:
-        """Differentiate the operation's plain form, so that its gradient has a gradient."""
-        operands = [fresh(kept[of]) if needed else kept[of] for of, needed in zip(self.operands, needs)]
-        out = self.reference(*operands, **{static: kept[static] for static in self.statics})
-        targets = [operand.node for operand, needed in zip(operands, needs) if needed]
-        found = walk(out, g, targets=targets)
-        return [found.get(operand.node) if needed else None for operand, needed in zip(operands, needs)]
+                places: list[Any] = [names.index(i if ask == "in_shape" else ask) for ask in self.asks[of][1:]]
+                if len(places) < 2:  # of one place an itemgetter gives no sequence, of a slice it does
+                    places = [slice(place, place + 1) for place in places] or [slice(0)]
+                calls.append((i, self.rules[of], itemgetter(*places)))
+        return self._plans.setdefault(key, _Plan(self, needs, operands, "out" in asked, rest, names, calls))
 
 
-class _Plan(NamedTuple):
+@dataclass(slots=True)
+class _Plan:
     """For one pattern of operands that need gradients: what a node keeps, in which order, and who gets which of it."""
 
+    of: Primitive
     needs: tuple[bool, ...]
     operands: list[int]  # the operands to keep, then
     out: bool  # whether the output is kept, then
     rest: list[Any]  # what else is: "aux", static arguments, the shape of the operand of this number
     names: list[Any]  # of all that
-    calls: list[tuple]  # (operand, its rule, places of what the rule asks for)
+    calls: list[tuple]  # (operand, its rule, what picks out of all that what the rule asks for)
 
+    def pull(self, node: Node, g: Any, needs: Sequence | None) -> Sequence:
+        """The gradient of each operand, None where it needs none. A Value `g` asks for gradients that are recorded."""
+        primitive, (kept, versions) = self.of, node.saved
+        for name, version, then in versions:
+            if version[0] != then:
+                raise RuntimeError(f"{name!r} of {primitive.name} was written in place after it was recorded, and its "
+                                   f"derivative needs what it was; write to a copy instead")  # fmt: skip
+        if isinstance(g, Value):
+            kept = self.on_tape(node, type(g))
+            if primitive.reference:
+                return self.pull_reference(dict(zip(self.names, kept)), g, needs or self.needs)
+        if primitive.joint:
+            return primitive.joint(g, *self.calls[0][2]([*kept, needs or self.needs]))
+        gradients: list = [None] * len(self.needs)
+        for i, rule, asked in self.calls:
+            if needs is None or needs[i]:
+                gradient = rule(g, *asked(kept))
+                if primitive.broadcasts and gradient is not None and gradient.shape != node.parents[i].shape:
+                    gradient = sum_to(gradient, shape=node.parents[i].shape)
+                gradients[i] = gradient
+        return gradients
 
-def _on_tape(plan: _Plan, kept: list, versions: list, node: Node, cls: type) -> list:
-    """What `node` has kept, with Tensors for arrays: they are its operands and its result again."""
-    values, counters = kept.copy(), {name: version for name, version, _ in versions}
-    origins = [node.parents[k] for k in plan.operands] + [node] * plan.out
-    for k, (name, at) in enumerate(zip(plan.names, origins)):
-        if isinstance(at, Value):
-            values[k] = at
-        elif hasattr(kept[k], "shape"):
-            values[k] = cls(kept[k], at is not None, at, counters.get(name))
-    return values
+    def on_tape(self, node: Node, cls: type) -> list:
+        """What `node` has kept, with Tensors for arrays: they are its operands and its result again."""
+        kept, versions = node.saved
+        values, counters = kept.copy(), {name: version for name, version, _ in versions}
+        origins = [node.parents[k] for k in self.operands] + [node] * self.out
+        for k, (name, at) in enumerate(zip(self.names, origins)):
+            if isinstance(at, Value):
+                values[k] = at
+            elif hasattr(kept[k], "shape"):
+                values[k] = cls(kept[k], at is not None, at, counters.get(name))
+        return values
+
+    def pull_reference(self, kept: dict, g: Value, needs: Sequence) -> list:
+        """Differentiate the operation's plain form, so that its gradient has a gradient."""
+        of, reference = self.of, self.of.reference
+        operands = [fresh(kept[name]) if needed else kept[name] for name, needed in zip(of.operands, needs)]
+        out = reference(*operands, **{static: kept[static] for static in of.statics})  # type: ignore[misc]
+        targets = [operand.node for operand, needed in zip(operands, needs) if needed]
+        found = walk(out, g, targets=targets)
+        return [found.get(operand.node) if needed else None for operand, needed in zip(operands, needs)]
 
 
 def _spread(rule: Callable, statics: list[str]) -> tuple[Callable, tuple[str, ...]]:

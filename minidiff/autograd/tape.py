@@ -53,11 +53,14 @@ class Value:
 class Node:
     """One recorded operation; `parents` has a node, or a leaf, for each operand that needs a gradient, else None."""
 
-    __slots__ = ("name", "order", "parents", "pull", "shape", "where")
+    __slots__ = ("name", "order", "parents", "pull", "saved", "shape", "where")
 
-    def __init__(self, name: str, parents: Sequence, pull: Callable | None, shape: tuple, where: Any = None):
+    def __init__(
+        self, name: str, parents: Sequence, pull: Callable | None, shape: tuple, where: Any = None, saved: Any = None
+    ):
         self.order, self.name, self.parents, self.pull = next(clock), name, parents, pull
         self.shape, self.where = shape, where  # of the result; the place in the program, in debug mode
+        self.saved = saved  # what `pull` will need
 
 
 def origin(value: Any) -> Any:
@@ -111,10 +114,11 @@ def walk(
                 error.add_note(f"in the derivative of {node.name}" + (f", recorded at {node.where}" * bool(node.where)))
                 raise
             if not (retain or again):
-                node.parents, node.pull = (), None
-            for i, part in enumerate(pulled):
-                parent = parents[i]
-                if part is None or parent is None or (needs and not needs[i]):
+                node.parents, node.pull, node.saved = (), None, None
+            if needs:
+                pulled = [part if need else None for part, need in zip(pulled, needs)]
+            for parent, part in zip(parents, pulled):
+                if part is None or parent is None:
                     continue
                 if parent not in arrived:
                     arrived[parent] = part

@@ -71,6 +71,11 @@ class Tensor(Value):
     def T(self) -> "Tensor":  # noqa: N802
         return ops.transpose(self)
 
+    @property
+    def mT(self) -> "Tensor":  # noqa: N802
+        """With the last two axes swapped: each matrix transposed."""
+        return ops.swapaxes(self, axis1=-1, axis2=-2)
+
     def __repr__(self) -> str:
         text = np.array2string(self.numpy(), separator=", ", prefix="Tensor(", threshold=100, edgeitems=3)
         grad = f", from {self.node.name}" if self.node else ", requires_grad=True" if self.requires_grad else ""

@@ -10,11 +10,9 @@ import numpy as np
 
 from ..autograd.primitive import Primitive, sum_to
 from .elementwise import multiply
-from .shapes import array_namespace, reshape, swapaxes
+from .shapes import array_namespace, reshape
 
-_matmul = Primitive("matmul", "x y", broadcasts=True,
-                    x=lambda g, y: _matmul(g, swapaxes(y, axis1=-1, axis2=-2)),
-                    y=lambda g, x: _matmul(swapaxes(x, axis1=-1, axis2=-2), g))  # fmt: skip
+_matmul = Primitive("matmul", "x y", broadcasts=True, x=lambda g, y: g @ y.mT, y=lambda g, x: x.mT @ g)
 _einsum = Primitive(
     "einsum",
     "x y * terms",

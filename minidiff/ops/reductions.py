@@ -8,18 +8,20 @@ from typing import Any
 
 from numpy.lib.array_utils import normalize_axis_index
 
-from ..autograd.primitive import Primitive, broadcast_to
-from ..kernels import namespace
+from ..autograd.primitive import Primitive
+from ..kernels import generic, namespace
 from .elementwise import absolute, equal, exp, sqrt, where
 from .shapes import astype, diag, flip, pad, ravel, reshape, take_along_axis, transpose
 
 _OVER = "x * axis=None keepdims=False"
-_spread = lambda g, in_shape, axis: broadcast_to(kept(g, in_shape, axis), shape=in_shape)
 _add_up = lambda x, axis, keepdims: namespace(x).add.reduce(x, axis=axis, keepdims=keepdims)  # half the time of np.sum
 _extreme = {"x": lambda g, x, out, in_shape, axis: _shares(g, x, out, in_shape, axis)}
 
-sum = Primitive("sum", _OVER, kernel=_add_up, x=_spread)
+sum = Primitive("sum", _OVER, kernel=_add_up, x=lambda g, in_shape, axis: _spread(g, shape=in_shape, axis=axis))
 mean = Primitive("mean", _OVER, x=lambda g, in_shape, axis: _spread(g / count(in_shape, axis), in_shape, axis))
+_spread: Primitive = Primitive("spread", "x * shape axis",  # the other way round
+                               kernel=lambda x, shape, axis: generic.broadcast_to(kept(x, shape, axis), shape),
+                               x=lambda g, in_shape, axis: reshape(sum(g, axis=axis), shape=in_shape))  # fmt: skip
 max, min = Primitive("max", _OVER, **_extreme), Primitive("min", _OVER, **_extreme)  # equals get equal shares
 logsumexp = Primitive(
     "logsumexp", _OVER, x=lambda g, x, out, in_shape, axis: kept(g, in_shape, axis) * exp(x - kept(out, in_shape, axis))

@@ -30,16 +30,16 @@ def test_a_rule_keeps_only_what_it_names():
     x = Tensor(np.ones((2, 3)), requires_grad=True)
     y = square(x)
     memory = np.ones(3)
-    assert not any(isinstance(v, np.ndarray | Tensor) for v in _held(y.node.pull))
+    assert not any(isinstance(v, np.ndarray | Tensor) for v in _held(y.node.saved))
     y.backward(np.ones((2, 3)))
     assert kept == [(2, 3)]
     assert memory is not None
 
 
-def _held(pull):
-    """The objects that a node's pull holds, two levels down."""
+def _held(saved):
+    """The objects that a node has saved, two levels down."""
     flat = []
-    for item in pull.args:
+    for item in saved:
         flat += list(item) if isinstance(item, list) else [item]
     return flat
 

@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from minidiff import ops
+from minidiff.ops import reductions
 from minidiff.testing import arrays, shapes
 
 from .row import MIXED, Op, axes, mixed
@@ -32,6 +33,18 @@ def products(draw):
     return draw(arrays(left)), draw(arrays(right))
 
 
+@st.composite
+def summed(draw):
+    """(a sum, the shape of what was summed, the axes it was summed over)"""
+    x, axis, keepdims = draw(reduced(min_side=1))
+    return draw(arrays(np.sum(x, axis, keepdims=keepdims).shape)), x.shape, axis
+
+
+def _spread(g, shape, axis):
+    gone = range(len(shape)) if axis is None else np.atleast_1d(axis) % max(len(shape), 1)
+    return np.broadcast_to(g.reshape([1 if i in gone else n for i, n in enumerate(shape)]), shape)
+
+
 def reduction(name, reference, samples, **how):
     def f(x, axis, keepdims):
         return getattr(ops, name)(x, axis=axis, keepdims=keepdims)
@@ -48,6 +61,7 @@ ROWS = [
     reduction("var", np.var, reduced(min_side=1)),
     Op("argmax", ops.argmax, np.argmax, along_one(), [((np.ones(2), 1), ValueError, "axis 1")], {"order": 0}),
     Op("argmin", ops.argmin, np.argmin, along_one(), [((np.ones(2), 1), ValueError, "axis 1")], {"order": 0}),
+    Op("spread", reductions._spread, _spread, summed(), [((np.ones((2, 3)), (4, 3), None), ValueError, "broadcast")]),
     Op("matmul", ops.matmul, np.matmul, products(),
        [((np.ones((2, 3)), np.ones((2, 3))), ValueError, r"matmul.*\(2, 3\)"), (mixed((2,), (2,)), TypeError, MIXED)]),
 ]  # fmt: skip
