@@ -69,9 +69,9 @@ def _flat(results):
     return [results]
 
 
-def check_convolution(x, w, b, g, stride, padding, dilation):
+def check_convolution(x, w, b, g, stride, padding, dilation, groups=1):
     """Forward and all gradients within K·2⁻²⁴·(|x| ⋆ |w|), K the number of products in a sum."""
-    how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": 1}
+    how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     x64, w64, b64, g64 = wide(x, w, b, g)
     kernel, size = w.shape[:2], x.shape[1:3]
 
@@ -81,14 +81,14 @@ def check_convolution(x, w, b, g, stride, padding, dilation):
         assert (np.abs(got - want) <= (terms + 2) * EPS * bound + 1e-30).all()
 
     y = runs("conv2d_bias", "conv2d", x, w, b, **how)
-    terms = kernel[0] * kernel[1] * x.shape[3]
+    terms = kernel[0] * kernel[1] * w.shape[2]
     bound = generic.conv2d(np.abs(x64), np.abs(w64), **how) + np.abs(b64)
     within(y, generic.conv2d_bias(x64, w64, b64, **how), bound, terms)
     within(runs("conv2d", "conv2d", x, w, **how), generic.conv2d(x64, w64, **how), bound, terms)
 
     dx = runs("conv2d_dx", "conv2d_dx", g, w, size, **how)
     bound = generic.conv2d_dx(np.abs(g64), np.abs(w64), size, **how)
-    within(dx, generic.conv2d_dx(g64, w64, size, **how), bound, kernel[0] * kernel[1] * w.shape[3])
+    within(dx, generic.conv2d_dx(g64, w64, size, **how), bound, kernel[0] * kernel[1] * w.shape[3] // groups)
 
     dw, db = runs("conv2d_dw_db", "conv2d_dw_db", g, x, kernel, **how)
     bound = generic.conv2d_dw(np.abs(g64), np.abs(x64), kernel, **how)

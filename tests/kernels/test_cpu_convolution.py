@@ -14,47 +14,56 @@ ONES = ((1, 1), (1, 1), (1, 1))
 
 @st.composite
 def convolutions(draw):
-    """x, w, b, g, stride, padding, dilation of a convolution that Winograd does not take."""
+    """x, w, b, g, stride, padding, dilation, groups."""
     kernel = draw(st.sampled_from([(1, 1), (3, 3), (4, 4), (5, 5), (2, 3), (3, 1)]))
     stride = draw(st.sampled_from([(1, 1), (1, 1), (2, 2), (3, 2)]))
     padding = draw(st.tuples(st.integers(0, 3), st.integers(0, 3)))
     dilation = (1, 1) if stride != (1, 1) else draw(st.sampled_from([(1, 1), (2, 2), (1, 3)]))
     least = [max(1, d * (k - 1) + 1 - 2 * p) for k, p, d in zip(kernel, padding, dilation, strict=True)]
     size = [n + draw(st.integers(0, 10)) for n in least]
-    c_in, c_out = (draw(st.sampled_from([1, 3, 6, 10, 16, 24, 32, 80])) for _ in range(2))
+    groups = draw(st.sampled_from([1, 1, 2, 3, 5, 17]))
+    channels = [1, 3, 6, 10, 16, 24, 32, 80] if groups == 1 else [1, 1, 2, 3, 8, 16, 20]
+    c_in, c_out = (draw(st.sampled_from(channels)) for _ in range(2))
     batch = draw(st.integers(1, 2))
     out = generic.conv_size(size, kernel, stride, padding, dilation)
-    x, w, b = cases.arrays(batch, *size, c_in), cases.arrays(*kernel, c_in, c_out), cases.arrays(c_out)
-    return draw(x), draw(w), draw(b), draw(cases.arrays(batch, *out, c_out)), stride, padding, dilation
+    x, w = cases.arrays(batch, *size, c_in * groups), cases.arrays(*kernel, c_in, c_out * groups)
+    b, g = cases.arrays(c_out * groups), cases.arrays(batch, *out, c_out * groups)
+    return draw(x), draw(w), draw(b), draw(g), stride, padding, dilation, groups
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(convolutions())
 def test_direct(convolution):
-    x, w, _, _, *how = convolution
-    if not winograd.fits(x.shape, w.shape[3], w.shape[:2], *how) and not winograd.fits(
-        x.shape, w.shape[2], w.shape[:2], *how
+    x, w, _, g, *how, groups = convolution
+    if groups > 1 or not (
+        winograd.fits(x.shape, w.shape[3], w.shape[:2], *how) or winograd.fits(g.shape, w.shape[2], w.shape[:2], *how)
     ):
         cases.check_convolution(*convolution)
 
 
-SHAPES = [  # size, kernel, in, out, stride, padding, dilation
-    (9, 3, 1, 16, 1, 1, 1),
-    (9, 3, 16, 1, 1, 1, 1),
-    (7, 4, 16, 24, 2, 1, 1),
-    (8, 5, 6, 10, 1, 2, 1),
-    (15, 3, 3, 32, 1, 2, 2),
-    (14, 1, 20, 48, 1, 0, 1),
+SHAPES = [  # size, kernel, in, out, stride, padding, dilation, groups
+    (9, 3, 1, 16, 1, 1, 1, 1),
+    (9, 3, 16, 1, 1, 1, 1, 1),
+    (7, 4, 16, 24, 2, 1, 1, 1),
+    (8, 5, 6, 10, 1, 2, 1, 1),
+    (15, 3, 3, 32, 1, 2, 2, 1),
+    (14, 1, 20, 48, 1, 0, 1, 1),
+    (7, 3, 24, 32, 1, 0, 1, 2),
+    (9, 4, 10, 5, 2, 1, 1, 5),
+    (12, 3, 9, 21, 1, 2, 2, 3),
+    (9, 5, 32, 32, 2, 2, 1, 32),
+    (14, 3, 21, 21, 1, 2, 3, 21),
+    (8, 3, 5, 15, 1, 1, 1, 5),
 ]
 
 
-@pytest.mark.parametrize(("size", "kernel", "c_in", "c_out", "stride", "padding", "dilation"), SHAPES)
-def test_direct_on_every_lane_width(lanes, size, kernel, c_in, c_out, stride, padding, dilation):
+@pytest.mark.parametrize(("size", "kernel", "c_in", "c_out", "stride", "padding", "dilation", "groups"), SHAPES)
+def test_direct_on_every_lane_width(lanes, size, kernel, c_in, c_out, stride, padding, dilation, groups):
     rng = np.random.default_rng(0)
     how = (stride, stride), (padding, padding), (dilation, dilation)
     out = generic.conv_size((size, size), (kernel, kernel), *how)
-    shapes = (2, size, size, c_in), (kernel, kernel, c_in, c_out), (c_out,), (2, *out, c_out)
-    cases.check_convolution(*(rng.standard_normal(shape).astype(np.float32) for shape in shapes), *how)
+    shapes = (2, size, size, c_in), (kernel, kernel, c_in // groups, c_out), (c_out,), (2, *out, c_out)
+    cases.check_convolution(*(rng.standard_normal(shape).astype(np.float32) for shape in shapes), *how, groups)
 
 
 def rms(error):
@@ -116,14 +125,28 @@ def test_not_finite_numbers_come_through(c_in, c_out, size, bad):
     assert not np.isfinite(KERNELS["conv2d_dw"](g, x, (3, 3), *ONES, 1)[:, :, 0]).any()
 
 
+@pytest.mark.parametrize(("depth", "each", "groups"), [(8, 8, 4), (16, 32, 2), (1, 1, 20), (1, 3, 5), (3, 1, 4)])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_groups_keep_what_is_not_finite_to_themselves(depth, each, groups, bad):
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((2, 28, 28, depth * groups)).astype(np.float32)
+    w = rng.standard_normal((3, 3, depth, each * groups)).astype(np.float32)
+    g = rng.standard_normal((2, 28, 28, each * groups)).astype(np.float32)
+    x[0, 9, 9, depth], g[0, 9, 9, each] = bad, bad  # in the second group
+    y, (dw, db) = KERNELS["conv2d"](x, w, *ONES, groups), KERNELS["conv2d_dw_db"](g, x, (3, 3), *ONES, groups)
+    dx = KERNELS["conv2d_dx"](g, w, (28, 28), *ONES, groups)
+    for result, size in ((y, each), (dw, each), (dx, depth)):
+        finite = np.isfinite(result).all((0, 1, 2)).reshape(groups, size)
+        assert finite.all(1).tolist() == [True, False] + [True] * (groups - 2)
+    assert np.isfinite(db).sum() == len(db) - 1
+
+
 def test_what_is_not_for_tiles_is_left_to_generic():
     rng, before = np.random.default_rng(3), sum(ran.values())
     x, w = rng.standard_normal((2, 6, 6, 4)), rng.standard_normal((3, 3, 4, 4))
     how = (1, 1), (1, 1), (1, 1)
     y = KERNELS["conv2d_bias"](x, w, np.ones(4), *how, 1)
     assert y.dtype == np.float64
-    grouped = KERNELS["conv2d"](x.astype(np.float32), w[:, :, :2].astype(np.float32), *how, 2)
-    np.testing.assert_allclose(grouped, generic.conv2d(x, w[:, :, :2], *how, 2), rtol=1e-4, atol=1e-5)
     assert sum(ran.values()) == before
     for shape in ((0, 6, 6, 4), (2, 6, 6, 0)):
         empty = np.zeros(shape, np.float32)

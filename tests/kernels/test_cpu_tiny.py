@@ -18,15 +18,16 @@ def normal(*shape):
     return np.random.default_rng(len(shape)).standard_normal(shape).astype(np.float32)
 
 
+@pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize(
-    ("c_in", "c_out", "stride", "dilation"), [(3, 5, 1, 1), (3, 1, 1, 1), (2, 4, 2, 1), (1, 6, 1, 2)]
+    ("c_in", "c_out", "stride", "dilation"), [(3, 5, 1, 1), (3, 1, 1, 1), (2, 4, 2, 1), (1, 6, 1, 2), (1, 1, 2, 1)]
 )
-def test_direct(c_in, c_out, stride, dilation):
+def test_direct(c_in, c_out, stride, dilation, groups):
+    c_out *= groups
     how = (stride, stride), PAIR, (dilation, dilation)
     out = generic.conv_size((4, 6), (3, 3), *how)
-    cases.check_convolution(
-        normal(1, 4, 6, c_in), normal(3, 3, c_in, c_out), normal(c_out), normal(1, *out, c_out), *how
-    )
+    x, w = normal(1, 4, 6, c_in * groups), normal(3, 3, c_in, c_out)
+    cases.check_convolution(x, w, normal(c_out), normal(1, *out, c_out), *how, groups)
 
 
 def test_rows():

@@ -1,18 +1,18 @@
 """The convolution kernels of the table: which way each shape takes.
 
-float32 without groups runs on register tiles (`direct`); anything else is `generic`'s.
+float32 runs on register tiles (`direct`); anything else is `generic`'s.
 """
 
 import numpy as np
 
 from .. import generic
-from . import direct, winograd
+from . import depthwise, direct, winograd
 from .compiled import contiguous
 from .ran import ran
 
 
-def _fast(a, b, groups=1) -> bool:
-    return a.dtype == b.dtype == np.float32 and groups == 1 and a.size > 0 and b.size > 0
+def _fast(a, b) -> bool:
+    return a.dtype == b.dtype == np.float32 and a.size > 0 and b.size > 0
 
 
 def conv2d(x, w, stride, padding, dilation, groups):
@@ -25,24 +25,27 @@ def conv2d_bias(x, w, b, stride, padding, dilation, groups):
 
 def _convolve(x, w, b, stride, padding, dilation, groups):
     out = generic.conv_size(x.shape[1:3], w.shape[:2], stride, padding, dilation)
-    if not _fast(x, w, groups) or min(out) < 1:
+    if not _fast(x, w) or min(out) < 1:
         y = generic.conv2d(x, w, stride, padding, dilation, groups)
         return y if b is None else y + b
-    if winograd.fits(x.shape, w.shape[3], w.shape[:2], stride, padding, dilation):
+    if groups == 1 and winograd.fits(x.shape, w.shape[3], w.shape[:2], stride, padding, dilation):
         ran["winograd"] += 1
         return winograd.forward(contiguous(x), w, b)
     ran["conv2d"] += 1
-    return direct.forward(contiguous(x), w, b, out, stride, padding, dilation)
+    x, groups = depthwise.repeated(x, w.shape[3], groups)
+    return direct.forward(contiguous(x), w, b, out, stride, padding, dilation, groups)
 
 
 def conv2d_dx(g, w, x_size, stride, padding, dilation, groups):
-    if not _fast(g, w, groups) or min(x_size) < 1 or (stride != (1, 1) and dilation != (1, 1)):
+    if not _fast(g, w) or min(x_size) < 1 or (stride != (1, 1) and dilation != (1, 1)):
         return generic.conv2d_dx(g, w, x_size, stride, padding, dilation, groups)
-    if winograd.fits(g.shape, w.shape[2], w.shape[:2], stride, padding, dilation):
+    if groups == 1 and winograd.fits(g.shape, w.shape[2], w.shape[:2], stride, padding, dilation):
         ran["winograd_dx"] += 1
         return winograd.forward(contiguous(g), w, None, flipped=True)
     ran["conv2d_dx"] += 1
-    return direct.input_gradient(contiguous(g), w, x_size, stride, padding, dilation)
+    each = w.shape[3] // groups if w.shape[2] == 1 < groups else 1  # outputs of one channel: see `depthwise.repeated`
+    dx = direct.input_gradient(contiguous(g), w, x_size, stride, padding, dilation, groups * each)
+    return dx if each == 1 else sum(dx[..., k::each] for k in range(each))
 
 
 def conv2d_dw(g, x, kernel, stride, padding, dilation, groups):
@@ -50,15 +53,18 @@ def conv2d_dw(g, x, kernel, stride, padding, dilation, groups):
 
 
 def conv2d_dw_db(g, x, kernel, stride, padding, dilation, groups):
-    if not _fast(g, x, groups) or min(kernel) < 1:
+    if not _fast(g, x) or min(kernel) < 1:
         return generic.conv2d_dw_db(g, x, kernel, stride, padding, dilation, groups)
     g, x = contiguous(g), contiguous(x)
     # Of fewer tiles than 64 the direct gradient is exacter by a digit: its sums are short.
-    if winograd.fits(x.shape, g.shape[3], kernel, stride, padding, dilation, least=64):
+    if groups == 1 and winograd.fits(x.shape, g.shape[3], kernel, stride, padding, dilation, least=64):
         ran["winograd_dw_db"] += 1
         return winograd.weight_and_bias_gradient(g, x)
     ran["conv2d_dw_db"] += 1
-    return direct.weight_and_bias_gradient(g, x, kernel, stride, padding, dilation)
+    x, groups = depthwise.repeated(x, g.shape[3], groups)
+    if 1 < groups == x.shape[3] == g.shape[3]:
+        return depthwise.weight_and_bias_gradient(g, x, kernel, stride, padding, dilation)
+    return direct.weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups)
 
 
 SMALL = 1 << 18  # multiply-adds: up to here BLAS is quicker, and uses one thread

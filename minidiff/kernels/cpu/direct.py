@@ -33,20 +33,15 @@ LANES = 0
 
 
 @helper
-def bordered(x, first, height, width, channels, into, top, left, high, wide, channels_to):
+def bordered(x, first, height, width, channels, into, top, left, high, wide):
     """Copy one image (at x[first]) into a scratch of high × wide pixels; its border there is zero already."""
     for i in range(max(0, -top), min(height, high - top)):
         j, end = max(0, -left), min(width, wide - left)
         source = x[first + (i * width + j) * channels : first + (i * width + end) * channels]
-        start = ((i + top) * wide + j + left) * channels_to
-        if channels == channels_to:
-            row = into[start : start + (end - j) * channels]
-            for k in range(len(row)):
-                row[k] = source[k]
-        else:
-            for pixel in range(end - j):
-                for k in range(channels):
-                    into[start + pixel * channels_to + k] = source[pixel * channels + k]
+        start = ((i + top) * wide + j + left) * channels
+        row = into[start : start + (end - j) * channels]
+        for k in range(len(row)):
+            row[k] = source[k]
 
 
 @helper
@@ -62,41 +57,47 @@ def widened(rows, length, into, wide):
             into[i * wide + k] = rows[i * length + k]
 
 
-def correlate(x, w, bias, y, memory, out_h, out_w, stride, dilation, before, first, step):
+def correlate(x, w, bias, y, memory, groups, out_h, out_w, stride, dilation, before, first, step):
     """y[first + step · (i, j)] = bias + Σ x[(i, j) · stride − before + tap · dilation] · w[tap]; out = (out_h, out_w).
 
-    Memory takes weights and bias (if there is one), padded to whole vectors, then one bordered image.
+    Memory takes weights and bias (if there is one), each group's padded to whole vectors, then one bordered image.
+    With a depthwise tile there is one group, though w has one input.
     """
     count, height, width, c_in = x.shape
-    taps_h, taps_w, _, c_out = w.shape
-    y_height, y_width = y.shape[1], y.shape[2]
-    padded = (c_out + LANES - 1) // LANES * LANES
-    end = taps_h * taps_w * c_in * padded
-    weights, offset, memory = memory[:end], memory[end : end + padded], memory[end + padded :]
-    widened(w.reshape(w.size), c_out, weights, padded)
+    taps_h, taps_w, depth, c_out = w.shape
+    y_height, y_width, outputs = y.shape[1], y.shape[2], c_out // groups
+    padded = (outputs + LANES - 1) // LANES * LANES
+    w_step = groups * padded
+    end = taps_h * taps_w * depth * w_step
+    weights, offset, memory = memory[:end], memory[end : end + w_step], memory[end + w_step :]
+    widened(w.reshape(w.size), outputs, weights, padded)
     offset[:] = 0
-    offset[: len(bias)] = bias
+    if len(bias):
+        widened(bias, outputs, offset, padded)
     high = (out_h - 1) * stride[0] + (taps_h - 1) * dilation[0] + 1
     wide = (out_w - 1) * stride[1] + (taps_w - 1) * dilation[1] + 1
     flat, y_flat, source = x.reshape(x.size), y.reshape(y.size), x.reshape(x.size)
     border = before[0] != 0 or before[1] != 0 or high > height or wide > width
+    rows, columns, steps = taps_h, 1, taps_w * c_in  # a row of taps is one run of memory,
+    if dilation[1] != 1 or depth != c_in:
+        columns, steps = taps_w, depth  # unless the taps lie apart
+        border = border or padded != outputs  # a depthwise tile reads whole vectors
     image, pitch = height * width * c_in, width * c_in
     if border:
-        image, pitch, source = 0, wide * c_in, memory[: high * wide * c_in]
+        image, pitch, source = 0, wide * c_in, memory[: high * wide * c_in + padded]
         source[:] = 0
-    rows, columns, steps = taps_h, 1, taps_w * c_in  # a row of taps is one run of memory,
-    if dilation[1] != 1:
-        columns, steps = taps_w, c_in  # unless the taps lie apart
     for n in range(count):
         if border:
-            bordered(flat, n * height * width * c_in, height, width, c_in, source, *before, high, wide, c_in)
-        for i in range(out_h):
-            at = ((n * y_height + first[0] + i * step[0]) * y_width + first[1]) * c_out
-            row(
-                source, n * image + i * stride[0] * pitch, weights, 0, offset, 0, y_flat, at,
-                out_w, rows, columns, steps, dilation[0] * pitch, dilation[1] * c_in,
-                taps_w * c_in * padded, c_in * padded, padded, stride[1] * c_in, step[1] * c_out, c_out,
-            )  # fmt: skip
+            bordered(flat, n * height * width * c_in, height, width, c_in, source, *before, high, wide)
+        for group in range(groups):
+            here, c = n * image + group * depth, group * padded
+            for i in range(out_h):
+                at = ((n * y_height + first[0] + i * step[0]) * y_width + first[1]) * c_out + group * outputs
+                row(
+                    source, here + i * stride[0] * pitch, weights, c, offset, c, y_flat, at,
+                    out_w, rows, columns, steps, dilation[0] * pitch, dilation[1] * c_in,
+                    taps_w * depth * w_step, depth * w_step, w_step, stride[1] * c_in, step[1] * c_out, outputs,
+                )  # fmt: skip
 
 
 def add_taps(z, bias, y, dilation):
@@ -116,17 +117,19 @@ def add_taps(z, bias, y, dilation):
 
 
 def weight_gradient(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, before):
-    """dw[row of taps, tap and input] += Σ over output pixels of x · g, and db += Σ g.
+    """dw[row of taps, tap and input, group, output] += Σ over output pixels of x · g, and db += Σ g.
 
-    dw is (rows, inputs, outputs), both padded to whole tiles: what lies beyond is written and means nothing.
+    Inputs and outputs are padded to whole tiles: what lies beyond is written and means nothing.
     """
     count, out_h, out_w, c_out = g.shape
     height, width, c_in = x.shape[1], x.shape[2], x.shape[3]
-    rows, inputs, padded = dw.shape
+    rows, inputs, groups, padded = dw.shape
+    depth, outputs = c_in // groups, c_out // groups
     high = (out_h - 1) * stride[0] + (taps_h - 1) * dilation[0] + 1
     wide = (out_w - 1) * stride[1] + (taps_w - 1) * dilation[1] + 1
     x_flat, g_flat, dw_flat = x.reshape(x.size), g.reshape(g.size), dw.reshape(dw.size)
-    border = before[0] != 0 or before[1] != 0 or high > height or wide > width or inputs != taps_w * c_in
+    per_row = rows // taps_h  # 1: a row of dw holds a whole row of taps; else one tap
+    border = before[0] != 0 or before[1] != 0 or high > height or wide > width or inputs * per_row != taps_w * depth
     source, image, pitch = x_flat, height * width * c_in, width * c_in
     end = 0
     if border:
@@ -134,23 +137,24 @@ def weight_gradient(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, befo
         source, image, pitch = memory[:end], 0, wide * c_in
         source[:] = 0
     gradient, g_image = g_flat, out_h * out_w * c_out
-    if padded != c_out:
-        gradient, g_image = memory[end : end + out_h * out_w * padded], 0
+    if padded != outputs:
+        gradient, g_image = memory[end : end + out_h * out_w * c_out + padded], 0
         gradient[:] = 0
-    per_row = rows // taps_h  # 1: a row of dw holds a whole row of taps; else one tap
     for n in range(count):
         if border:
-            bordered(x_flat, n * height * width * c_in, height, width, c_in, source, *before, high, wide, c_in)
-        if padded != c_out:
-            bordered(g_flat, n * out_h * out_w * c_out, out_h, out_w, c_out, gradient, 0, 0, out_h, out_w, padded)
-        for c in range(0, padded, LANES):
-            column_sums(gradient, n * g_image + c, db, c, out_h * out_w, padded)
+            bordered(x_flat, n * height * width * c_in, height, width, c_in, source, *before, high, wide)
+        if padded != outputs:
+            bordered(g_flat, n * out_h * out_w * c_out, out_h, out_w, c_out, gradient, 0, 0, out_h, out_w)
+        for c in range(0, c_out, LANES):
+            column_sums(gradient, n * g_image + c, db, c, out_h * out_w, c_out)
         for k in range(rows):
             tap = (k // per_row) * dilation[0] * pitch + (k % per_row) * dilation[1] * c_in
-            taps(
-                source, n * image + tap, gradient, n * g_image, dw_flat, k * inputs * padded, inputs, padded,
-                out_h, out_w, stride[0] * pitch, stride[1] * c_in, out_w * padded,
-            )  # fmt: skip
+            for group in range(groups):
+                taps(
+                    source, n * image + tap + group * depth, gradient, n * g_image + group * outputs,
+                    dw_flat, (k * inputs * groups + group) * padded, inputs, padded,
+                    out_h, out_w, stride[0] * pitch, stride[1] * c_in, out_w * c_out, c_out, groups * padded,
+                )  # fmt: skip
 
 
 def channel_sums(g, sums):
@@ -168,12 +172,12 @@ _pair = numba.types.UniTuple(numba.intp, 2)
 
 
 @cache
-def _correlate(pixels: int, width: int):
+def _correlate(pixels: int, width: int, depthwise: bool):
     return compiled(
         correlate,
-        (images, images, numbers, images, numbers, numba.intp, numba.intp, *[_pair] * 5),
-        f"_{pixels}x{width}",
-        row=vector(tiles.row(dict.fromkeys((1, 2, 3), pixels)), width, places=4),
+        (images, images, numbers, images, numbers, numba.intp, numba.intp, numba.intp, *[_pair] * 5),
+        f"_{pixels}x{width}" + "_depthwise" * depthwise,
+        row=vector(tiles.row(dict.fromkeys((1, 2, 3), pixels), depthwise), width, places=4),
         LANES=width,
     )
 
@@ -187,7 +191,7 @@ def _add_taps():
 def _weight_gradient(width: int):
     return compiled(
         weight_gradient,
-        (images, images, numba.float32[:, :, ::1], numbers, numbers, numba.intp, numba.intp, _pair, _pair, _pair),
+        (images, images, images, numbers, numbers, numba.intp, numba.intp, _pair, _pair, _pair),
         f"_x{width}",
         taps=vector(tiles.taps(tiles.INPUTS[registers(width)]), width, places=3),
         column_sums=vector(tiles.column_sums, width, places=2),
@@ -214,39 +218,49 @@ def _pixels(out_w: int, width: int) -> int:
     return min(sizes, key=lambda p: -(-out_w // p) * (p + 1))
 
 
-def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1)) -> None:
+def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1), groups=1) -> None:
     """`correlate` with the tile that fits."""
-    width, (taps_h, taps_w, c_in, c_out) = lanes(), w.shape
-    image = ((out[0] - 1) * stride[0] + taps_h * dilation[0]) * ((out[1] - 1) * stride[1] + taps_w * dilation[1]) * c_in
-    memory = scratch((taps_h * taps_w * c_in + 1) * -(-c_out // width) * width + image)
+    width, (taps_h, taps_w, depth, c_out) = lanes(), w.shape
+    depthwise = depth == 1 < groups == c_out
+    groups = 1 if depthwise else groups
+    padded = -(-c_out // groups // width) * width
+    high, wide = (out[k] * stride[k] + w.shape[k] * dilation[k] for k in (0, 1))
+    memory = scratch((taps_h * taps_w * depth + 1) * groups * padded + high * wide * x.shape[3] + padded)
     bias = _NONE if bias is None else contiguous(bias)
-    kernel = _correlate(_pixels(out[1], width), width)
-    kernel(x, contiguous(w), bias, y, memory, *out, stride, dilation, before, first, step)
+    kernel = _correlate(_pixels(out[1], width), width, depthwise)
+    kernel(x, contiguous(w), bias, y, memory, groups, *out, stride, dilation, before, first, step)
 
 
-def forward(x, w, b, out, stride, padding, dilation):
+def turned(w, groups):
+    """Weights with inputs and outputs of each group in each other's place."""
+    taps_h, taps_w, depth, c_out = w.shape
+    parts = w.reshape(taps_h, taps_w, depth, groups, c_out // groups)
+    return parts.transpose(0, 1, 4, 3, 2).reshape(taps_h, taps_w, c_out // groups, groups * depth)
+
+
+def forward(x, w, b, out, stride, padding, dilation, groups=1):
     y = np.empty((x.shape[0], *out, w.shape[3]), np.float32)
     taps_h, taps_w, c_in, c_out = w.shape
-    if 1 < taps_h * taps_w <= lanes() // c_out and stride == (1, 1):
+    if 1 < taps_h * taps_w <= lanes() // c_out and stride == (1, 1) and groups == 1:
         # Few outputs: a vector of (tap, output) takes the place of a nearly empty one of outputs; then taps are added.
         high, wide = out[0] + (taps_h - 1) * dilation[0], out[1] + (taps_w - 1) * dilation[1]
         z = np.zeros((len(x), high, wide, taps_h, taps_w, c_out), np.float32)
-        turned = w.transpose(2, 0, 1, 3).reshape(1, 1, c_in, -1)
-        run(x, turned, None, z.reshape(len(x), high, wide, -1), x.shape[1:3], stride, stride, (0, 0), first=padding)
+        one = w.transpose(2, 0, 1, 3).reshape(1, 1, c_in, -1)
+        run(x, one, None, z.reshape(len(x), high, wide, -1), x.shape[1:3], stride, stride, (0, 0), first=padding)
         _add_taps()(z, np.zeros(c_out, np.float32) if b is None else contiguous(b), y, dilation)
         return y
-    run(x, w, b, y, out, stride, dilation, padding)
+    run(x, w, b, y, out, stride, dilation, padding, groups=groups)
     return y
 
 
-def input_gradient(g, w, x_size, stride, padding, dilation):
+def input_gradient(g, w, x_size, stride, padding, dilation, groups=1):
     """dx, for any stride with dilation 1 and any dilation with stride 1."""
     (s, t), (high, wide) = stride, x_size
     dx = np.zeros if s > w.shape[0] or t > w.shape[1] else np.empty  # some pixels meet no tap
-    dx = dx((g.shape[0], *x_size, w.shape[2]), np.float32)
+    dx = dx((g.shape[0], *x_size, w.shape[2] * groups), np.float32)
     for i in range(s):
         for j in range(t):
-            taps = w[i::s, j::t][::-1, ::-1].transpose(0, 1, 3, 2)
+            taps = turned(w[i::s, j::t][::-1, ::-1], groups)
             first = ((i - padding[0]) % s, (j - padding[1]) % t)
             out = (-(-(high - first[0]) // s), -(-(wide - first[1]) // t))
             if 0 in taps.shape or min(out) <= 0:
@@ -255,32 +269,33 @@ def input_gradient(g, w, x_size, stride, padding, dilation):
                 (taps.shape[0] - 1) * dilation[0] - (first[0] + padding[0]) // s,
                 (taps.shape[1] - 1) * dilation[1] - (first[1] + padding[1]) // t,
             )
-            run(g, taps, None, dx, out, (1, 1), dilation, before, first, stride)
+            run(g, taps, None, dx, out, (1, 1), dilation, before, first, stride, groups)
     return dx
 
 
-def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation):
+def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups=1):
     """(dw, db)."""
-    if g.shape[3] < min(x.shape[3], lanes()) and stride == dilation == (1, 1) and kernel != (1, 1):
+    width, (taps_h, taps_w), c_in, c_out = lanes(), kernel, x.shape[3] // groups, g.shape[3] // groups
+    if c_out < min(c_in, width) and stride == dilation == (1, 1) and kernel != (1, 1):
         # Few outputs: with x and g in each other's place the vectors are full, and the taps come out flipped.
         before = (kernel[0] - 1 - padding[0], kernel[1] - 1 - padding[1])
-        flipped, _ = weight_and_bias_gradient(x, g, kernel, stride, before, dilation)
-        return np.ascontiguousarray(flipped[::-1, ::-1].transpose(0, 1, 3, 2)), bias_gradient(g)
-    width, (taps_h, taps_w), c_in, c_out = lanes(), kernel, x.shape[3], g.shape[3]
+        flipped, _ = weight_and_bias_gradient(x, g, kernel, stride, before, dilation, groups)
+        return np.ascontiguousarray(turned(flipped[::-1, ::-1], groups)), bias_gradient(g)
     vectors = -(-c_out // width)
-    rows, inputs = (taps_h, taps_w * c_in) if dilation[1] == 1 else (taps_h * taps_w, c_in)
+    rows, inputs = (taps_h, taps_w * c_in) if dilation[1] == groups == 1 else (taps_h * taps_w, c_in)
     tile = tiles.INPUTS[registers(width)][3 if vectors % 3 == 0 else 2 if vectors % 2 == 0 else 1]
     if vectors % 3 and vectors % 2 and inputs <= tile - tiles.FEW:
         tile = tiles.FEW
     whole = -(-inputs // tile) * tile
-    dw, db = np.zeros((rows, whole, vectors * width), np.float32), np.zeros(vectors * width, np.float32)
+    dw = np.zeros((rows, whole, groups, vectors * width), np.float32)
+    db = np.zeros(-(-g.shape[3] // width) * width, np.float32)
     high = (g.shape[1] - 1) * stride[0] + (taps_h - 1) * dilation[0] + 1
     wide = (g.shape[2] - 1) * stride[1] + (taps_w - 1) * dilation[1] + 1
-    memory = scratch(high * wide * c_in + whole + g.shape[1] * g.shape[2] * vectors * width)
+    memory = scratch(high * wide * x.shape[3] + whole + g[0].size + vectors * width)
     _weight_gradient(width)(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, padding)
-    if dw.shape[1:] != (inputs, c_out):
-        dw, db = np.ascontiguousarray(dw[:, :inputs, :c_out]), db[:c_out].copy()
-    return dw.reshape(taps_h, taps_w, c_in, c_out), db
+    if dw.shape != (rows, inputs, groups, c_out):
+        dw, db = np.ascontiguousarray(dw[:, :inputs, :, :c_out]), db[: g.shape[3]].copy()
+    return dw.reshape(taps_h, taps_w, c_in, groups * c_out), db
 
 
 def bias_gradient(g):

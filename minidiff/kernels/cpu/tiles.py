@@ -21,10 +21,11 @@ INPUTS = {32: {1: 16, 2: 8, 3: 8}, 16: {1: 8, 2: 4, 3: 4}}
 FEW = 4  # and with 1 vector where there are fewer inputs than that
 
 
-def product(pixels: int, vectors: int):
+def product(pixels: int, vectors: int, depthwise: bool = False):
     """y[p] = bias + Σ over tap rows i, tap columns j, steps k of x[i·x_row + j·x_column + p·x_pixel + k] · w[…].
 
-    `left` is the number of output channels from the first on; only so many are stored.
+    `left` is the number of output channels from the first on; only so many are stored. Depthwise, there is one step,
+    and each output channel meets the input channel in its own lane.
     """
 
     def body(e, x, w, bias, y, rows, columns, steps, x_row, x_column, w_row, w_column, w_step, x_pixel, y_pixel, left):
@@ -43,9 +44,11 @@ def product(pixels: int, vectors: int):
                     here, row = taps + k, weights + k * w_step
                     weight = [e.load(row + v * lanes) for v in range(vectors)]
                     for p in range(pixels):
-                        value = e.splat(here + x_pixel * p)
+                        at = here + x_pixel * p
+                        own = [e.load(at + v * lanes) for v in range(vectors)] if depthwise else None
+                        values = own or [e.splat(at)] * vectors
                         for v in range(vectors):
-                            sums[p][v].set(e.fma(value, weight[v], sums[p][v].get()))
+                            sums[p][v].set(e.fma(values[v], weight[v], sums[p][v].get()))
 
         def store_all():
             for p in range(pixels):
@@ -70,33 +73,36 @@ def by_vectors(e, channels, run):
     e.when(threes, lambda: run(3), lambda: e.when(twos, lambda: run(2), lambda: run(1)))
 
 
-def row(sizes):
+def row(sizes, depthwise: bool = False):
     """A row of pixels, all channels: tiles of `sizes[vectors]` pixels, the last of which overlaps the one before it.
 
-    `channels` of y are stored, of w_step that are computed; the other arguments are `product`'s.
+    `channels` of y are stored, whole vectors computed; the other arguments are `product`'s.
     """
 
     def body(
         e, x, w, bias, y,
         count, rows, columns, steps, x_row, x_column, w_row, w_column, w_step, x_pixel, y_pixel, channels,
     ):  # fmt: skip
+        padded = (channels + (e.lanes - 1)) // e.lanes * e.lanes
+
         def run(vectors):
             pixels, width = sizes[vectors], vectors * e.lanes
-            tile = product(pixels, vectors)
+            tile = product(pixels, vectors, depthwise)
 
-            @e.loop(w_step // width)
+            @e.loop(padded // width)
             def _(group):
                 c = group * width
 
                 @e.loop((count + (pixels - 1)) // pixels)
                 def _(t):
                     p = e.smaller(t * pixels, count - pixels)
+                    first = x + p * x_pixel + (c if depthwise else 0)
                     tile(
-                        e, x + p * x_pixel, w + c, bias + c, y + p * y_pixel + c, rows, columns, steps,
+                        e, first, w + c, bias + c, y + p * y_pixel + c, rows, columns, steps,
                         x_row, x_column, w_row, w_column, w_step, x_pixel, y_pixel, channels - c,
                     )  # fmt: skip
 
-        by_vectors(e, w_step, run)
+        by_vectors(e, padded, run)
 
     return body
 
@@ -132,7 +138,7 @@ def outer(inputs: int, vectors: int):
 def taps(sizes):
     """One row of taps of a weight gradient, `inputs` × `outputs`, in tiles of `sizes[vectors]` inputs, or of `FEW`."""
 
-    def body(e, x, g, dw, inputs, outputs, rows, columns, x_row, x_column, g_row):
+    def body(e, x, g, dw, inputs, outputs, rows, columns, x_row, x_column, g_row, g_column, dw_input):
         def run(vectors):
             if vectors > 1:
                 walk(sizes[vectors], vectors)
@@ -149,8 +155,8 @@ def taps(sizes):
                 @e.loop(outputs // width)
                 def _(group):
                     c = group * width
-                    at = dw + t * outputs + c
-                    tile(e, x + t, g + c, at, rows, columns, x_row, x_column, g_row, outputs, outputs)
+                    at = dw + t * dw_input + c
+                    tile(e, x + t, g + c, at, rows, columns, x_row, x_column, g_row, g_column, dw_input)
 
         by_vectors(e, outputs, run)
 
