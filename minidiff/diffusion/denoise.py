@@ -13,7 +13,7 @@ from ..autograd.tensor import Tensor, no_grad
 from ..autograd.threads import sharded
 from ..kernels import Array
 from ..nn import Module
-from .process import as_condition, per_sample, signal_and_noise
+from .process import as_condition, blend, per_sample, signal_and_noise
 from .schedule import Schedule
 
 
@@ -66,7 +66,7 @@ def x0_from_noise(schedule: Schedule, x: Array, t, noise: Array) -> Array:
     if np.any(schedule.alpha_bar_at(t) == 0):
         raise ValueError(f"t: given {t}, where alpha_bar = 0; wanted a time at which the noise tells x_0")
     alpha, sigma = signal_and_noise(schedule, t, x)
-    return (x - sigma * noise) / alpha
+    return blend(1 / alpha, x, -sigma / alpha, noise)
 
 
 PREDICTS = ("noise", "x0", "v")
@@ -79,7 +79,7 @@ def as_prediction(predicts: str, schedule: Schedule, x: Array, t, output: Array)
     if predicts == "x0":
         return Prediction(output, noise_from_x0(schedule, x, t, output))
     alpha, sigma = signal_and_noise(schedule, t, x)
-    return Prediction(alpha * x - sigma * output, sigma * x + alpha * output)
+    return Prediction(blend(alpha, x, -sigma, output), blend(sigma, x, alpha, output))
 
 
 def check_predicts(predicts: str, schedule: Schedule) -> None:

@@ -20,7 +20,7 @@ from .. import ops
 from ..autograd.transforms import grad
 from ..kernels import Array, namespace
 from .denoise import Denoise, Denoiser, FreeNoise, Prediction, noise_from_x0, schedule_of, x0_from_noise
-from .process import as_condition, per_sample, signal_and_noise
+from .process import as_condition, blend, per_sample, signal_and_noise
 
 Scale = float | Array | Callable[[float], Any]
 Combine = Callable[[Prediction, Prediction, Any], Prediction]
@@ -37,8 +37,8 @@ def extrapolate(positive: Prediction, negative: Prediction, scale) -> Prediction
     Ho & Salimans 2022 (arXiv 2207.12598, eq. 6) write the same with w = s - 1: (1 + w) p - w n. As x_0 is an affine
     function of the noise, it is extrapolated alike.
     """
-    x0 = negative.x0 + scale * (positive.x0 - negative.x0)
-    return positive._replace(x0=x0, noise=negative.noise + scale * (positive.noise - negative.noise))
+    x0 = blend(scale, positive.x0, 1 - scale, negative.x0)
+    return positive._replace(x0=x0, noise=blend(scale, positive.noise, 1 - scale, negative.noise))
 
 
 def cfg_pp(positive: Prediction, negative: Prediction, scale) -> Prediction:
@@ -46,7 +46,7 @@ def cfg_pp(positive: Prediction, negative: Prediction, scale) -> Prediction:
 
     Scales from 0 to 1 are meant. Samplers that step by x_0 alone refuse it.
     """
-    x0 = negative.x0 + scale * (positive.x0 - negative.x0)
+    x0 = blend(scale, positive.x0, 1 - scale, negative.x0)
     return FreeNoise(x0, negative.noise, positive.log_variance)
 
 

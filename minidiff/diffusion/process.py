@@ -11,7 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from .. import ops
-from ..kernels import Array, from_host, namespace
+from ..autograd.tensor import Tensor
+from ..kernels import Array, call, from_host, namespace
 from .schedule import Schedule
 
 
@@ -64,6 +65,11 @@ def signal_and_noise(schedule: Schedule, t, x: Array) -> tuple[Any, Any]:
     return per_sample(np.sqrt(alpha_bar), x), per_sample(np.sqrt(1 - alpha_bar), x)
 
 
+def blend(a, x: Array, b, y: Array) -> Array:
+    """a x + b y in one pass over memory; a and b are two numbers, or two columns from `per_sample`."""
+    return a * x + b * y if isinstance(x, Tensor) else call("blend", x, y, a=a, b=b)
+
+
 def q_sample(schedule: Schedule, x0: Array, t, noise: Array | None = None, rng: Rng | None = None) -> Array:
     """x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) noise (Ho et al. 2020, eq. 4); the noise is given or drawn.
 
@@ -73,7 +79,7 @@ def q_sample(schedule: Schedule, x0: Array, t, noise: Array | None = None, rng: 
     noise = draw_noise(rng, x0) if noise is None else noise
     check_same(noise, x0, "noise", "x0")
     alpha, sigma = signal_and_noise(schedule, t, x0)
-    return alpha * x0 + sigma * noise
+    return blend(alpha, x0, sigma, noise)
 
 
 def posterior(schedule: Schedule, x0: Array, x_t: Array, t, s=None) -> tuple[Array, Any]:
@@ -93,7 +99,7 @@ def posterior(schedule: Schedule, x0: Array, x_t: Array, t, s=None) -> tuple[Arr
     a = now / before
     of_x0 = per_sample(np.sqrt(before) * (1 - a) / (1 - now), x0)
     of_x_t = per_sample(np.sqrt(a) * (1 - before) / (1 - now), x0)
-    return of_x0 * x0 + of_x_t * x_t, per_sample((1 - a) * (1 - before) / (1 - now), x0)
+    return blend(of_x0, x0, of_x_t, x_t), per_sample((1 - a) * (1 - before) / (1 - now), x0)
 
 
 def check_same(given: Array, wanted: Array, name: str, other: str) -> None:

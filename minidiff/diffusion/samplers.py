@@ -16,7 +16,7 @@ import numpy as np
 
 from ..kernels import Array
 from .denoise import log_variance_of
-from .process import exp, posterior
+from .process import blend, exp, posterior
 from .walk import Between, Step, Walk, dynamic_threshold, sampler
 
 # --- drawing x_s from a Gaussian around x_0 and x_t ---
@@ -53,7 +53,7 @@ def ddim(walk: Walk, x: Array, eta: float = 0.0) -> Iterator[Step]:
         p = walk.predict(x, t)
         now, before = (float(walk.schedule.alpha_bar_at(time)) for time in (t, s))
         c2 = eta**2 * (1 - before) / (1 - now) * (1 - now / before)
-        x = math.sqrt(before) * p.x0 + math.sqrt(1 - before - c2) * p.noise
+        x = blend(math.sqrt(before), p.x0, math.sqrt(1 - before - c2), p.noise)
         if c2 > 0:
             x = x + math.sqrt(c2) * walk.noise(x)
         yield Step(s, x, p.x0)
@@ -72,7 +72,7 @@ def euler_ancestral(walk: Walk, x: Array, eta: float = 1.0) -> Iterator[Step]:
         (alpha_t, sigma_t), (alpha_s, sigma_s) = map(walk.schedule.alpha_sigma, (t, s))
         kept = (sigma_s * alpha_t / (alpha_s * sigma_t)) ** 2  # r_s² / r_t²
         up = min(sigma_s, eta * sigma_s * math.sqrt(1 - kept))
-        x = alpha_s * p.x0 + math.sqrt(sigma_s**2 - up**2) * p.noise
+        x = blend(alpha_s, p.x0, math.sqrt(sigma_s**2 - up**2), p.noise)
         if up > 0:
             x = x + up * walk.noise(x)
         yield Step(s, x, p.x0)
@@ -90,7 +90,7 @@ def invert(walk: Walk, x: Array) -> Iterator[Step]:
         p = walk.predict(x, t)
         (alpha_t, sigma_t), (alpha_s, sigma_s) = map(walk.schedule.alpha_sigma, (t, s))
         x0 = (x - sigma_s * p.noise) / alpha_s
-        x = alpha_t * x0 + sigma_t * p.noise
+        x = blend(alpha_t, x0, sigma_t, p.noise)
         yield Step(t, x, x0)
 
 
@@ -144,7 +144,7 @@ def edm(
 def _euler_step(walk: Walk, x: Array, t: float, s: float) -> tuple[Array, Array]:
     p = walk.predict(x, t)
     alpha_s, sigma_s = walk.schedule.alpha_sigma(s)
-    return alpha_s * p.x0 + sigma_s * p.noise, p.x0
+    return blend(alpha_s, p.x0, sigma_s, p.noise), p.x0
 
 
 def _heun_step(walk: Walk, x: Array, t: float, s: float) -> tuple[Array, Array]:
@@ -203,7 +203,7 @@ def _dpmpp(walk: Walk, x: Array, order: int, eta: float) -> Iterator[Step]:
             D = x0 + (0.5 * h / last_h) * (x0 - last_x0)
         before = x0, h
         churn = eta * h if eta else 0.0  # h may be infinite
-        x = sigma_s / sigma_t * math.exp(-churn) * x - alpha_s * math.expm1(-h - churn) * D
+        x = blend(sigma_s / sigma_t * math.exp(-churn), x, -alpha_s * math.expm1(-h - churn), D)
         if churn and s > 0:
             x = x + sigma_s * math.sqrt(-math.expm1(-2 * churn)) * walk.noise(x)
         yield Step(s, x, x0)
@@ -245,7 +245,7 @@ def _unipc_step(walk: Walk, x: Array, past: list, span: tuple[float, float], arr
     move = x0
     for a, ratio, (_, other) in zip(_unipc_weights(r, h), r, others, strict=True):
         move = move + (a / ratio) * (other - x0)
-    return sigma_s / sigma_t * x - alpha_s * math.expm1(-h) * move
+    return blend(sigma_s / sigma_t, x, -alpha_s * math.expm1(-h), move)
 
 
 def _unipc_weights(r: list[float], h: float) -> list[float]:

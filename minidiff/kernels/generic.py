@@ -8,7 +8,7 @@ names will do. Images are (batch, height, width, channels), weights (kh, kw, in,
 import math
 from itertools import accumulate
 
-from . import Array, namespace
+from . import namespace
 
 Pair = tuple[int, int]
 
@@ -32,10 +32,6 @@ def _taps(kernel: Pair, size: Pair, stride: Pair, dilation: Pair):
             yield i, j, rows, columns
 
 
-def _border(x: Array, padding: Pair) -> Array:
-    return namespace(x).pad(x, ((0, 0), (padding[0], padding[0]), (padding[1], padding[1]), (0, 0)))
-
-
 def conv2d(x, w, stride, padding, dilation, groups):
     """y = x ⋆ w: a convolution is a sum over taps of shifted slices @ weights."""
     xp = namespace(x)
@@ -43,7 +39,7 @@ def conv2d(x, w, stride, padding, dilation, groups):
         pairs = zip(xp.split(x, groups, -1), xp.split(w, groups, -1), strict=True)
         return xp.concatenate([conv2d(a, b, stride, padding, dilation, 1) for a, b in pairs], -1)
     size = conv_size(x.shape[1:3], w.shape[:2], stride, padding, dilation)
-    x = _border(x, padding)
+    x = pad(x, [(0, 0), *zip(padding, padding), (0, 0)], 0)
     y = xp.zeros((x.shape[0], *size, w.shape[3]), x.dtype)
     for i, j, rows, columns in _taps(w.shape[:2], size, stride, dilation):
         y += xp.matmul(x[:, rows, columns], w[i, j])
@@ -69,7 +65,7 @@ def conv2d_dw(g, x, kernel, stride, padding, dilation, groups):
     if groups > 1:
         pairs = zip(xp.split(g, groups, -1), xp.split(x, groups, -1), strict=True)
         return xp.concatenate([conv2d_dw(a, b, kernel, stride, padding, dilation, 1) for a, b in pairs], -1)
-    x = _border(x, padding)
+    x = pad(x, [(0, 0), *zip(padding, padding), (0, 0)], 0)
     dw = xp.zeros((*kernel, x.shape[3], g.shape[3]), g.dtype)
     for i, j, rows, columns in _taps(kernel, g.shape[1:3], stride, dilation):
         dw[i, j] = xp.tensordot(x[:, rows, columns], g, ((0, 1, 2), (0, 1, 2)))
@@ -322,6 +318,10 @@ def gelu_dx(g, x, approximate):
         t = xp.tanh(_TANH * (x + 0.044715 * x * x * x))
         return g * 0.5 * (1 + t + x * (1 - t * t) * (_TANH * (1 + 3 * 0.044715 * x * x)))
     return g * (0.5 * (1 + erf(x * math.sqrt(0.5))) + x * xp.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi)))
+
+
+def blend(x, y, a, b):
+    return a * x + b * y
 
 
 def adam(param, grad, m, v, lr, beta1, beta2, eps, weight_decay, step):

@@ -5,10 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import minidiff as md
 import minidiff.diffusion as D
 
 SCHEDULE = D.cosine_schedule(50)
 shapes = st.tuples(st.integers(1, 4), *[st.integers(1, 3)] * 3) | st.tuples(st.integers(1, 4), st.just(2))
+shapes |= st.tuples(st.integers(11, 13), st.just(28), st.just(28), st.just(1))  # so large that it is done in one pass
 
 
 @given(shapes, st.sampled_from([np.float32, np.float64]), st.integers(0, 2**32), st.booleans())
@@ -56,6 +58,17 @@ def test_posterior_of_one_step_is_the_default_and_takes_a_time_for_each():
         one_mean, one_variance = D.posterior(SCHEDULE, x0[i : i + 1], x_t[i : i + 1], t, t - 1)
         np.testing.assert_allclose(mean[i : i + 1], one_mean, rtol=1e-6)
         np.testing.assert_allclose(variance[i], one_variance, rtol=1e-6)
+
+
+@given(shapes, st.integers(1, 50))
+@settings(max_examples=20, deadline=None)
+def test_noise_is_added_to_tensors_too(shape, t):
+    x0, noise = np.random.default_rng(t).standard_normal((2, *shape))
+    leaf = md.Tensor(x0, requires_grad=True)
+    x = D.q_sample(SCHEDULE, leaf, t, noise)
+    x.sum().backward()
+    np.testing.assert_allclose(x.data, D.q_sample(SCHEDULE, x0, t, noise), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(leaf.grad, np.full(shape, np.sqrt(SCHEDULE.alpha_bar[t])), rtol=1e-12)
 
 
 def test_errors():

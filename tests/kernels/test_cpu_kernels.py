@@ -80,6 +80,22 @@ def test_pointwise(data):
     cases.close(cases.runs("gelu_dx", "gelu_dx", g, x, approximate="none"), generic.gelu_dx(g64, x64, "none"))
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_blend(data):
+    """Sample by sample in float64; and a sample's bits do not depend on the others."""
+    batch, rows, each = data.draw(st.integers(1, 4)), data.draw(st.integers(59, 90)), data.draw(st.booleans())
+    shape = data.draw(st.sampled_from([(batch, rows, 140), (batch, rows, 5, 28)]))
+    (x, y), rng = drawn(data, shape, shape), np.random.default_rng(batch)
+    column = (batch, *[1] * (len(shape) - 1))
+    a, b = (rng.standard_normal(column, "f") if each else float(rng.standard_normal()) for _ in range(2))
+    z = cases.runs("blend", "blend", x, y, a=a, b=b)
+    shares = [np.broadcast_to(np.ravel(share).astype(np.float64), batch) for share in (a, b)]
+    cases.close(z, np.stack([p * u + q * v for p, q, u, v in zip(*shares, *cases.wide(x, y))]), rtol=1e-6)
+    a, b = (share[-1:] if each else share for share in (a, b))
+    np.testing.assert_array_equal(KERNELS["blend"](x[-1:], y[-1:], a, b), z[-1:])
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.data())
 def test_updates_in_place(data):
@@ -114,6 +130,9 @@ def test_not_finite_numbers():
     for bad in (np.nan, np.inf):
         qkv[0, 1, 1] = bad  # a key: every query meets it
         assert np.isnan(KERNELS["self_attention"](qkv, 1)[0]).all()
+    many = np.full((2, 5000), np.inf, np.float32)
+    assert np.isposinf(KERNELS["blend"](many, many, 1.0, 2.0)).all()
+    assert np.isnan(KERNELS["blend"](many, many, 1.0, 0.0)).all()
     images = np.ones((1, 4, 4, 16), np.float32)
     images[0, 0, 0, 3] = np.nan
     for bad in (np.nan, np.inf):
@@ -130,6 +149,8 @@ def test_float64_and_nothing_at_all_are_generic():
         results = [KERNELS["silu"](x), KERNELS["gelu"](x, "none"), KERNELS["self_attention"](x[:, 0, :, :3], 1)[0]]
         assert all(result.dtype == x.dtype for result in results)
         assert all((result.size == 0) == (x.size == 0) for result in results)
+    assert KERNELS["blend"](np.ones((2, 9000)), np.ones((2, 9000)), 0.5, 1.5).dtype == np.float64
+    assert KERNELS["blend"](np.ones((2, 3), np.float32), np.ones((2, 3), np.float32), 0.5, 1.5).dtype == np.float32
     x, ones = np.ones((2, 3, 3, 16)), np.ones(16)
     y, aux = KERNELS["group_norm_silu"](x, ones, ones, None, 8, 1e-5)
     dx, *_ = KERNELS["group_norm_silu_grads"](x, x, ones, ones, None, aux, 8)

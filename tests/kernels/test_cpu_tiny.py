@@ -72,6 +72,8 @@ def test_others():
     x, y = normal(3, 7), normal(2, 21).reshape(-1)[:21].reshape(3, 7)
     cases.close(KERNELS["silu_dx"](x, y), generic.silu_dx(*cases.wide(x, y)))
     cases.close(KERNELS["gelu_dx"](x, y, "none"), generic.gelu_dx(*cases.wide(x, y), "none"))
+    x, y, a, b = normal(3, 3000), normal(2, 4500).reshape(3, 3000), *normal(2, 3, 1)
+    cases.close(cases.runs("blend", "blend", x, y, a=a, b=b), generic.blend(*cases.wide(x, y, a, b)))
 
 
 @pytest.mark.skipif(not vector.JIT, reason="this is that run")

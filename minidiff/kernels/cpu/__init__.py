@@ -13,7 +13,7 @@ from .ran import ran as ran
 
 _HOME = {
     "convolution": "conv2d conv2d_bias conv2d_dx conv2d_dw conv2d_dw_db dense dense_dw_db",
-    "pointwise": "silu silu_dx gelu gelu_dx adam ema",
+    "pointwise": "silu silu_dx gelu gelu_dx blend adam ema",
     "attention": "self_attention self_attention_dqkv",
     "norm": "group_norm_silu group_norm_silu_grads",
     "rows": "embedding embedding_dtable softmax",

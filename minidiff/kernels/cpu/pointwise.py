@@ -16,6 +16,7 @@ from .ran import ran
 from .vector import lanes
 
 step = unbound  # bound by `compiled`
+SMALL = 1 << 13  # numbers: up to here NumPy blends as quickly, term by term
 
 
 # --- the loops ---
@@ -38,6 +39,16 @@ def gelu_dx_loop(g, x, y):
     for i in range(len(x)):
         density = math.exp(np.float32(-0.5) * x[i] * x[i]) * np.float32(1 / math.sqrt(2 * math.pi))
         y[i] = g[i] * (np.float32(0.5) * (1 + math.erf(x[i] * np.float32(math.sqrt(0.5)))) + x[i] * density)
+
+
+def blend_loop(x, y, shares, z):
+    samples = len(shares) // 2
+    size = len(x) // samples
+    for i in range(samples):
+        a, b, rows = shares[i], shares[samples + i], slice(i * size, (i + 1) * size)
+        xs, ys, zs = x[rows], y[rows], z[rows]
+        for j in range(size):
+            zs[j] = a * xs[j] + b * ys[j]
 
 
 def adam_loop(param, grad, m, v, lr, beta1, beta2, eps, weight_decay, step):
@@ -69,6 +80,7 @@ def _mapped(formula, inputs, width):
 _ARGUMENTS = {
     gelu_loop: (numbers,) * 2,
     gelu_dx_loop: (numbers,) * 3,
+    blend_loop: (numbers,) * 4,
     adam_loop: (*(numbers,) * 4, *(_real,) * 5, numba.intp),
     ema_loop: (numbers, numbers, _real),
 }
@@ -115,6 +127,13 @@ def gelu(x, approximate):
 def gelu_dx(g, x, approximate):
     fast = approximate == "none" and _fast(g, x)
     return _run("gelu_dx", _loop(gelu_dx_loop), g, x) if fast else generic.gelu_dx(g, x, approximate)
+
+
+def blend(x, y, a, b):
+    """a·x + b·y; a and b are two numbers, or two columns (batch, 1, …)."""
+    if not _fast(x, y) or x.size <= SMALL:
+        return generic.blend(x, y, a, b)
+    return _run("blend", _loop(blend_loop), x, y, np.array((a, b), np.float32))
 
 
 def adam(param, grad, m, v, lr, beta1, beta2, eps, weight_decay, step):
