@@ -7,6 +7,7 @@ tape which still needs the old content notices.
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from .autograd.tensor import Tensor
 from .kernels import Array
 from .nn.module import Module, check_state
 
+SMALL = 1 << 12  # parameters of no more numbers are updated together: each call costs what some thousand numbers do
 LearningRate = float | Callable[[int], float]
 
 
@@ -58,6 +60,7 @@ class Optimizer:
     """What the optimisers share: the parameters, the count of steps, and arrays of state beside each parameter.
 
     `lr` is a number, or a function of the step, counted from 1. A parameter without a gradient is left as it is.
+    Small parameters are updated as one row of numbers: `update` is called once for all of them.
     Raises ValueError without parameters, TypeError for what cannot be trained.
     """
 
@@ -72,9 +75,10 @@ class Optimizer:
                 raise TypeError(f"parameters: given {type(p).__name__}, wanted leaves with requires_grad=True, such as "
                                 f"model.parameters()")  # fmt: skip
         self.lr, self.steps = lr, 0
-        self.state = [
-            {name: kernels.namespace(p.data).zeros_like(p.data) for name in self.state_names} for p in self.parameters
-        ]
+        together: dict[Any, list[Tensor]] = {}
+        for k, p in enumerate(self.parameters):
+            together.setdefault(p.dtype if p.size <= SMALL else k, []).append(p)
+        self.rows = [_Row(parameters, self.state_names) for parameters in together.values()]
 
     def zero_grad(self) -> None:
         """Forget the gradients: they are None again."""
@@ -85,13 +89,21 @@ class Optimizer:
         """One update from the gradients."""
         self.steps += 1
         lr = float(self.lr(self.steps) if callable(self.lr) else self.lr)
-        for p, state in zip(self.parameters, self.state):
-            if p.grad is None:
-                continue
-            for name, array in state.items():
-                state[name] = kernels.to_device(array, p.device)  # the model may have been moved since
-            self.update(p.data, p.grad, lr=lr, **state)
-            p.version[0] += 1
+        for row in self.rows:
+            row.move()
+            gradients = [p.grad for p in row.parameters]
+            if len(gradients) > 1 and all(gradient is not None for gradient in gradients):
+                xp = kernels.namespace(gradients[0])
+                joined = xp.concatenate([p.data for p in row.parameters], axis=None)
+                self.update(joined, xp.concatenate(gradients, axis=None), lr=lr, **row.state)
+                for p, part in zip(row.parameters, row.parts(joined)):
+                    p.data[...] = part
+                    p.version[0] += 1
+            else:
+                for p, state in row.each():
+                    if p.grad is not None:
+                        self.update(p.data, p.grad, lr=lr, **state)
+                        p.version[0] += 1
 
     def update(self, param: Array, grad: Array, lr: float, **state: Array) -> None:
         """Write the new parameter, and the new state, into the arrays given."""
@@ -111,8 +123,37 @@ class Optimizer:
             array[...] = kernels.from_host(np.asarray(state[name], dtype=array.dtype), like=array)
 
     def _named_state(self) -> Iterator[tuple[str, Array]]:
-        for i, state in enumerate(self.state):
-            yield from ((f"{i}.{name}", array) for name, array in state.items())
+        state = {id(p): state for row in self.rows for p, state in row.each()}
+        for i, p in enumerate(self.parameters):
+            yield from ((f"{i}.{name}", array) for name, array in state[id(p)].items())
+
+
+class _Row:
+    """Parameters whose numbers are updated as one row, and the optimiser's state beside them, each as one row, too."""
+
+    def __init__(self, parameters: list[Tensor], state_names: Iterable[str]):
+        self.parameters, size = parameters, sum(p.size for p in parameters)
+        like = parameters[0].data
+        self.state = {name: kernels.namespace(like).zeros(size, like.dtype) for name in state_names}
+        ends = list(accumulate(p.size for p in parameters))
+        self.places = [(slice(end - p.size, end), p.shape) for p, end in zip(parameters, ends)]
+
+    def move(self) -> None:
+        """The state follows the parameters: the model may have been moved since."""
+        p = self.parameters[0]
+        for name, array in self.state.items():
+            if type(array) is not type(p.data):
+                self.state[name] = kernels.to_device(array, p.device)
+
+    def parts(self, row: Array) -> Iterator[Array]:
+        """The part of each parameter, in its shape: views."""
+        return (row[place].reshape(shape) for place, shape in self.places)
+
+    def each(self) -> Iterator[tuple[Tensor, dict[str, Array]]]:
+        """(parameter, its part of the state)"""
+        columns = [list(self.parts(array)) for array in self.state.values()]
+        for p, *arrays in zip(self.parameters, *columns):
+            yield p, dict(zip(self.state, arrays))
 
 
 class SGD(Optimizer):

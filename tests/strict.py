@@ -61,6 +61,9 @@ class StrictArray:
     def __int__(self):
         return int(self._array)
 
+    def reshape(self, shape):
+        return _wrap(self._array.reshape(shape), [self])
+
     def copy(self):
         return StrictArray(self._array.copy())
 

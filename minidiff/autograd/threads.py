@@ -12,7 +12,6 @@ there are threads are in memory at a time.
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -80,6 +79,8 @@ def sharded(f: Callable) -> Callable:
             raise ValueError(f"sharded: all arguments must have one batch length; got {sorted(lengths)}")
         rows, first = lengths.pop(), next(part for part in batch if part is not None)
         cuts = pieces_of(rows, first.size // max(rows, 1))
+        if len(cuts) == 1:
+            return _mean_or_rows(f(*batch))
         inherited = state.recording, state.nesting, state.observer
         pieces = [tuple(part if part is None else part[cut] for part in batch) for cut in cuts]
         weights = [(cut.stop - cut.start) / max(rows, 1) for cut in cuts]
@@ -87,11 +88,9 @@ def sharded(f: Callable) -> Callable:
 
         def work(piece: tuple, weight: float) -> tuple[Any, dict]:
             state.recording, state.nesting, state.observer = inherited
-            out = f(*piece)
+            out = _mean_or_rows(f(*piece))
             if not (isinstance(out, Value) and out.requires_grad):
                 return out, {}
-            if out.data.ndim:
-                raise ValueError(f"sharded: a recorded function must give its piece's mean; got {out.data.shape}")
             seed = kernels.namespace(out.data).asarray(weight, out.data.dtype)
             return type(out)(out.data), walk(out, seed, since=since, copy=False)
 
@@ -102,7 +101,7 @@ def sharded(f: Callable) -> Callable:
             for k in turns:
                 done[k] = work(pieces[k], weights[k])
 
-        with _blas().limit(limits=1, user_api="blas") if len(cuts) > 1 else nullcontext():
+        with _blas().limit(limits=1, user_api="blas"):
             helpers = [_pool().submit(take_turns) for _ in cuts[1 : _settings["threads"]]]
             take_turns()
             for helper in helpers:
@@ -127,10 +126,15 @@ def sharded(f: Callable) -> Callable:
     return run
 
 
+def _mean_or_rows(out: Any) -> Any:
+    """What a piece gave, if it may."""
+    if isinstance(out, Value) and out.requires_grad and out.data.ndim:
+        raise ValueError(f"sharded: a recorded function must give its piece's mean; got {out.data.shape}")
+    return out
+
+
 def _joined(outs: list, weights: list[float]) -> Any:
     """The mean of means, or all rows."""
-    if len(outs) == 1:
-        return outs[0]
     if np.ndim(outs[0].data if isinstance(outs[0], Value) else outs[0]):
         return ops.concatenate(outs)
     total = outs[0] * weights[0]

@@ -47,20 +47,26 @@ def loss(
     t, factors = (draw or uniform(schedule.timesteps))(rng, batch)
     noise = draw_noise(rng, x0)
     x_t, target = q_sample(schedule, x0, t, noise), target_of(predicts, schedule, x0, t, noise)
+
+    def predict(x_t: Array, t: np.ndarray, condition: Array | None) -> tuple[Any, Any]:
+        output, place = model(x_t, t, condition), None
+        if learned_variance:
+            output, place = split_variance(output, x_t)
+        if output.shape != x_t.shape:
+            raise ValueError(f"model: gave shape {output.shape}, wanted {x_t.shape}, the shape of x0")
+        return output, place
+
+    if weight is None and draw is None and callback is None and not learned_variance:
+        plain = lambda x_t, t, condition, target: ops.mse_loss(predict(x_t, t, condition)[0], target)
+        return sharded(plain)(x_t, t, condition, target)
     snr = schedule.alpha_bar[t] / (1 - schedule.alpha_bar[t])
     weights = np.ones(batch) if weight is None else weight(snr) / _PER_X0[predicts](snr)
     record = np.empty(batch)
-    plain = weight is None and draw is None and callback is None and not learned_variance
     moved = lambda values: from_host(values.astype(x0.dtype), x0)
 
     def piece(x_t: Array, x0: Array, target: Array, condition: Array | None, rows: np.ndarray) -> Tensor:
-        times, output = t[rows], model(x_t, t[rows], condition)
-        if learned_variance:
-            output, place = split_variance(output, x0)
-        if output.shape != x0.shape:
-            raise ValueError(f"model: gave shape {output.shape}, wanted {x0.shape}, the shape of x0")
-        if plain:
-            return ops.mse_loss(output, target)
+        times = t[rows]
+        output, place = predict(x_t, times, condition)
         axes = tuple(range(1, x0.ndim))
         each = ops.mean((output - target) ** 2, axis=axes) * moved(weights[rows])
         if learned_variance:

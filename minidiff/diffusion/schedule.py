@@ -47,7 +47,7 @@ class Schedule:
         t = np.asarray(t)
         if t.dtype.kind not in "iuf":
             raise TypeError(f"t: given {t.dtype}, wanted integers or floats on the host")
-        if not np.all((t >= 0) & (t <= self.timesteps)):
+        if t.size and not (t.min() >= 0 and t.max() <= self.timesteps):  # written so that NaN fails too
             raise ValueError(f"t: given values from {t.min()} to {t.max()}, wanted 0 to T = {self.timesteps}")
         if t.dtype.kind != "f":
             return self.alpha_bar[t]

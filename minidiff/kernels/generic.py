@@ -95,6 +95,18 @@ def dense_dw_db(g, x):
     return xp.tensordot(x, g, (axes, axes)), xp.sum(g, axes)
 
 
+def conditioned_dense(x, w, b, e, v, c, table, ids):
+    """(silu(z), aux = z) of z = x @ w + b + e @ v + c + table[ids]."""
+    z = namespace(x).matmul(x, w) + namespace(x).matmul(e, v) + (b + c) + table[ids]
+    return silu(z), z
+
+
+def conditioned_dense_dz(g, z, ids, rows):
+    """The gradients (dz, db, dtable); dc is db."""
+    dz = silu_dx(g, z)
+    return dz, namespace(g).sum(dz, 0), embedding_dtable(dz, ids, rows)
+
+
 def embedding(table, ids):
     """Rows of the table: ids.shape + (d,)."""
     return table[ids]
@@ -256,7 +268,7 @@ def cross_entropy_dlogits(g, aux, labels):
 
 def mse_loss(x, y):
     d = x - y
-    return namespace(x).mean(d * d)
+    return namespace(x).add.reduce(d * d, axis=None) / d.size
 
 
 def mse_loss_dx(g, x, y):
@@ -349,10 +361,6 @@ def concatenate(*xs, axis):
     return namespace(xs[0]).concatenate(xs, axis), list(accumulate(x.shape[axis] for x in xs))[:-1]
 
 
-def getitem(x, index):
-    return x[index]
-
-
 def scatter_add(y, index, shape):
     """Zeros of that shape, with y added at the index; places named twice get both."""
     xp = namespace(y)
@@ -367,14 +375,6 @@ def scatter_add(y, index, shape):
 
 def pad(x, width, value):
     return namespace(x).pad(x, width, constant_values=value)
-
-
-def astype(x, dtype):
-    return x.astype(dtype)
-
-
-def argsort(x, axis):
-    return namespace(x).argsort(x, axis, kind="stable")
 
 
 def einsum(x, y, terms):

@@ -26,15 +26,15 @@ def check_x(x: Any, shape: str, channels: int, weight: Tensor) -> None:
 
 
 def as_times(t: Any, batch: int, timesteps: int) -> np.ndarray:
-    """A time for all samples, or one for each, as float64 (batch,). Raises unless all lie in 0 … timesteps."""
+    """A time for all samples, or one for each, as (batch,). Raises unless all lie in 0 … timesteps."""
     times = np.asarray(t)
     if times.dtype.kind not in "iuf":
         raise TypeError(f"t: given {times.dtype}, wanted integers or floats")
     if times.shape not in ((), (batch,)):
         raise ValueError(f"t: given shape {times.shape}, wanted one time, or ({batch},): one for each sample of x")
-    if not np.all((times >= 0) & (times <= timesteps)):  # written so that NaN fails too
+    if times.size and not (times.min() >= 0 and times.max() <= timesteps):  # written so that NaN fails too
         raise ValueError(f"t: given {times.min()} … {times.max()}, wanted times in 0 … {timesteps}")
-    return np.broadcast_to(times, (batch,)).astype(np.float64)
+    return times if times.ndim else np.full(batch, times)
 
 
 def as_labels(condition: Any, batch: int, classes: int | None, like: Tensor) -> Array | None:

@@ -21,7 +21,7 @@ class ConditionalMLP(Module):
     def __init__(self, hidden: int = 32, classes: int | None = 3, timesteps: int = 40, rng: int | Generator = 0):
         self.config = {"hidden": hidden, "classes": classes, "timesteps": timesteps}
         self.classes, self.timesteps, rng = classes, timesteps, np.random.default_rng(rng)
-        self.time = SinusoidalEmbedding(hidden)
+        self.time = SinusoidalEmbedding(hidden, timesteps)
         layers = [ConditionedDense(inputs, hidden, classes, rng) for inputs in (2, hidden, hidden)]
         self.chain = ConditionalChain(*layers, Dense(hidden, 2, rng))
 
@@ -44,5 +44,7 @@ class ConditionedDense(Module):
         self.label = Embedding(classes + 1, hidden, rng) if classes is not None else None
 
     def __call__(self, x: Tensor | Array, time: Array, label: Array | None) -> Tensor:
-        h = self.x(x) + self.time(time)
-        return ops.silu(h if self.label is None else h + self.label(label))
+        if self.label is None:
+            return ops.silu(self.x(x) + self.time(time))
+        x_terms, time_terms = (x, self.x.weight, self.x.bias), (time, self.time.weight, self.time.bias)
+        return ops.conditioned_dense(*x_terms, *time_terms, self.label.weight, label)

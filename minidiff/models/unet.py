@@ -117,7 +117,7 @@ class TimeAndCondition(nn.Module):
         self, size: int, timesteps: int, classes: int | None, condition_dim: int | None, combine: str, rng: Generator
     ):
         self.timesteps, self.classes, self.condition_dim, self.combine = timesteps, classes, condition_dim, combine
-        self.waves = nn.SinusoidalEmbedding(size)
+        self.waves = nn.SinusoidalEmbedding(size, timesteps)
         self.time1, self.time2 = Dense(size, size, rng), Dense(size, size, rng)
         self.condition: Any = None
         if classes is not None:

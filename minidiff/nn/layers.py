@@ -98,23 +98,26 @@ class Embedding(Module):
 class SinusoidalEmbedding(Module):
     """A time as waves: entries 2i, 2i + 1 are sin, cos of t / 10000^(2i/(dim − 2)). Nothing in it is trained.
 
+    With `timesteps`, all times are in 0 … timesteps, and whole ones are looked up in a table.
     Source: Vaswani et al. 2017 (arXiv 1706.03762, section 3.5), with dim − 2 for dim, so that the slowest wave has
     exactly the period 2π·10000. Raises ValueError for a `dim` that is odd or below 4.
     """
 
-    def __init__(self, dim: int):
+    def __init__(self, dim: int, timesteps: int | None = None):
         if dim < 4 or dim % 2:
             raise ValueError(f"dim: given {dim}, wanted an even number, at least 4")
         self.frequencies = 10000.0 ** (-2 * np.arange(dim // 2) / (dim - 2))
+        self.table = None if timesteps is None else self._waves(np.arange(timesteps + 1))
 
     def __call__(self, t: np.ndarray, like: Array) -> Array:
-        """Host times (batch,), which may be real, as (batch, dim), with the dtype and the device of the array `like`.
-
-        The phases are computed in float64: in float32 they are off by 1e-4 where t is some thousands.
-        """
-        phase = np.asarray(t, dtype=np.float64)[:, None] * self.frequencies
-        waves = np.stack([np.sin(phase), np.cos(phase)], axis=-1).reshape(len(phase), -1)
+        """Host times (batch,), which may be real, as (batch, dim), with dtype and device of the array `like`."""
+        waves = self._waves(t) if self.table is None or t.dtype.kind == "f" else self.table.take(t, axis=0)
         return kernels.from_host(waves.astype(like.dtype), like)
+
+    def _waves(self, t: np.ndarray) -> np.ndarray:
+        """In float64: in float32 the phases are off by 1e-4 where t is some thousands."""
+        phase = t.astype(np.float64)[:, None] * self.frequencies
+        return np.stack([np.sin(phase), np.cos(phase)], axis=-1).reshape(len(phase), -1)
 
 
 class Upsample(Module):

@@ -25,6 +25,7 @@ from .pooling import (
 )
 from .norms import batch_norm, group_norm, group_norm_silu, instance_norm, layer_norm, rms_norm
 from .layers import (
-    attention, dense, dropout, embedding, embedding_dtable, log_softmax, one_hot, self_attention, softmax,
+    attention, conditioned_dense, dense, dropout, embedding, embedding_dtable, log_softmax, one_hot, self_attention,
+    softmax,
 )
 from .losses import binary_cross_entropy_with_logits, cross_entropy, huber_loss, kl_div, mse_loss

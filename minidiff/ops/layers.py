@@ -12,18 +12,32 @@ from .. import kernels
 from ..autograd.primitive import Primitive
 from ..autograd.tape import Value
 from ..kernels import call
-from .elementwise import exp, where
+from .elementwise import exp, sigmoid, where
 from .products import matmul
 from .reductions import sum
 from .shapes import plain_index, reshape, swapaxes, transpose
 
 
 def _dense_rule(g, x, w, needs):
-    dx = call("matmul", g, call("swapaxes", w, axis1=0, axis2=1)) if needs[0] else None
-    return dx, *(call("dense_dw_db", g, x) if needs[1] or needs[2] else (None, None))
+    return g @ w.mT if needs[0] else None, *(call("dense_dw_db", g, x) if needs[1] or needs[2] else (None, None))
 
 
 _dense = Primitive("dense", "x w b", joint=_dense_rule, reference=lambda x, w, b: matmul(x, w) + b)
+
+
+def _conditioned_dense_rule(g, x, w, e, v, table, ids, aux, needs):
+    dz, db, dtable = call("conditioned_dense_dz", g, aux, ids, rows=len(table))
+    dx, de = dz @ w.mT if needs[0] else None, dz @ v.mT if needs[3] else None
+    return dx, x.mT @ dz, db, de, e.mT @ dz, db, dtable, None
+
+
+def _plain_conditioned_dense(x, w, b, e, v, c, table, ids):
+    h = matmul(x, w) + b + matmul(e, v) + c + _embedding(table, ids)
+    return h * sigmoid(h)
+
+
+_conditioned_dense = Primitive("conditioned_dense", "x w b e v c table ids", takes_integers=True,
+                               joint=_conditioned_dense_rule, reference=_plain_conditioned_dense)  # fmt: skip
 _scatter = lambda g, ids, in_shape: embedding_dtable(g, ids, rows=in_shape[0])
 _embedding = Primitive("embedding", "table ids", takes_integers=True, table=_scatter)
 _gather = lambda g, ids: _embedding(g, ids)
@@ -44,6 +58,22 @@ def dense(x: Any, w: Any, b: Any = None) -> Any:
         raise ValueError(f"dense: x (…, in), w (in, out) and b (out,) do not fit: got {x.shape}, {kernel} and "
                          f"{b if b is None else b.shape}")  # fmt: skip
     return matmul(x, w) if b is None else _dense(x, w, b)
+
+
+def conditioned_dense(x: Any, w: Any, b: Any, e: Any, v: Any, c: Any, table: Any, ids: Any) -> Any:
+    """silu(x @ w + b + e @ v + c + table[ids]): a dense layer that an embedding e and a label shift, and swish.
+
+    x (batch, in), w (in, out), b and c (out,), e (batch, dim), v (dim, out), table (rows, out), integer ids (batch,).
+    Raises ValueError if the shapes do not fit, IndexError for an id outside 0 … rows − 1.
+    """
+    batch, out, (i, *_), (d, *_) = ids.shape, b.shape, w.shape, v.shape
+    fit = x.shape == (*batch, i) and w.shape == (i, *out) and e.shape == (*batch, d) and v.shape == (d, *out)
+    if not (fit and c.shape == out == table.shape[1:] and len(batch) == len(out) == 1):
+        raise ValueError(f"conditioned_dense: x (batch, in), w (in, out), b (out,), e (batch, dim), v (dim, out), "
+                         f"c (out,), table (rows, out) and ids (batch,) do not fit: got "
+                         f"{[operand.shape for operand in (x, w, b, e, v, c, table, ids)]}")  # fmt: skip
+    ids = checked_ids("conditioned_dense", "ids", ids, table.shape[0])
+    return _conditioned_dense(x, w, b, e, v, c, table, ids)
 
 
 def embedding(table: Any, ids: Any) -> Any:

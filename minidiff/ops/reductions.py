@@ -26,7 +26,8 @@ max, min = Primitive("max", _OVER, **_extreme), Primitive("min", _OVER, **_extre
 logsumexp = Primitive(
     "logsumexp", _OVER, x=lambda g, x, out, in_shape, axis: kept(g, in_shape, axis) * exp(x - kept(out, in_shape, axis))
 )
-argmax, argmin, argsort = Primitive("argmax", _OVER), Primitive("argmin", _OVER), Primitive("argsort", "x * axis=-1")
+argmax, argmin = Primitive("argmax", _OVER), Primitive("argmin", _OVER)
+argsort = Primitive("argsort", "x * axis=-1", kernel=lambda x, axis: namespace(x).argsort(x, axis, kind="stable"))
 _cumsum = Primitive("cumsum", "x * axis", x=lambda g, axis: flip(_cumsum(flip(g, axis=axis), axis=axis), axis=axis))
 
 

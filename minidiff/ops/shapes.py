@@ -19,13 +19,15 @@ from .elementwise import equal, where
 reshape = Primitive("reshape", "x * shape", x=lambda g, in_shape: reshape(g, shape=in_shape))
 transpose = Primitive("transpose", "x * axes=None", x=lambda g, axes: transpose(g, axes=_inverse(axes)))
 swapaxes = Primitive("swapaxes", "x * axis1 axis2", x=lambda g, **axes: swapaxes(g, **axes))
-astype = Primitive("astype", "x * dtype", x=lambda g, x: astype(g, dtype=x.dtype))
+_cast = lambda x, dtype: x.astype(dtype)
+astype = Primitive("astype", "x * dtype", kernel=_cast, x=lambda g, x: astype(g, dtype=x.dtype))
 flip = Primitive("flip", "x * axis=None", x=lambda g, axis: flip(g, axis=axis))
 roll = Primitive("roll", "x * shift axis=None", x=lambda g, shift, axis: roll(g, shift=_negative(shift), axis=axis))
 tril = Primitive("tril", "x * k=0", x=lambda g, k: tril(g, k=k))
 triu = Primitive("triu", "x * k=0", x=lambda g, k: triu(g, k=k))
 
-_getitem = Primitive("getitem", "x * index", x=lambda g, in_shape, index: scatter_add(g, index, in_shape))
+_getitem = Primitive("getitem", "x * index", kernel=lambda x, index: x[index],
+                     x=lambda g, in_shape, index: scatter_add(g, index, in_shape))  # fmt: skip
 _scatter_add = Primitive("scatter_add", "y * index shape", y=lambda g, index: _getitem(g, index=index))
 _pad = Primitive("pad", "x * width value=0", x=lambda g, in_shape, width: g[_inside(in_shape, width)])
 _concatenate = Primitive("concatenate", "*xs * axis", joint=lambda g, aux, axis: split(g, aux, axis))

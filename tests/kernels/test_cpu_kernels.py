@@ -173,6 +173,33 @@ def test_rows(data):
     cases.close(cases.runs("softmax", "softmax", few, axis=-1), generic.softmax(few64, -1))
 
 
+def check_conditioned_dense(g, ids, *operands):
+    y, z = cases.runs("conditioned_dense", "conditioned_dense", *operands, ids)
+    want, want_z = generic.conditioned_dense(*cases.wide(*operands), ids)
+    cases.close((y, z), (want, want_z))
+    name, rows = "conditioned_dense_dz", len(operands[-1])
+    cases.close(
+        cases.runs(name, name, g, z, ids, rows), generic.conditioned_dense_dz(*cases.wide(g), want_z, ids, rows)
+    )
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.data())
+def test_conditioned_dense(data):
+    batch, i, n, d, rows = (data.draw(st.integers(1, most)) for most in (9, 20, 20, 20, 4))
+    ids = np.array(data.draw(st.lists(st.integers(0, rows - 1), min_size=batch, max_size=batch)))
+    shapes = (batch, n), (batch, i), (i, n), (n,), (batch, d), (d, n), (n,), (rows, n)
+    g, *operands = drawn(data, *shapes)
+    check_conditioned_dense(g, ids, *operands)
+
+
+def test_conditioned_dense_on_every_lane_width(lanes):
+    rng = np.random.default_rng(0)
+    shapes = (7, 19), (7, 5), (5, 19), (19,), (7, 3), (3, 19), (19,), (4, 19)
+    g, *operands = (rng.standard_normal(shape).astype(np.float32) for shape in shapes)
+    check_conditioned_dense(g, rng.integers(0, 4, 7), *operands)
+
+
 def test_ids_that_are_no_rows_are_numpys_errors():
     table, ids = np.ones((3, 2), np.float32), np.array([0, 3])
     with pytest.raises(IndexError, match="3"):

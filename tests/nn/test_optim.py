@@ -86,6 +86,30 @@ def test_a_parameter_without_a_gradient_is_left_alone(make):
     assert (used.version, unused.version) == ([1], [0])
 
 
+@settings(max_examples=15, deadline=None)
+@given(
+    st.lists(st.sampled_from([(), (3,), (2, 5), (70, 60), (0, 2)]), min_size=1, max_size=6),
+    st.sampled_from([lambda p: SGD(p, 0.1, 0.9), lambda p: SGD(p, 0.1), Adam, lambda p: AdamW(p, weight_decay=0.1)]),
+    st.sampled_from([np.float32, np.float64]),
+    st.integers(0, 99),
+)
+def test_parameters_are_updated_together_as_each_alone(shapes, make, dtype, seed):
+    """Small ones share a row; the large one, and all where one has no gradient, are updated by themselves."""
+    rng = np.random.default_rng(seed)
+    starts = [rng.standard_normal(shape) for shape in shapes]
+    gradients = [[rng.standard_normal(s) if rng.random() < 0.9 else None for s in shapes] for _ in range(4)]
+    together = make(leaves(*starts, dtype=dtype))
+    got = run(together, gradients)
+    for k, start in enumerate(starts):
+        alone = make(leaves(start, dtype=dtype))
+        want = run(alone, [[step[k]] for step in gradients])
+        for seen, (wanted,) in zip(got, want, strict=True):
+            np.testing.assert_allclose(seen[k], wanted, rtol=1e-6, atol=1e-7)
+        state = together.state_dict()
+        for name, array in alone.state_dict().items():
+            np.testing.assert_allclose(state[name.replace("0.", f"{k}.")], array, rtol=1e-6, atol=1e-7)
+
+
 def test_zero_grad_forgets():
     (p,) = leaves([1])
     p.grad = np.ones(1)

@@ -172,6 +172,20 @@ def dense_arguments(draw):
 
 
 @st.composite
+def conditioned(draw):
+    """Operands of a dense layer with conditions: none of the operands wants what another has."""
+    batch, i, n, d, rows = (draw(st.integers(least, 3)) for least in (0, 1, 1, 1, 1))
+    ids = np.random.default_rng(draw(st.integers(0, 99))).integers(0, rows, batch)
+    layer = [(batch, i), (i, n), (n,)], [(batch, d), (d, n), (n,)], [(rows, n)]
+    return *(draw(arrays(shape)) for part in layer for shape in part), ids
+
+
+def conditioned_dense(x, w, b, e, v, c, table, ids):
+    z = np.einsum("bi,io->bo", x, w) + np.einsum("bd,do->bo", e, v) + b + c + np.take(table, ids, 0)
+    return z * sigmoid(z)
+
+
+@st.composite
 def looked_up(draw, scattered=False):
     rows, width = draw(st.integers(1, 4)), draw(st.integers(1, 3))
     ids = np.random.default_rng(draw(st.integers(0, 99))).integers(0, rows, draw(shapes(max_dims=2)))
@@ -222,6 +236,7 @@ def pairs(draw):
 
 
 x4, ones4 = np.ones((2, 3, 3, 4)), np.ones(4)
+layer = [np.ones(shape) for shape in ((2, 3), (3, 5), (5,), (2, 4), (4, 5), (5,), (2, 5))]
 norm_errors = [((x4, 3, ones4, ones4), ValueError, "groups=3 must divide the 4 channels"),
                ((x4, 2, np.ones(3), ones4), ValueError, r"weight and bias.*\(3,\)")]  # fmt: skip
 
@@ -243,6 +258,13 @@ ROWS = [
        [((np.ones((2, 3)), np.ones((2, 3)), np.ones(3)), ValueError, r"dense: x .*\(2, 3\)"),
         ((np.ones((2, 3)), np.ones((3, 4)), np.ones(3)), ValueError, "dense.*b"),
         (mixed((2, 3), (3, 4), (4,)), TypeError, MIXED)]),
+    Op("conditioned_dense", ops.conditioned_dense, conditioned_dense, conditioned(),
+       [((*layer, np.array([0, 2])), IndexError, "conditioned_dense: ids must lie in 0 … 1; got 0 … 2"),
+        ((*layer, np.array([-1, 0])), IndexError, "got -1"),
+        ((*layer, np.zeros(2)), TypeError, "ids must be integers"),
+        ((*layer, np.array([0])), ValueError, r"conditioned_dense: x \(batch, in\).*\(1,\)"),
+        ((*layer[:2], np.ones(4), *layer[3:], np.array([0, 0])), ValueError, r"do not fit: .*\(4,\)"),
+        ((*(a.astype(np.float32) if k == 1 else a for k, a in enumerate(layer)), np.array([0, 0])), TypeError, MIXED)]),
     Op("embedding", ops.embedding, lambda table, ids: np.take(table, ids, 0), looked_up(),
        [((np.ones((3, 2)), np.array([3])), IndexError, "embedding: ids must lie in 0 … 2; got 3"),
         ((np.ones((3, 2)), np.array([-1])), IndexError, "got -1"),

@@ -242,6 +242,11 @@ ROWS = [
      lambda d: ((d.array(2, 3, 4), d.array(2, 5, 4), d.array(2, 5, 3)), {})),
     ("dense", ops.dense, lambda x, w, b: F.linear(x, w.T, b),
      lambda d: ((d.array(2, 3), d.array(3, 4), d.array(4)), {})),
+    ("conditioned_dense", ops.conditioned_dense,
+     lambda x, w, b, e, v, c, table, ids:
+     F.silu(F.linear(x, w.T, b) + F.linear(e, v.T, c) + F.embedding(torch.as_tensor(ids), table)),
+     lambda d: ((d.array(3, 2), d.array(2, 4), d.array(4), d.array(3, 5), d.array(5, 4), d.array(4), d.array(2, 4)),
+                {"ids": d.rng.integers(0, 2, 3)})),
     ("embedding", ops.embedding, lambda table, ids: F.embedding(torch.as_tensor(ids), table),
      lambda d: ((d.array(4, 3),), {"ids": d.rng.integers(0, 4, (2, 3))})),
     ("einsum", lambda x, y, terms: ops.einsum(terms, x, y), lambda x, y, terms: torch.einsum(terms, x, y),

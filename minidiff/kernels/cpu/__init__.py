@@ -16,6 +16,7 @@ _HOME = {
     "pointwise": "silu silu_dx gelu gelu_dx blend adam ema",
     "attention": "self_attention self_attention_dqkv",
     "norm": "group_norm_silu group_norm_silu_grads",
+    "conditioned": "conditioned_dense conditioned_dense_dz",
     "rows": "embedding embedding_dtable softmax",
 }
 

@@ -1,0 +1,84 @@
+"""A dense layer that an embedding and a label shift, and its swish: the products are BLAS's, the rest is here.
+
+    z = x @ w + e @ v                                               two products
+    z[i] += b + c + table[ids[i]], y = silu(z)                      one pass, a row at a time
+    dz = g · silu'(z), db += dz[i], dtable[ids[i]] += dz[i]         one pass
+
+Layers for points in the plane are so small that a call costs more than its numbers: hence few calls.
+"""
+
+from functools import cache
+
+import numba
+import numpy as np
+
+from .. import generic
+from . import functions
+from .compiled import compiled, contiguous, matrix, numbers, unbound
+from .ran import ran
+from .vector import lanes
+
+step = unbound  # bound by `compiled`
+
+
+# --- the loops; ids that are no rows are refused, and NumPy then says what is wrong ---
+
+
+def forward(z, b, c, table, ids, y):
+    for i in range(len(ids)):
+        if not 0 <= ids[i] < len(table):
+            return False
+        row, own = z[i], table[ids[i]]
+        for k in range(len(row)):
+            row[k] += b[k] + c[k] + own[k]
+    step(z.reshape(z.size), 0, y.reshape(y.size), 0, z.size)
+    return True
+
+
+def backward(g, z, ids, dz, db, dtable):
+    step(g.reshape(g.size), 0, z.reshape(z.size), 0, dz.reshape(dz.size), 0, z.size)
+    db[:] = 0
+    dtable[:] = 0
+    for i in range(len(ids)):
+        row, own = dz[i], dtable[ids[i]]
+        for k in range(len(row)):
+            db[k] += row[k]
+            own[k] += row[k]
+
+
+_ids = numba.int64[::1]
+
+
+@cache
+def _forward(width):
+    silu = functions.mapped(functions.silu, 1, width)
+    return compiled(forward, (matrix, numbers, numbers, matrix, _ids, matrix), f"_x{width}", step=silu)
+
+
+@cache
+def _backward(width):
+    silu_dx = functions.mapped(functions.silu_dx, 2, width)
+    return compiled(backward, (matrix, matrix, _ids, matrix, numbers, matrix), f"_x{width}", step=silu_dx)
+
+
+# --- the wrappers ---
+
+
+def conditioned_dense(x, w, b, e, v, c, table, ids):
+    if x.dtype == np.float32 and ids.dtype == np.int64:
+        z = np.matmul(x, w)
+        z += np.matmul(e, v)
+        y = np.empty_like(z)
+        if _forward(lanes())(z, contiguous(b), contiguous(c), contiguous(table), contiguous(ids), y):
+            ran["conditioned_dense"] += 1
+            return y, z
+    return generic.conditioned_dense(x, w, b, e, v, c, table, ids)
+
+
+def conditioned_dense_dz(g, z, ids, rows):
+    if g.dtype != np.float32 or ids.dtype != np.int64:
+        return generic.conditioned_dense_dz(g, z, ids, rows)
+    ran["conditioned_dense_dz"] += 1
+    dz, db, dtable = np.empty_like(z), np.empty(z.shape[1], np.float32), np.empty((rows, z.shape[1]), np.float32)
+    _backward(lanes())(contiguous(g), z, contiguous(ids), dz, db, dtable)
+    return dz, db, dtable
