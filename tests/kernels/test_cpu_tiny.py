@@ -38,15 +38,17 @@ def test_rows():
     cases.close(cases.runs("softmax", "softmax", g, axis=-1), generic.softmax(*cases.wide(g), -1))
 
 
-def test_winograd():
+@pytest.mark.parametrize(("taps", "groups"), [(3, 1), (3, 2), (5, 1), (5, 2)])
+def test_winograd(taps, groups):
     c_in, c_out = vector.lanes(), 2 * vector.lanes()
-    x, w, g, how = normal(16, 5, 9, c_in), normal(3, 3, c_in, c_out), normal(16, 5, 9, c_out), (PAIR, PAIR, PAIR, 1)
+    x, w = normal(16, 5, 9, c_in * groups), normal(taps, taps, c_in, c_out * groups)
+    g, how = normal(16, 5, 9, c_out * groups), (PAIR, (taps // 2, taps // 2), PAIR, groups)
     x64, w64, g64 = cases.wide(x, w, g)
     cases.close(cases.runs("conv2d", "winograd", x, w, *how), generic.conv2d(x64, w64, *how))
     dx = cases.runs("conv2d_dx", "winograd_dx", g, w, (5, 9), *how)
     cases.close(dx, generic.conv2d_dx(g64, w64, (5, 9), *how))
-    both = cases.runs("conv2d_dw_db", "winograd_dw_db", g, x, (3, 3), *how)
-    cases.close(both, generic.conv2d_dw_db(g64, x64, (3, 3), *how))
+    both = cases.runs("conv2d_dw_db", "winograd_dw_db", g, x, (taps, taps), *how)
+    cases.close(both, generic.conv2d_dw_db(g64, x64, (taps, taps), *how))
 
 
 def test_norm():

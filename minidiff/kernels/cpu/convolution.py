@@ -28,9 +28,9 @@ def _convolve(x, w, b, stride, padding, dilation, groups):
     if not _fast(x, w) or min(out) < 1:
         y = generic.conv2d(x, w, stride, padding, dilation, groups)
         return y if b is None else y + b
-    if groups == 1 and winograd.fits(x.shape, w.shape[3], w.shape[:2], stride, padding, dilation):
+    if width := winograd.fits(x.shape, w.shape[3], w.shape[:2], stride, padding, dilation, groups):
         ran["winograd"] += 1
-        return winograd.forward(contiguous(x), w, b)
+        return winograd.forward(contiguous(x), w, b, groups, width)
     ran["conv2d"] += 1
     x, groups = depthwise.repeated(x, w.shape[3], groups)
     return direct.forward(contiguous(x), w, b, out, stride, padding, dilation, groups)
@@ -39,9 +39,9 @@ def _convolve(x, w, b, stride, padding, dilation, groups):
 def conv2d_dx(g, w, x_size, stride, padding, dilation, groups):
     if not _fast(g, w) or min(x_size) < 1 or (stride != (1, 1) and dilation != (1, 1)):
         return generic.conv2d_dx(g, w, x_size, stride, padding, dilation, groups)
-    if groups == 1 and winograd.fits(g.shape, w.shape[2], w.shape[:2], stride, padding, dilation):
+    if width := winograd.fits(g.shape, w.shape[2] * groups, w.shape[:2], stride, padding, dilation, groups):
         ran["winograd_dx"] += 1
-        return winograd.forward(contiguous(g), w, None, flipped=True)
+        return winograd.forward(contiguous(g), w, None, groups, width, flipped=True)
     ran["conv2d_dx"] += 1
     each = w.shape[3] // groups if w.shape[2] == 1 < groups else 1  # outputs of one channel: see `depthwise.repeated`
     dx = direct.input_gradient(contiguous(g), w, x_size, stride, padding, dilation, groups * each)
@@ -57,9 +57,9 @@ def conv2d_dw_db(g, x, kernel, stride, padding, dilation, groups):
         return generic.conv2d_dw_db(g, x, kernel, stride, padding, dilation, groups)
     g, x = contiguous(g), contiguous(x)
     # Of fewer tiles than 64 the direct gradient is exacter by a digit: its sums are short.
-    if groups == 1 and winograd.fits(x.shape, g.shape[3], kernel, stride, padding, dilation, least=64):
+    if width := winograd.fits(x.shape, g.shape[3], kernel, stride, padding, dilation, groups, least=64):
         ran["winograd_dw_db"] += 1
-        return winograd.weight_and_bias_gradient(g, x)
+        return winograd.weight_and_bias_gradient(g, x, kernel[0], groups, width)
     ran["conv2d_dw_db"] += 1
     x, groups = depthwise.repeated(x, g.shape[3], groups)
     if 1 < groups == x.shape[3] == g.shape[3]:

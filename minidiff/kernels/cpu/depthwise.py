@@ -5,9 +5,9 @@
             ×         ×         ×
     w     [c … ]    [c … ]    [c … ]     y[c … ] of pixel j is their sum, over all rows of taps
 
-Forward and input gradient walk as the direct convolution does (`direct.run`), on a tile that loads what the other
-broadcasts. The weight gradient is here: the taps of a row are the tile, and each holds its sum along a row of pixels,
-which stays in the L1 cache. Several outputs of one input channel are several channels that hold the same.
+Forward and input gradient walk as the direct convolution does, on a tile of their own (`direct.run`,
+`tiles.depthwise`). The weight gradient is here: the taps of a row are the tile, and each holds its sum along a row of
+pixels, which stays in the L1 cache. Several outputs of one input channel are several channels that hold the same.
 """
 
 from functools import cache
@@ -36,8 +36,8 @@ def _tile(e, x, g, dw, count, channels, columns, x_tap, x_column, g_column):
             @e.loop(channels // (vectors * e.lanes))
             def _(group):
                 c, t = group * (vectors * e.lanes), part * TAPS
-                at = [[v * e.lanes + c + (t + k) * channels for v in range(vectors)] for k in range(TAPS)]
-                sums = [[e.variable(e.load(dw + place)) for place in row] for row in at]
+                places = [[dw + (t + k) * channels + c + v * e.lanes for v in range(vectors)] for k in range(TAPS)]
+                sums = [[e.variable(e.load(place)) for place in row] for row in places]
 
                 @e.loop(columns)
                 def _(j):
@@ -47,9 +47,7 @@ def _tile(e, x, g, dw, count, channels, columns, x_tap, x_column, g_column):
                             value = e.load(x + j * x_column + (t + k) * x_tap + c + v * e.lanes)
                             sums[k][v].set(e.fma(value, gradient[v], sums[k][v].get()))
 
-                for row, sums_row in zip(at, sums, strict=True):
-                    for place, total in zip(row, sums_row, strict=True):
-                        e.store(total.get(), dw + place)
+                tiles.store_all(e, sums, places)
 
     tiles.by_vectors(e, channels, run)
 

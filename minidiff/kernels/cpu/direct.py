@@ -26,7 +26,7 @@ Pair = tuple[int, int]
 
 # Bound by `compiled`, for each tile:
 row = taps = column_sums = unbound
-LANES = 0
+LANES, TAPS = 0, 1  # lanes of a vector; and taps of a row that a tile takes at once
 
 
 # --- the loops ---
@@ -80,7 +80,7 @@ def correlate(x, w, bias, y, memory, groups, out_h, out_w, stride, dilation, bef
     border = before[0] != 0 or before[1] != 0 or high > height or wide > width
     rows, columns, steps = taps_h, 1, taps_w * c_in  # a row of taps is one run of memory,
     if dilation[1] != 1 or depth != c_in:
-        columns, steps = taps_w, depth  # unless the taps lie apart
+        columns, steps = taps_w // TAPS, depth  # unless the taps lie apart
         border = border or padded != outputs  # a depthwise tile reads whole vectors
     image, pitch = height * width * c_in, width * c_in
     if border:
@@ -95,8 +95,8 @@ def correlate(x, w, bias, y, memory, groups, out_h, out_w, stride, dilation, bef
                 at = ((n * y_height + first[0] + i * step[0]) * y_width + first[1]) * c_out + group * outputs
                 row(
                     source, here + i * stride[0] * pitch, weights, c, offset, c, y_flat, at,
-                    out_w, rows, columns, steps, dilation[0] * pitch, dilation[1] * c_in,
-                    taps_w * depth * w_step, depth * w_step, w_step, stride[1] * c_in, step[1] * c_out, outputs,
+                    out_w, rows, columns, steps, dilation[0] * pitch, TAPS * dilation[1] * c_in,
+                    taps_w * depth * w_step, TAPS * depth * w_step, w_step, stride[1] * c_in, step[1] * c_out, outputs,
                 )  # fmt: skip
 
 
@@ -172,13 +172,16 @@ _pair = numba.types.UniTuple(numba.intp, 2)
 
 
 @cache
-def _correlate(pixels: int, width: int, depthwise: bool):
+def _correlate(pixels: int, width: int, depthwise: int = 0):
+    """With so many taps in a step if it is depthwise."""
+    tile = tiles.depthwise(depthwise) if depthwise else tiles.product
     return compiled(
         correlate,
         (images, images, numbers, images, numbers, numba.intp, numba.intp, numba.intp, *[_pair] * 5),
-        f"_{pixels}x{width}" + "_depthwise" * depthwise,
-        row=vector(tiles.row(dict.fromkeys((1, 2, 3), pixels), depthwise), width, places=4),
+        f"_{pixels}x{width}" + f"_depthwise{depthwise}" * (depthwise > 0),
+        row=vector(tiles.row(dict.fromkeys((1, 2, 3), pixels), tile), width, places=4),
         LANES=width,
+        TAPS=max(1, depthwise),
     )
 
 
@@ -221,8 +224,10 @@ def _pixels(out_w: int, width: int) -> int:
 def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1), groups=1) -> None:
     """`correlate` with the tile that fits."""
     width, (taps_h, taps_w, depth, c_out) = lanes(), w.shape
-    depthwise = depth == 1 < groups == c_out
-    groups = 1 if depthwise else groups
+    depthwise = 0
+    if depth == 1 < groups == c_out:
+        near = stride == dilation == (1, 1)
+        groups, depthwise = 1, next(t for t in (3, 5, 7, 2, 1) if taps_w % t == 0) if near else 1
     padded = -(-c_out // groups // width) * width
     high, wide = (out[k] * stride[k] + w.shape[k] * dilation[k] for k in (0, 1))
     memory = scratch((taps_h * taps_w * depth + 1) * groups * padded + high * wide * x.shape[3] + padded)

@@ -21,11 +21,10 @@ INPUTS = {32: {1: 16, 2: 8, 3: 8}, 16: {1: 8, 2: 4, 3: 4}}
 FEW = 4  # and with 1 vector where there are fewer inputs than that
 
 
-def product(pixels: int, vectors: int, depthwise: bool = False):
+def product(pixels: int, vectors: int):
     """y[p] = bias + Σ over tap rows i, tap columns j, steps k of x[i·x_row + j·x_column + p·x_pixel + k] · w[…].
 
-    `left` is the number of output channels from the first on; only so many are stored. Depthwise, there is one step,
-    and each output channel meets the input channel in its own lane.
+    `left` is the number of output channels from the first on; only so many are stored.
     """
 
     def body(e, x, w, bias, y, rows, columns, steps, x_row, x_column, w_row, w_column, w_step, x_pixel, y_pixel, left):
@@ -44,26 +43,70 @@ def product(pixels: int, vectors: int, depthwise: bool = False):
                     here, row = taps + k, weights + k * w_step
                     weight = [e.load(row + v * lanes) for v in range(vectors)]
                     for p in range(pixels):
-                        at = here + x_pixel * p
-                        own = [e.load(at + v * lanes) for v in range(vectors)] if depthwise else None
-                        values = own or [e.splat(at)] * vectors
+                        value = e.splat(here + x_pixel * p)
                         for v in range(vectors):
-                            sums[p][v].set(e.fma(values[v], weight[v], sums[p][v].get()))
+                            sums[p][v].set(e.fma(value, weight[v], sums[p][v].get()))
 
-        def store_all():
-            for p in range(pixels):
-                for v in range(vectors):
-                    e.store(sums[p][v].get(), y + y_pixel * p + v * lanes)
-
-        def store_some():
-            for v in range(vectors):
-                mask = e.first(left - v * lanes)
-                for p in range(pixels):
-                    e.store(sums[p][v].get(), y + y_pixel * p + v * lanes, mask)
-
-        e.when(e.fewer(left, vectors * lanes), store_some, store_all)
+        store_sums(e, sums, y, y_pixel, left)
 
     return body
+
+
+def depthwise(taps: int):
+    """`product` where each channel meets its own input alone: vectors of inputs, nothing is broadcast.
+
+    A step is `taps` taps of a row. If they are several, they are as far apart as the pixels, and a vector of inputs
+    that has been loaded serves all the pixels that see it.
+    """
+
+    def tile(pixels, vectors):
+        def body(
+            e, x, w, bias, y, rows, columns, _one, x_row, x_column, w_row, w_column, w_step, x_pixel, y_pixel, left
+        ):
+            def load(place):
+                return [e.load(place + v * e.lanes) for v in range(vectors)]
+
+            start = load(bias)
+            sums = [[e.variable(start[v]) for v in range(vectors)] for _ in range(pixels)]
+
+            @e.loop(rows)
+            def _(i):
+                @e.loop(columns)
+                def _(j):
+                    here, row = x + i * x_row + j * x_column, w + i * w_row + j * w_column
+                    weights = [load(row + w_step * t) for t in range(taps)]
+                    for k in range(pixels + taps - 1):
+                        values = load(here + x_pixel * k)
+                        for t in range(taps):
+                            for v in range(vectors) if 0 <= k - t < pixels else ():
+                                total = sums[k - t][v]
+                                total.set(e.fma(values[v], weights[t][v], total.get()))
+
+            store_sums(e, sums, y, y_pixel, left)
+
+        return body
+
+    return tile
+
+
+def store_all(e, sums, places):
+    for row, sums_row in zip(places, sums, strict=True):
+        for place, total in zip(row, sums_row, strict=True):
+            e.store(total.get(), place)
+
+
+def store_sums(e, sums, y, y_pixel, left):
+    """sums[pixel][vector] to y, `left` channels of each pixel."""
+    vectors = range(len(sums[0]))
+    places = [[y + y_pixel * p + v * e.lanes for v in vectors] for p in range(len(sums))]
+
+    def store_some():
+        for v in vectors:
+            mask = e.first(left - v * e.lanes)
+            for pixel, row in zip(sums, places, strict=True):
+                e.store(pixel[v].get(), row[v], mask)
+
+    e.when(e.fewer(left, len(vectors) * e.lanes), store_some, lambda: store_all(e, sums, places))
 
 
 def by_vectors(e, channels, run):
@@ -73,10 +116,11 @@ def by_vectors(e, channels, run):
     e.when(threes, lambda: run(3), lambda: e.when(twos, lambda: run(2), lambda: run(1)))
 
 
-def row(sizes, depthwise: bool = False):
+def row(sizes, tile=product):
     """A row of pixels, all channels: tiles of `sizes[vectors]` pixels, the last of which overlaps the one before it.
 
-    `channels` of y are stored, whole vectors computed; the other arguments are `product`'s.
+    `channels` of y are stored, whole vectors computed; the other arguments are `product`'s. Tiles other than
+    `product` are depthwise: their inputs start at their first channel.
     """
 
     def body(
@@ -87,7 +131,7 @@ def row(sizes, depthwise: bool = False):
 
         def run(vectors):
             pixels, width = sizes[vectors], vectors * e.lanes
-            tile = product(pixels, vectors, depthwise)
+            compute = tile(pixels, vectors)
 
             @e.loop(padded // width)
             def _(group):
@@ -96,8 +140,8 @@ def row(sizes, depthwise: bool = False):
                 @e.loop((count + (pixels - 1)) // pixels)
                 def _(t):
                     p = e.smaller(t * pixels, count - pixels)
-                    first = x + p * x_pixel + (c if depthwise else 0)
-                    tile(
+                    first = x + p * x_pixel + (0 if tile is product else c)
+                    compute(
                         e, first, w + c, bias + c, y + p * y_pixel + c, rows, columns, steps,
                         x_row, x_column, w_row, w_column, w_step, x_pixel, y_pixel, channels - c,
                     )  # fmt: skip
@@ -128,9 +172,7 @@ def outer(inputs: int, vectors: int):
                     for v in range(vectors):
                         sums[t][v].set(e.fma(value, gradient[v], sums[t][v].get()))
 
-        for row, sums_row in zip(places, sums, strict=True):
-            for place, total in zip(row, sums_row, strict=True):
-                e.store(total.get(), place)
+        store_all(e, sums, places)
 
     return body
 

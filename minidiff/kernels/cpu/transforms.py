@@ -1,10 +1,12 @@
 """Winograd's transforms of a tile, as `winograd` uses them: of one row or column, lists of vectors in and out.
 
-The points are 0, ±A, ±B, ∞: the columns of the matrices are their powers.
+The points are 0, ±A, ±B, ∞. The columns of Aᵀ and the rows of G are their powers: one way the product is the values of
+a polynomial at the points, the other way a sum over them; a point and its negative share the even and the odd powers.
 """
 
 A, B = 3 / 4, 3 / 2
-FA, FB = 1 / (2 * A * A * (A * A - B * B)), 1 / (2 * B * B * (B * B - A * A))
+PLAIN = 1.0, 1.0, 1.0
+SCALES = 1 / (A * A * B * B), 1 / (2 * A * A * (A * A - B * B)), 1 / (2 * B * B * (B * B - A * A))  # of G at 0, ±A, ±B
 
 
 def of_input(e, d):
@@ -21,39 +23,30 @@ def of_input(e, d):
     return [first, e.fma(a, u, t), minus(A, u, t), e.fma(b, s, r), minus(B, s, r), last]
 
 
-def of_products(e, m):
-    """Aᵀ m: 6 → 4."""
-    s1, s2, s3, s4 = m[1] + m[2], m[1] - m[2], m[3] + m[4], m[3] - m[4]
-    return [
-        m[0] + s1 + s3,
-        e.fma(e.constant(B), s4, s2 * A),
-        e.fma(e.constant(B * B), s3, s1 * (A * A)),
-        e.fma(e.constant(B**3), s4, e.fma(e.constant(A**3), s2, m[5])),
-    ]
+def values(e, c, scales=PLAIN):
+    """n → 6: the polynomial with coefficients c at each point; ∞ gives the last coefficient. G g, or A d if plain."""
+
+    def at(point, scale):
+        even, odd = c[0] * scale, c[1] * (point * scale)
+        for j, more in enumerate(c[2:], 2):
+            factor = e.constant(point**j * scale)
+            even, odd = (even, e.fma(factor, more, odd)) if j % 2 else (e.fma(factor, more, even), odd)
+        return even + odd, even - odd
+
+    return [c[0] * scales[0], *at(A, scales[1]), *at(B, scales[2]), c[-1]]
 
 
-def of_weights(e, g):
-    """G g: 3 → 6."""
-    s, h = e.fma(e.constant(A * A * FA), g[2], g[0] * FA), g[1] * (A * FA)
-    t, u = e.fma(e.constant(B * B * FB), g[2], g[0] * FB), g[1] * (B * FB)
-    return [g[0] * (1 / (A * A * B * B)), s + h, s - h, t + u, t - u, g[2]]
+def sums(e, m, count, scales=PLAIN):
+    """6 → count: the transpose of `values`. Gᵀ u, or Aᵀ m if plain."""
+    ends = {0: m[0] * scales[0], count - 1: m[5]}
+    parts = (m[1] + m[2], m[3] + m[4]), (m[1] - m[2], m[3] - m[4])
 
+    def total(j):
+        (a, b), factor = parts[j % 2], A**j * scales[1]
+        first = e.fma(e.constant(factor), a, ends[j]) if j in ends else a * factor
+        return e.fma(e.constant(B**j * scales[2]), b, first)
 
-def of_gradient(e, d):
-    """A d: 4 → 6."""
-    s, h = e.fma(e.constant(A * A), d[2], d[0]), e.fma(e.constant(A**3), d[3], d[1] * A)
-    p, q = e.fma(e.constant(B * B), d[2], d[0]), e.fma(e.constant(B**3), d[3], d[1] * B)
-    return [d[0], s + h, s - h, p + q, p - q, d[3]]
-
-
-def of_weight_gradient(e, u):
-    """Gᵀ u: 6 → 3."""
-    s, h, p, q = u[1] + u[2], u[1] - u[2], u[3] + u[4], u[3] - u[4]
-    return [
-        e.fma(e.constant(FB), p, e.fma(e.constant(FA), s, u[0] * (1 / (A * A * B * B)))),
-        e.fma(e.constant(B * FB), q, h * (A * FA)),
-        e.fma(e.constant(B * B * FB), p, e.fma(e.constant(A * A * FA), s, u[5])),
-    ]
+    return [total(j) for j in range(count)]
 
 
 def both_ways(e, transform, lines, before, after, load, store):
