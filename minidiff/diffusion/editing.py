@@ -9,7 +9,7 @@ import numpy as np
 
 from ..kernels import Array, from_host, namespace
 from .denoise import Denoise
-from .process import Rng, check_same, draw_noise, posterior, q_sample
+from .process import Rng, blend, check_same, draw_noise, posterior, q_sample
 from .samplers import SAMPLERS, ddim, invert
 from .sampling import final
 from .schedule import Schedule, times
@@ -40,7 +40,7 @@ def inpaint(walk: Walk, x: Array, *, known: Array, mask: Array, jump: int = 10, 
             x = mask * given + (1 - mask) * guess
         else:
             a = float(walk.schedule.alpha_bar_at(s) / walk.schedule.alpha_bar_at(t))
-            x = math.sqrt(a) * x + math.sqrt(1 - a) * walk.noise(x)
+            x = blend(math.sqrt(a), x, math.sqrt(1 - a), walk.noise(x))
         yield Step(s, x, x0)
 
 
@@ -84,8 +84,7 @@ def interpolate(
     Source: Song et al. 2021 (DDIM), arXiv 2010.02502, section 5.3.
     """
     start, end = (final(invert(denoise, schedule, x, **options)) for x in (a, b))
-    made = (final(ddim(denoise, schedule, slerp(start, end, w), **options)) for w in shares)
-    return namespace(a).stack(list(made))
+    return namespace(a).stack([final(ddim(denoise, schedule, slerp(start, end, w), **options)) for w in shares])
 
 
 def slerp(a: Array, b: Array, share: float) -> Array:

@@ -46,8 +46,7 @@ def cfg_pp(positive: Prediction, negative: Prediction, scale) -> Prediction:
 
     Scales from 0 to 1 are meant. Samplers that step by x_0 alone refuse it.
     """
-    x0 = blend(scale, positive.x0, 1 - scale, negative.x0)
-    return FreeNoise(x0, negative.noise, positive.log_variance)
+    return FreeNoise(blend(scale, positive.x0, 1 - scale, negative.x0), negative.noise, positive.log_variance)
 
 
 def rescaled(phi: float = 0.7) -> Combine:

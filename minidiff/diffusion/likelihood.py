@@ -86,5 +86,4 @@ def discretised_nll(x: Array, mean, log_variance) -> Any:
 
 
 def _bits(nats: Array) -> np.ndarray:
-    host = to_host(nats)
-    return host.reshape(len(host), -1).mean(axis=1, dtype=np.float64) / math.log(2)
+    return to_host(nats).reshape(len(nats), -1).mean(axis=1, dtype=np.float64) / math.log(2)

@@ -17,7 +17,7 @@ from ..autograd.threads import sharded
 from ..kernels import Array, from_host, to_host
 from .denoise import as_prediction, check_predicts, log_variance_at, split_variance
 from .likelihood import step_nats
-from .process import Rng, as_condition, check_data, draw_noise, per_sample, posterior, q_sample, signal_and_noise
+from .process import Rng, as_condition, blend, check_data, draw_noise, per_sample, posterior, q_sample, signal_and_noise
 from .schedule import Schedule
 
 Weight = Callable[[np.ndarray], np.ndarray]  # SNR -> weight of the squared error in x_0
@@ -98,7 +98,7 @@ def target_of(predicts: str, schedule: Schedule, x0: Array, t, noise: Array) -> 
     """What a network is to predict: the noise, x_0, or v = alpha noise - sigma x_0."""
     if predicts == "v":
         alpha, sigma = signal_and_noise(schedule, t, x0)
-        return alpha * noise - sigma * x0
+        return blend(alpha, noise, -sigma, x0)
     return x0 if predicts == "x0" else noise
 
 

@@ -55,8 +55,7 @@ def per_sample(values, x: Array) -> Any:
         return float(values)
     if values.shape != x.shape[:1]:
         raise ValueError(f"t: given shape {values.shape}, wanted one number or one per sample, ({x.shape[0]},)")
-    column = values.astype(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
-    return from_host(column, x)
+    return from_host(values.astype(x.dtype).reshape(-1, *[1] * (x.ndim - 1)), x)
 
 
 def signal_and_noise(schedule: Schedule, t, x: Array) -> tuple[Any, Any]:
