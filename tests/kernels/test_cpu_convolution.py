@@ -43,6 +43,7 @@ def test_direct(convolution):
 SHAPES = [  # size, kernel, in, out, stride, padding, dilation, groups
     (9, 3, 1, 16, 1, 1, 1, 1),
     (9, 3, 16, 1, 1, 1, 1, 1),
+    (9, 3, 1, 5, 1, 3, 1, 1),
     (7, 4, 16, 24, 2, 1, 1, 1),
     (8, 5, 6, 10, 1, 2, 1, 1),
     (15, 3, 3, 32, 1, 2, 2, 1),

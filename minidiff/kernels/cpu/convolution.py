@@ -62,8 +62,6 @@ def conv2d_dw_db(g, x, kernel, stride, padding, dilation, groups):
         return winograd.weight_and_bias_gradient(g, x, kernel[0], groups, width)
     ran["conv2d_dw_db"] += 1
     x, groups = depthwise.repeated(x, g.shape[3], groups)
-    if 1 < groups == x.shape[3] == g.shape[3]:
-        return depthwise.weight_and_bias_gradient(g, x, kernel, stride, padding, dilation)
     return direct.weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups)
 
 

@@ -18,7 +18,7 @@ from functools import cache
 import numba
 import numpy as np
 
-from . import tiles
+from . import depthwise, tiles
 from .compiled import compiled, contiguous, helper, images, numbers, scratch, unbound
 from .vector import lanes, registers, vector
 
@@ -26,7 +26,7 @@ Pair = tuple[int, int]
 
 # Bound by `compiled`, for each tile:
 row = taps = column_sums = unbound
-LANES, TAPS = 0, 1  # lanes of a vector; and taps of a row that a tile takes at once
+LANES = TAPS = ROWS = 0  # lanes of a vector; taps in a step of the tile; rows of pixels that a sum runs over at once
 
 
 # --- the loops ---
@@ -119,7 +119,8 @@ def add_taps(z, bias, y, dilation):
 def weight_gradient(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, before):
     """dw[row of taps, tap and input, group, output] += Σ over output pixels of x · g, and db += Σ g.
 
-    Inputs and outputs are padded to whole tiles: what lies beyond is written and means nothing.
+    Inputs and outputs are padded to whole tiles: what lies beyond is written and means nothing. With a depthwise tile
+    there is one group, taps take the place of inputs, and taps_w counts the padding.
     """
     count, out_h, out_w, c_out = g.shape
     height, width, c_in = x.shape[1], x.shape[2], x.shape[3]
@@ -133,7 +134,7 @@ def weight_gradient(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, befo
     source, image, pitch = x_flat, height * width * c_in, width * c_in
     end = 0
     if border:
-        end = high * wide * c_in + inputs
+        end = high * wide * c_in + inputs + padded
         source, image, pitch = memory[:end], 0, wide * c_in
         source[:] = 0
     gradient, g_image = g_flat, out_h * out_w * c_out
@@ -147,14 +148,16 @@ def weight_gradient(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, befo
             bordered(g_flat, n * out_h * out_w * c_out, out_h, out_w, c_out, gradient, 0, 0, out_h, out_w)
         for c in range(0, c_out, LANES):
             column_sums(gradient, n * g_image + c, db, c, out_h * out_w, c_out)
-        for k in range(rows):
-            tap = (k // per_row) * dilation[0] * pitch + (k % per_row) * dilation[1] * c_in
-            for group in range(groups):
-                taps(
-                    source, n * image + tap + group * depth, gradient, n * g_image + group * outputs,
-                    dw_flat, (k * inputs * groups + group) * padded, inputs, padded,
-                    out_h, out_w, stride[0] * pitch, stride[1] * c_in, out_w * c_out, c_out, groups * padded,
-                )  # fmt: skip
+        for i in range(0, out_h, ROWS):
+            for k in range(rows):
+                tap = n * image + (k // per_row) * dilation[0] * pitch + (k % per_row) * dilation[1] * c_in
+                for group in range(groups):
+                    taps(
+                        source, tap + i * stride[0] * pitch + group * depth,
+                        gradient, n * g_image + i * out_w * c_out + group * outputs,
+                        dw_flat, (k * inputs * groups + group) * padded, inputs, padded, min(ROWS, out_h - i), out_w,
+                        stride[0] * pitch, stride[1] * c_in, out_w * c_out, c_out, groups * padded, dilation[1] * c_in,
+                    )  # fmt: skip
 
 
 def channel_sums(g, sums):
@@ -172,16 +175,16 @@ _pair = numba.types.UniTuple(numba.intp, 2)
 
 
 @cache
-def _correlate(pixels: int, width: int, depthwise: int = 0):
-    """With so many taps in a step if it is depthwise."""
-    tile = tiles.depthwise(depthwise) if depthwise else tiles.product
+def _correlate(pixels: int, width: int, taps: int = 0):
+    """Depthwise if there are taps: so many in a step."""
+    tile = depthwise.product(taps) if taps else tiles.product
     return compiled(
         correlate,
         (images, images, numbers, images, numbers, numba.intp, numba.intp, numba.intp, *[_pair] * 5),
-        f"_{pixels}x{width}" + f"_depthwise{depthwise}" * (depthwise > 0),
+        f"_{pixels}x{width}" + f"_depthwise{taps}" * bool(taps),
         row=vector(tiles.row(dict.fromkeys((1, 2, 3), pixels), tile), width, places=4),
         LANES=width,
-        TAPS=max(1, depthwise),
+        TAPS=max(1, taps),
     )
 
 
@@ -191,14 +194,16 @@ def _add_taps():
 
 
 @cache
-def _weight_gradient(width: int):
+def _weight_gradient(width: int, own: bool):
+    """`own`: depthwise, two rows of pixels at a time, for all rows of taps while they are in the L1 cache."""
     return compiled(
         weight_gradient,
         (images, images, images, numbers, numbers, numba.intp, numba.intp, _pair, _pair, _pair),
-        f"_x{width}",
-        taps=vector(tiles.taps(tiles.INPUTS[registers(width)]), width, places=3),
+        f"_x{width}" + "_depthwise" * own,
+        taps=vector(depthwise.taps if own else tiles.taps(tiles.INPUTS[registers(width)]), width, places=3),
         column_sums=vector(tiles.column_sums, width, places=2),
         LANES=width,
+        ROWS=2 if own else 1 << 30,
     )
 
 
@@ -217,22 +222,22 @@ _NONE = np.empty(0, np.float32)
 @cache
 def _pixels(out_w: int, width: int) -> int:
     """The tile that covers a row with the fewest pixels: sums in registers, and overlaps computed twice, cost alike."""
-    sizes = [p for p in ((7, 8, 4, 1) if registers(width) == 32 else (4, 1)) if p <= out_w]
+    sizes = [p for p in ((7, 8, 6, 4, 1) if registers(width) == 32 else (4, 1)) if p <= out_w]
     return min(sizes, key=lambda p: -(-out_w // p) * (p + 1))
 
 
 def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1), groups=1) -> None:
     """`correlate` with the tile that fits."""
     width, (taps_h, taps_w, depth, c_out) = lanes(), w.shape
-    depthwise = 0
+    taps = 0
     if depth == 1 < groups == c_out:
-        near = stride == dilation == (1, 1)
-        groups, depthwise = 1, next(t for t in (3, 5, 7, 2, 1) if taps_w % t == 0) if near else 1
+        sizes = (3, 5, 7, 2, 1) if stride == dilation == (1, 1) else (1,)
+        groups, taps = 1, next(t for t in sizes if taps_w % t == 0)
     padded = -(-c_out // groups // width) * width
     high, wide = (out[k] * stride[k] + w.shape[k] * dilation[k] for k in (0, 1))
     memory = scratch((taps_h * taps_w * depth + 1) * groups * padded + high * wide * x.shape[3] + padded)
     bias = _NONE if bias is None else contiguous(bias)
-    kernel = _correlate(_pixels(out[1], width), width, depthwise)
+    kernel = _correlate(_pixels(out[1], width), width, taps)
     kernel(x, contiguous(w), bias, y, memory, groups, *out, stride, dilation, before, first, step)
 
 
@@ -246,8 +251,9 @@ def turned(w, groups):
 def forward(x, w, b, out, stride, padding, dilation, groups=1):
     y = np.empty((x.shape[0], *out, w.shape[3]), np.float32)
     taps_h, taps_w, c_in, c_out = w.shape
-    if 1 < taps_h * taps_w <= lanes() // c_out and stride == (1, 1) and groups == 1:
-        # Few outputs: a vector of (tap, output) takes the place of a nearly empty one of outputs; then taps are added.
+    few = 1 < taps_h * taps_w <= 2 * lanes() // c_out and c_in > 3
+    if few and stride == (1, 1) and groups == 1 and min(padding) >= 0:
+        # Vectors of (tap, output) take the place of nearly empty ones of outputs; then taps are added.
         high, wide = out[0] + (taps_h - 1) * dilation[0], out[1] + (taps_w - 1) * dilation[1]
         z = np.zeros((len(x), high, wide, taps_h, taps_w, c_out), np.float32)
         one = w.transpose(2, 0, 1, 3).reshape(1, 1, c_in, -1)
@@ -261,6 +267,9 @@ def forward(x, w, b, out, stride, padding, dilation, groups=1):
 def input_gradient(g, w, x_size, stride, padding, dilation, groups=1):
     """dx, for any stride with dilation 1 and any dilation with stride 1."""
     (s, t), (high, wide) = stride, x_size
+    if s == t == 1:
+        before = ((len(w) - 1) * dilation[0] - padding[0], (w.shape[1] - 1) * dilation[1] - padding[1])
+        return forward(g, turned(w[::-1, ::-1], groups), None, x_size, stride, before, dilation, groups)
     dx = np.zeros if s > w.shape[0] or t > w.shape[1] else np.empty  # some pixels meet no tap
     dx = dx((g.shape[0], *x_size, w.shape[2] * groups), np.float32)
     for i in range(s):
@@ -270,11 +279,8 @@ def input_gradient(g, w, x_size, stride, padding, dilation, groups=1):
             out = (-(-(high - first[0]) // s), -(-(wide - first[1]) // t))
             if 0 in taps.shape or min(out) <= 0:
                 continue
-            before = (
-                (taps.shape[0] - 1) * dilation[0] - (first[0] + padding[0]) // s,
-                (taps.shape[1] - 1) * dilation[1] - (first[1] + padding[1]) // t,
-            )
-            run(g, taps, None, dx, out, (1, 1), dilation, before, first, stride, groups)
+            before = (len(taps) - 1 - (first[0] + padding[0]) // s, taps.shape[1] - 1 - (first[1] + padding[1]) // t)
+            run(g, taps, None, dx, out, (1, 1), (1, 1), before, first, stride, groups)
     return dx
 
 
@@ -286,18 +292,23 @@ def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups=1):
         before = (kernel[0] - 1 - padding[0], kernel[1] - 1 - padding[1])
         flipped, _ = weight_and_bias_gradient(x, g, kernel, stride, before, dilation, groups)
         return np.ascontiguousarray(turned(flipped[::-1, ::-1], groups)), bias_gradient(g)
+    own = c_in == c_out == 1 < groups
+    if own:
+        groups, c_out = 1, groups
     vectors = -(-c_out // width)
-    rows, inputs = (taps_h, taps_w * c_in) if dilation[1] == groups == 1 else (taps_h * taps_w, c_in)
+    rows, inputs = (taps_h, taps_w * c_in) if own or dilation[1] == groups == 1 else (taps_h * taps_w, c_in)
     tile = tiles.INPUTS[registers(width)][3 if vectors % 3 == 0 else 2 if vectors % 2 == 0 else 1]
     if vectors % 3 and vectors % 2 and inputs <= tile - tiles.FEW:
         tile = tiles.FEW
+    tile = depthwise.TAPS if own else tile
     whole = -(-inputs // tile) * tile
     dw = np.zeros((rows, whole, groups, vectors * width), np.float32)
     db = np.zeros(-(-g.shape[3] // width) * width, np.float32)
+    columns = whole if own else taps_w
     high = (g.shape[1] - 1) * stride[0] + (taps_h - 1) * dilation[0] + 1
-    wide = (g.shape[2] - 1) * stride[1] + (taps_w - 1) * dilation[1] + 1
-    memory = scratch(high * wide * x.shape[3] + whole + g[0].size + vectors * width)
-    _weight_gradient(width)(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, padding)
+    wide = (g.shape[2] - 1) * stride[1] + (columns - 1) * dilation[1] + 1
+    memory = scratch(high * wide * x.shape[3] + whole + g[0].size + 2 * vectors * width)
+    _weight_gradient(width, own)(g, x, dw, db, memory, taps_h, columns, stride, dilation, padding)
     if dw.shape != (rows, inputs, groups, c_out):
         dw, db = np.ascontiguousarray(dw[:, :inputs, :, :c_out]), db[: g.shape[3]].copy()
     return dw.reshape(taps_h, taps_w, c_in, groups * c_out), db

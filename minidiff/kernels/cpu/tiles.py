@@ -52,44 +52,8 @@ def product(pixels: int, vectors: int):
     return body
 
 
-def depthwise(taps: int):
-    """`product` where each channel meets its own input alone: vectors of inputs, nothing is broadcast.
-
-    A step is `taps` taps of a row. If they are several, they are as far apart as the pixels, and a vector of inputs
-    that has been loaded serves all the pixels that see it.
-    """
-
-    def tile(pixels, vectors):
-        def body(
-            e, x, w, bias, y, rows, columns, _one, x_row, x_column, w_row, w_column, w_step, x_pixel, y_pixel, left
-        ):
-            def load(place):
-                return [e.load(place + v * e.lanes) for v in range(vectors)]
-
-            start = load(bias)
-            sums = [[e.variable(start[v]) for v in range(vectors)] for _ in range(pixels)]
-
-            @e.loop(rows)
-            def _(i):
-                @e.loop(columns)
-                def _(j):
-                    here, row = x + i * x_row + j * x_column, w + i * w_row + j * w_column
-                    weights = [load(row + w_step * t) for t in range(taps)]
-                    for k in range(pixels + taps - 1):
-                        values = load(here + x_pixel * k)
-                        for t in range(taps):
-                            for v in range(vectors) if 0 <= k - t < pixels else ():
-                                total = sums[k - t][v]
-                                total.set(e.fma(values[v], weights[t][v], total.get()))
-
-            store_sums(e, sums, y, y_pixel, left)
-
-        return body
-
-    return tile
-
-
 def store_all(e, sums, places):
+    """Each sum to its place."""
     for row, sums_row in zip(places, sums, strict=True):
         for place, total in zip(row, sums_row, strict=True):
             e.store(total.get(), place)
@@ -119,8 +83,8 @@ def by_vectors(e, channels, run):
 def row(sizes, tile=product):
     """A row of pixels, all channels: tiles of `sizes[vectors]` pixels, the last of which overlaps the one before it.
 
-    `channels` of y are stored, whole vectors computed; the other arguments are `product`'s. Tiles other than
-    `product` are depthwise: their inputs start at their first channel.
+    `channels` of y are stored, whole vectors computed; the other arguments are `product`'s. (Other tiles than `product`
+    are depthwise: their inputs start at their own first channel.)
     """
 
     def body(
@@ -180,7 +144,7 @@ def outer(inputs: int, vectors: int):
 def taps(sizes):
     """One row of taps of a weight gradient, `inputs` × `outputs`, in tiles of `sizes[vectors]` inputs, or of `FEW`."""
 
-    def body(e, x, g, dw, inputs, outputs, rows, columns, x_row, x_column, g_row, g_column, dw_input):
+    def body(e, x, g, dw, inputs, outputs, rows, columns, x_row, x_column, g_row, g_column, dw_input, _x_tap):
         def run(vectors):
             if vectors > 1:
                 walk(sizes[vectors], vectors)
