@@ -20,7 +20,7 @@ def normal(*shape):
 
 @pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize(
-    ("c_in", "c_out", "stride", "dilation"), [(3, 5, 1, 1), (3, 1, 1, 1), (2, 4, 2, 1), (1, 6, 1, 2), (1, 1, 2, 1)]
+    ("c_in", "c_out", "stride", "dilation"), [(3, 5, 1, 1), (3, 1, 1, 1), (2, 4, 2, 1), (1, 6, 1, 2), (1, 1, 1, 1)]
 )
 def test_direct(c_in, c_out, stride, dilation, groups):
     c_out *= groups
