@@ -90,17 +90,17 @@ class Optimizer:
         self.steps += 1
         lr = float(self.lr(self.steps) if callable(self.lr) else self.lr)
         for row in self.rows:
-            row.move()
+            row.follow()
             gradients = [p.grad for p in row.parameters]
             if len(gradients) > 1 and all(gradient is not None for gradient in gradients):
-                xp = kernels.namespace(gradients[0])
-                joined = xp.concatenate([p.data for p in row.parameters], axis=None)
-                self.update(joined, xp.concatenate(gradients, axis=None), lr=lr, **row.state)
-                for p, part in zip(row.parameters, row.parts(joined)):
+                join, param = kernels.namespace(gradients[0]).concatenate, row.arrays["param"]
+                join([p.data for p in row.parameters], axis=None, out=param)
+                self.update(**row.arrays, grad=join(gradients, axis=None), lr=lr)
+                for p, part in zip(row.parameters, row.parts["param"]):
                     p.data[...] = part
                     p.version[0] += 1
             else:
-                for p, state in row.each():
+                for p, state in row.states():
                     if p.grad is not None:
                         self.update(p.data, p.grad, lr=lr, **state)
                         p.version[0] += 1
@@ -123,37 +123,42 @@ class Optimizer:
             array[...] = kernels.from_host(np.asarray(state[name], dtype=array.dtype), like=array)
 
     def _named_state(self) -> Iterator[tuple[str, Array]]:
-        state = {id(p): state for row in self.rows for p, state in row.each()}
+        state = {id(p): state for row in self.rows for p, state in row.states()}
         for i, p in enumerate(self.parameters):
             yield from ((f"{i}.{name}", array) for name, array in state[id(p)].items())
 
 
 class _Row:
-    """Parameters whose numbers are updated as one row, and the optimiser's state beside them, each as one row, too."""
+    """Parameters whose numbers are updated as one row, and the rows of the optimiser's state beside it.
+
+    `arrays` has them by name: where there are several parameters, "param" is the buffer that they are joined in.
+    """
 
     def __init__(self, parameters: list[Tensor], state_names: Iterable[str]):
-        self.parameters, size = parameters, sum(p.size for p in parameters)
-        like = parameters[0].data
-        self.state = {name: kernels.namespace(like).zeros(size, like.dtype) for name in state_names}
-        ends = list(accumulate(p.size for p in parameters))
-        self.places = [(slice(end - p.size, end), p.shape) for p, end in zip(parameters, ends)]
+        self.parameters, names = parameters, (*["param"] * (len(parameters) > 1), *state_names)
+        like, size = parameters[0].data, sum(p.size for p in parameters)
+        self.arrays = {name: kernels.namespace(like).zeros(size, like.dtype) for name in names}
+        self.parts = self._cut()
 
-    def move(self) -> None:
-        """The state follows the parameters: the model may have been moved since."""
+    def _cut(self) -> dict[str, list[Array]]:
+        """Views of the rows, one for each parameter."""
+        ends = list(accumulate(p.size for p in self.parameters))
+        return {
+            name: [row[end - p.size : end].reshape(p.shape) for p, end in zip(self.parameters, ends)]
+            for name, row in self.arrays.items()
+        }
+
+    def follow(self) -> None:
+        """Move the rows to where the parameters are: the model may have been moved since."""
         p = self.parameters[0]
-        for name, array in self.state.items():
-            if type(array) is not type(p.data):
-                self.state[name] = kernels.to_device(array, p.device)
+        if any(type(array) is not type(p.data) for array in self.arrays.values()):
+            self.arrays = {name: kernels.to_device(array, p.device) for name, array in self.arrays.items()}
+            self.parts = self._cut()
 
-    def parts(self, row: Array) -> Iterator[Array]:
-        """The part of each parameter, in its shape: views."""
-        return (row[place].reshape(shape) for place, shape in self.places)
-
-    def each(self) -> Iterator[tuple[Tensor, dict[str, Array]]]:
+    def states(self) -> Iterator[tuple[Tensor, dict[str, Array]]]:
         """(parameter, its part of the state)"""
-        columns = [list(self.parts(array)) for array in self.state.values()]
-        for p, *arrays in zip(self.parameters, *columns):
-            yield p, dict(zip(self.state, arrays))
+        for k, p in enumerate(self.parameters):
+            yield p, {name: parts[k] for name, parts in self.parts.items() if name != "param"}
 
 
 class SGD(Optimizer):

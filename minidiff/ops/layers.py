@@ -64,15 +64,17 @@ def conditioned_dense(x: Any, w: Any, b: Any, e: Any, v: Any, c: Any, table: Any
     """silu(x @ w + b + e @ v + c + table[ids]): a dense layer that an embedding e and a label shift, and swish.
 
     x (batch, in), w (in, out), b and c (out,), e (batch, dim), v (dim, out), table (rows, out), integer ids (batch,).
-    Raises ValueError if the shapes do not fit, IndexError for an id outside 0 … rows − 1.
+    Raises ValueError if the shapes do not fit, TypeError if ids are no integers, IndexError for an id outside
+    0 … rows − 1 (on the host).
     """
-    batch, out, (i, *_), (d, *_) = ids.shape, b.shape, w.shape, v.shape
-    fit = x.shape == (*batch, i) and w.shape == (i, *out) and e.shape == (*batch, d) and v.shape == (d, *out)
-    if not (fit and c.shape == out == table.shape[1:] and len(batch) == len(out) == 1):
+    batch, out = ids.shape, b.shape
+    fit = x.shape == batch + w.shape[:1] and e.shape == batch + v.shape[:1] and len(batch) == len(out) == 1
+    if not (fit and w.shape[1:] == v.shape[1:] == table.shape[1:] == c.shape == out):
         raise ValueError(f"conditioned_dense: x (batch, in), w (in, out), b (out,), e (batch, dim), v (dim, out), "
                          f"c (out,), table (rows, out) and ids (batch,) do not fit: got "
                          f"{[operand.shape for operand in (x, w, b, e, v, c, table, ids)]}")  # fmt: skip
-    ids = checked_ids("conditioned_dense", "ids", ids, table.shape[0])
+    if ids.dtype.kind not in "iu":
+        raise TypeError(f"conditioned_dense: ids must be integers; got {ids.dtype}")
     return _conditioned_dense(x, w, b, e, v, c, table, ids)
 
 

@@ -21,7 +21,7 @@ from .vector import lanes
 step = unbound  # bound by `compiled`
 
 
-# --- the loops; ids that are no rows are refused, and NumPy then says what is wrong ---
+# --- the loops; ids that are no rows are refused ---
 
 
 def forward(z, b, c, table, ids, y):
@@ -72,6 +72,8 @@ def conditioned_dense(x, w, b, e, v, c, table, ids):
         if _forward(lanes())(z, contiguous(b), contiguous(c), contiguous(table), contiguous(ids), y):
             ran["conditioned_dense"] += 1
             return y, z
+    if ids.size and not 0 <= ids.min() <= ids.max() < len(table):  # NumPy would count negative ones from the end
+        raise IndexError(f"conditioned_dense: ids must lie in 0 … {len(table) - 1}; got {ids.min()} … {ids.max()}")
     return generic.conditioned_dense(x, w, b, e, v, c, table, ids)
 
 
