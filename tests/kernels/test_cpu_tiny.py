@@ -18,15 +18,16 @@ def normal(*shape):
     return np.random.default_rng(len(shape)).standard_normal(shape).astype(np.float32)
 
 
+@pytest.mark.parametrize("padding", [0, 1])  # with 0, what is read beyond an image is beyond the array
 @pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize(
     ("c_in", "c_out", "stride", "dilation"), [(3, 5, 1, 1), (3, 1, 1, 1), (2, 4, 2, 1), (1, 6, 1, 2), (1, 1, 1, 1)]
 )
-def test_direct(c_in, c_out, stride, dilation, groups):
+def test_direct(c_in, c_out, stride, dilation, groups, padding):
     c_out *= groups
-    how = (stride, stride), PAIR, (dilation, dilation)
-    out = generic.conv_size((4, 6), (3, 3), *how)
-    x, w = normal(1, 4, 6, c_in * groups), normal(3, 3, c_in, c_out)
+    how = (stride, stride), (padding, padding), (dilation, dilation)
+    out = generic.conv_size((5, 6), (3, 3), *how)
+    x, w = normal(1, 5, 6, c_in * groups), normal(3, 3, c_in, c_out)
     cases.check_convolution(x, w, normal(c_out), normal(1, *out, c_out), *how, groups)
 
 

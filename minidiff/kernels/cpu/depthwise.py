@@ -13,7 +13,7 @@ import numpy as np
 
 from . import tiles
 
-TAPS = 3  # in a tile of the weight gradient
+TAPS = 3  # rows and columns of them in a tile of the weight gradient
 
 
 def product(taps: int):
@@ -47,33 +47,32 @@ def product(taps: int):
     return tile
 
 
-def taps(e, x, g, dw, count, channels, rows, columns, x_row, x_column, g_row, g_column, dw_tap, x_tap):
-    """One row of taps of the weight gradient: dw[t] += Σ over pixels (i, j) of x[pixel + t · x_tap] · g[pixel]."""
+def taps(e, x, g, dw, count, channels, rows, columns, x_row, x_column, g_row, g_column, dw_tap, x_tap, x_taps):
+    """Three rows of taps of the weight gradient: dw[u, t] += Σ over pixels of x[pixel, moved by the tap] · g[pixel].
 
-    def run(vectors):
-        @e.loop(count // TAPS)
-        def _(part):
-            @e.loop(channels // (vectors * e.lanes))
-            def _(group):
-                c, t = group * (vectors * e.lanes), part * TAPS
-                places = [[dw + (t + k) * dw_tap + c + v * e.lanes for v in range(vectors)] for k in range(TAPS)]
-                sums = [[e.variable(e.load(place)) for place in row] for row in places]
+    A tile is 3 × 3 taps of one vector of channels.
+    """
+    square = [(u, t) for u in range(TAPS) for t in range(TAPS)]
 
-                @e.loop(rows)
-                def _(i):
-                    first, across = x + i * x_row + t * x_tap + c, g + i * g_row + c
+    @e.loop(count // TAPS)
+    def _(part):
+        @e.loop(channels // e.lanes)
+        def _(group):
+            c, left = group * e.lanes, part * TAPS
+            places = [dw + (count * u + left + t) * dw_tap + c for u, t in square]
+            sums = [e.variable(e.load(place)) for place in places]
 
-                    @e.loop(columns)
-                    def _(j):
-                        gradient = [e.load(across + j * g_column + v * e.lanes) for v in range(vectors)]
-                        for k in range(TAPS):
-                            for v in range(vectors):
-                                value = e.load(first + j * x_column + k * x_tap + v * e.lanes)
-                                sums[k][v].set(e.fma(value, gradient[v], sums[k][v].get()))
+            @e.loop(rows)
+            def _(i):
+                first, across = x + i * x_row + left * x_tap + c, g + i * g_row + c
 
-                tiles.store_all(e, sums, places)
+                @e.loop(columns)
+                def _(j):
+                    gradient, here = e.load(across + j * g_column), first + j * x_column
+                    for (u, t), total in zip(square, sums, strict=True):
+                        total.set(e.fma(e.load(here + x_taps * u + x_tap * t), gradient, total.get()))
 
-    tiles.by_vectors(e, channels, run)
+            tiles.store_all(e, [sums], [places])
 
 
 def repeated(x, outputs: int, groups: int):

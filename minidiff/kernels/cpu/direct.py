@@ -26,7 +26,7 @@ Pair = tuple[int, int]
 
 # Bound by `compiled`, for each tile:
 row = taps = column_sums = unbound
-LANES = TAPS = ROWS = 0  # lanes of a vector; taps in a step of the tile; rows of pixels that a sum runs over at once
+LANES = TAPS = 0  # lanes of a vector; taps of a row in a step of the tile, or in a weight gradient rows of taps
 
 
 # --- the loops ---
@@ -120,7 +120,7 @@ def weight_gradient(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, befo
     """dw[row of taps, tap and input, group, output] += Σ over output pixels of x · g, and db += Σ g.
 
     Inputs and outputs are padded to whole tiles: what lies beyond is written and means nothing. With a depthwise tile
-    there is one group, taps take the place of inputs, and taps_w counts the padding.
+    there is one group, taps take the place of inputs, and taps_h and taps_w count the padding.
     """
     count, out_h, out_w, c_out = g.shape
     height, width, c_in = x.shape[1], x.shape[2], x.shape[3]
@@ -148,16 +148,15 @@ def weight_gradient(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, befo
             bordered(g_flat, n * out_h * out_w * c_out, out_h, out_w, c_out, gradient, 0, 0, out_h, out_w)
         for c in range(0, c_out, LANES):
             column_sums(gradient, n * g_image + c, db, c, out_h * out_w, c_out)
-        for i in range(0, out_h, ROWS):
-            for k in range(rows):
-                tap = n * image + (k // per_row) * dilation[0] * pitch + (k % per_row) * dilation[1] * c_in
-                for group in range(groups):
-                    taps(
-                        source, tap + i * stride[0] * pitch + group * depth,
-                        gradient, n * g_image + i * out_w * c_out + group * outputs,
-                        dw_flat, (k * inputs * groups + group) * padded, inputs, padded, min(ROWS, out_h - i), out_w,
-                        stride[0] * pitch, stride[1] * c_in, out_w * c_out, c_out, groups * padded, dilation[1] * c_in,
-                    )  # fmt: skip
+        for k in range(0, rows, TAPS):
+            tap = n * image + (k // per_row) * dilation[0] * pitch + (k % per_row) * dilation[1] * c_in
+            for group in range(groups):
+                taps(
+                    source, tap + group * depth, gradient, n * g_image + group * outputs,
+                    dw_flat, (k * inputs * groups + group) * padded, inputs, padded,
+                    out_h, out_w, stride[0] * pitch, stride[1] * c_in, out_w * c_out, c_out, groups * padded,
+                    dilation[1] * c_in, dilation[0] * pitch,
+                )  # fmt: skip
 
 
 def channel_sums(g, sums):
@@ -195,7 +194,7 @@ def _add_taps():
 
 @cache
 def _weight_gradient(width: int, own: bool):
-    """`own`: depthwise, two rows of pixels at a time, for all rows of taps while they are in the L1 cache."""
+    """`own`: depthwise."""
     return compiled(
         weight_gradient,
         (images, images, images, numbers, numbers, numba.intp, numba.intp, _pair, _pair, _pair),
@@ -203,7 +202,7 @@ def _weight_gradient(width: int, own: bool):
         taps=vector(depthwise.taps if own else tiles.taps(tiles.INPUTS[registers(width)]), width, places=3),
         column_sums=vector(tiles.column_sums, width, places=2),
         LANES=width,
-        ROWS=2 if own else 1 << 30,
+        TAPS=depthwise.TAPS if own else 1,
     )
 
 
@@ -300,18 +299,18 @@ def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups=1):
     tile = tiles.INPUTS[registers(width)][3 if vectors % 3 == 0 else 2 if vectors % 2 == 0 else 1]
     if vectors % 3 and vectors % 2 and inputs <= tile - tiles.FEW:
         tile = tiles.FEW
-    tile = depthwise.TAPS if own else tile
-    whole = -(-inputs // tile) * tile
-    dw = np.zeros((rows, whole, groups, vectors * width), np.float32)
+    whole = rows, -(-inputs // tile) * tile
+    if own:
+        taps_h, taps_w = whole = tuple(-(-n // depthwise.TAPS) * depthwise.TAPS for n in kernel)
+    dw = np.zeros((*whole, groups, vectors * width), np.float32)
     db = np.zeros(-(-g.shape[3] // width) * width, np.float32)
-    columns = whole if own else taps_w
     high = (g.shape[1] - 1) * stride[0] + (taps_h - 1) * dilation[0] + 1
-    wide = (g.shape[2] - 1) * stride[1] + (columns - 1) * dilation[1] + 1
-    memory = scratch(high * wide * x.shape[3] + whole + g[0].size + 2 * vectors * width)
-    _weight_gradient(width, own)(g, x, dw, db, memory, taps_h, columns, stride, dilation, padding)
+    wide = (g.shape[2] - 1) * stride[1] + (taps_w - 1) * dilation[1] + 1
+    memory = scratch(high * wide * x.shape[3] + whole[1] + g[0].size + 2 * vectors * width)
+    _weight_gradient(width, own)(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, padding)
     if dw.shape != (rows, inputs, groups, c_out):
-        dw, db = np.ascontiguousarray(dw[:, :inputs, :, :c_out]), db[: g.shape[3]].copy()
-    return dw.reshape(taps_h, taps_w, c_in, groups * c_out), db
+        dw, db = np.ascontiguousarray(dw[:rows, :inputs, :, :c_out]), db[: g.shape[3]].copy()
+    return dw.reshape(*kernel, c_in, groups * c_out), db
 
 
 def bias_gradient(g):

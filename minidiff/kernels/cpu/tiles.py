@@ -144,7 +144,7 @@ def outer(inputs: int, vectors: int):
 def taps(sizes):
     """One row of taps of a weight gradient, `inputs` × `outputs`, in tiles of `sizes[vectors]` inputs, or of `FEW`."""
 
-    def body(e, x, g, dw, inputs, outputs, rows, columns, x_row, x_column, g_row, g_column, dw_input, _x_tap):
+    def body(e, x, g, dw, inputs, outputs, rows, columns, x_row, x_column, g_row, g_column, dw_input, _x_tap, _x_taps):
         def run(vectors):
             if vectors > 1:
                 walk(sizes[vectors], vectors)
