@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
 from heapq import heappop, heappush
 from itertools import count
+from sys import getrefcount
 from typing import Any
 
 from ..kernels import Array
@@ -80,6 +81,14 @@ def recording(on: bool):
         state.recording = before
 
 
+def _references() -> int:
+    """What `getrefcount` says, in a loop such as that of `walk`, of an object that only the list looped over has."""
+    return next(getrefcount(part) for _, part in zip([0], [object()]))
+
+
+_ALONE = _references()
+
+
 def walk(
     root: Value, g: Any, *, targets: Iterable = (), since: int = 0, retain: bool = False, copy: bool = True
 ) -> dict[Any, Any]:
@@ -87,8 +96,8 @@ def walk(
 
     It stops at leaves, at nodes not newer than `since`, and at the nodes `targets`; with `targets` given, what cannot
     lead to them is left out. If `g` is a Value, gradients are Values and recorded themselves, for the next derivative.
-    Nodes are freed as they are passed, unless `retain` or `g` is a Value. A gradient that others share memory with is
-    copied for its receiver, unless who calls does not write to it and says `copy=False`.
+    Nodes are freed as they are passed, unless `retain` or `g` is a Value. A gradient that others may have a reference
+    to is copied for its receiver, unless who calls does not write to it and says `copy=False`.
 
     The heap pops the newest node first, so all of a node's gradient has arrived when its turn comes, and however deep
     the graph is there is no recursion.
@@ -121,6 +130,8 @@ def walk(
                 if part is None or parent is None:
                     continue
                 if parent not in arrived:
+                    if not again and getrefcount(part) == _ALONE and part.base is None:
+                        ours.add(parent)
                     arrived[parent] = part
                     if isinstance(parent, Node) and parent.order >= oldest and parent not in stops:
                         heappush(heap, (-parent.order, parent))

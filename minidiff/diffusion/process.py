@@ -15,6 +15,8 @@ from ..autograd.tensor import Tensor
 from ..kernels import Array, call, from_host, namespace
 from .schedule import Schedule
 
+SMALL = 1 << 13  # numbers: up to here a pass more costs less than finding the kernel
+
 
 def exp(value: Any) -> Any:
     """e^value of a float, an array or a Tensor."""
@@ -65,8 +67,8 @@ def signal_and_noise(schedule: Schedule, t, x: Array) -> tuple[Any, Any]:
 
 
 def blend(a, x: Array, b, y: Array) -> Array:
-    """a x + b y in one pass over memory; a and b are two numbers, or two columns from `per_sample`."""
-    return a * x + b * y if isinstance(x, Tensor) else call("blend", x, y, a=a, b=b)
+    """a x + b y, in one pass where x is large; a and b are two numbers, or two columns from `per_sample`."""
+    return a * x + b * y if isinstance(x, Tensor) or x.size <= SMALL else call("blend", x, y, a=a, b=b)
 
 
 def q_sample(schedule: Schedule, x0: Array, t, noise: Array | None = None, rng: Rng | None = None) -> Array:

@@ -1,8 +1,7 @@
 """Every kernel once, in plain array code: to read, the fallback for any shape, what CuPy runs, the Numba ones' oracle.
 
-Functions of the arrays' own namespace are called, never array methods, so that any array library that has NumPy's
-names will do. Images are (batch, height, width, channels), weights (kh, kw, in, out). `stride`, `padding` and
-`dilation` are pairs (vertical, horizontal).
+Functions of the arrays' own namespace are called, never array methods: any library that has NumPy's names will do.
+Images are (batch, height, width, channels), weights (kh, kw, in, out); `stride`, `padding`, `dilation` (rows, columns).
 """
 
 import math
@@ -101,10 +100,11 @@ def conditioned_dense(x, w, b, e, v, c, table, ids):
     return silu(z), z
 
 
-def conditioned_dense_dz(g, z, ids, rows):
-    """The gradients (dz, db, dtable); dc is db."""
+def conditioned_dense_grads(g, x, w, e, v, z, ids, rows, needs):
+    """(dx, dw, db, de, dv, dc, dtable); dx and de, where they are needed."""
     dz = silu_dx(g, z)
-    return dz, namespace(g).sum(dz, 0), embedding_dtable(dz, ids, rows)
+    db, dx, de = namespace(g).sum(dz, 0), dz @ w.mT if needs[0] else None, dz @ v.mT if needs[3] else None
+    return dx, x.mT @ dz, db, de, e.mT @ dz, db, embedding_dtable(dz, ids, rows)
 
 
 def embedding(table, ids):

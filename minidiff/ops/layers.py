@@ -25,19 +25,16 @@ def _dense_rule(g, x, w, needs):
 _dense = Primitive("dense", "x w b", joint=_dense_rule, reference=lambda x, w, b: matmul(x, w) + b)
 
 
-def _conditioned_dense_rule(g, x, w, e, v, table, ids, aux, needs):
-    dz, db, dtable = call("conditioned_dense_dz", g, aux, ids, rows=len(table))
-    dx, de = dz @ w.mT if needs[0] else None, dz @ v.mT if needs[3] else None
-    return dx, x.mT @ dz, db, de, e.mT @ dz, db, dtable, None
-
-
 def _plain_conditioned_dense(x, w, b, e, v, c, table, ids):
     h = matmul(x, w) + b + matmul(e, v) + c + _embedding(table, ids)
     return h * sigmoid(h)
 
 
-_conditioned_dense = Primitive("conditioned_dense", "x w b e v c table ids", takes_integers=True,
-                               joint=_conditioned_dense_rule, reference=_plain_conditioned_dense)  # fmt: skip
+_conditioned_dense = Primitive(
+    "conditioned_dense", "x w b e v c table ids", takes_integers=True, reference=_plain_conditioned_dense,
+    joint=lambda g, x, w, e, v, table, ids, aux, needs:
+    [*call("conditioned_dense_grads", g, x, w, e, v, aux, ids, rows=len(table), needs=needs), None],
+)  # fmt: skip
 _scatter = lambda g, ids, in_shape: embedding_dtable(g, ids, rows=in_shape[0])
 _embedding = Primitive("embedding", "table ids", takes_integers=True, table=_scatter)
 _gather = lambda g, ids: _embedding(g, ids)

@@ -2,12 +2,13 @@
 
 import gc
 import tracemalloc
+import weakref
 
 import numpy as np
 import pytest
 
 import minidiff as md
-from minidiff import Tensor, ops
+from minidiff import Primitive, Tensor, ops
 
 RNG = np.random.default_rng(0)
 
@@ -292,3 +293,28 @@ def test_create_graph_leaves_tensors_that_can_be_differentiated():
     gradient, x.grad = x.grad, None
     gradient.sum().backward()
     np.testing.assert_allclose(x.grad, 6 * x.data)
+
+
+def test_a_gradient_is_copied_only_where_others_have_it():
+    """Whoever gets a gradient may write to it; what a rule has just made, nobody else can see."""
+    stored = np.full(3, 2.0)
+    shared = {
+        "g itself": lambda g, x: g,
+        "a view of g": lambda g, x: g[:],
+        "what was kept": lambda g, x: x,
+        "a view of what is stored elsewhere": lambda g, x: stored[:],
+        "what is stored elsewhere": lambda g, x: stored,
+    }
+    for name, rule in shared.items():
+        x = Tensor(np.ones(3), requires_grad=True)
+        g = np.full(3, 3.0)
+        Primitive("shares", "x", kernel=np.copy, x=rule)(x).backward(g)
+        assert not any(np.shares_memory(x.grad, other) for other in (g, x.data, stored)), name
+    x, y = (Tensor(np.ones(3), requires_grad=True) for _ in range(2))
+    twins = Primitive("twins", "x y", kernel=np.add, joint=lambda g: (same := g * 2, same))
+    twins(x, y).backward(np.ones(3))
+    assert not np.shares_memory(x.grad, y.grad)
+    kept = []
+    x = Tensor(np.ones(3), requires_grad=True)
+    Primitive("makes", "x", kernel=np.copy, x=lambda g: kept.append(weakref.ref(new := g * 2)) or new)(x).backward(g)
+    assert kept[0]() is x.grad

@@ -16,7 +16,7 @@ _HOME = {
     "pointwise": "silu silu_dx gelu gelu_dx blend adam ema",
     "attention": "self_attention self_attention_dqkv",
     "norm": "group_norm_silu group_norm_silu_grads",
-    "conditioned": "conditioned_dense conditioned_dense_dz",
+    "conditioned": "conditioned_dense conditioned_dense_grads",
     "rows": "embedding embedding_dtable softmax",
 }
 

@@ -16,7 +16,6 @@ from .ran import ran
 from .vector import lanes
 
 step = unbound  # bound by `compiled`
-SMALL = 1 << 13  # numbers: up to here NumPy blends as quickly, term by term
 
 
 # --- the loops ---
@@ -131,7 +130,7 @@ def gelu_dx(g, x, approximate):
 
 def blend(x, y, a, b):
     """a·x + b·y; a and b are two numbers, or two columns (batch, 1, …)."""
-    if not _fast(x, y) or x.size <= SMALL:
+    if not _fast(x, y):
         return generic.blend(x, y, a, b)
     return _run("blend", _loop(blend_loop), x, y, np.array((a, b), np.float32))
 
