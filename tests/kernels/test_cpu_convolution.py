@@ -78,7 +78,7 @@ WINOGRAD = [  # batch, height, width, in, out, taps, groups
     (6, 13, 10, 16, 144, 3, 1),
     (9, 11, 9, 8, 24, 3, 1),
     (6, 13, 14, 64, 32, 3, 2),
-    (8, 9, 9, 12, 12, 3, 3),
+    (8, 9, 9, 24, 24, 3, 3),
     (7, 9, 10, 48, 16, 5, 1),
     (7, 7, 6, 24, 8, 5, 1),
     (9, 6, 5, 32, 64, 5, 4),
@@ -87,8 +87,8 @@ WINOGRAD = [  # batch, height, width, in, out, taps, groups
 
 @pytest.mark.parametrize(("batch", "height", "width", "c_in", "c_out", "taps", "groups"), WINOGRAD)
 def test_winograd_is_as_exact_as_three_direct_ones(lanes, batch, height, width, c_in, c_out, taps, groups):
-    """Or four where the direct sums are short, and for the 5 × 5 weights' gradient, six."""
-    times = 3 if min(c_in, c_out) >= 16 * groups else 4.5
+    """Of 8 channels, where the direct sums are short, it is three and a little."""
+    times = 3 if min(c_in, c_out) >= 16 * groups else 3.3
     rng = np.random.default_rng(1)
     shapes = (batch, height, width, c_in), (taps, taps, c_in // groups, c_out), (c_out,), (batch, height, width, c_out)
     x, w, b, g = (rng.standard_normal(shape).astype(np.float32) for shape in shapes)
@@ -102,11 +102,12 @@ def test_winograd_is_as_exact_as_three_direct_ones(lanes, batch, height, width, 
     want = generic.conv2d_dx(g64, w64, (height, width), *how)
     assert rms(dx - want) <= times * rms(direct.input_gradient(g, w, (height, width), *how) - want)
 
-    dw, db = cases.runs("conv2d_dw_db", "winograd_dw_db", g, x, (taps, taps), *how)
-    want, want_b = generic.conv2d_dw_db(g64, x64, (taps, taps), *how)
-    plain, plain_b = direct.weight_and_bias_gradient(g, x, (taps, taps), *how)
-    assert rms(dw - want) <= (3 if taps == 3 else 6) * rms(plain - want)
-    assert rms(db - want_b) <= 3 * rms(plain_b - want_b) + 1e-6
+    if taps == 3:
+        dw, db = cases.runs("conv2d_dw_db", "winograd_dw_db", g, x, (taps, taps), *how)
+        want, want_b = generic.conv2d_dw_db(g64, x64, (taps, taps), *how)
+        plain, plain_b = direct.weight_and_bias_gradient(g, x, (taps, taps), *how)
+        assert rms(dw - want) <= 3 * rms(plain - want)
+        assert rms(db - want_b) <= 3 * rms(plain_b - want_b) + 1e-6
 
 
 @settings(max_examples=12, deadline=None)
@@ -123,7 +124,7 @@ def test_winograd_takes_any_layout(data):
     cases.close(cases.runs("conv2d", "winograd", x, w, *how), generic.conv2d(x64, w64, *how))
     dx = cases.runs("conv2d_dx", "winograd_dx", g, w, (height, width), *how)
     cases.close(dx, generic.conv2d_dx(g64, w64, (height, width), *how))
-    dw = cases.runs("conv2d_dw", "winograd_dw_db", g, x, (taps, taps), *how)
+    dw = cases.runs("conv2d_dw", "winograd_dw_db" if taps == 3 else "conv2d_dw_db", g, x, (taps, taps), *how)
     cases.close(dw, generic.conv2d_dw(g64, x64, (taps, taps), *how))
 
 

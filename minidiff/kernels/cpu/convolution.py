@@ -56,10 +56,11 @@ def conv2d_dw_db(g, x, kernel, stride, padding, dilation, groups):
     if not _fast(g, x) or min(kernel) < 1:
         return generic.conv2d_dw_db(g, x, kernel, stride, padding, dilation, groups)
     g, x = contiguous(g), contiguous(x)
-    # Of fewer tiles than 64 the direct gradient is exacter by a digit: its sums are short.
-    if width := winograd.fits(x.shape, g.shape[3], kernel, stride, padding, dilation, groups, least=64):
+    # Of fewer tiles than 64, and for larger kernels, the direct gradient is exacter by a digit.
+    width = winograd.fits(x.shape, g.shape[3], kernel, stride, padding, dilation, groups, least=64)
+    if width and kernel == (3, 3):
         ran["winograd_dw_db"] += 1
-        return winograd.weight_and_bias_gradient(g, x, kernel[0], groups, width)
+        return winograd.weight_and_bias_gradient(g, x, groups, width)
     ran["conv2d_dw_db"] += 1
     x, groups = depthwise.repeated(x, g.shape[3], groups)
     return direct.weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups)

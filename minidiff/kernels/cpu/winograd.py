@@ -16,8 +16,9 @@ kernel's own, where the usual ±1, ±2 lose a digit. A block of 32 tiles, runnin
 V lies as [position][vector of inputs][tile][lane], so that a product's pixels are `lanes` apart for any channel count.
 Tiles at the border read zeros; where 4 does not divide the size, the last tile overlaps the one before it.
 
-The input gradient is the same with flipped weights. Weight gradient: dU += Vᵀ (A g Aᵀ) in each position, dw = Gᵀ dU G
-(for 5 × 5 with 3 to 5 times the direct one's error). Groups have matrix products of their own, and all else in common.
+The input gradient is the same with flipped weights. Weight gradient: dU += Vᵀ (A g Aᵀ) in each position, dw = Gᵀ dU G;
+not for 5 × 5, where it would err more than three times as much as the direct one, and so would sums of fewer than 8
+channels anywhere. Groups have matrix products of their own, and all else in common.
 """
 
 from functools import cache, partial, reduce
@@ -93,28 +94,23 @@ def _write_tile(taps):
     return body
 
 
-def _read_gradient(taps):
+def _read_gradient(e, g, zero, d, db, lines, skip_rows, skip_columns, row, channels, position):
     """A g Aᵀ of one tile, and db += Σ g; the rows and columns to skip belong to the tile before it: zeros."""
-    step = 7 - taps
+    others = [e.fewer(skip_columns, j + 1) for j in range(4)]
 
-    def body(e, g, zero, d, db, lines, skip_rows, skip_columns, row, channels, position):
-        others = [e.fewer(skip_columns, j + 1) for j in range(step)]
+    @e.loop(channels // e.lanes)
+    def _(c):
+        at = c * e.lanes
+        total = e.variable(e.constant(0))
 
-        @e.loop(channels // e.lanes)
-        def _(c):
-            at = c * e.lanes
-            total = e.variable(e.constant(0))
+        def load(i):
+            line = e.choose(e.fewer(skip_rows, i + 1), g + row * i + at, zero)
+            values = [e.load(e.choose(other, line + channels * j, zero)) for j, other in enumerate(others)]
+            total.set(total.get() + reduce(add, values))
+            return values
 
-            def load(i):
-                line = e.choose(e.fewer(skip_rows, i + 1), g + row * i + at, zero)
-                values = [e.load(e.choose(other, line + channels * j, zero)) for j, other in enumerate(others)]
-                total.set(total.get() + reduce(add, values))
-                return values
-
-            transforms.both_ways(e, transforms.values, lines, step, 6, load, _into_positions(e, d + at, position))
-            e.store(e.load(db + at) + total.get(), db + at)
-
-    return body
+        transforms.both_ways(e, transforms.values, lines, 4, 6, load, _into_positions(e, d + at, position))
+        e.store(e.load(db + at) + total.get(), db + at)
 
 
 def _transform_weights(taps):
@@ -131,22 +127,19 @@ def _transform_weights(taps):
     return body
 
 
-def _restore_weights(taps):
+def _restore_weights(e, u, dw, lines, size):
     """dw = Gᵀ dU G for `size` pairs of channels."""
 
-    def body(e, u, dw, lines, size):
-        @e.loop(size // e.lanes)
-        def _(c):
-            place = dw + c * e.lanes
+    @e.loop(size // e.lanes)
+    def _(c):
+        place = dw + c * e.lanes
 
-            def store(j, values):
-                for i, value in enumerate(values):
-                    e.store(value, place + size * taps * i + size * j)
+        def store(j, values):
+            for i, value in enumerate(values):
+                e.store(value, place + size * 3 * i + size * j)
 
-            transform = partial(transforms.sums, count=taps, scales=transforms.SCALES)
-            transforms.both_ways(e, transform, lines, 6, taps, _from_positions(e, u + c * e.lanes, size), store)
-
-    return body
+        transform = partial(transforms.sums, count=3, scales=transforms.SCALES)
+        transforms.both_ways(e, transform, lines, 6, 3, _from_positions(e, u + c * e.lanes, size), store)
 
 
 def _transpose(e, w, turned, rows, columns):
@@ -256,9 +249,9 @@ def convolve(x, w, bias, y, groups, flipped, memory, zero):
 
 
 def gradient(g, x, dw, db, groups, memory, zero):
-    """dw and db of the same convolution."""
+    """dw and db of the 3 × 3 convolution."""
     count, height, width, c_in = x.shape
-    c_out, step = g.shape[3], 7 - TAPS
+    c_out, step = g.shape[3], 4
     inputs, outputs = c_in // groups, c_out // groups
     across = (width + step - 1) // step
     per_image = (height + step - 1) // step * across
@@ -315,18 +308,17 @@ def _convolve(taps: int, width: int):
 
 
 @cache
-def _gradient(taps: int, width: int):
+def _gradient(width: int):
     inputs = {vectors: min(size, width) for vectors, size in tiles.INPUTS[registers(width)].items()}
     return compiled(
         gradient,
         (images, images, images, numbers, numba.intp, numbers, numbers),
-        f"_{taps}x{width}",
-        read_tile=vector(_read_tile(taps), width, places=4),
-        read_gradient=vector(_read_gradient(taps), width, places=5),
+        f"_x{width}",
+        read_tile=vector(_read_tile(3), width, places=4),
+        read_gradient=vector(_read_gradient, width, places=5),
         gather=vector(_gather(inputs), width, places=3),
-        restore_weights=vector(_restore_weights(taps), width, places=3),
+        restore_weights=vector(_restore_weights, width, places=3),
         LANES=width,
-        TAPS=taps,
     )
 
 
@@ -334,17 +326,15 @@ def _gradient(taps: int, width: int):
 
 
 def fits(x_shape, channels: int, kernel, stride, padding, dilation, groups=1, least=LEAST) -> int:
-    """The lanes for a shape that is one for Winograd, else 0: 'same', whole vectors of channels, `least` tiles.
-
-    Half the lanes pay as well; a quarter only where a group has no more channels than that.
-    """
+    """The lanes for a shape that is one for Winograd, else 0: 'same', whole or half vectors of channels in each group,
+    at least 8 of them, and `least` tiles."""
     (count, height, width, c_in), step = x_shape, 7 - kernel[0]
     same = kernel in ((3, 3), (5, 5)) and stride == dilation == (1, 1) and padding == (kernel[0] // 2,) * 2
     if not same or min(height, width) < step or count * (-(-height // step)) * (-(-width // step)) < least:
         return 0
-    inputs, outputs, full = c_in // groups, channels // groups, lanes()
-    widths = (full, full // 2, full // 4 if inputs == outputs == full // 4 else 0)
-    return next((n for n in widths if n >= 4 and inputs % n == outputs % n == 0), 0)
+    inputs, outputs = c_in // groups, channels // groups
+    widths = [n for n in (lanes(), lanes() // 2) if n >= 4 and inputs % n == outputs % n == 0]
+    return widths[0] if widths and min(inputs, outputs) >= 8 else 0
 
 
 @cache
@@ -368,8 +358,8 @@ def forward(x, w, b, groups, width, flipped=False):
     return y
 
 
-def weight_and_bias_gradient(g, x, taps: int, groups, width):
+def weight_and_bias_gradient(g, x, groups, width):
     c_in, c_out = x.shape[3], g.shape[3]
-    dw, db = np.empty((taps, taps, c_in // groups, c_out), np.float32), np.empty(c_out, np.float32)
-    _gradient(taps, width)(g, x, dw, db, groups, _scratch(dw.shape, groups), _zero(6 * max(c_in, c_out)))
+    dw, db = np.empty((3, 3, c_in // groups, c_out), np.float32), np.empty(c_out, np.float32)
+    _gradient(width)(g, x, dw, db, groups, _scratch(dw.shape, groups), _zero(6 * max(c_in, c_out)))
     return dw, db
