@@ -184,9 +184,12 @@ def imports(options):
 
 
 def linear(options):
-    """How far the cost of an image, at any batch size, is from its mean over all batch sizes: the largest deviation."""
+    """How far the cost of an image, at any batch size, is from its mean over all batch sizes: the largest deviation.
+
+    Turns take a second: the first steps after those of another size find that one's memory in the caches.
+    """
     with contestants(["ours"], options.threads) as running:
-        times, _ = alternate({b: (running["ours"], "train", b) for b in BATCHES}, options.rounds, 0.3)
+        times, _ = alternate({b: (running["ours"], "train", b) for b in BATCHES}, options.rounds, 1.0)
     deviations = []
     for each in zip(*times.values()):
         costs = [seconds / batch for seconds, batch in zip(each, BATCHES)]
