@@ -79,17 +79,17 @@ class Primitive:
             statics = self.defaults | statics if statics else self.defaults
         cls, wanted, arrays, parents = None, 1, [], []  # wanted: in binary a 1, then a 1 for each that wants a gradient
         for operand in operands:
-            wanted *= 2
-            parent = None
             if isinstance(operand, Value):
                 cls = type(operand)
                 arrays.append(operand._data)
                 if operand.requires_grad:
-                    wanted += 1
-                    parent = operand.node or operand
+                    wanted += wanted + 1
+                    parents.append(operand.node or operand)
+                    continue
             else:
                 arrays.append(operand)
-            parents.append(parent)
+            wanted += wanted
+            parents.append(None)
         kind = agree(self.name, arrays, self.broadcasts, self.takes_integers)
         kernel, observer = self.kernel or find(self.name, kind), state.observer
         try:
