@@ -77,7 +77,9 @@ class Primitive:
             operands, statics = self._bind(operands, statics)
         if self.defaults:
             statics = self.defaults | statics if statics else self.defaults
-        cls, wanted, arrays, parents = None, 1, [], []  # wanted: in binary a 1, then a 1 for each that wants a gradient
+        cls, arrays = None, []
+        parents: list[Any] = []
+        wanted = 1  # in binary: a 1, then a 1 for each operand that wants a gradient, and a 0 for the others
         for operand in operands:
             if isinstance(operand, Value):
                 cls = type(operand)
