@@ -186,7 +186,7 @@ def imports(options):
 def linear(options):
     """How far the cost of an image, at any batch size, is from its mean over all batch sizes: the largest deviation.
 
-    Turns take a second: the first steps after those of another size find that one's memory in the caches.
+    Turns take a second, more than elsewhere: shorter ones scatter by more than the bar leaves room for.
     """
     with contestants(["ours"], options.threads) as running:
         times, _ = alternate({b: (running["ours"], "train", b) for b in BATCHES}, options.rounds, 1.0)
