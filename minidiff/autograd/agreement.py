@@ -20,19 +20,6 @@ def agree(name: str, arrays: list, broadcasts: bool, takes_integers: bool) -> ty
 
     Raises TypeError for two devices, two float dtypes, or something that is no number.
     """
-    kind: Any = None
-    for array in arrays:  # most calls end here: arrays of one type and dtype, and Python's numbers
-        of = type(array)
-        if of in _backends:
-            if kind is None:
-                kind, dtype = of, array.dtype
-            elif of is not kind or (array.dtype is not dtype and not (takes_integers and array.dtype.kind in "iu")):
-                break
-        elif not (broadcasts and (of is float or of is int)) and (broadcasts or array is not None):
-            break
-    else:
-        if kind is not None:
-            return kind
     real = [a for a in arrays if type(a) in _backends]
     if not real:  # NumPy scalars and lists are arrays where nothing else is
         numbers = all(isinstance(a, bool | int | float) for a in arrays)

@@ -57,7 +57,8 @@ def gradcheck(
         rough = [(*miss(rng.standard_normal(x.shape)), "random directions") for _ in range(6 * (x.size > 12))]
         if x.size <= 12 or any(error for error, *_ in rough):
             places = rng.permutation(x.size)[:1000]
-            fine = [(*miss(_unit(x.shape, at)), [int(j) for j in np.unravel_index(at, x.shape)]) for at in places]
+            unit = lambda at: np.eye(1, x.size, at).reshape(x.shape)  # noqa: B023
+            fine = [(*miss(unit(at)), [int(j) for j in np.unravel_index(at, x.shape)]) for at in places]
             found: list = [each for each in fine if each[0]] or [each for each in rough if each[0]]
             if found:
                 _, got, want, place = max(found)
@@ -85,12 +86,6 @@ def _given(args: tuple) -> tuple[list, list[int]]:
     """The arguments with arrays and Tensors copied into arrays, and which of them are float64."""
     arrays = [np.array(a) if isinstance(a, np.ndarray | Tensor) else a for a in args]
     return arrays, [i for i, a in enumerate(arrays) if isinstance(a, np.ndarray) and a.dtype == np.float64]
-
-
-def _unit(shape: tuple[int, ...], at: int) -> np.ndarray:
-    d = np.zeros(shape)
-    d.flat[at] = 1
-    return d
 
 
 def _compare(line: Callable, got: float, eps: float, rtol: float, atol: float) -> tuple[float, float, float]:

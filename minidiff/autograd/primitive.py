@@ -16,7 +16,9 @@ from typing import Any
 
 from ..kernels import _backends, find
 from .agreement import agree, describe
-from .tape import Node, Value, recording, state, walk
+from .tape import Node, Value, clock, recording, state, walk
+
+_new = object.__new__
 
 
 class Primitive:
@@ -47,6 +49,7 @@ class Primitive:
         operands, _, statics = f" {arguments} ".partition(" * ")
         self.name, self.kernel, self.reference = name, kernel, reference
         self.broadcasts, self.takes_integers = broadcasts, takes_integers
+        self.without_dtype = (int, float) if broadcasts else (type(None),)  # operands that agree with any
         self.variadic = operands.strip().startswith("*")
         self.operands = [operand.lstrip("*") for operand in operands.split()]
         self.arity = len(self.operands)
@@ -58,7 +61,8 @@ class Primitive:
         self.asks = {of: names for of, (_, names) in read.items()}
         self.joint = self.rules.get("joint")
         self.has_aux = any("aux" in names for names in self.asks.values())
-        self._plans: dict[int, _Plan] = {}
+        self._plans: dict[int, tuple] = {}
+        self.found: dict[type, Callable] = {}
         for of, names in self.asks.items():  # a wrong name fails now, not when the gradient is first wanted
             if of not in (*self.operands, "joint"):
                 raise TypeError(f"{name}: there is a rule for {of!r}, but the operands are {self.operands}")
@@ -77,23 +81,32 @@ class Primitive:
             operands, statics = self._bind(operands, statics)
         if self.defaults:
             statics = self.defaults | statics if statics else self.defaults
-        cls, arrays = None, []
+        cls: Any = None
+        kind: Any = None
+        dtype: Any = None
+        arrays: list[Any] = []
         parents: list[Any] = []
         wanted = 1  # in binary: a 1, then a 1 for each operand that wants a gradient, and a 0 for the others
+        differ = False  # whether operands are of more than one type or dtype: mostly they are not
         for operand in operands:
             if isinstance(operand, Value):
-                cls = type(operand)
-                arrays.append(operand._data)
-                if operand.requires_grad:
-                    wanted += wanted + 1
-                    parents.append(operand.node or operand)
-                    continue
+                cls, array, needed = type(operand), operand._data, operand.requires_grad
             else:
-                arrays.append(operand)
-            wanted += wanted
-            parents.append(None)
-        kind = agree(self.name, arrays, self.broadcasts, self.takes_integers)
-        kernel, observer = self.kernel or find(self.name, kind), state.observer
+                array, needed = operand, False
+            arrays.append(array)
+            parents.append((operand.node or operand) if needed else None)
+            wanted += wanted + needed
+            if type(array) is kind:
+                if array.dtype is not dtype and not (self.takes_integers and array.dtype.kind in "iu"):
+                    differ = True
+            elif kind is None and type(array) in _backends:
+                kind, dtype = type(array), array.dtype
+            elif type(array) not in self.without_dtype:
+                differ = True
+        if differ or kind is None:
+            kind = agree(self.name, arrays, self.broadcasts, self.takes_integers)
+        kernel = self.found.get(kind) or self.found.setdefault(kind, self.kernel or find(self.name, kind))
+        observer = state.observer
         try:
             if observer:
                 out = observer.run(self, kernel, arrays, statics)
@@ -108,26 +121,30 @@ class Primitive:
             return out
         if type(out) is not kind:  # NumPy gives scalars for 0-d results
             out = _backends[kind].namespace.asarray(out)
-        value = cls.__new__(cls)  # without the checks of the constructor that users call
+        value = _new(cls)  # without the checks of the constructor that users call
         value._data, value.requires_grad, value.node, value.grad = out, False, None, None
         value.version = [0] if out.base is None and out is not arrays[0] else _version_of_view(out, operands)
         if wanted & (wanted - 1) and self.rules and state.recording:
-            plan = self._plans.get(wanted) or self._plan(wanted, parents)
-            kept, versions = [], []
-            for k in plan.operands:
+            pull, keep, keep_out, keep_rest = self._plans.get(wanted) or self._plan(wanted, parents)
+            kept, versions, writes = [], [], 0
+            for k in keep:
                 array, operand = arrays[k], operands[k]
+                ours = isinstance(operand, Value) and operand._data is array  # else it was cast: nobody can write to it
+                version = operand.version if ours else [0]
                 kept.append(array)
-                if isinstance(operand, Value) and operand._data is array:  # else it was cast: nobody can write to it
-                    version = operand.version
-                    versions.append((self.operands[k], version, version[0]))
-            if plan.out:
+                versions.append(version)
+                writes += version[0]
+            if keep_out:
                 kept.append(out)
-                versions.append(("out", value.version, value.version[0]))
-            for name in plan.rest:
+                versions.append(value.version)
+                writes += value.version[0]
+            for name in keep_rest:
                 kept.append(statics[name] if name in statics else aux if name == "aux" else arrays[name].shape)
             value.requires_grad = True
-            place = observer.place() if observer else None
-            value.node = Node(self.name, parents, plan.pull, out.shape, place, (kept, versions))
+            node = value.node = _new(Node)  # in less time than the constructor takes
+            node.order, node.name, node.parents, node.pull = next(clock), self.name, parents, pull
+            node.shape, node.saved = out.shape, (kept, versions, writes)
+            node.where = observer.place() if observer else None
         return value
 
     def _bind(self, given: tuple, named: dict) -> tuple[Any, dict]:
@@ -141,7 +158,7 @@ class Primitive:
                             f"given twice {twice}, unknown {unknown}, missing {missing}")  # fmt: skip
         return [bound.pop(name) for name in self.operands], bound
 
-    def _plan(self, key: int, parents: list) -> "_Plan":
+    def _plan(self, key: int, parents: list) -> tuple:
         """What to keep and how to call the rules when just these operands need a gradient; worked out once."""
         needs = tuple(parent is not None for parent in parents)
         wanted = ["joint"] if self.joint else [of for of, needed in zip(self.operands, needs) if needed]
@@ -157,11 +174,10 @@ class Primitive:
         calls = []
         for i, of in enumerate(["joint"] if self.joint else self.operands):
             if of in wanted:
-                places: list[Any] = [names.index(i if ask == "in_shape" else ask) for ask in self.asks[of][1:]]
-                if len(places) < 2:  # of one place an itemgetter gives no sequence, of a slice it does
-                    places = [slice(place, place + 1) for place in places] or [slice(0)]
-                calls.append((i, self.rules[of], itemgetter(*places)))
-        return self._plans.setdefault(key, _Plan(self, needs, operands, "out" in asked, rest, names, calls))
+                places = [names.index(i if ask == "in_shape" else ask) for ask in self.asks[of][1:]]
+                calls.append((i, _caller(self.rules[of], places)))
+        plan = _Plan(self, needs, operands, "out" in asked, names, calls)
+        return self._plans.setdefault(key, (plan.pull, operands, plan.out, rest))
 
 
 @dataclass(slots=True)
@@ -170,44 +186,45 @@ class _Plan:
 
     of: Primitive
     needs: tuple[bool, ...]
-    operands: list[int]  # the operands to keep, then
-    out: bool  # whether the output is kept, then
-    rest: list[Any]  # what else is: "aux", static arguments, the shape of the operand of this number
-    names: list[Any]  # of all that
-    calls: list[tuple]  # (operand, its rule, what picks out of all that what the rule asks for)
+    operands: list[int]  # the operands that are kept, then
+    out: bool  # whether the output is, then "aux", static arguments, and shapes of operands
+    names: list[Any]  # of all that; a shape has its operand's number
+    calls: list[tuple]  # (operand, its rule as a function of g and of all that)
 
     def pull(self, node: Node, g: Any, needs: Sequence | None) -> Sequence:
         """The gradient of each operand, None where it needs none. A Value `g` asks for gradients that are recorded."""
-        primitive, (kept, versions) = self.of, node.saved
-        for name, version, then in versions:
-            if version[0] != then:
-                raise RuntimeError(f"{name!r} of {primitive.name} was written in place after it was recorded, and its "
-                                   f"derivative needs what it was; write to a copy instead")  # fmt: skip
+        primitive, (kept, versions, writes) = self.of, node.saved
+        for version in versions:
+            writes -= version[0]
+        if writes:
+            written = " or ".join(repr(name) for name, version in zip(self.names, versions) if version[0])
+            raise RuntimeError(f"{written} of {primitive.name} was written in place after it was recorded, and its "
+                               f"derivative needs what it was; write to a copy instead")  # fmt: skip
         if isinstance(g, Value):
             kept = self.on_tape(node, type(g))
             if primitive.reference:
                 return self.pull_reference(dict(zip(self.names, kept)), g, needs or self.needs)
         if primitive.joint:
-            return primitive.joint(g, *self.calls[0][2]([*kept, needs or self.needs]))
+            return self.calls[0][1](g, [*kept, needs or self.needs])
         gradients: list = [None] * len(self.needs)
-        for i, rule, asked in self.calls:
+        several = primitive.broadcasts and primitive.arity > 1  # operands, which may differ in shape from the output
+        for i, rule in self.calls:
             if needs is None or needs[i]:
-                gradient = rule(g, *asked(kept))
-                if primitive.broadcasts and gradient is not None and gradient.shape != node.parents[i].shape:
+                gradient = rule(g, kept)
+                if several and gradient is not None and gradient.shape != node.parents[i].shape:
                     gradient = sum_to(gradient, shape=node.parents[i].shape)
                 gradients[i] = gradient
         return gradients
 
     def on_tape(self, node: Node, cls: type) -> list:
         """What `node` has kept, with Tensors for arrays: they are its operands and its result again."""
-        kept, versions = node.saved
-        values, counters = kept.copy(), {name: version for name, version, _ in versions}
-        origins = [node.parents[k] for k in self.operands] + [node] * self.out
-        for k, (name, at) in enumerate(zip(self.names, origins)):
+        kept, versions, _ = node.saved
+        values, origins = kept.copy(), [node.parents[k] for k in self.operands] + [node] * self.out
+        for k, (at, version) in enumerate(zip(origins, versions)):
             if isinstance(at, Value):
                 values[k] = at
             elif hasattr(kept[k], "shape"):
-                values[k] = cls(kept[k], at is not None, at, counters.get(name))
+                values[k] = cls(kept[k], at is not None, at, version)
         return values
 
     def pull_reference(self, kept: dict, g: Value, needs: Sequence) -> list:
@@ -228,6 +245,17 @@ def _spread(rule: Callable, statics: list[str]) -> tuple[Callable, tuple[str, ..
         return rule, names
     rest, n = tuple(static for static in statics if static not in names), len(names)
     return lambda *values: rule(*values[:n], **dict(zip(rest, values[n:]))), names + rest
+
+
+def _caller(rule: Callable, places: list[int]) -> Callable:
+    """The rule as a function of g and of the list of what was kept, in which what it asks for has these places."""
+    if not places:
+        return lambda g, kept: rule(g)
+    if len(places) == 1:
+        place = places[0]
+        return lambda g, kept: rule(g, kept[place])
+    pick = itemgetter(*places)
+    return lambda g, kept: rule(g, *pick(kept))
 
 
 def _version_of_view(out: Any, operands: Iterable) -> list:

@@ -35,6 +35,7 @@ class Value:
     """An array, the node that made it (None for a leaf) and, for a leaf, the gradient that `backward` left there."""
 
     __slots__ = ("__weakref__", "_data", "grad", "node", "requires_grad", "version")
+    order = 0  # as a leaf it is older than every node
 
     def __init__(self, data: Array, requires_grad: bool = False, node: "Node | None" = None, version=None):
         self._data, self.requires_grad, self.node = data, requires_grad, node
@@ -104,9 +105,9 @@ def walk(
     """
     again, observer, stops = isinstance(g, Value), state.observer, set(targets)
     oldest = min(target.order for target in stops) if stops else since + 1
-    start = origin(root)
+    start = root.node or root
     arrived, ours = {start: g}, set()  # gradients so far, and whose are buffers of our own, to be added to in place
-    heap = [(-start.order, start)] if isinstance(start, Node) and start.order >= oldest and start not in stops else []
+    heap: list[tuple[int, Any]] = [(-start.order, start)] if start.order >= oldest and start not in stops else []
     before, state.recording = state.recording, again
     try:
         while heap:
@@ -116,7 +117,7 @@ def walk(
                 raise RuntimeError(f"the graph of {node.name} was freed by an earlier backward; give that one "
                                    f"retain_graph=True")  # fmt: skip
             if stops:  # neither leaves nor what is older than the targets can lead to one
-                needs = [isinstance(parent, Node) and parent.order >= oldest for parent in parents]
+                needs = [parent is not None and parent.order >= oldest for parent in parents]
             try:
                 pulled = (observer.pull if observer else pull)(node, gradient, needs)
             except Exception as error:
@@ -133,7 +134,7 @@ def walk(
                     if not again and getrefcount(part) == _ALONE and part.base is None:
                         ours.add(parent)
                     arrived[parent] = part
-                    if isinstance(parent, Node) and parent.order >= oldest and parent not in stops:
+                    if parent.order >= oldest and parent not in stops:
                         heappush(heap, (-parent.order, parent))
                 elif parent in ours:
                     arrived[parent] += part

@@ -1,13 +1,14 @@
 """`Tensor`: the array that users hold. It behaves like a NumPy array, and every operation goes through the table."""
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from .. import kernels, ops
 from ..kernels import Array
-from .tape import Value, origin, recording, walk
+from .tape import Value, recording, walk
 
 
 def _method(operation: Callable) -> Any:
@@ -39,28 +40,15 @@ class Tensor(Value):
     def __init__(self, data: Any, requires_grad: bool = False, node: Any = None, version: list | None = None):
         if type(data) not in kernels._backends:
             data = _as_array(data)
-        super().__init__(data, requires_grad, node, version)
-        if node is None and (requires_grad or data.dtype.kind not in "fiub") and data.dtype.kind != "f":
+        Value.__init__(self, data, requires_grad, node, version)
+        if data.dtype.kind != "f" and node is None and (requires_grad or data.dtype.kind not in "iub"):
             raise TypeError(f"data of dtype {data.dtype} {'cannot have a gradient' if requires_grad else 'is no use'}; "
                             f"wanted float32 or float64")  # fmt: skip
 
     # --- what it is ---
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self._data.shape
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self._data.dtype
-
-    @property
-    def ndim(self) -> int:
-        return self._data.ndim
-
-    @property
-    def size(self) -> int:
-        return self._data.size
+    shape, dtype = property(attrgetter("_data.shape")), property(attrgetter("_data.dtype"))
+    ndim, size = property(attrgetter("_data.ndim")), property(attrgetter("_data.size"))
 
     @property
     def device(self) -> str:
@@ -241,10 +229,11 @@ def _as_array(data: Any) -> np.ndarray:
 
 def seed_for(out: Tensor, gradient: Any) -> Array:
     """The gradient that a backward walk starts from, checked; 1 for a single element if none is given."""
-    if origin(out) is None:
+    if not out.requires_grad:
         raise RuntimeError("nothing to differentiate: the tensor was computed from no Tensor with requires_grad=True, "
                            "or inside no_grad()")  # fmt: skip
-    xp, like = kernels.namespace(out.data), out.data
+    like = out._data
+    xp = kernels.namespace(like)
     if gradient is None:
         if like.size != 1:
             raise RuntimeError(f"a tensor of shape {out.shape} needs the gradient to start from: backward(gradient), "
