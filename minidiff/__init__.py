@@ -3,6 +3,8 @@
 Read `autograd/tape.py` first.
 """
 
+# fmt: off
+# isort: off
 from . import data, diffusion, kernels, metrics, models, nn, ops, optim, plot, storage, training
 from .autograd.check import gradcheck, gradgradcheck
 from .autograd.debug import debug_mode, detect_anomaly
@@ -10,16 +12,7 @@ from .autograd.primitive import Primitive
 from .autograd.tensor import Tensor, no_grad
 from .autograd.threads import get_num_threads, set_num_threads, sharded
 from .autograd.transforms import (
-    checkpoint,
-    grad,
-    gradient_hook,
-    hessian,
-    hvp,
-    jacobian,
-    jvp,
-    primitive,
-    stop_gradient,
-    value_and_grad,
+    checkpoint, grad, gradient_hook, hessian, hvp, jacobian, jvp, primitive, stop_gradient, value_and_grad,
 )
 from .drawing import graph
 from .kernels import devices
@@ -27,41 +20,8 @@ from .profiler import profile
 from .storage import load, pretrained, save
 
 __all__ = [
-    "Primitive",
-    "Tensor",
-    "checkpoint",
-    "data",
-    "debug_mode",
-    "detect_anomaly",
-    "devices",
-    "diffusion",
-    "get_num_threads",
-    "grad",
-    "gradcheck",
-    "gradgradcheck",
-    "gradient_hook",
-    "graph",
-    "hessian",
-    "hvp",
-    "jacobian",
-    "jvp",
-    "kernels",
-    "load",
-    "metrics",
-    "models",
-    "nn",
-    "no_grad",
-    "ops",
-    "optim",
-    "plot",
-    "pretrained",
-    "primitive",
-    "profile",
-    "save",
-    "set_num_threads",
-    "sharded",
-    "stop_gradient",
-    "storage",
-    "training",
-    "value_and_grad",
+    "Primitive", "Tensor", "checkpoint", "data", "debug_mode", "detect_anomaly", "devices", "diffusion",
+    "get_num_threads", "grad", "gradcheck", "gradgradcheck", "gradient_hook", "graph", "hessian", "hvp", "jacobian",
+    "jvp", "kernels", "load", "metrics", "models", "nn", "no_grad", "ops", "optim", "plot", "pretrained", "primitive",
+    "profile", "save", "set_num_threads", "sharded", "stop_gradient", "storage", "training", "value_and_grad",
 ]

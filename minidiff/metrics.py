@@ -87,12 +87,9 @@ class Report:
 def classification_report(labels: np.ndarray, predicted: np.ndarray) -> Report:
     """How `predicted` (n,) agrees with `labels` (n,), both integers, for each class that occurs in either."""
     labels, predicted = _pair(labels, predicted)
-    classes, ids = np.unique(np.concatenate([labels, predicted]), return_inverse=True)
-    label_ids, predicted_ids = np.split(ids, 2)
-    count = len(classes)
-    hits = np.bincount(label_ids[label_ids == predicted_ids], minlength=count)
-    support = np.bincount(label_ids, minlength=count)
-    answers = np.bincount(predicted_ids, minlength=count)
+    classes = np.union1d(labels, predicted)
+    held, answered = labels == classes[:, None], predicted == classes[:, None]  # (classes, n)
+    hits, support, answers = (np.sum(which, axis=1) for which in (held & answered, held, answered))
     return Report(
         classes,
         precision=hits / np.maximum(answers, 1),

@@ -39,21 +39,20 @@ def save(path: str | os.PathLike, model: Module, ema: EMA | None = None, optimiz
     """
     from safetensors.numpy import save as to_bytes
 
-    arrays = {f"model.{name}": array for name, array in model.state_dict().items()}
-    for group, source in (("ema", ema), ("optimizer", optimizer)):
+    arrays: dict[str, np.ndarray] = {}
+    for group, source in {"model": model, "ema": ema, "optimizer": optimizer}.items():
         if source is not None:
-            arrays |= {f"{group}.{name}": np.asarray(array) for name, array in source.state_dict().items()}
+            arrays |= {f"{group}.{name}": array for name, array in source.state_dict().items()}
     about = {"format": _FORMAT, "model": type(model).__name__, "config": model.config, "notes": notes}
-    content = to_bytes({k: np.asarray(v, order="C") for k, v in arrays.items()}, {"minidiff": json.dumps(about)})
-    path = Path(path)
-    write_whole(path, content)
+    write_whole(path := Path(path), to_bytes(arrays, {"minidiff": json.dumps(about)}))
     return path
 
 
-def read(path: str | os.PathLike) -> Checkpoint:
+def read(path: str | os.PathLike, model: Module | None = None) -> Checkpoint:
     """The content of a checkpoint.
 
-    Raises FileNotFoundError if there is none, ValueError if the file is truncated, damaged or something else.
+    Raises FileNotFoundError if there is none, ValueError if the file is truncated, damaged or something else, or if it
+    was not written from a model of the class and configuration of `model`.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -75,6 +74,10 @@ def read(path: str | os.PathLike) -> Checkpoint:
     except SafetensorError as error:
         size = path.stat().st_size
         raise ValueError(f"path: {path} ({size} bytes) is truncated or no checkpoint: {error}") from None
+    if model is not None:
+        saved, here = _described(about["model"], about["config"]), _described(type(model).__name__, model.config)
+        if saved != here:
+            raise ValueError(f"path: {path} is the checkpoint of {saved}, and the model here is {here}")
     return Checkpoint(about["model"], about["config"], arrays, about["notes"])
 
 
@@ -86,27 +89,16 @@ def load(path: str | os.PathLike, model: Module | None = None, weights: str = "e
     """
     if weights not in ("ema", "raw"):
         raise ValueError(f'weights must be "ema" or "raw"; got {weights!r}')
-    checkpoint = read(path)
+    checkpoint = read(path, model)
     if model is None:
-        kind = getattr(models, checkpoint.model, None)
-        if kind is None:
-            unknown = f"a {checkpoint.model}, which is not in minidiff.models"
-            raise ValueError(f"path: {path} holds {unknown}: give a built one as `model`")
-        model = kind(**checkpoint.config)
-    check_model(checkpoint, model, path)
+        if not hasattr(models, checkpoint.model):
+            raise ValueError(f"path: {path} holds a {checkpoint.model}, not in minidiff.models: give a built `model`")
+        model = getattr(models, checkpoint.model)(**checkpoint.config)
     state, ema = checkpoint.arrays["model"], checkpoint.arrays["ema"]
     if weights == "ema" and ema:
         state = {name.removeprefix("average."): array for name, array in ema.items() if name != "updates"}
     model.load_state_dict(state)
     return model.eval()
-
-
-def check_model(checkpoint: Checkpoint, model: Module, path: str | os.PathLike) -> None:
-    """Raise ValueError unless the checkpoint was written from a model of this class and configuration."""
-    config = json.loads(json.dumps(model.config))  # where tuples are lists
-    if (type(model).__name__, config) != (checkpoint.model, checkpoint.config):
-        saved, here = _described(checkpoint.model, checkpoint.config), _described(type(model).__name__, config)
-        raise ValueError(f"path: {path} is the checkpoint of {saved}, and the model here is {here}")
 
 
 def pretrained(name: str) -> Module:
@@ -121,4 +113,6 @@ def pretrained(name: str) -> Module:
 
 
 def _described(name: str, config: dict) -> str:
-    return f"{name}({', '.join(f'{key}={value!r}' for key, value in config.items())})"
+    """ "UNet(channels=1, …)", the same for settings in any order, with tuples or with the lists that JSON has."""
+    settings = sorted(json.loads(json.dumps(config)).items())
+    return f"{name}({', '.join(f'{key}={value!r}' for key, value in settings)})"

@@ -53,9 +53,7 @@ class Trainer:
         self.step += 1
         return value
 
-    def fit(
-        self, data: Sequence[np.ndarray | None], epochs: int, validation: Sequence | None = None, progress: bool = True
-    ) -> dict[str, list[float]]:
+    def fit(self, data: Sequence, epochs: int, validation: Sequence | None = None, progress: bool = True) -> dict:
         """Train until `epochs` epochs are done in all; gives the history of mean losses, per epoch.
 
         `data` and `validation` are tuples of arrays with one first axis, such as (images, labels).
@@ -63,9 +61,8 @@ class Trainer:
         """
         from tqdm import tqdm
 
-        samples = np.asarray(data[0])
-        check_samples(samples, "data")
-        n, per_epoch = len(samples), batch_count(len(samples), self.batch_size)
+        check_samples(data[0], "data")
+        n, per_epoch = len(data[0]), batch_count(len(data[0]), self.batch_size)
         self.model.train()
         with _interrupts() as interrupted:
             for epoch in range(self.step // per_epoch, epochs):
@@ -106,8 +103,7 @@ class Trainer:
         """
         if self.path is None:
             raise ValueError("path: a Trainer without a path has no checkpoint to resume from")
-        checkpoint = storage.read(self.path)
-        storage.check_model(checkpoint, self.model, self.path)
+        checkpoint = storage.read(self.path, self.model)
         notes = checkpoint.notes
         if "epoch_loss" not in notes:
             raise ValueError(f"path: {self.path} holds a model, and not the state of a Trainer")
@@ -139,9 +135,8 @@ def _interrupts() -> Iterator[threading.Event]:
     event = threading.Event()
 
     def ask(number: int, frame: Any) -> None:
-        if event.is_set():
-            raise KeyboardInterrupt
         event.set()
+        signal.signal(signal.SIGINT, before)
 
     if threading.current_thread() is not threading.main_thread():
         yield event

@@ -8,29 +8,24 @@ from .module import Module
 
 
 class Sequential(Module):
-    """Each layer's output is the next one's input. A layer is a module, or any function of one array."""
+    """Each layer's output is the next one's input. A layer is a module, or any function of one array.
+
+    Conditions (the embedded time, say) are handed on to those layers that are `conditional`.
+    """
 
     def __init__(self, *layers: Callable):
         self.layers: list[Any] = list(layers)
-
-    def __call__(self, x: Any) -> Any:
-        for layer in self.layers:
-            x = layer(x)
-        return x
-
-
-class ConditionalChain(Sequential):
-    """As `Sequential`, with conditions (the embedded time, say) handed on to those layers that are `conditional`.
-
-    It is conditional itself, so chains can stand inside chains.
-    """
-
-    conditional = True
 
     def __call__(self, x: Any, *conditions: Any) -> Any:
         for layer in self.layers:
             x = layer(x, *conditions) if getattr(layer, "conditional", False) else layer(x)
         return x
+
+
+class ConditionalChain(Sequential):
+    """A `Sequential` that is conditional itself: inside another one it is given the conditions, too."""
+
+    conditional = True
 
 
 class ConditionalSkipConnection(Module):
