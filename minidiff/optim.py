@@ -56,11 +56,30 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     return norm
 
 
-class Optimizer:
+class Stored:
+    """What a checkpoint can keep: arrays by name, one of which, with no axes and always on the host, counts."""
+
+    def _arrays(self) -> dict[str, Array]:
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies on the host. Settings such as `lr` are not in it."""
+        return {name: kernels.to_host(array).copy() for name, array in self._arrays().items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there. Raises ValueError that lists what does not fit; nothing is changed then."""
+        arrays = self._arrays()
+        check_state(arrays, state, type(self).__name__)
+        for name, array in arrays.items():
+            array[...] = kernels.from_host(np.asarray(state[name], dtype=array.dtype), like=array)
+
+
+class Optimizer(Stored):
     """What the optimisers share: the parameters, the count of steps, and arrays of state beside each parameter.
 
     `lr` is a number, or a function of the step, counted from 1. A parameter without a gradient is left as it is.
     Small parameters are updated as one row of numbers: `update` is called once for all of them.
+    In its state are "steps", and "0.m" for m of parameter 0.
     Raises ValueError without parameters, TypeError for what cannot be trained.
     """
 
@@ -74,7 +93,7 @@ class Optimizer:
             if not isinstance(p, Tensor) or p.node is not None or not p.requires_grad:
                 raise TypeError(f"parameters: given {type(p).__name__}, wanted leaves with requires_grad=True, such as "
                                 f"model.parameters()")  # fmt: skip
-        self.lr, self.steps = lr, 0
+        self.lr, self.steps = lr, np.array(0)
         together: dict[Any, list[Tensor]] = {}
         for k, p in enumerate(self.parameters):
             together.setdefault(p.dtype if p.size <= SMALL else k, []).append(p)
@@ -88,7 +107,7 @@ class Optimizer:
     def step(self) -> None:
         """One update from the gradients."""
         self.steps += 1
-        lr = float(self.lr(self.steps) if callable(self.lr) else self.lr)
+        lr = float(self.lr(int(self.steps)) if callable(self.lr) else self.lr)
         for row in self.rows:
             row.follow()
             gradients = [p.grad for p in row.parameters]
@@ -109,23 +128,10 @@ class Optimizer:
         """Write the new parameter, and the new state, into the arrays given."""
         raise NotImplementedError
 
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """Copies on the host: "steps", and "0.m" for m of parameter 0. Settings such as `lr` are not in it."""
-        state = {name: kernels.to_host(array).copy() for name, array in self._named_state()}
-        return {"steps": np.array(self.steps), **state}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there. Raises ValueError that lists what does not fit; nothing is changed then."""
-        wanted = {name: tuple(array.shape) for name, array in self._named_state()}
-        check_state({"steps": (), **wanted}, state, type(self).__name__)
-        self.steps = int(state["steps"])
-        for name, array in self._named_state():
-            array[...] = kernels.from_host(np.asarray(state[name], dtype=array.dtype), like=array)
-
-    def _named_state(self) -> Iterator[tuple[str, Array]]:
+    def _arrays(self) -> dict[str, Array]:
         state = {id(p): state for row in self.rows for p, state in row.states()}
-        for i, p in enumerate(self.parameters):
-            yield from ((f"{i}.{name}", array) for name, array in state[id(p)].items())
+        arrays = {f"{i}.{name}": array for i, p in enumerate(self.parameters) for name, array in state[id(p)].items()}
+        return {"steps": self.steps} | arrays
 
 
 class _Row:
@@ -188,60 +194,42 @@ class AdamW(Optimizer):
     state_names = ("m", "v")
 
     def __init__(
-        self,
-        parameters: Iterable[Tensor],
-        lr: LearningRate = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.01,
-    ):
+        self, parameters: Iterable[Tensor], lr: LearningRate = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8, weight_decay: float = 0.01,
+    ):  # fmt: skip
         super().__init__(parameters, lr)
-        self.betas = _share("betas", betas[0]), _share("betas", betas[1])
-        self.eps, self.weight_decay = float(eps), float(weight_decay)
+        beta1, beta2 = (_share("betas", beta) for beta in betas)
+        self.settings = {"beta1": beta1, "beta2": beta2, "eps": float(eps), "weight_decay": float(weight_decay)}
 
     def update(self, param: Array, grad: Array, lr: float, **state: Array) -> None:
-        kernels.call(
-            "adam",
-            param,
-            grad,
-            state["m"],
-            state["v"],
-            lr=lr,
-            beta1=self.betas[0],
-            beta2=self.betas[1],
-            eps=self.eps,
-            weight_decay=self.weight_decay,
-            step=self.steps,
-        )
+        kernels.call("adam", param, grad, state["m"], state["v"], lr=lr, step=int(self.steps), **self.settings)
 
 
 class Adam(AdamW):
     """Adam (Kingma & Ba 2015, arXiv 1412.6980, algorithm 1)."""
 
     def __init__(
-        self,
-        parameters: Iterable[Tensor],
-        lr: LearningRate = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
+        self, parameters: Iterable[Tensor], lr: LearningRate = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
-    ):
+    ):  # fmt: skip
         super().__init__(parameters, lr, betas, eps, weight_decay=0.0)
 
 
-class EMA:
+class EMA(Stored):
     """The exponential moving average of a model's weights: average ← d·average + (1 − d)·weights.
 
     At update k, from 0, d is the smaller of `decay` and (1 + k) / (10 + k): a young average forgets the start faster
     (the warm-up of TensorFlow's ExponentialMovingAverage). Update it after each step of the optimiser.
+    In its state are "updates", and "average.<name>" for each parameter.
     """
 
     def __init__(self, model: Module, decay: float = 0.999):
-        self.decay, self.updates = _share("decay", decay), 0
+        self.decay, self.updates = _share("decay", decay), np.array(0)
         self.parameters = dict(model.named_parameters())
         self.average = {name: kernels.namespace(p.data).array(p.data) for name, p in self.parameters.items()}
 
     def update(self) -> None:
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        decay = min(self.decay, float((1 + self.updates) / (10 + self.updates)))
         self.updates += 1
         for name, p in self.parameters.items():
             self.average[name] = kernels.to_device(self.average[name], p.device)  # the model may have been moved since
@@ -261,18 +249,8 @@ class EMA:
             mine = kernels.to_device(self.average[name], p.device)
             self.average[name], p.data = p.data, mine
 
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """Copies on the host: "updates", and "average.<name>" for each parameter."""
-        average = {f"average.{name}": kernels.to_host(array).copy() for name, array in self.average.items()}
-        return {"updates": np.array(self.updates), **average}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there. Raises ValueError that lists what does not fit; nothing is changed then."""
-        wanted = {f"average.{name}": tuple(array.shape) for name, array in self.average.items()}
-        check_state({"updates": (), **wanted}, state, "EMA")
-        self.updates = int(state["updates"])
-        for name, array in self.average.items():
-            array[...] = kernels.from_host(np.asarray(state[f"average.{name}"], dtype=array.dtype), like=array)
+    def _arrays(self) -> dict[str, Array]:
+        return {"updates": self.updates} | {f"average.{name}": array for name, array in self.average.items()}
 
 
 def _share(name: str, value: float) -> float:

@@ -105,14 +105,15 @@ class Module:
         Raises ValueError that lists the missing, unexpected and wrongly shaped entries; nothing is changed then.
         """
         parameters = dict(self.named_parameters())
-        check_state({name: tuple(p.shape) for name, p in parameters.items()}, state, type(self).__name__)
+        check_state(parameters, state, type(self).__name__)
         for name, parameter in parameters.items():
             array = np.array(kernels.to_host(state[name]), dtype=parameter.dtype, order="C")
             parameter.data = kernels.from_host(array, like=parameter.data)
 
 
-def check_state(wanted: Mapping[str, tuple[int, ...]], state: Mapping[str, Any], owner: str) -> None:
-    """Raise ValueError unless `state` has exactly the entries `wanted`, a table of names and shapes."""
+def check_state(arrays: Mapping[str, Any], state: Mapping[str, Any], owner: str) -> None:
+    """Raise ValueError unless `state` has exactly the names of `arrays`, with the same shapes."""
+    wanted = {name: tuple(array.shape) for name, array in arrays.items()}
     found = {name: np.shape(array) for name, array in state.items()}
     shared = [name for name in wanted if name in found]
     faults = {
