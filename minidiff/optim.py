@@ -57,19 +57,23 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
 
 
 class Stored:
-    """What a checkpoint can keep: arrays by name, one of which, with no axes and always on the host, counts."""
+    """What a checkpoint can keep: a count of steps, under the name `count`, and arrays."""
+
+    count, steps = "steps", 0
 
     def _arrays(self) -> dict[str, Array]:
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies on the host. Settings such as `lr` are not in it."""
-        return {name: kernels.to_host(array).copy() for name, array in self._arrays().items()}
+        arrays = {name: kernels.to_host(array).copy() for name, array in self._arrays().items()}
+        return {self.count: np.array(self.steps)} | arrays
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there. Raises ValueError that lists what does not fit; nothing is changed then."""
         arrays = self._arrays()
-        check_state(arrays, state, type(self).__name__)
+        check_state({self.count: np.array(0)} | arrays, state, type(self).__name__)
+        self.steps = int(state[self.count])
         for name, array in arrays.items():
             array[...] = kernels.from_host(np.asarray(state[name], dtype=array.dtype), like=array)
 
@@ -93,7 +97,7 @@ class Optimizer(Stored):
             if not isinstance(p, Tensor) or p.node is not None or not p.requires_grad:
                 raise TypeError(f"parameters: given {type(p).__name__}, wanted leaves with requires_grad=True, such as "
                                 f"model.parameters()")  # fmt: skip
-        self.lr, self.steps = lr, np.array(0)
+        self.lr = lr
         together: dict[Any, list[Tensor]] = {}
         for k, p in enumerate(self.parameters):
             together.setdefault(p.dtype if p.size <= SMALL else k, []).append(p)
@@ -107,21 +111,21 @@ class Optimizer(Stored):
     def step(self) -> None:
         """One update from the gradients."""
         self.steps += 1
-        lr = float(self.lr(int(self.steps)) if callable(self.lr) else self.lr)
+        lr = float(self.lr(self.steps) if callable(self.lr) else self.lr)
         for row in self.rows:
             row.follow()
-            gradients = [p.grad for p in row.parameters]
-            if len(gradients) > 1 and all(gradient is not None for gradient in gradients):
+            gradients = [p.grad for p in row.parameters if p.grad is not None]
+            if 1 < len(gradients) == len(row.parameters):
                 join, param = kernels.namespace(gradients[0]).concatenate, row.arrays["param"]
                 join([p.data for p in row.parameters], axis=None, out=param)
                 self.update(**row.arrays, grad=join(gradients, axis=None), lr=lr)
-                for p, part in zip(row.parameters, row.parts["param"]):
-                    p.data[...] = part
+                for p, part in zip(row.parameters, row.parts):
+                    p.data[...] = part["param"]
                     p.version[0] += 1
             else:
-                for p, state in row.states():
+                for p, part in zip(row.parameters, row.parts):
                     if p.grad is not None:
-                        self.update(p.data, p.grad, lr=lr, **state)
+                        self.update(**part | {"param": p.data}, grad=p.grad, lr=lr)
                         p.version[0] += 1
 
     def update(self, param: Array, grad: Array, lr: float, **state: Array) -> None:
@@ -129,42 +133,34 @@ class Optimizer(Stored):
         raise NotImplementedError
 
     def _arrays(self) -> dict[str, Array]:
-        state = {id(p): state for row in self.rows for p, state in row.states()}
-        arrays = {f"{i}.{name}": array for i, p in enumerate(self.parameters) for name, array in state[id(p)].items()}
-        return {"steps": self.steps} | arrays
+        parts = {id(p): part for row in self.rows for p, part in zip(row.parameters, row.parts)}
+        return {f"{i}.{name}": parts[id(p)][name] for i, p in enumerate(self.parameters) for name in self.state_names}
 
 
 class _Row:
     """Parameters whose numbers are updated as one row, and the rows of the optimiser's state beside it.
 
-    `arrays` has them by name: where there are several parameters, "param" is the buffer that they are joined in.
+    `arrays` has the rows by name, and `parts` their views for each parameter. Where there are several parameters, one
+    of the rows is "param", the buffer that they are joined in.
     """
 
-    def __init__(self, parameters: list[Tensor], state_names: Iterable[str]):
-        self.parameters, names = parameters, (*["param"] * (len(parameters) > 1), *state_names)
+    def __init__(self, parameters: list[Tensor], state_names: tuple[str, ...]):
+        self.parameters, names = parameters, ("param",) * (len(parameters) > 1) + state_names
         like, size = parameters[0].data, sum(p.size for p in parameters)
         self.arrays = {name: kernels.namespace(like).zeros(size, like.dtype) for name in names}
-        self.parts = self._cut()
+        self._cut()
 
-    def _cut(self) -> dict[str, list[Array]]:
-        """Views of the rows, one for each parameter."""
-        ends = list(accumulate(p.size for p in self.parameters))
-        return {
-            name: [row[end - p.size : end].reshape(p.shape) for p, end in zip(self.parameters, ends)]
-            for name, row in self.arrays.items()
-        }
+    def _cut(self) -> None:
+        ends = accumulate(p.size for p in self.parameters)
+        cuts = [(p.shape, slice(end - p.size, end)) for p, end in zip(self.parameters, ends)]
+        self.parts = [{name: row[cut].reshape(shape) for name, row in self.arrays.items()} for shape, cut in cuts]
 
     def follow(self) -> None:
         """Move the rows to where the parameters are: the model may have been moved since."""
         p = self.parameters[0]
         if any(type(array) is not type(p.data) for array in self.arrays.values()):
             self.arrays = {name: kernels.to_device(array, p.device) for name, array in self.arrays.items()}
-            self.parts = self._cut()
-
-    def states(self) -> Iterator[tuple[Tensor, dict[str, Array]]]:
-        """(parameter, its part of the state)"""
-        for k, p in enumerate(self.parameters):
-            yield p, {name: parts[k] for name, parts in self.parts.items() if name != "param"}
+            self._cut()
 
 
 class SGD(Optimizer):
@@ -202,7 +198,7 @@ class AdamW(Optimizer):
         self.settings = {"beta1": beta1, "beta2": beta2, "eps": float(eps), "weight_decay": float(weight_decay)}
 
     def update(self, param: Array, grad: Array, lr: float, **state: Array) -> None:
-        kernels.call("adam", param, grad, state["m"], state["v"], lr=lr, step=int(self.steps), **self.settings)
+        kernels.call("adam", param, grad, state["m"], state["v"], lr=lr, step=self.steps, **self.settings)
 
 
 class Adam(AdamW):
@@ -223,14 +219,16 @@ class EMA(Stored):
     In its state are "updates", and "average.<name>" for each parameter.
     """
 
+    count = "updates"
+
     def __init__(self, model: Module, decay: float = 0.999):
-        self.decay, self.updates = _share("decay", decay), np.array(0)
+        self.decay = _share("decay", decay)
         self.parameters = dict(model.named_parameters())
         self.average = {name: kernels.namespace(p.data).array(p.data) for name, p in self.parameters.items()}
 
     def update(self) -> None:
-        decay = min(self.decay, float((1 + self.updates) / (10 + self.updates)))
-        self.updates += 1
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        self.steps += 1
         for name, p in self.parameters.items():
             self.average[name] = kernels.to_device(self.average[name], p.device)  # the model may have been moved since
             kernels.call("ema", self.average[name], p.data, decay=decay)
@@ -250,7 +248,7 @@ class EMA(Stored):
             self.average[name], p.data = p.data, mine
 
     def _arrays(self) -> dict[str, Array]:
-        return {"updates": self.updates} | {f"average.{name}": array for name, array in self.average.items()}
+        return {f"average.{name}": array for name, array in self.average.items()}
 
 
 def _share(name: str, value: float) -> float:
