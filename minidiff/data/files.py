@@ -44,16 +44,17 @@ def candidates(folder: Path, name: str) -> list[Path]:
     return [folder / f"{name}.gz", folder / name]
 
 
-def read(folder: Path, name: str) -> bytes | None:
-    """The checked bytes of the file `name` in `folder`, compressed or not; None where there is no such file.
+def read(folder: Path, name: str) -> bytes:
+    """The checked bytes of the file `name` in `folder`, compressed or not.
 
-    ValueError where there is one and it is truncated, corrupt or something else.
+    FileNotFoundError where there is none, ValueError where there is one and it is truncated, corrupt or something else.
     """
     for path in candidates(folder, name):
         if path.is_file():
             data = path.read_bytes()
             return decompress(name, data, path) if path.suffix == ".gz" else check(name, data, path)
-    return None
+    there = f"holds neither {name}.gz nor {name}" if folder.is_dir() else "is not a folder"
+    raise FileNotFoundError(f"{name}: the folder given, {folder}, {there}")
 
 
 def store(folder: Path, name: str, raw: bytes) -> None:
