@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 from textwrap import wrap
@@ -20,11 +21,11 @@ class Box(NamedTuple):
     sources: list[int]
 
 
+@dataclass
 class Graph:
     """Boxes in the order of computation. `str(graph)` is Graphviz text, `draw` a picture."""
 
-    def __init__(self, boxes: list[Box]) -> None:
-        self.boxes = boxes
+    boxes: list[Box]
 
     def __str__(self) -> str:
         """For `dot -Tsvg`; each layer is a frame around its operations."""
@@ -49,19 +50,15 @@ class Graph:
         axes = figure.add_subplot()
         axes.set(xlim=(-wide, wide), ylim=(-len(rows), 1))
         axes.axis("off")
-        placed: Counter = Counter()
-        at = []
-        for level in rank:
-            at.append(((placed[level] - (rows[level] - 1) / 2) * 2, -level))
-            placed[level] += 1
-        rooms = dict.fromkeys(box.layer.partition(".")[0] for box in self.boxes)
-        shades = {room: f"C{i % 10}" for i, room in enumerate(rooms)}
+        at = [(2 * rank[:i].count(level) - rows[level] + 1, -level) for i, level in enumerate(rank)]
+        rooms = [box.layer.partition(".")[0] for box in self.boxes]
+        shades = {room: f"C{i}" for i, room in enumerate(dict.fromkeys(rooms))}
         for i, box in enumerate(self.boxes):
             for source in box.sources:
                 far = rank[i] - rank[source] > 1
                 bend = {"arrowstyle": "-|>", "color": "0.5", "connectionstyle": f"arc3,rad={0.35 if far else 0}"}
                 axes.annotate("", at[i], at[source], arrowprops=bend | {"shrinkB": 16}, zorder=1)
-            face = {"boxstyle": "round", "facecolor": "white", "edgecolor": shades[box.layer.partition(".")[0]]}
+            face = {"boxstyle": "round", "facecolor": "white", "edgecolor": shades[rooms[i]]}
             title = f"{box.layer}: {box.text}" if box.layer else box.text
             lines = "\n".join(line for text in title.split("\n") for line in wrap(text, 56))
             axes.text(*at[i], lines, ha="center", va="center", fontsize=7, bbox=face, zorder=2)

@@ -7,16 +7,12 @@ Folders are made as needed. Videos are GIFs, which every browser and README show
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .data import check_samples
 from .diffusion import Schedule
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 GAP = 2  # pixels between the tiles of a montage
 PLANE = {"xlim": (-1.5, 1.5), "ylim": (-1.5, 1.5), "aspect": "equal"}  # the view of points in [-1, 1]
@@ -181,14 +177,14 @@ def _groups(points: np.ndarray, labels: np.ndarray | None, titles: Sequence[str]
     return [(name, labels == value) for name, value in zip(titles or map(str, values), values)]
 
 
-def _figure(width: float, height: float, columns: int = 1, rows: int = 1) -> tuple["Figure", Sequence["Axes"]]:
+def _figure(width: float, height: float, columns: int = 1, rows: int = 1) -> tuple[Any, list]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained", dpi=120)
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
 
-def _save(figure: "Figure", path: str | Path) -> None:
+def _save(figure: Any, path: str | Path) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
 

@@ -84,12 +84,12 @@ class profile(Observer):  # noqa: N801
         """Summed by "operation", "layer" or "both", the slowest first."""
         if by not in ("operation", "layer", "both"):
             raise ValueError(f'by must be "operation", "layer" or "both"; got {by!r}')
-        sums: dict[tuple, Cost] = {}
+        groups: dict[tuple, list] = {}
         for cost in self.costs:
             key = (cost.operation if by != "layer" else "", cost.layer if by != "operation" else "")
-            _, _, calls, seconds, moved, flops = sums.get(key, Cost(*key, 0, 0.0, 0, 0))
-            sums[key] = Cost(*key, calls + cost.calls, seconds + cost.seconds, moved + cost.bytes, flops + cost.flops)
-        return sorted(sums.values(), key=lambda row: -row.seconds)
+            groups.setdefault(key, []).append(cost[2:])
+        rows = [Cost(*key, *map(sum, zip(*costs))) for key, costs in groups.items()]
+        return sorted(rows, key=lambda row: -row.seconds)
 
     def table(self, by: str = "operation") -> str:
         """The rows as text: calls, milliseconds and their share, megabytes, and 10⁹ operations a second."""

@@ -32,12 +32,11 @@ def fetch(cache: Path, names: list[str]) -> list[str]:
     deadline = time.monotonic() + SECONDS_IN_ALL
     for mirror in MIRRORS:
         try:
-            while missing:
-                name = missing[0]
-                _, sha256 = files.FILES[name]
+            for name in list(missing):
                 downloader = partial(_download, name=name, deadline=deadline)
-                pooch.retrieve(f"{mirror}{name}.gz", f"sha256:{sha256}", name, cache, downloader=downloader)
-                missing.pop(0)
+                sha256 = f"sha256:{files.FILES[name][1]}"
+                pooch.retrieve(f"{mirror}{name}.gz", sha256, name, cache, downloader=downloader)
+                missing.remove(name)
         except (OSError, ValueError) as error:
             failures.append(f"{mirror}: {error}")
     return failures
