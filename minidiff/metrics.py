@@ -90,14 +90,9 @@ def classification_report(labels: np.ndarray, predicted: np.ndarray) -> Report:
     classes = np.union1d(labels, predicted)
     held, answered = labels == classes[:, None], predicted == classes[:, None]  # (classes, n)
     hits, support, answers = (np.sum(which, axis=1) for which in (held & answered, held, answered))
-    return Report(
-        classes,
-        precision=hits / np.maximum(answers, 1),
-        recall=hits / np.maximum(support, 1),
-        f1=2 * hits / (support + answers),
-        support=support,
-        accuracy=accuracy(labels, predicted),
-    )
+    precision, recall = hits / np.maximum(answers, 1), hits / np.maximum(support, 1)
+    f1 = 2 * hits / (support + answers)
+    return Report(classes, precision, recall, f1, support, accuracy(labels, predicted))
 
 
 def _pair(labels: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

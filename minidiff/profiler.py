@@ -88,8 +88,8 @@ class profile(Observer):  # noqa: N801
         for cost in self.costs:
             key = (cost.operation if by != "layer" else "", cost.layer if by != "operation" else "")
             groups.setdefault(key, []).append(cost[2:])
-        rows = [Cost(*key, *map(sum, zip(*costs))) for key, costs in groups.items()]
-        return sorted(rows, key=lambda row: -row.seconds)
+        sums = (Cost(*key, *map(sum, zip(*costs))) for key, costs in groups.items())
+        return sorted(sums, key=lambda row: -row.seconds)
 
     def table(self, by: str = "operation") -> str:
         """The rows as text: calls, milliseconds and their share, megabytes, and 10⁹ operations a second."""

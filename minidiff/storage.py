@@ -62,18 +62,16 @@ def read(path: str | os.PathLike, model: Module | None = None) -> Checkpoint:
     arrays: dict[str, dict[str, np.ndarray]] = {"model": {}, "ema": {}, "optimizer": {}}
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            if "minidiff" not in metadata:
+            about = json.loads((file.metadata() or {}).get("minidiff", "null"))
+            if about is None:
                 raise ValueError(f"path: {path} is a safetensors file, but not one that minidiff.save wrote")
-            about = json.loads(metadata["minidiff"])
             if about["format"] != _FORMAT:
                 raise ValueError(f"path: {path} has format {about['format']}; this version reads {_FORMAT}")
             for key in file.keys():  # noqa: SIM118
                 group, _, name = key.partition(".")
                 arrays[group][name] = file.get_tensor(key)
     except SafetensorError as error:
-        size = path.stat().st_size
-        raise ValueError(f"path: {path} ({size} bytes) is truncated or no checkpoint: {error}") from None
+        raise ValueError(f"path: {path} ({path.stat().st_size} bytes) is truncated or no checkpoint: {error}") from None
     if model is not None:
         saved, here = _described(about["model"], about["config"]), _described(type(model).__name__, model.config)
         if saved != here:

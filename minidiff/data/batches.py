@@ -62,8 +62,5 @@ def split_validation(
         raise ValueError(f"fraction: found {fraction} of {n} samples, wanted between 0 and 1, of 2 samples or more")
     order = np.random.default_rng([seed, SPLIT]).permutation(n)
     cut = n - max(1, int(fraction * n))
-
-    def chosen(rows: np.ndarray) -> Pair:
-        return samples[rows], None if labels is None else labels[rows]
-
-    return chosen(order[:cut]), chosen(order[cut:])
+    training, validation = ((samples[i], None if labels is None else labels[i]) for i in (order[:cut], order[cut:]))
+    return training, validation

@@ -1,11 +1,14 @@
 """Floor 3: `Module`, and the layers that the models are made of."""
 
-from .attention import Attention
+# fmt: off
+# isort: off
 from .chain import ConditionalChain, ConditionalSkipConnection, Sequential
-from .layers import Conv2d, Dense, Embedding, GroupNorm, GroupNormSilu, MaxPool, SinusoidalEmbedding, Upsample
+from .layers import (
+    Attention, Conv2d, Dense, Embedding, GroupNorm, GroupNormSilu, MaxPool, SinusoidalEmbedding, Upsample,
+)
 from .module import Module
 
 __all__ = [
     "Attention", "ConditionalChain", "ConditionalSkipConnection", "Conv2d", "Dense", "Embedding", "GroupNorm",
     "GroupNormSilu", "MaxPool", "Module", "Sequential", "SinusoidalEmbedding", "Upsample",
-]  # fmt: skip
+]

@@ -1,4 +1,4 @@
-"""The plain layers: each holds its parameters and calls one operation. Images are (batch, height, width, channels).
+"""The layers: each holds its parameters and calls an operation or two. Images are (batch, height, width, channels).
 
 Parameters start as float32 draws from a NumPy Generator, so that a seed gives the same model everywhere.
 """
@@ -138,3 +138,23 @@ class MaxPool(Module):
 
     def __call__(self, x: Any) -> Tensor:
         return ops.max_pool2d(x, self.size)
+
+
+class Attention(Module):
+    """Every pixel looks at every pixel, in `heads` independent ways (Vaswani et al. 2017); the result is added to x.
+
+    Queries, keys and values come from one 3×3 convolution without bias, the output passes another with bias.
+    x is (batch, height, width, channels). Raises ValueError if `heads` does not divide the channels.
+    """
+
+    def __init__(self, channels: int, rng: Generator, heads: int = 4):
+        if channels % heads:
+            raise ValueError(f"channels: given {channels}, wanted a multiple of the {heads} heads")
+        self.heads = heads
+        self.qkv = Conv2d(channels, 3 * channels, 3, rng, bias=False)
+        self.out = Conv2d(channels, channels, 3, rng)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        b, h, w, c = x.shape
+        qkv = ops.reshape(self.qkv(x), shape=(b, h * w, 3 * c))
+        return x + self.out(ops.reshape(ops.self_attention(qkv, self.heads), shape=x.shape))
