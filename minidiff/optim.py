@@ -116,11 +116,11 @@ class Optimizer(Stored):
             row.follow()
             gradients = [p.grad for p in row.parameters if p.grad is not None]
             if 1 < len(gradients) == len(row.parameters):
-                join, param = kernels.namespace(gradients[0]).concatenate, row.arrays["param"]
-                join([p.data for p in row.parameters], axis=None, out=param)
+                join, params = kernels.namespace(gradients[0]).concatenate, [p.data for p in row.parameters]
+                join(params, axis=None, out=row.arrays["param"])
                 self.update(**row.arrays, grad=join(gradients, axis=None), lr=lr)
-                for p, part in zip(row.parameters, row.parts):
-                    p.data[...] = part["param"]
+                for p, param, part in zip(row.parameters, params, row.parts):
+                    param[...] = part["param"]
                     p.version[0] += 1
             else:
                 for p, part in zip(row.parameters, row.parts):

@@ -65,9 +65,8 @@ def _transfer(url: str, name: str, deadline: float) -> bytes:
     from tqdm import tqdm
 
     chunks = []
-    timeouts = (SECONDS_TO_CONNECT, SECONDS_IN_ALL)
     headers = {"Accept-Encoding": "identity"}  # else some servers send the file already unzipped
-    with requests.get(url, stream=True, timeout=timeouts, headers=headers) as response:
+    with requests.get(url, stream=True, timeout=(SECONDS_TO_CONNECT, SECONDS_IN_ALL), headers=headers) as response:
         response.raise_for_status()
         length = int(response.headers.get("Content-Length", 0)) or None
         with tqdm(total=length, desc=name, unit="B", unit_scale=True, leave=False) as bar:
