@@ -1,0 +1,187 @@
+"""What products in bfloat16 would give: 3 × 3 convolutions of the UNet with AVX-512's dot product of pairs.
+
+    python benchmarks/bfloat16.py [--batch 16] [--rounds 60]
+
+`vdpbf16ps` adds two products of bfloat16 to each float32 lane, so a register tile takes half as many steps. It is held
+against the same tile in float32 and against the kernel that the layers take (Winograd), one thread, in turns. Each
+layer's input is padded and rounded beforehand. A real kernel would have to do both: rounding is timed apart.
+The error is the root mean square against float64, relative to the output's.
+"""
+
+import argparse
+import time
+
+import numba
+import numpy as np
+from llvmlite import binding, ir
+
+from minidiff.kernels import find
+from minidiff.kernels.cpu.emitter import Value
+from minidiff.kernels.cpu.vector import vector
+
+LANES = 16
+LAYERS = [(28, 16, 16), (14, 32, 32), (14, 48, 32), (7, 48, 48), (7, 80, 48), (7, 48, 144)]  # size, in, out
+
+
+class _BFloat(ir.Type):
+    """LLVM's bfloat, which llvmlite has no name for."""
+
+    def _to_string(self):
+        return "bfloat"
+
+    def __eq__(self, other):
+        return isinstance(other, _BFloat)
+
+    def __hash__(self):
+        return hash(_BFloat)
+
+
+PAIRS = ir.VectorType(_BFloat(), 2 * LANES)
+
+
+def fma(e, x, w, total):
+    return e.fma(x, w, total)
+
+
+def dot(e, pairs_x, pairs_w, total):
+    """total + the products of both halves of each lane."""
+    x, w = (e.ir.bitcast(pairs.ir, PAIRS) for pairs in (pairs_x, pairs_w))
+    return Value(e, e._call("llvm.x86.avx512bf16.dpbf16ps.512", e.vector, total.ir, x, w))
+
+
+def tile(pixels, vectors, product):
+    """`pixels` neighbours of a row × `vectors` of outputs; `words` is what one pixel holds: channels, or pairs."""
+
+    def body(e, x, w, y, row, words, outputs):
+        sums = [[e.variable(e.constant(0)) for _ in range(vectors)] for _ in range(pixels)]
+
+        @e.loop(3)
+        def _(i):
+            @e.loop(words * 3)  # the three taps of a row lie side by side
+            def _(j):
+                at = w + (i * words * 3 + j) * outputs
+                weights = [e.load(at + v * LANES) for v in range(vectors)]
+                for p in range(pixels):
+                    number = e.splat(x + i * row + j + words * p)
+                    for total, weight in zip(sums[p], weights):
+                        total.set(product(e, number, weight, total.get()))
+
+        for p in range(pixels):
+            for v in range(vectors):
+                e.store(sums[p][v].get(), y + outputs * p + v * LANES)
+
+    return vector(body, LANES, places=3)
+
+
+def convolution(pixels, vectors, product):
+    run = tile(pixels, vectors, product)
+
+    @numba.njit(nogil=True)
+    def convolve(x, w, y):
+        images, height, width, outputs = y.shape
+        words, row = x.shape[3], x.shape[2] * x.shape[3]
+        x_flat, w_flat, y_flat = x.reshape(x.size), w.reshape(w.size), y.reshape(y.size)
+        for n in range(images):
+            for i in range(height):
+                for j in range(0, width, pixels):
+                    at = ((n * height + i) * width + j) * outputs
+                    for c in range(0, outputs, vectors * LANES):
+                        first = (n * (height + 2) + i) * row + j * words
+                        run(x_flat, first, w_flat, c, y_flat, at + c, row, words, outputs)
+
+    return convolve
+
+
+@numba.njit(nogil=True)
+def to_bfloat(bits, halves):
+    """The upper half of each float32's bits, rounded to the nearest, ties to even."""
+    for k in range(bits.size):
+        halves[k] = (bits[k] + np.uint32(0x7FFF) + (bits[k] >> np.uint32(16) & np.uint32(1))) >> np.uint32(16)
+
+
+def rounded(x):
+    halves = np.empty(x.shape, np.uint16)
+    to_bfloat(x.reshape(-1).view(np.uint32), halves.reshape(-1))
+    return halves
+
+
+def spin(product):
+    """A function that does nothing but products in registers, and how many of them."""
+
+    def body(e, out, steps):
+        sums, a, b = [e.variable(e.constant(0)) for _ in range(12)], e.load(out), e.load(out + LANES)
+
+        @e.loop(steps)
+        def _(_):
+            for total in sums:
+                total.set(product(e, a, b, total.get()))
+
+        for k, total in enumerate(sums):
+            e.store(total.get(), out + k * LANES)
+
+    run, memory = vector(body, LANES, places=1), np.zeros(12 * LANES, np.float32)
+
+    @numba.njit(nogil=True)
+    def spin(out, steps):
+        run(out, 0, steps)
+
+    return lambda: spin(memory, 100_000)
+
+
+def in_turns(calls, rounds):
+    """Median microseconds of processor time of each."""
+    times = []
+    for _ in range(rounds + 2):
+        times.append([])
+        for call in calls:
+            start = time.thread_time_ns()
+            call()
+            times[-1].append((time.thread_time_ns() - start) / 1e3)
+    return np.median(times[2:], axis=0)
+
+
+def compare(rng, batch, rounds, size, c_in, c_out):
+    """Microseconds of the layer's kernel, of both tiles, of rounding the input; the errors of the three."""
+    kernel, how = find("conv2d", np.ndarray), {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
+    x, w = rng.standard_normal((batch, size, size, c_in), "f"), rng.standard_normal((3, 3, c_in, c_out), "f")
+    padded, y = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), np.empty((2, batch, size, size, c_out), np.float32)
+    x_pairs = rounded(padded).view(np.float32)  # two channels in the place of one
+    w_pairs = rounded(w).reshape(9, c_in // 2, 2, c_out).swapaxes(2, 3).copy().view(np.float32)
+    vectors = 1 if c_out == 16 else 2 if c_out == 32 else 3
+    pixels = 14 if size % 14 == 0 and vectors < 3 else 7
+    single, pairwise = (convolution(pixels, vectors, product) for product in (fma, dot))
+    calls = (
+        lambda: kernel(x, w, **how),
+        lambda: single(padded, w, y[0]),
+        lambda: pairwise(x_pairs, w_pairs, y[1]),
+        lambda: rounded(padded),
+    )
+    times = in_turns(calls, rounds)
+    places = [(i, j) for i in range(3) for j in range(3)]
+    exact = sum(padded[:, i : i + size, j : j + size].astype(float) @ w[i, j].astype(float) for i, j in places)
+    return times, [np.sqrt(np.mean((out - exact) ** 2) / np.mean(exact**2)) for out in (calls[0](), *y)]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=60)
+    options = parser.parse_args()
+    if not binding.get_host_cpu_features().get("avx512bf16"):
+        raise SystemExit("this processor has no AVX512-BF16")
+    single, pairwise = in_turns([spin(fma), spin(dot)], 20)
+    print(f"register peak: {2 * single / pairwise:.2f} times the products of float32")
+    print(
+        f"batch {options.batch}, one thread   kernel  float32  bfloat16  + rounding    kernel /      error of these three"
+    )
+    print("                          µs   tile µs   tile µs          µs    bfloat16")
+    rng = np.random.default_rng(0)
+    for size, c_in, c_out in LAYERS:
+        (kernel, *tiles, rounding), errors = compare(rng, options.batch, options.rounds, size, c_in, c_out)
+        name = f"{size}×{size} {c_in}→{c_out}"
+        print(f"{name:16s}{kernel:12.0f}{tiles[0]:10.0f}{tiles[1]:10.0f}{rounding:12.0f}"
+              f"{kernel / (tiles[1] + rounding):12.2f}" + "".join(f"{error:10.1e}" for error in errors))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
