@@ -171,10 +171,8 @@ def main():
         raise SystemExit("this processor has no AVX512-BF16")
     single, pairwise = in_turns([spin(fma), spin(dot)], 20)
     print(f"register peak: {2 * single / pairwise:.2f} times the products of float32")
-    print(
-        f"batch {options.batch}, one thread   kernel  float32  bfloat16  + rounding    kernel /      error of these three"
-    )
-    print("                          µs   tile µs   tile µs          µs    bfloat16")
+    print(f"batch {options.batch}, one thread; error of each of the three")
+    print(f"{'':16s}   kernel µs   float32  bfloat16  + rounding  kernel/both")
     rng = np.random.default_rng(0)
     for size, c_in, c_out in LAYERS:
         (kernel, *tiles, rounding), errors = compare(rng, options.batch, options.rounds, size, c_in, c_out)
