@@ -5,6 +5,7 @@ a learned variance is made of the same terms; a log-variance may be a float.
 """
 
 import math
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,9 +13,9 @@ import numpy as np
 from .. import ops
 from ..kernels import Array, to_host
 from .denoise import Denoise, log_variance_of, variance_range
-from .process import Rng, as_condition, check_data, draw_noise, exp, per_sample, posterior, q_sample
+from .process import Rng, check_data, exp, per_sample, posterior, q_sample
 from .schedule import Schedule
-from .walk import as_clip, clipped
+from .walk import Walk
 
 
 class BitsPerDim(NamedTuple):
@@ -39,16 +40,16 @@ def bits_per_dim(
     if variance not in ("small", "large", "learned"):
         raise ValueError(f"variance: given {variance!r}, wanted 'small', 'large' or 'learned'")
     check_data(x0, "x0")
-    condition, clip, batch = as_condition(condition, x0.shape[0]), as_clip(clip), x0.shape[0]
+    walk = Walk("bits_per_dim", True, denoise, schedule, x0, condition, None, rng, clip)
     alpha_bar = float(schedule.alpha_bar[-1])
     prior = _bits(normal_kl(math.sqrt(alpha_bar) * x0, math.log1p(-alpha_bar), 0.0, 0.0))
-    terms = np.empty((schedule.timesteps, batch))
-    for t in range(schedule.timesteps, 0, -1):
-        x_t = q_sample(schedule, x0, t, draw_noise(rng, x0))
-        p = clipped(denoise(x_t, np.full(batch, t), condition), schedule, x_t, t, clip)
+    terms = np.empty((schedule.timesteps, x0.shape[0]))
+    for t, s in pairwise(walk.times):
+        x_t = q_sample(schedule, x0, t, walk.noise(x0))
+        p = walk.predict(x_t, t)
         mean, _ = posterior(schedule, p.x0, x_t, t)
-        log_variance = log_variance_of(p, variance, schedule, t, t - 1)
-        terms[t - 1] = _bits(step_nats(schedule, x0, x_t, t, mean, log_variance, discretised))
+        log_variance = log_variance_of(p, variance, schedule, t, s)
+        terms[s] = _bits(step_nats(schedule, x0, x_t, t, mean, log_variance, discretised))
     return BitsPerDim(prior + terms.sum(axis=0), prior, terms)
 
 

@@ -49,14 +49,7 @@ def ddim(walk: Walk, x: Array, eta: float = 0.0) -> Iterator[Step]:
     noise' is the predicted one. eta 0 is deterministic, eta 1 over every t is DDPM.
     Source: Song et al. 2021, arXiv 2010.02502, eq. 12 and 16.
     """
-    for t, s in pairwise(walk.times):
-        p = walk.predict(x, t)
-        now, before = (float(walk.schedule.alpha_bar_at(time)) for time in (t, s))
-        c2 = eta**2 * (1 - before) / (1 - now) * (1 - now / before)
-        x = blend(math.sqrt(before), p.x0, math.sqrt(1 - before - c2), p.noise)
-        if c2 > 0:
-            x = x + math.sqrt(c2) * walk.noise(x)
-        yield Step(s, x, p.x0)
+    return _ddim(walk, x, eta)
 
 
 @sampler(free_noise=True, eta=Between(0, math.inf))
@@ -64,17 +57,20 @@ def euler_ancestral(walk: Walk, x: Array, eta: float = 1.0) -> Iterator[Step]:
     """In y = x / alpha and r = sigma / alpha: Euler to r_down < r_s, then noise r_up back up, r_s² = r_down² + r_up².
 
     r_up = eta sqrt(r_s² (r_t² - r_s²) / r_t²), at most r_s. As y - r_t noise' = x_0, the step is
-    y_s = x_0 + r_down noise' + r_up noise. With eta 1 this is DDIM with eta 1.
+    y_s = x_0 + r_down noise' + r_up noise. That is DDIM's with c = alpha_s r_up, but here eta may be above 1.
     Source: k-diffusion's `sample_euler_ancestral`, after Song et al. 2021, arXiv 2011.13456.
     """
+    return _ddim(walk, x, eta)
+
+
+def _ddim(walk: Walk, x: Array, eta: float) -> Iterator[Step]:
     for t, s in pairwise(walk.times):
         p = walk.predict(x, t)
         (alpha_t, sigma_t), (alpha_s, sigma_s) = map(walk.schedule.alpha_sigma, (t, s))
-        kept = (sigma_s * alpha_t / (alpha_s * sigma_t)) ** 2  # r_s² / r_t²
-        up = min(sigma_s, eta * sigma_s * math.sqrt(1 - kept))
-        x = blend(alpha_s, p.x0, math.sqrt(sigma_s**2 - up**2), p.noise)
-        if up > 0:
-            x = x + up * walk.noise(x)
+        c = sigma_s * min(1.0, eta * math.sqrt(1 - (alpha_t / alpha_s) ** 2) / sigma_t)
+        x = blend(alpha_s, p.x0, math.sqrt(sigma_s**2 - c**2), p.noise)
+        if c > 0:
+            x = x + c * walk.noise(x)
         yield Step(s, x, p.x0)
 
 
@@ -101,9 +97,7 @@ def invert(walk: Walk, x: Array) -> Iterator[Step]:
 @sampler(free_noise=True)
 def euler(walk: Walk, x: Array) -> Iterator[Step]:
     """y_s = y_t + (r_s - r_t) noise', which is x_0 + r_s noise': DDIM with eta = 0, first order."""
-    for t, s in pairwise(walk.times):
-        x, x0 = _euler_step(walk, x, t, s)
-        yield Step(s, x, x0)
+    return _ddim(walk, x, eta=0.0)
 
 
 @sampler()
@@ -112,9 +106,7 @@ def heun(walk: Walk, x: Array) -> Iterator[Step]:
 
     Steps from r = ∞ and to r = 0 are Euler's. Source: Karras et al. 2022, algorithm 1.
     """
-    for t, s in pairwise(walk.times):
-        x, x0 = _heun_step(walk, x, t, s)
-        yield Step(s, x, x0)
+    return _churned_heun(walk, x)
 
 
 @sampler(s_churn=Between(0, math.inf))
@@ -126,6 +118,10 @@ def edm(
     g = min(s_churn / steps, sqrt(2) - 1), never beyond the schedule's noisiest time; s_noise scales the new noise.
     s_churn = 0 is `heun`. Source: Karras et al. 2022, algorithm 2.
     """
+    return _churned_heun(walk, x, s_churn, s_min, s_max, s_noise)
+
+
+def _churned_heun(walk: Walk, x: Array, s_churn=0.0, s_min=0.0, s_max=math.inf, s_noise=1.0) -> Iterator[Step]:
     g = min(s_churn / (len(walk.times) - 1), math.sqrt(2) - 1)
     top = walk.schedule.half_log_snr(walk.schedule.timesteps)
     for t, s in pairwise(walk.times):
@@ -134,27 +130,16 @@ def edm(
         raised = min(log_r + math.log1p(g), -top)
         if log_r < raised and s_min <= sigma / alpha <= s_max:
             t = float(walk.schedule.time_of(-2 * raised))
-            new_alpha, _ = walk.schedule.alpha_sigma(t)
             added = math.sqrt(math.exp(2 * raised) - math.exp(2 * log_r))
-            x = new_alpha * (x / alpha + added * s_noise * walk.noise(x))
-        x, x0 = _heun_step(walk, x, t, s)
-        yield Step(s, x, x0)
-
-
-def _euler_step(walk: Walk, x: Array, t: float, s: float) -> tuple[Array, Array]:
-    p = walk.predict(x, t)
-    alpha_s, sigma_s = walk.schedule.alpha_sigma(s)
-    return blend(alpha_s, p.x0, sigma_s, p.noise), p.x0
-
-
-def _heun_step(walk: Walk, x: Array, t: float, s: float) -> tuple[Array, Array]:
-    (alpha_t, sigma_t), (alpha_s, sigma_s) = map(walk.schedule.alpha_sigma, (t, s))
-    if alpha_t == 0 or sigma_s == 0:
-        return _euler_step(walk, x, t, s)
-    p = walk.predict(x, t)
-    y, step = x / alpha_t, sigma_s / alpha_s - sigma_t / alpha_t
-    q = walk.predict(alpha_s * (y + step * p.noise), s)
-    return alpha_s * (y + 0.5 * step * (p.noise + q.noise)), p.x0
+            before, (alpha, sigma) = alpha, walk.schedule.alpha_sigma(t)
+            x = alpha * (x / before + added * s_noise * walk.noise(x))
+        p, (alpha_s, sigma_s) = walk.predict(x, t), walk.schedule.alpha_sigma(s)
+        after = blend(alpha_s, p.x0, sigma_s, p.noise)  # Euler's step
+        if alpha > 0 and sigma_s > 0:
+            slopes = p.noise + walk.predict(after, s).noise
+            after = blend(alpha_s / alpha, x, 0.5 * (sigma_s - alpha_s * sigma / alpha), slopes)
+        x = after
+        yield Step(s, x, p.x0)
 
 
 # --- the linear part solved exactly in lambda, earlier predictions of x_0 used for the rest ---
@@ -227,9 +212,8 @@ def unipc(walk: Walk, x: Array, order: int = 2, lower_order_final: bool = True) 
         if past:
             x = _unipc_step(walk, start, past[-used:], (walk.times[i - 1], t), (lambda_t, x0))
         past = [*past[-2:], (lambda_t, x0)]
-        finite = [entry for entry in past if np.isfinite(entry[0])]
         most = steps - i if lower_order_final else order if s > 0 else 1
-        used = max(1, min(order, len(finite), most))
+        used = max(1, min(order, most, sum(math.isfinite(at) for at, _ in past)))
         start, x = x, _unipc_step(walk, x, past[-used:], (t, s), None)
         yield Step(s, x, x0)
 
@@ -238,13 +222,10 @@ def _unipc_step(walk: Walk, x: Array, past: list, span: tuple[float, float], arr
     """The predictor, or with the prediction that `arrived` at the end of the span, the corrector."""
     (_, sigma_t), (alpha_s, sigma_s) = map(walk.schedule.alpha_sigma, span)
     (lambda_t, x0), earlier = past[-1], past[-2::-1]
-    lambda_s = walk.schedule.half_log_snr(span[1])
-    h = lambda_s - lambda_t
+    h = walk.schedule.half_log_snr(span[1]) - lambda_t
     others = [*earlier, arrived] if arrived else earlier
     r = [(at - lambda_t) / h for at, _ in earlier] + ([1.0] if arrived else [])
-    move = x0
-    for a, ratio, (_, other) in zip(_unipc_weights(r, h), r, others, strict=True):
-        move = move + (a / ratio) * (other - x0)
+    move = sum(((a / at) * (other - x0) for a, at, (_, other) in zip(_unipc_weights(r, h), r, others)), start=x0)
     return blend(sigma_s / sigma_t, x, -alpha_s * math.expm1(-h), move)
 
 

@@ -37,24 +37,25 @@ class Step(NamedTuple):
 
 
 class Walk:
-    """One run of a sampler: everything in its call that does not change from step to step."""
+    """One walk along a denoiser: everything in the call of a sampler that does not change from step to step."""
 
-    def __init__(self, name, free_noise, denoise, schedule, x, condition, times, rng, clip):
-        check_data(x, "x")
-        self.name, self.free_noise = name, free_noise
-        self.denoise: Denoise = denoise
-        self.schedule: Schedule = schedule
+    def __init__(self, name, free_noise, denoise: Denoise, schedule: Schedule, x, condition, times, rng, clip):
+        self.name, self.free_noise, self.denoise, self.schedule = name, free_noise, denoise, schedule
         self.condition = as_condition(condition, x.shape[0])
-        self.times = check_times(schedule, times)
-        self.rng, self.clip = rng, as_clip(clip)
+        self.times, self.rng, self.clip = check_times(schedule, times), rng, as_clip(clip)
 
     def predict(self, x: Array, t: float) -> Prediction:
-        """The prediction at (x, t), its x_0 clipped and its noise derived anew from that."""
+        """The prediction at (x, t), its x_0 clipped and its noise derived anew from that (CFG++'s is left alone)."""
         prediction = self.denoise(x, np.full(x.shape[0], t), self.condition)
-        if isinstance(prediction, FreeNoise) and not self.free_noise:
+        free = isinstance(prediction, FreeNoise)
+        if free and not self.free_noise:
             asked = f"wanted another rule, or ddim, euler or euler_ancestral: {self.name} steps by one of the two alone"
             raise ValueError(f"denoise: given CFG++, whose noise does not follow from its x_0; {asked}")
-        return clipped(prediction, self.schedule, x, t, self.clip)
+        if self.clip is None:
+            return prediction
+        x0 = self.clip(prediction.x0)
+        noise = prediction.noise if free else noise_from_x0(self.schedule, x, t, x0)
+        return prediction._replace(x0=x0, noise=noise)
 
     def noise(self, x: Array) -> Array:
         return draw_noise(self.rng, x)
@@ -73,6 +74,7 @@ def sampler(free_noise: bool = False, **wanted: Container) -> Callable:
             for name in wanted.keys() & options.keys():
                 if options[name] not in wanted[name]:
                     raise ValueError(f"{name}: given {options[name]!r}, wanted {wanted[name]}")
+            check_data(x, "x")
             walk = Walk(function.__name__, free_noise, denoise, schedule, x, condition, times, rng, clip)
             return function(walk, x, **options)
 
@@ -92,10 +94,8 @@ def as_clip(clip: Any) -> Clip | None:
 
     Raises ValueError for anything else.
     """
-    if clip is None or clip is False:
-        return None
-    if callable(clip):
-        return clip
+    if clip is None or clip is False or callable(clip):
+        return clip or None
     ends = np.asarray(1.0 if clip is True else clip)
     numbers = ends.dtype.kind in "iuf" and ends.shape in ((), (2,))
     low, high = np.broadcast_to(ends, 2) * ((-1, 1) if ends.ndim == 0 else (1, 1)) if numbers else (0, 0)
@@ -118,13 +118,3 @@ def dynamic_threshold(share: float = 0.995) -> Clip:
         return xp.clip(x0, -c, c) / c
 
     return clip
-
-
-def clipped(prediction: Prediction, schedule: Schedule, x: Array, t, clip: Clip | None) -> Prediction:
-    """The prediction with its x_0 clipped and the noise derived anew from that (but for CFG++, which keeps its own)."""
-    if clip is None:
-        return prediction
-    x0 = clip(prediction.x0)
-    if isinstance(prediction, FreeNoise):
-        return prediction._replace(x0=x0)
-    return prediction._replace(x0=x0, noise=noise_from_x0(schedule, x, t, x0))
