@@ -119,12 +119,17 @@ def log_variance_of(p: Prediction, variance: str, schedule: Schedule, t: float, 
     return (p.log_variance - low) * ((large - small) / (high - low)) + small
 
 
-def split_variance(output: Any, x: Array) -> tuple[Any, Any]:
-    """The two halves of an output (array or Tensor) with a learned variance: the prediction, the variance's place."""
-    wanted = (*x.shape[:-1], 2 * x.shape[-1])
+def split_output(output: Any, x: Array, learned_variance: bool) -> tuple[Any, Any]:
+    """What a network gave (array or Tensor) as the prediction and the variance's place, or None where none is learned.
+
+    Raises ValueError for another shape than x's, or twice its channels with a learned variance.
+    """
+    channels = x.shape[-1]
+    wanted = (*x.shape[:-1], channels * (1 + learned_variance))
     if output.shape != wanted:
-        raise ValueError(f"model: gave shape {output.shape}, wanted {wanted}, for the variance twice x's channels")
-    return output[..., : x.shape[-1]], output[..., x.shape[-1] :]
+        why = "the shape of x" + ", with twice its channels for the variance" * learned_variance
+        raise ValueError(f"model: gave shape {output.shape}, wanted {wanted}, {why}")
+    return (output[..., :channels], output[..., channels:]) if learned_variance else (output, None)
 
 
 def log_variance_at(schedule: Schedule, x: Array, t, place: Any) -> Any:
@@ -144,33 +149,26 @@ def denoiser(model: Callable, schedule: Schedule, predicts: str = "noise", learn
     shape, and from the model itself for labels and times out of its range.
     """
     check_predicts(predicts, schedule)
-    run = _evaluated(model) if isinstance(model, Module) else model
 
     def denoise(x: Array, t, condition: Array | None = None) -> Prediction:
         signal_and_noise(schedule, t, x)  # a wrong t is refused here, before the model sees it
-        output = run(x, np.broadcast_to(t, x.shape[:1]), as_condition(condition, x.shape[0]))
+        output = _evaluated(model, x, np.broadcast_to(t, x.shape[:1]), as_condition(condition, x.shape[0]))
         output = (output.data if isinstance(output, Tensor) else output).astype(x.dtype, copy=False)
-        log_variance = None
-        if learned_variance:
-            output, place = split_variance(output, x)
-            log_variance = log_variance_at(schedule, x, t, place)
-        if output.shape != x.shape:
-            raise ValueError(f"model: gave shape {output.shape}, wanted {x.shape}, the shape of x")
+        output, place = split_output(output, x, learned_variance)
+        log_variance = log_variance_at(schedule, x, t, place) if learned_variance else None
         return as_prediction(predicts, schedule, x, t, output)._replace(log_variance=log_variance)
 
     return Denoiser(denoise, schedule)
 
 
-def _evaluated(model: Module) -> Callable:
-    """The model as a function on arrays: in eval mode, without a tape, in pieces of the batch on all threads."""
-
-    def run(x: Array, t: np.ndarray, condition: Array | None) -> Any:
-        was = model.training
-        model.eval()
-        try:
-            with no_grad():
-                return sharded(model)(x, t, condition)
-        finally:
-            model.train(was)
-
-    return run
+def _evaluated(model: Callable, *inputs: Any) -> Any:
+    """The model's output: a Module's in eval mode, without a tape, in pieces of the batch on all threads."""
+    if not isinstance(model, Module):
+        return model(*inputs)
+    was = model.training
+    model.eval()
+    try:
+        with no_grad():
+            return sharded(model)(*inputs)
+    finally:
+        model.train(was)

@@ -126,14 +126,17 @@ def guided(
                 return denoise(x, t, condition)
             return weak(x, t, condition) if weak else denoise(x, t, other)
         if weak:
-            pair = [denoise(x, t, condition), weak(x, t, condition)]
-        elif condition is None and other is None:
-            pair = [denoise(x, t, None)] * 2
+            positive, negative = denoise(x, t, condition), weak(x, t, condition)
         else:
-            pair = _in_one_batch(denoise, x, t, [condition, other])
-        positive, negative = pair
-        plain_x0 = lambda: extrapolate(positive, negative, s).x0
-        return _completed(denoise, x, t, combine(positive, negative, s), plain_x0)
+            positive, negative = _in_one_batch(denoise, x, t, [condition, other])
+        made = combine(positive, negative, s)
+        if made.noise is None:
+            return made._replace(noise=noise_from_x0(schedule_of(denoise), x, t, made.x0))
+        if made.x0 is not None:
+            return made
+        if np.all(schedule_of(denoise).alpha_bar_at(t) == 0):  # there the noise does not tell x_0
+            return made._replace(x0=extrapolate(positive, negative, s).x0)
+        return made._replace(x0=x0_from_noise(schedule_of(denoise), x, t, made.noise))
 
     return _like(denoise, guided_denoise)
 
@@ -214,9 +217,9 @@ def _scale_at(scale: Scale, t, x: Array) -> Any:
 def _in_one_batch(denoise: Denoise, x: Array, t, conditions: list) -> list[Prediction]:
     """The predictions for several conditions of the same x_t, by one call."""
     count, batch, xp = len(conditions), x.shape[0], namespace(x)
-    if count == 1:
-        return [denoise(x, t, conditions[0])]
-    some = next(c for c in conditions if c is not None)
+    some = next((c for c in conditions if c is not None), None)
+    if some is None:
+        return [denoise(x, t, None)] * count
     rows = [namespace(some).zeros_like(some) if c is None else c for c in conditions]
     if any(row.shape != some.shape for row in rows):
         raise ValueError(f"against: given conditions of shapes {[row.shape for row in rows]}, wanted one shape")
@@ -224,17 +227,6 @@ def _in_one_batch(denoise: Denoise, x: Array, t, conditions: list) -> list[Predi
     whole = denoise(xp.concatenate([x] * count), t, namespace(some).concatenate(rows))
     cut = [slice(i * batch, (i + 1) * batch) for i in range(count)]
     return [whole._replace(**{k: v[i] for k, v in whole._asdict().items() if v is not None}) for i in cut]
-
-
-def _completed(denoise: Denoise, x: Array, t, rule: Prediction, plain_x0: Callable) -> Prediction:
-    """What a rule left out, from what it gave."""
-    if rule.noise is None:
-        return rule._replace(noise=noise_from_x0(schedule_of(denoise), x, t, rule.x0))
-    if rule.x0 is None:
-        schedule = schedule_of(denoise)
-        blind = np.all(schedule.alpha_bar_at(t) == 0)
-        return rule._replace(x0=plain_x0() if blind else x0_from_noise(schedule, x, t, rule.noise))
-    return rule
 
 
 def _like(denoise: Denoise, changed: Denoise) -> Denoise:

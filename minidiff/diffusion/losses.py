@@ -14,8 +14,8 @@ import numpy as np
 from .. import ops
 from ..autograd.tensor import Tensor
 from ..autograd.threads import sharded
-from ..kernels import Array, from_host, to_host
-from .denoise import as_prediction, check_predicts, log_variance_at, split_variance
+from ..kernels import Array, from_host
+from .denoise import as_prediction, check_predicts, log_variance_at, split_output
 from .likelihood import step_nats
 from .process import Rng, as_condition, blend, check_data, draw_noise, per_sample, posterior, q_sample, signal_and_noise
 from .schedule import Schedule
@@ -48,16 +48,8 @@ def loss(
     noise = draw_noise(rng, x0)
     x_t, target = q_sample(schedule, x0, t, noise), target_of(predicts, schedule, x0, t, noise)
 
-    def predict(x_t: Array, t: np.ndarray, condition: Array | None) -> tuple[Any, Any]:
-        output, place = model(x_t, t, condition), None
-        if learned_variance:
-            output, place = split_variance(output, x_t)
-        if output.shape != x_t.shape:
-            raise ValueError(f"model: gave shape {output.shape}, wanted {x_t.shape}, the shape of x0")
-        return output, place
-
     if weight is None and draw is None and callback is None and not learned_variance:
-        plain = lambda x_t, t, condition, target: ops.mse_loss(predict(x_t, t, condition)[0], target)
+        plain = lambda x, t, c, target: ops.mse_loss(split_output(model(x, t, c), x, False)[0], target)
         return sharded(plain)(x_t, t, condition, target)
     snr = schedule.alpha_bar[t] / (1 - schedule.alpha_bar[t])
     weights = np.ones(batch) if weight is None else weight(snr) / _PER_X0[predicts](snr)
@@ -66,15 +58,15 @@ def loss(
 
     def piece(x_t: Array, x0: Array, target: Array, condition: Array | None, rows: np.ndarray) -> Tensor:
         times = t[rows]
-        output, place = predict(x_t, times, condition)
+        output, place = split_output(model(x_t, times, condition), x_t, learned_variance)
         axes = tuple(range(1, x0.ndim))
         each = ops.mean((output - target) ** 2, axis=axes) * moved(weights[rows])
         if learned_variance:
-            x0_hat = as_prediction(predicts, schedule, x_t, times, _array(output)).x0
+            x0_hat = as_prediction(predicts, schedule, x_t, times, output.data).x0
             mean, _ = posterior(schedule, x0_hat, x_t, times)
             nats = step_nats(schedule, x0, x_t, times, mean, log_variance_at(schedule, x0, times, place), True)
             each = each + ops.mean(nats, axis=axes) * (schedule.timesteps / 1000 / math.log(2))
-        record[rows] = to_host(_array(each))
+        record[rows] = each.numpy()
         return ops.mean(each * moved(factors[rows]))
 
     total = sharded(piece)(x_t, x0, target, condition, np.arange(batch))
@@ -100,10 +92,6 @@ def target_of(predicts: str, schedule: Schedule, x0: Array, t, noise: Array) -> 
         alpha, sigma = signal_and_noise(schedule, t, x0)
         return blend(alpha, noise, -sigma, x0)
     return x0 if predicts == "x0" else noise
-
-
-def _array(value: Any) -> Array:
-    return value.data if isinstance(value, Tensor) else value
 
 
 # --- weights of the squared error in x_0 ---
