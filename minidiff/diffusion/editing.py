@@ -9,7 +9,7 @@ import numpy as np
 
 from ..kernels import Array, from_host, namespace
 from .denoise import Denoise
-from .process import Rng, blend, check_same, draw_noise, posterior, q_sample
+from .process import Rng, blend, check_same, dot, draw_noise, posterior, q_sample
 from .samplers import SAMPLERS, ddim, invert
 from .sampling import final
 from .schedule import Schedule, times
@@ -90,8 +90,7 @@ def interpolate(
 def slerp(a: Array, b: Array, share: float) -> Array:
     """Between a and b on the great circle, sample by sample: (sin((1-w) θ) a + sin(w θ) b) / sin θ, θ their angle."""
     check_same(b, a, "b", "a")
-    xp, axes = namespace(a), tuple(range(1, a.ndim))
-    dot = lambda u, v: xp.sum(u * v, axis=axes, keepdims=True)
+    xp = namespace(a)
     cosine = xp.clip(dot(a, b) / xp.sqrt(dot(a, a) * dot(b, b)), -1 + 1e-6, 1 - 1e-6)
     angle = xp.arccos(cosine)
     return (xp.sin((1 - share) * angle) * a + xp.sin(share * angle) * b) / xp.sin(angle)

@@ -20,7 +20,7 @@ from .. import ops
 from ..autograd.transforms import grad
 from ..kernels import Array, namespace
 from .denoise import Denoise, Denoiser, FreeNoise, Prediction, noise_from_x0, schedule_of, x0_from_noise
-from .process import as_condition, blend, per_sample, signal_and_noise
+from .process import as_condition, blend, dot, per_sample, signal_and_noise
 
 Scale = float | Array | Callable[[float], Any]
 Combine = Callable[[Prediction, Prediction, Any], Prediction]
@@ -82,9 +82,9 @@ def projected(eta: float = 0.0, norm_threshold: float | None = None, momentum: f
             step = step + momentum * last.pop() if last else step
             last.append(step)
         if norm_threshold is not None:
-            norm = _dot(step, step) ** 0.5
+            norm = dot(step, step) ** 0.5
             step = step * namespace(step).minimum(1.0, norm_threshold / (norm + 1e-12))
-        parallel = _dot(step, positive.x0) / (_dot(positive.x0, positive.x0) + 1e-12) * positive.x0
+        parallel = dot(step, positive.x0) / (dot(positive.x0, positive.x0) + 1e-12) * positive.x0
         update = step - parallel + eta * parallel
         return positive._replace(x0=positive.x0 + (scale - 1) * update, noise=None)
 
@@ -93,10 +93,6 @@ def projected(eta: float = 0.0, norm_threshold: float | None = None, momentum: f
 
 extrapolate.one_pass = (0, 1)  # type: ignore[attr-defined]
 cfg_pp.one_pass = (0,)  # type: ignore[attr-defined]
-
-
-def _dot(a: Array, b: Array) -> Array:
-    return namespace(a).sum(a * b, axis=tuple(range(1, a.ndim)), keepdims=True)
 
 
 def interval(scale: float, low: float, high: float) -> Callable[[float], float]:

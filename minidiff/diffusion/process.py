@@ -71,6 +71,11 @@ def blend(a, x: Array, b, y: Array) -> Array:
     return a * x + b * y if isinstance(x, Tensor) or x.size <= SMALL else call("blend", x, y, a=a, b=b)
 
 
+def dot(a: Array, b: Array) -> Array:
+    """The inner product of each sample with its partner, (batch, 1, …)."""
+    return namespace(a).sum(a * b, axis=tuple(range(1, a.ndim)), keepdims=True)
+
+
 def q_sample(schedule: Schedule, x0: Array, t, noise: Array | None = None, rng: Rng | None = None) -> Array:
     """x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) noise (Ho et al. 2020, eq. 4); the noise is given or drawn.
 

@@ -51,15 +51,14 @@ class Schedule:
             raise ValueError(f"t: given values from {t.min()} to {t.max()}, wanted 0 to T = {self.timesteps}")
         if t.dtype.kind != "f":
             return self.alpha_bar[t]
-        low = np.minimum(t.astype(np.int64), self.timesteps - 1)
-        part = t - low
-        left, right = self.alpha_bar[low], self.alpha_bar[low + 1]
+        low, high = np.floor(t).astype(np.int64), np.ceil(t).astype(np.int64)
+        part, left, right = t - low, self.alpha_bar[low], self.alpha_bar[high]
         with np.errstate(divide="ignore", invalid="ignore"):
             middle = 1 / (1 + np.exp(-(1 - part) * _log_snr(left) - part * _log_snr(right)))
         # beside alpha_bar = 1 and 0 the log-SNR is infinite: there the angle atan(sigma / alpha) is interpolated
         ends = np.cos((1 - part) * _angle(left) + part * _angle(right)) ** 2
         between = np.where((left < 1) & (right > 0), middle, ends)
-        return np.where(part == 0, left, np.where(part == 1, right, between))
+        return np.where(part == 0, left, between)
 
     def alpha_sigma(self, t: float) -> tuple[float, float]:
         """(sqrt(alpha_bar_t), sqrt(1 - alpha_bar_t)) of one time, as Python floats."""
@@ -72,16 +71,11 @@ class Schedule:
 
     def time_of(self, log_snr) -> np.ndarray:
         """The real times with these log-SNRs: the inverse of the interpolation in `alpha_bar_at`."""
-        log_snr, last = np.asarray(log_snr, np.float64), self.timesteps
-        table = _log_snr(self.alpha_bar)
+        log_snr, table = np.asarray(log_snr, np.float64), _log_snr(self.alpha_bar)
         inner = np.flatnonzero(np.isfinite(table))
-        t = np.interp(-log_snr, -table[inner], inner)
-        angle, turns = np.arctan(np.exp(-0.5 * log_snr)), _angle(self.alpha_bar)
-        t = np.where(log_snr > table[1], angle / turns[1], t)
-        if self.alpha_bar[-1] == 0:
-            near_end = last - 1 + (angle - turns[-2]) / (turns[-1] - turns[-2])
-            t = np.where(log_snr < table[-2], near_end, t)
-        return np.clip(t, 0, last)
+        middle = np.interp(-log_snr, -table[inner], inner)
+        ends = np.interp(np.arctan(np.exp(-0.5 * log_snr)), _angle(self.alpha_bar), np.arange(len(table)))
+        return np.where((log_snr > table[inner[0]]) | (log_snr < table[inner[-1]]), ends, middle)
 
 
 def _log_snr(alpha_bar):
