@@ -49,7 +49,7 @@ def bits_per_dim(
         p = walk.predict(x_t, t)
         mean, _ = posterior(schedule, p.x0, x_t, t)
         log_variance = log_variance_of(p, variance, schedule, t, s)
-        terms[s] = _bits(step_nats(schedule, x0, x_t, t, mean, log_variance, discretised))
+        terms[int(s)] = _bits(step_nats(schedule, x0, x_t, t, mean, log_variance, discretised))
     return BitsPerDim(prior + terms.sum(axis=0), prior, terms)
 
 

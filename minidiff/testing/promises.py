@@ -1,6 +1,7 @@
 """`check_op`: one checker for every operation. A promise is a short function that fails where it is broken."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NoReturn
@@ -94,15 +95,9 @@ class Case:
             self.fail(f"Tensors in, Tensor out: Tensors gave a {type(out).__name__}")
         return out, [inputs[i] for i in wanted]
 
-    def results(
-        self, args: tuple, wanted: list[int] | None = None, upstream: Any = None, create_graph: bool = False
-    ) -> dict[str, np.ndarray]:
-        """The value and the gradient of each wanted argument (all operands'; zeros where there is none), by name."""
-        wanted = self.operands if wanted is None else wanted
-        out, leaves = self.forward(args, wanted)
-        if out.requires_grad:
-            out.backward(_random(out) if upstream is None else upstream, create_graph=create_graph)
-        found = {"value": out.data}
+    def gradients(self, out: Tensor, leaves: list[Tensor], wanted: list[int]) -> dict[str, np.ndarray]:
+        """The gradient of each wanted argument by name, zeros where there is none."""
+        found = {}
         for i, leaf in zip(wanted, leaves):
             gradient = np.zeros_like(leaf.data) if leaf.grad is None else leaf.grad
             if gradient.shape != leaf.shape:
@@ -111,35 +106,46 @@ class Case:
             found[f"gradient of argument {i}"] = gradient.data if isinstance(gradient, Tensor) else gradient
         return found
 
-    def compare(self, got: Any, want: Any, tolerance: float, text: str) -> None:
-        """Fail where a shape differs, a NaN or infinity, or an element by more than a part of the largest."""
-        got, want = np.asarray(got), np.asarray(want)
-        if got.shape != want.shape:
-            self.fail(f"{text}: shape {got.shape}, wanted {want.shape}")
-        largest = max(1.0, np.abs(want[np.isfinite(want)]).max(initial=0))
-        if not np.allclose(got, want, rtol=tolerance, atol=tolerance * largest, equal_nan=True):
-            difference = np.abs(got.astype(np.float64) - want)
-            at = np.unravel_index(np.argmax(np.where(np.isnan(difference), np.inf, difference)), got.shape)
-            self.fail(f"{text}: at {[int(i) for i in at]} it is {got[at]:.9g}, wanted {want[at]:.9g}")
+    def results(self, args: tuple, wanted=None, upstream=None, create_graph=False) -> dict[str, np.ndarray]:
+        """The value and the gradient of each wanted argument (all operands' unless given), by name."""
+        wanted = self.operands if wanted is None else wanted
+        out, leaves = self.forward(args, wanted)
+        if out.requires_grad:
+            out.backward(_random(out) if upstream is None else upstream, create_graph=create_graph)
+        return {"value": out.data, **self.gradients(out, leaves, wanted)}
+
+    def compare(self, found: dict[str, Any], want: dict[str, Any], tolerance: float, text: str) -> None:
+        """Fail where a shape differs, a NaN or infinity, or an element by more than a part of the largest.
+
+        `text` says what is wrong, and has {what} for the name of the value or gradient.
+        """
+        for what, one in found.items():
+            got, wanted, says = np.asarray(one), np.asarray(want[what]), text.format(what=what)
+            if got.shape != wanted.shape:
+                self.fail(f"{says}: shape {got.shape}, wanted {wanted.shape}")
+            largest = max(1.0, np.abs(wanted[np.isfinite(wanted)]).max(initial=0))
+            if not np.allclose(got, wanted, rtol=tolerance, atol=tolerance * largest, equal_nan=True):
+                difference = np.abs(got.astype(np.float64) - wanted)
+                at = np.unravel_index(np.argmax(np.where(np.isnan(difference), np.inf, difference)), got.shape)
+                self.fail(f"{says}: at {[int(i) for i in at]} it is {got[at]:.9g}, wanted {wanted[at]:.9g}")
 
 
 def values(case: Case) -> None:
     bare = case.f(*case.args)
     if isinstance(bare, Tensor):
         case.fail("bare arrays in, bare array out: arrays gave a Tensor")
-    out, _ = case.forward(case.args, case.operands)
-    case.compare(out.data, bare, 1e-12, "wrong value: Tensors give another one than bare arrays")
+    found = {"value": case.forward(case.args, case.operands)[0].data}
+    case.compare(found, {"value": bare}, 1e-12, "wrong {what}: Tensors give another one than bare arrays")
     if case.reference is not None:
-        case.compare(out.data, case.reference(*case.args), 1e-9, "wrong value")
+        case.compare(found, {"value": case.reference(*case.args)}, 1e-9, "wrong {what}")
 
 
 def inputs_unchanged(case: Case) -> None:
-    args = case.arranged(np.array)
-    before = {i: a.tobytes() for i, a in enumerate(args) if isinstance(a, np.ndarray)}
+    args = deepcopy(case.args)
 
     def look(when: str) -> None:
-        for i, content in before.items():
-            if args[i].tobytes() != content:
+        for i, (now, before) in enumerate(zip(args, case.args)):
+            if isinstance(now, np.ndarray) and now.tobytes() != before.tobytes():
                 case.fail(f"mutated input: argument {i} was written to by {when}")
 
     out, _ = case.forward(args, case.operands)
@@ -159,10 +165,14 @@ def dtypes(case: Case) -> None:
     if (found := case.forward(narrow, [])[0].dtype) != wanted:
         case.fail(f"wrong dtype: float32 arguments gave {found}, wanted {wanted}")
     for create_graph in (False, True):
-        for what, got in case.results(narrow, create_graph=create_graph).items():
+        results = case.results(narrow, create_graph=create_graph)
+        for what, got in results.items():
             if what != "value" and got.dtype != np.float32:
                 case.fail(f"wrong dtype: for float32 arguments the {what} is {got.dtype}")
-            case.compare(got, wide[what], case.single, f"float32 gives another {what} than float64")
+        case.compare(results, wide, case.single, "float32 gives another {what} than float64")
+
+
+REFUSALS = TypeError, ValueError, IndexError
 
 
 def broadcasts(case: Case) -> None:
@@ -173,31 +183,27 @@ def broadcasts(case: Case) -> None:
         args = tuple(short if j == i else a for j, a in enumerate(case.args))
         try:
             accepted = case.forward(args, [])[0].shape == full
-        except (TypeError, ValueError, IndexError):
+        except REFUSALS:
             continue  # the operation says that it does not broadcast this one
         try:
             if accepted:
                 case.results(args, [i])
-        except AssertionError:
-            raise
-        except Exception as error:
+        except REFUSALS as error:
             case.fail(f"missing broadcast: argument {i} of shape {short.shape} has no gradient: {error}")
 
 
 def first_derivative(case: Case) -> None:
-    def checked(i: int, f: Callable) -> None:
-        gradcheck(lambda x: f(*case.args[:i], x, *case.args[i + 1 :]), case.args[i], **case.tolerances)
+    def wrong(i: int, f: Callable) -> AssertionError | None:
+        try:
+            gradcheck(lambda x: f(*case.args[:i], x, *case.args[i + 1 :]), case.args[i], **case.tolerances)
+        except AssertionError as error:
+            return error
+        return None
 
     out, _ = case.forward(case.args, case.operands)
-    for i in case.operands if case.order else ():
-        if case.args[i].dtype != np.float64 or out.dtype != np.float64:
-            continue
-        try:
-            checked(i, case.f)
-        except AssertionError as error:
-            try:
-                checked(i, case.reflected)
-            except AssertionError:
+    for i in case.operands if case.order and out.dtype == np.float64 else ():
+        if case.args[i].dtype == np.float64 and (error := wrong(i, case.f)):
+            if wrong(i, case.reflected):
                 case.fail(f"wrong first derivative of argument {i}: {error}")
             case.fail(f"wrong sign: the gradient of argument {i} is minus what it should be: {error}")
 
@@ -216,11 +222,11 @@ def each_alone(case: Case) -> None:
     """A gradient does not depend on which others are wanted, nor on whether it is recorded itself."""
     together = case.results(case.args)
     for i in case.operands:
-        for what, got in case.results(case.args, [i]).items():
-            case.compare(got, together[what], 1e-9, f"wrong {what}: it is another one when no other is wanted")
+        alone = case.results(case.args, [i])
+        case.compare(alone, together, 1e-9, "wrong {what}: it is another one when no other is wanted")
     if case.order:
-        for what, got in case.results(case.args, create_graph=True).items():
-            case.compare(got, together[what], 1e-8, f"wrong {what}: it is another one with create_graph=True")
+        recorded = case.results(case.args, create_graph=True)
+        case.compare(recorded, together, 1e-8, "wrong {what}: it is another one with create_graph=True")
 
 
 def memory_layouts(case: Case) -> None:
@@ -230,13 +236,12 @@ def memory_layouts(case: Case) -> None:
         upstream = _random(want["value"])
         for name, arrange in LAYOUTS.items():
             given = tuple(arrange(a) if isinstance(a, np.ndarray) else a for a in args)
-            for what, got in case.results(given, upstream=arrange(upstream)).items():
-                case.compare(got, want[what], tolerance, f"{name} {np.dtype(dtype)} memory gives another {what}")
+            found = case.results(given, upstream=arrange(upstream))
+            case.compare(found, want, tolerance, f"{name} {np.dtype(dtype)} memory gives another {{what}}")
         ones = np.ones_like(upstream)
         flat = np.broadcast_to(np.ones((), ones.dtype), ones.shape)  # what the gradient of a sum is: every stride 0
-        want = case.results(args, upstream=ones)
-        for what, got in case.results(args, upstream=flat).items():
-            case.compare(got, want[what], tolerance, f"an upstream gradient that is broadcast gives another {what}")
+        found, want = (case.results(args, upstream=u) for u in (flat, ones))
+        case.compare(found, want, tolerance, "an upstream gradient that is broadcast gives another {what}")
 
 
 def repeatable(case: Case) -> None:
@@ -247,30 +252,27 @@ def repeatable(case: Case) -> None:
 
 
 def nothing_shared(case: Case) -> None:
-    args = case.arranged(np.array)
-    out, leaves = case.forward(args, case.operands)
-    mirrored = case.arranged(lambda a: np.array(np.flip(a)))
-    value = out.data.copy()
-    other, other_leaves = case.forward(mirrored, case.operands)
-    if value.tobytes() != out.data.tobytes():
+    uses = case.arranged(np.array), case.arranged(lambda a: np.array(np.flip(a)))
+    out, leaves = case.forward(uses[0], case.operands)
+    before = out.data.tobytes()
+    other, other_leaves = case.forward(uses[1], case.operands)
+    if before != out.data.tobytes():
         case.fail("aliasing: a second call overwrote the first one's result")
     if not out.requires_grad:
         return
-    upstreams = _random(out), _random(other)[::-1].copy() if other.ndim else _random(other)
-    apart = [case.results(a, upstream=u) for a, u in zip((args, mirrored), upstreams)]
+    upstreams = _random(out), 2 * _random(other)
+    apart = [case.results(args, upstream=u) for args, u in zip(uses, upstreams)]
     ops.add(ops.sum(out * upstreams[0]), ops.sum(other * upstreams[1])).backward()
-    for found, want in zip((leaves, other_leaves), apart):
-        for i, leaf in zip(case.operands, found):
-            if leaf.grad is not None:
-                text = f"aliasing: two uses in one graph disturb each other's gradient of argument {i}"
-                case.compare(leaf.grad, want[f"gradient of argument {i}"], 1e-9, text)
-    _, *gradients = case.results(args, upstream=upstreams[0]).items()
-    taken = [(f"argument {i}", args[i]) for i in case.operands] + [("upstream gradient", upstreams[0])]
-    for what, gradient in gradients:
-        for name, array in taken:
+    for value, inputs, want in zip((out, other), (leaves, other_leaves), apart):
+        together = case.gradients(value, inputs, case.operands)
+        case.compare(together, want, 1e-9, "aliasing: two uses in one graph disturb each other's {what}")
+    taken = {f"argument {i}": uses[0][i] for i in case.operands} | {"upstream gradient": upstreams[0]}
+    apart[0].pop("value")
+    for what, gradient in apart[0].items():
+        for name, array in taken.items():
             if np.shares_memory(gradient, array):
                 case.fail(f"aliasing: the {what} shares memory with the {name}")
-        taken.append((what, gradient))
+        taken[what] = gradient
 
 
 PROMISES = (  # what explains most comes first
@@ -279,9 +281,9 @@ PROMISES = (  # what explains most comes first
 )  # fmt: skip
 
 
-def _random(out: Any, dtype: Any = None) -> np.ndarray:
+def _random(out: Any) -> np.ndarray:
     """An upstream gradient for a result: the same numbers each time."""
-    return np.asarray(np.random.default_rng(1).standard_normal(out.shape)).astype(dtype or out.dtype)
+    return np.asarray(np.random.default_rng(1).standard_normal(out.shape)).astype(out.dtype)
 
 
 def _described(argument: Any) -> str:
