@@ -12,7 +12,7 @@ from .shapes import reshape
 
 def _plain_group_norm(x, weight, bias, groups, eps):
     parts = reshape(x, shape=(x.shape[0], -1, groups, x.shape[-1] // groups))
-    return _scaled(reshape(_normal(parts, (1, 3), eps), shape=x.shape), weight, bias)
+    return _scaled(reshape(layer_norm(parts, axis=(1, 3), eps=eps), shape=x.shape), weight, bias)
 
 
 def _plain_group_norm_silu(x, weight, bias, shift, groups, eps):
@@ -26,11 +26,9 @@ def _group_norm_silu_rule(g, x, weight, bias, shift, aux, groups):
 
 
 _group_norm = Primitive(
-    "group_norm",
-    "x weight bias * groups eps",
+    "group_norm", "x weight bias * groups eps", reference=_plain_group_norm,
     joint=lambda g, x, weight, bias, aux, groups: call("group_norm_grads", g, x, weight, bias, aux, groups=groups),
-    reference=_plain_group_norm,
-)
+)  # fmt: skip
 _group_norm_silu = Primitive("group_norm_silu", "x weight bias shift * groups eps",
                              joint=_group_norm_silu_rule,
                              reference=_plain_group_norm_silu)  # fmt: skip
@@ -53,30 +51,26 @@ def group_norm_silu(x: Any, groups: int, weight: Any, bias: Any, shift: Any = No
 
 def layer_norm(x: Any, weight: Any = None, bias: Any = None, axis: Any = -1, eps: float = 1e-5) -> Any:
     """Mean 0 and variance 1 over `axis` (an int or a tuple), then · weight + bias (Ba et al. 2016)."""
-    return _scaled(_normal(x, axis, eps), weight, bias)
+    centred = x - mean(x, axis=axis, keepdims=True)
+    return _scaled(centred / (mean(centred * centred, axis=axis, keepdims=True) + eps) ** 0.5, weight, bias)
 
 
 def instance_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
     """Mean 0 and variance 1 for each sample and channel, then · weight + bias (Ulyanov et al. 2016)."""
-    return _scaled(_normal(x, tuple(range(1, len(x.shape) - 1)), eps), weight, bias)
+    return layer_norm(x, weight, bias, tuple(range(1, len(x.shape) - 1)), eps)
 
 
 def batch_norm(x: Any, running_mean: Any = None, running_var: Any = None, weight: Any = None, bias: Any = None,
                eps: float = 1e-5) -> Any:  # fmt: skip
     """Each channel by the given mean and variance, or else its own in this batch (Ioffe & Szegedy 2015)."""
     if running_mean is None:
-        return _scaled(_normal(x, tuple(range(len(x.shape) - 1)), eps), weight, bias)
+        return layer_norm(x, weight, bias, tuple(range(len(x.shape) - 1)), eps)
     return _scaled((x - running_mean) / (running_var + eps) ** 0.5, weight, bias)
 
 
 def rms_norm(x: Any, weight: Any = None, axis: Any = -1, eps: float = 1e-5) -> Any:
     """x over the root of its mean square along `axis`, then · weight (Zhang & Sennrich 2019)."""
     return _scaled(x / (mean(x * x, axis=axis, keepdims=True) + eps) ** 0.5, weight, None)
-
-
-def _normal(x, axis, eps):
-    centred = x - mean(x, axis=axis, keepdims=True)
-    return centred / (mean(centred * centred, axis=axis, keepdims=True) + eps) ** 0.5
 
 
 def _scaled(x, weight, bias):

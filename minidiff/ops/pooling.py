@@ -17,17 +17,12 @@ from .shapes import array_namespace, expand_dims, getitem, pad, reshape, take, t
 windows = Primitive("windows", "x * size stride",
                     x=lambda g, in_shape, **how: windows_dx(g, x_size=in_shape[1:3], **how))  # fmt: skip
 windows_dx = Primitive("windows_dx", "y * x_size size stride", y=lambda g, x_size, **how: windows(g, **how))
-_max_pool2d = Primitive(
-    "max_pool2d",
-    "x * size stride",
-    x=lambda g, aux, in_shape, **how: max_pool2d_dx(g, aux, x_size=in_shape[1:3], **how),
-)
+_max_pool2d = Primitive("max_pool2d", "x * size stride", x=lambda g, aux, in_shape, **how:
+                        max_pool2d_dx(g, aux, x_size=in_shape[1:3], **how))  # fmt: skip
 max_pool2d_dx = Primitive(
-    "max_pool2d_dx",
-    "y index * x_size size stride",
-    takes_integers=True,
+    "max_pool2d_dx", "y index * x_size size stride", takes_integers=True,
     y=lambda g, index, size, stride: _chosen(windows(g, size=(size, size), stride=(stride, stride)), index),
-)
+)  # fmt: skip
 _upsample_nearest = Primitive("upsample_nearest", "x * scale", x=lambda g, scale: upsample_nearest_dx(g, scale=scale))
 upsample_nearest_dx = Primitive("upsample_nearest_dx", "y * scale",
                                 y=lambda g, scale: _upsample_nearest(g, scale=scale))  # fmt: skip

@@ -14,11 +14,10 @@ from .shapes import array_namespace, reshape
 
 _matmul = Primitive("matmul", "x y", broadcasts=True, x=lambda g, y: g @ y.mT, y=lambda g, x: x.mT @ g)
 _einsum = Primitive(
-    "einsum",
-    "x y * terms",
+    "einsum", "x y * terms",
     x=lambda g, y, in_shape, terms: _einsum_rule(g, y, in_shape, *terms),
     y=lambda g, x, in_shape, terms: _einsum_rule(g, x, in_shape, terms[1], terms[0], terms[2]),
-)
+)  # fmt: skip
 
 
 def matmul(x: Any, y: Any) -> Any:

@@ -23,9 +23,8 @@ _spread: Primitive = Primitive("spread", "x * shape axis",  # the other way roun
                                kernel=lambda x, shape, axis: generic.broadcast_to(kept(x, shape, axis), shape),
                                x=lambda g, in_shape, axis: reshape(sum(g, axis=axis), shape=in_shape))  # fmt: skip
 max, min = Primitive("max", _OVER, **_extreme), Primitive("min", _OVER, **_extreme)  # equals get equal shares
-logsumexp = Primitive(
-    "logsumexp", _OVER, x=lambda g, x, out, in_shape, axis: kept(g, in_shape, axis) * exp(x - kept(out, in_shape, axis))
-)
+logsumexp = Primitive("logsumexp", _OVER, x=lambda g, x, out, in_shape, axis:
+                      kept(g, in_shape, axis) * exp(x - kept(out, in_shape, axis)))  # fmt: skip
 argmax, argmin = Primitive("argmax", _OVER), Primitive("argmin", _OVER)
 argsort = Primitive("argsort", "x * axis=-1", kernel=lambda x, axis: namespace(x).argsort(x, axis, kind="stable"))
 _cumsum = Primitive("cumsum", "x * axis", x=lambda g, axis: flip(_cumsum(flip(g, axis=axis), axis=axis), axis=axis))

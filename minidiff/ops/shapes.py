@@ -107,8 +107,8 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list:
 
 def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
     """Each element, or slice along `axis`, so many times in a row (an int, or one for each)."""
-    x, axis, xp = *((ravel(x), 0) if axis is None else (x, axis)), array_namespace(x)
-    return take(x, xp.repeat(xp.arange(x.shape[axis]), repeats), axis)
+    xp, n = array_namespace(x), math.prod(x.shape) if axis is None else x.shape[axis]
+    return take(x, xp.repeat(xp.arange(n), repeats), axis)
 
 
 def tile(x: Any, reps: Any) -> Any:
