@@ -34,17 +34,17 @@ def max_pool2d(x: Any, size: Any, stride: Any = None, padding: Any = 0) -> Any:
     `padding` (of −∞) is at most half the size. Of equal values the first gets the gradient.
     Raises ValueError if a window does not fit.
     """
-    size, stride = _checked("max_pool2d", x, size, stride, padding)
-    if padding == 0 and size[0] == size[1] and stride[0] == stride[1]:
+    size, stride, border = _checked("max_pool2d", x, size, stride, padding)
+    if not any(border) and size[0] == size[1] and stride[0] == stride[1]:
         return _max_pool2d(x, size=size[0], stride=stride[0])
-    parts = windows(_bordered(x, padding, -math.inf), size=size, stride=stride)
+    parts = windows(_bordered(x, border, -math.inf), size=size, stride=stride)
     return _chosen(parts, argmax(parts, axis=0))
 
 
 def avg_pool2d(x: Any, size: Any, stride: Any = None, padding: Any = 0) -> Any:
     """The mean of each window of `size` (an int or a pair), zeros of the `padding` included; see `max_pool2d`."""
-    size, stride = _checked("avg_pool2d", x, size, stride, padding)
-    return mean(windows(_bordered(x, padding, 0), size=size, stride=stride), axis=0)
+    size, stride, border = _checked("avg_pool2d", x, size, stride, padding)
+    return mean(windows(_bordered(x, border, 0), size=size, stride=stride), axis=0)
 
 
 def adaptive_avg_pool2d(x: Any, output_size: Any) -> Any:
@@ -81,17 +81,16 @@ def interpolate(x: Any, size: Any = None, scale_factor: float | None = None, mod
 
 
 def _checked(name, x, size, stride, padding):
-    """Size and stride as pairs, once they fit x."""
+    """Size, stride and padding as pairs, once they fit x."""
     size, border = pair("size", size, 1), pair("padding", padding, 0)
     if len(x.shape) != 4 or any(n + 2 * p < k or 2 * p > k for n, p, k in zip(x.shape[1:], border, size)):
         raise ValueError(f"{name}: windows of {size}, padding={padding}, do not fit images (batch, h, w, channels) "
                          f"{x.shape}")  # fmt: skip
-    return size, size if stride is None else pair("stride", stride, 1)
+    return size, size if stride is None else pair("stride", stride, 1), border
 
 
-def _bordered(x, padding, value):
-    p, q = pair("padding", padding, 0)
-    return pad(x, ((0, 0), (p, p), (q, q), (0, 0)), constant_values=value) if p or q else x
+def _bordered(x, border, value):
+    return pad(x, ((0, 0), *zip(border, border), (0, 0)), constant_values=value) if any(border) else x
 
 
 def _chosen(parts, index):

@@ -6,12 +6,10 @@
 import math
 from typing import Any
 
-from numpy.lib.array_utils import normalize_axis_index
-
 from ..autograd.primitive import Primitive
 from ..kernels import generic, namespace
 from .elementwise import absolute, equal, exp, sqrt, where
-from .shapes import astype, diag, flip, pad, ravel, reshape, take_along_axis, transpose
+from .shapes import astype, axes_of, diag, flip, pad, ravel, reshape, take_along_axis, transpose
 
 _OVER = "x * axis=None keepdims=False"
 _add_up = lambda x, axis, keepdims: namespace(x).add.reduce(x, axis=axis, keepdims=keepdims)  # half the time of np.sum
@@ -77,12 +75,6 @@ def sort(x: Any, axis: int = -1) -> Any:
 def trace(x: Any, offset: int = 0) -> Any:
     """The sum of a matrix's diagonal."""
     return sum(diag(x, offset))
-
-
-def axes_of(shape: tuple[int, ...], axis: Any) -> set[int]:
-    """The axes that `axis` (None, an int or a tuple) means, counted from the front."""
-    axes = range(len(shape)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-    return {normalize_axis_index(a, len(shape)) for a in axes} if shape else set()
 
 
 def count(shape: tuple[int, ...], axis: Any) -> int:

@@ -36,21 +36,24 @@ _concatenate = Primitive("concatenate", "*xs * axis", joint=lambda g, aux, axis:
 # --- axes ---
 
 
+def axes_of(shape: tuple[int, ...], axis: Any) -> set[int]:
+    """The axes that `axis` (None, an int or a tuple) means, counted from the front."""
+    axes = range(len(shape)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    return {normalize_axis_index(a, len(shape)) for a in axes} if shape else set()
+
+
 def expand_dims(x: Any, axis: int) -> Any:
     """A new axis of length 1, so that it stands at `axis` of the result. Raises ValueError if it cannot stand there."""
-    n = len(x.shape) + 1
-    axis = normalize_axis_index(axis, n, "expand_dims")
+    axis = normalize_axis_index(axis, len(x.shape) + 1, "expand_dims")
     return reshape(x, shape=(*x.shape[:axis], 1, *x.shape[axis:]))
 
 
 def squeeze(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
     """Without the given axes of length 1, or without all such axes."""
-    n = len(x.shape)
-    axes = [i for i in range(n) if x.shape[i] == 1] if axis is None else np.atleast_1d(axis).tolist()
-    gone = {normalize_axis_index(a, n) for a in axes}
+    gone = {i for i, n in enumerate(x.shape) if n == 1} if axis is None else axes_of(x.shape, axis)
     if any(x.shape[i] != 1 for i in gone):
         raise ValueError(f"squeeze: axis {axis} of shape {tuple(x.shape)} is not of length 1")
-    return reshape(x, shape=tuple(size for i, size in enumerate(x.shape) if i not in gone))
+    return reshape(x, shape=tuple(n for i, n in enumerate(x.shape) if i not in gone))
 
 
 def ravel(x: Any) -> Any:
