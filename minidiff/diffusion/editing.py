@@ -46,13 +46,10 @@ def inpaint(walk: Walk, x: Array, *, known: Array, mask: Array, jump: int = 10, 
 
 def repaint_walk(steps: int, jump: int, rounds: int) -> list[int]:
     """How many steps are left after each move: down from `steps` to 0, and from 1, 1 + jump, … rounds - 1 times up."""
-    left = dict.fromkeys(range(1, steps - jump + 1, jump), rounds - 1)
-    path = [steps]
-    while path[-1] > 0:
-        path.append(path[-1] - 1)
-        if left.get(path[-1], 0) > 0:
-            left[path[-1]] -= 1
-            path += range(path[-1] + 1, path[-1] + jump + 1)
+    marks, path = range(1, steps - jump + 1, jump), [steps]
+    for left in reversed(range(steps)):
+        detour = [*range(left + 1, left + jump + 1), *reversed(range(left, left + jump))]
+        path += [left, *detour * (rounds - 1 if left in marks else 0)]
     return path
 
 
@@ -91,6 +88,5 @@ def slerp(a: Array, b: Array, share: float) -> Array:
     """Between a and b on the great circle, sample by sample: (sin((1-w) θ) a + sin(w θ) b) / sin θ, θ their angle."""
     check_same(b, a, "b", "a")
     xp = namespace(a)
-    cosine = xp.clip(dot(a, b) / xp.sqrt(dot(a, a) * dot(b, b)), -1 + 1e-6, 1 - 1e-6)
-    angle = xp.arccos(cosine)
+    angle = xp.arccos(xp.clip(dot(a, b) / xp.sqrt(dot(a, a) * dot(b, b)), -1 + 1e-6, 1 - 1e-6))
     return (xp.sin((1 - share) * angle) * a + xp.sin(share * angle) * b) / xp.sin(angle)

@@ -47,11 +47,10 @@ class GaussianMixture:
 
     def mean_and_covariance(self, label: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Mean (d,) and covariance (d, d) of the flattened samples of a class, or of all with label 0."""
-        weights = self.weights * self._allowed(label, 1)[0]
-        weights, means = weights / weights.sum(), self._flat[0]
-        mean = weights @ means
-        spread = (weights[:, None] * (means - mean)).T @ (means - mean)
-        return mean, spread + np.eye(len(mean)) * (weights @ self.stds**2)
+        weights, means = self.weights * self._allowed(label, 1)[0], self._flat[0]
+        between = np.atleast_2d(np.cov(means.T, aweights=weights, ddof=0))
+        within = np.average(self.stds**2, weights=weights) * np.eye(len(between))
+        return np.average(means, axis=0, weights=weights), between + within
 
     def denoiser(self, schedule: Schedule) -> Denoise:
         """The exact Denoise: x_0's posterior mean, and the best diagonal variance of x_{t-1} given x_t.
@@ -85,8 +84,7 @@ class GaussianMixture:
         """
 
         def log_prob(x, t, condition):
-            every = self._log_joint(schedule, x, t, None)[0]
-            wanted = self._log_joint(schedule, x, t, condition)[0]
+            every, wanted = (self._log_joint(schedule, x, t, labels)[0] for labels in (None, condition))
             return ops.logsumexp(wanted, axis=1) - ops.logsumexp(every, axis=1)
 
         return log_prob
@@ -111,11 +109,11 @@ class GaussianMixture:
     def _allowed(self, condition, n: int) -> np.ndarray:
         """Which components the condition of each sample allows, (n, components)."""
         condition = as_condition(0 if condition is None else condition, n)
-        if condition.ndim != 1 or condition.max(initial=0) > self.labels.max():
-            raise ValueError(f"condition: given {condition}, wanted labels from 0 (any) to {self.labels.max()}")
-        allowed = (condition[:, None] == 0) | (condition[:, None] == self.labels)
-        if not allowed.any(axis=1).all():
-            raise ValueError(f"condition: given {condition}, wanted labels among {sorted(set(self.labels.tolist()))}")
+        column = condition.reshape(-1, 1)
+        allowed = (column == 0) | (column == self.labels)
+        if condition.ndim != 1 or not allowed.any(axis=1).all():
+            known = sorted(set(self.labels.tolist()))
+            raise ValueError(f"condition: given {condition}, wanted labels among {known}, or 0 for any")
         return allowed
 
 
