@@ -64,6 +64,7 @@ def euler_ancestral(walk: Walk, x: Array, eta: float = 1.0) -> Iterator[Step]:
 
 
 def _ddim(walk: Walk, x: Array, eta: float) -> Iterator[Step]:
+    """Both in one: 1 - r_s² / r_t² = (1 - alpha_t² / alpha_s²) / sigma_t², so alpha_s r_up is DDIM's c."""
     for t, s in pairwise(walk.times):
         p = walk.predict(x, t)
         (alpha_t, sigma_t), (alpha_s, sigma_s) = map(walk.schedule.alpha_sigma, (t, s))
@@ -122,6 +123,7 @@ def edm(
 
 
 def _churned_heun(walk: Walk, x: Array, s_churn=0.0, s_min=0.0, s_max=math.inf, s_noise=1.0) -> Iterator[Step]:
+    """`edm`, in x rather than y; without churn it is `heun`. `after` is Euler's step first, then Heun's."""
     g = min(s_churn / (len(walk.times) - 1), math.sqrt(2) - 1)
     top = walk.schedule.half_log_snr(walk.schedule.timesteps)
     for t, s in pairwise(walk.times):
@@ -134,7 +136,7 @@ def _churned_heun(walk: Walk, x: Array, s_churn=0.0, s_min=0.0, s_max=math.inf, 
             before, (alpha, sigma) = alpha, walk.schedule.alpha_sigma(t)
             x = alpha * (x / before + added * s_noise * walk.noise(x))
         p, (alpha_s, sigma_s) = walk.predict(x, t), walk.schedule.alpha_sigma(s)
-        after = blend(alpha_s, p.x0, sigma_s, p.noise)  # Euler's step
+        after = blend(alpha_s, p.x0, sigma_s, p.noise)
         if alpha > 0 and sigma_s > 0:
             slopes = p.noise + walk.predict(after, s).noise
             after = blend(alpha_s / alpha, x, 0.5 * (sigma_s - alpha_s * sigma / alpha), slopes)

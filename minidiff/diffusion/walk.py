@@ -95,7 +95,7 @@ def as_clip(clip: Any) -> Clip | None:
     Raises ValueError for anything else.
     """
     if clip is None or clip is False or callable(clip):
-        return clip or None
+        return clip if callable(clip) else None
     ends = np.asarray(1.0 if clip is True else clip)
     numbers = ends.dtype.kind in "iuf" and ends.shape in ((), (2,))
     low, high = np.broadcast_to(ends, 2) * ((-1, 1) if ends.ndim == 0 else (1, 1)) if numbers else (0, 0)
