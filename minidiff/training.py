@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import storage
-from .autograd.tensor import Tensor, no_grad
+from .autograd.tensor import Tensor
 from .data import batch_count, check_samples, minibatches
 from .nn import Module
 from .optim import EMA
@@ -117,15 +117,11 @@ class Trainer:
 
 def evaluate(model: Module, loss: Callable[..., Tensor], data: Sequence, seed: int = 0, chunk: int = 256) -> float:
     """The mean loss over a data set, in eval mode; chunk c draws from `[seed, tag, c]`, the same at every call."""
-    training, total = model.training, 0.0
-    model.eval()
-    try:
-        with no_grad():
-            for c, batch in enumerate(minibatches(data, chunk)):
-                rng = np.random.default_rng([seed, _EVALUATION, c])
-                total += len(batch[0]) * loss(*batch, rng).item()
-    finally:
-        model.train(training)
+    total = 0.0
+    with model.evaluating():
+        for c, batch in enumerate(minibatches(data, chunk)):
+            rng = np.random.default_rng([seed, _EVALUATION, c])
+            total += len(batch[0]) * loss(*batch, rng).item()
     return total / len(data[0])
 
 

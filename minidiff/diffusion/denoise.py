@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..autograd.tensor import Tensor, no_grad
+from ..autograd.tensor import Tensor
 from ..autograd.threads import sharded
 from ..kernels import Array
 from ..nn import Module
@@ -165,10 +165,5 @@ def _evaluated(model: Callable, *inputs: Any) -> Any:
     """The model's output: a Module's in eval mode, without a tape, in pieces of the batch on all threads."""
     if not isinstance(model, Module):
         return model(*inputs)
-    was = model.training
-    model.eval()
-    try:
-        with no_grad():
-            return sharded(model)(*inputs)
-    finally:
-        model.train(was)
+    with model.evaluating():
+        return sharded(model)(*inputs)

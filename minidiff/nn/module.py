@@ -6,12 +6,13 @@ changes the array inside it, so optimisers and averages made earlier go on with 
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
 
 from .. import kernels
-from ..autograd.tensor import Tensor
+from ..autograd.tensor import Tensor, no_grad
 
 
 class Module:
@@ -83,6 +84,17 @@ class Module:
 
     def eval(self) -> Self:
         return self.train(False)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """A block in eval mode in which nothing is recorded; the mode before holds again after it."""
+        before = self.training
+        self.eval()
+        try:
+            with no_grad():
+                yield
+        finally:
+            self.train(before)
 
     def to(self, device: str) -> Self:
         """Move all parameters, and their gradients, to "cpu" or "cuda". Raises ValueError for a device not there."""
