@@ -17,7 +17,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from .vector import JIT
+from .vector import JIT, vector
 
 # Without "nnan" and "ninf": a NaN or an infinity must come out where one goes in.
 FAST = {"contract", "arcp", "nsz", "reassoc", "afn"}
@@ -60,6 +60,23 @@ def compiled(function: Callable, arguments: tuple, name: str = "", **bound: Any)
     dispatcher.compile(arguments)
     dispatcher.disable_compile()
     return dispatcher
+
+
+def for_lanes(arguments: tuple, **tiles: tuple[Callable, int]) -> Callable[[Callable], Callable]:
+    """A decorator: the loop becomes a function that gives, for vectors of so many lanes, the loop compiled.
+
+    `tiles` are the vector bodies that it calls, with the number of their places; LANES is bound as well.
+    """
+
+    def decorated(loop: Callable) -> Callable:
+        @cache
+        def of(lanes: int = 0) -> Callable:
+            bound = {name: vector(body, lanes, places) for name, (body, places) in tiles.items()}
+            return compiled(loop, arguments, f"_x{lanes}", LANES=lanes, **bound)
+
+        return of
+
+    return decorated
 
 
 def contiguous(a: np.ndarray) -> np.ndarray:

@@ -7,23 +7,23 @@
 Layers for points in the plane are so small that a call costs more than its numbers: hence few calls.
 """
 
-from functools import cache
-
 import numba
 import numpy as np
 
 from .. import generic
 from . import functions
-from .compiled import compiled, contiguous, matrix, numbers, unbound
+from .compiled import contiguous, for_lanes, matrix, numbers, unbound
 from .ran import ran
 from .vector import lanes
 
 step = unbound  # bound by `compiled`
+_ids = numba.int64[::1]
 
 
 # --- the loops; ids that are no rows are refused ---
 
 
+@for_lanes((matrix, numbers, numbers, matrix, _ids, matrix), step=(functions.silu_each, 2))
 def forward(z, b, c, table, ids, y):
     for i in range(len(ids)):
         if not 0 <= ids[i] < len(table):
@@ -35,6 +35,7 @@ def forward(z, b, c, table, ids, y):
     return True
 
 
+@for_lanes((matrix, matrix, _ids, matrix, numbers, matrix), step=(functions.silu_dx_each, 3))
 def backward(g, z, ids, dz, db, dtable):
     step(g.reshape(g.size), 0, z.reshape(z.size), 0, dz.reshape(dz.size), 0, z.size)
     db[:] = 0
@@ -46,21 +47,6 @@ def backward(g, z, ids, dz, db, dtable):
             own[k] += row[k]
 
 
-_ids = numba.int64[::1]
-
-
-@cache
-def _forward(width):
-    silu = functions.mapped(functions.silu, 1, width)
-    return compiled(forward, (matrix, numbers, numbers, matrix, _ids, matrix), f"_x{width}", step=silu)
-
-
-@cache
-def _backward(width):
-    silu_dx = functions.mapped(functions.silu_dx, 2, width)
-    return compiled(backward, (matrix, matrix, _ids, matrix, numbers, matrix), f"_x{width}", step=silu_dx)
-
-
 # --- the wrappers ---
 
 
@@ -69,7 +55,7 @@ def conditioned_dense(x, w, b, e, v, c, table, ids):
         z = x.dot(w)  # on matrices this small, quicker than matmul
         z += e.dot(v)
         y = np.empty_like(z)
-        if _forward(lanes())(z, contiguous(b), contiguous(c), contiguous(table), contiguous(ids), y):
+        if forward(lanes())(z, contiguous(b), contiguous(c), contiguous(table), contiguous(ids), y):
             ran["conditioned_dense"] += 1
             return y, z
     if ids.size and not 0 <= ids.min() <= ids.max() < len(table):  # NumPy would count negative ones from the end
@@ -82,6 +68,6 @@ def conditioned_dense_grads(g, x, w, e, v, z, ids, rows, needs):
         return generic.conditioned_dense_grads(g, x, w, e, v, z, ids, rows, needs)
     ran["conditioned_dense_grads"] += 1
     dz, db, dtable = np.empty_like(z), np.empty(z.shape[1], np.float32), np.empty((rows, z.shape[1]), np.float32)
-    _backward(lanes())(contiguous(g), z, contiguous(ids), dz, db, dtable)
+    backward(lanes())(contiguous(g), z, contiguous(ids), dz, db, dtable)
     dx, de = dz.dot(w.T) if needs[0] else None, dz.dot(v.T) if needs[3] else None
     return dx, x.T.dot(dz), db, de, e.T.dot(dz), db, dtable

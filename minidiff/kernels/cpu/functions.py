@@ -3,11 +3,6 @@
 eˣ = 2ⁿ · eᶠ,   n = round(x / ln 2),   f = x − n · ln 2 in [−0.35, 0.35],   eᶠ ≈ a polynomial of degree 7
 """
 
-from collections.abc import Callable
-from functools import cache
-
-from .vector import vector
-
 # The series 1/k! nudged to be best on the whole interval (Moshier, Cephes, expf); 2 ulp.
 _POLYNOMIAL = 1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1
 _LN2 = 0.693359375, -2.12194440e-4  # in two parts: n times the first is exact
@@ -50,19 +45,24 @@ def silu_dx(e, g, x):
     return g * s * e.fma(x, e.constant(1) - s, e.constant(1))
 
 
-@cache
-def mapped(formula: Callable, inputs: int, lanes: int):
-    """y[i] = formula(x1[i], …, xk[i]) for i < n, over k = `inputs` arrays: whole vectors first, then a masked rest."""
+# --- the same as bodies: of n numbers, not of a vector ---
 
-    def body(e, *arguments):
-        *places, y, n = arguments
-        whole = n // lanes
-        mask = e.first(n - whole * lanes)
 
-        @e.loop(whole)
-        def _(i):
-            e.store(formula(e, *(e.load(place + i * lanes) for place in places)), y + i * lanes)
+def _each(e, formula, places, y, n):
+    """y[i] = formula of the places' i-th numbers, i < n: whole vectors first, then a masked rest."""
+    whole = n // e.lanes
+    rest = e.first(n - whole * e.lanes)
 
-        e.store(formula(e, *(e.load(place + whole * lanes, mask) for place in places)), y + whole * lanes, mask)
+    @e.loop(whole)
+    def _(i):
+        e.store(formula(e, *(e.load(place + i * e.lanes) for place in places)), y + i * e.lanes)
 
-    return vector(body, lanes, names=[*(f"x{k}" for k in range(inputs)), "y", "n"], places=inputs + 1)
+    e.store(formula(e, *(e.load(place + whole * e.lanes, rest) for place in places)), y + whole * e.lanes, rest)
+
+
+def silu_each(e, x, y, n):
+    _each(e, silu, [x], y, n)
+
+
+def silu_dx_each(e, g, x, y, n):
+    _each(e, silu_dx, [g, x], y, n)

@@ -11,19 +11,18 @@ Backward, with h = x·a + b: d = g · silu'(h) is written to dx while Σ d and �
 dweight, dbias, dshift and the group's two means, with which dx = d · a + x · c + b' in a last pass over what is cached.
 """
 
-from functools import cache
-
 import numba
 import numpy as np
 
 from .. import generic
 from . import functions, tiles
-from .compiled import compiled, contiguous, helper, matrix, numbers, unbound
+from .compiled import contiguous, for_lanes, helper, matrix, numbers, unbound
 from .ran import ran
-from .vector import lanes, vector
+from .vector import lanes
 
 column_sums = squares = apply = gradient_sums = affine = unbound  # bound by `compiled`
 LANES = 0
+_cube = numba.float32[:, :, ::1]
 
 
 # --- bodies: one vector of channels down all pixels (`step` numbers apart) ---
@@ -98,6 +97,12 @@ def scale_and_offset(mean, rstd, weight, bias, shift, a, b):
         b[k] = bias[k] - mean[k // per_group] * a[k] + (shift[k] if len(shift) else np.float32(0))
 
 
+@for_lanes(
+    (_cube, numbers, numbers, matrix, _cube, matrix, matrix, numba.float64),
+    column_sums=(tiles.column_sums, 2),
+    squares=(_squares, 3),
+    apply=(_apply, 4),
+)
 def norm(x, weight, bias, shift, y, means, rstds, eps):
     """x and y as (images, pixels, channels); shift (images, channels) or (images, 0)."""
     count, pixels, channels = x.shape
@@ -127,6 +132,11 @@ def norm(x, weight, bias, shift, y, means, rstds, eps):
             apply(x_flat, first + c, a, c, b, c, y_flat, first + c, pixels, channels)
 
 
+@for_lanes(
+    (_cube, _cube, numbers, numbers, matrix, matrix, matrix, _cube, numbers, numbers, matrix),
+    gradient_sums=(_gradient_sums, 8),
+    affine=(_affine, 5),
+)
 def norm_gradients(g, x, weight, bias, shift, means, rstds, dx, dweight, dbias, dshift):
     """dshift may be (images, 0)."""
     count, pixels, channels = x.shape
@@ -166,34 +176,6 @@ def norm_gradients(g, x, weight, bias, shift, means, rstds, dx, dweight, dbias, 
             affine(dx_flat, first + k, x_flat, first + k, a, k, c, k, b, k, pixels, channels)
 
 
-_cube = numba.float32[:, :, ::1]
-
-
-@cache
-def _norm(width: int):
-    return compiled(
-        norm,
-        (_cube, numbers, numbers, matrix, _cube, matrix, matrix, numba.float64),
-        f"_x{width}",
-        column_sums=vector(tiles.column_sums, width, places=2),
-        squares=vector(_squares, width, places=3),
-        apply=vector(_apply, width, places=4),
-        LANES=width,
-    )
-
-
-@cache
-def _norm_gradients(width: int):
-    return compiled(
-        norm_gradients,
-        (_cube, _cube, numbers, numbers, matrix, matrix, matrix, _cube, numbers, numbers, matrix),
-        f"_x{width}",
-        gradient_sums=vector(_gradient_sums, width, places=8),
-        affine=vector(_affine, width, places=5),
-        LANES=width,
-    )
-
-
 # --- the wrappers ---
 
 
@@ -212,7 +194,7 @@ def group_norm_silu(x, weight, bias, shift, groups, eps):
     y, mean, rstd = np.empty_like(x), np.empty((images, groups), np.float32), np.empty((images, groups), np.float32)
     shape = (images, -1, channels)
     shift = np.empty((images, 0), np.float32) if shift is None else contiguous(shift)
-    kernel = _norm(width)
+    kernel = norm(width)
     kernel(x.reshape(shape), contiguous(weight), contiguous(bias), shift, y.reshape(shape), mean, rstd, eps)
     return y, (mean.reshape(images, 1, groups, 1), rstd.reshape(images, 1, groups, 1))
 
@@ -226,7 +208,7 @@ def group_norm_silu_grads(g, x, weight, bias, shift, aux, groups):
     dshift = np.empty((images, 0 if shift is None else channels), np.float32)
     shape = (images, -1, channels)
     mean, rstd = (contiguous(a).reshape(images, groups) for a in aux)
-    _norm_gradients(width)(
+    norm_gradients(width)(
         g.reshape(shape), x.reshape(shape), contiguous(weight), contiguous(bias),
         np.empty((images, 0), np.float32) if shift is None else contiguous(shift),
         mean, rstd, dx.reshape(shape), dweight, dbias, dshift,

@@ -4,14 +4,13 @@ Swish is made of vectors (`functions.mapped`); the others are loops that LLVM ve
 """
 
 import math
-from functools import cache
 
 import numba
 import numpy as np
 
 from .. import generic
 from . import functions
-from .compiled import compiled, contiguous, numbers, unbound
+from .compiled import contiguous, for_lanes, numbers, unbound
 from .ran import ran
 from .vector import lanes
 
@@ -21,25 +20,30 @@ step = unbound  # bound by `compiled`
 # --- the loops ---
 
 
-def one(x, y):
+@for_lanes((numbers,) * 2, step=(functions.silu_each, 2))
+def silu_loop(x, y):
     step(x, 0, y, 0, len(x))
 
 
-def two(g, x, y):
+@for_lanes((numbers,) * 3, step=(functions.silu_dx_each, 3))
+def silu_dx_loop(g, x, y):
     step(g, 0, x, 0, y, 0, len(x))
 
 
+@for_lanes((numbers,) * 2)
 def gelu_loop(x, y):
     for i in range(len(x)):
         y[i] = np.float32(0.5) * x[i] * (1 + math.erf(x[i] * np.float32(math.sqrt(0.5))))
 
 
+@for_lanes((numbers,) * 3)
 def gelu_dx_loop(g, x, y):
     for i in range(len(x)):
         density = math.exp(np.float32(-0.5) * x[i] * x[i]) * np.float32(1 / math.sqrt(2 * math.pi))
         y[i] = g[i] * (np.float32(0.5) * (1 + math.erf(x[i] * np.float32(math.sqrt(0.5)))) + x[i] * density)
 
 
+@for_lanes((numbers,) * 4)
 def blend_loop(x, y, shares, z):
     samples = len(shares) // 2
     size = len(x) // samples
@@ -50,6 +54,7 @@ def blend_loop(x, y, shares, z):
             zs[j] = a * xs[j] + b * ys[j]
 
 
+@for_lanes((*(numbers,) * 4, *(numba.float64,) * 5, numba.intp))
 def adam_loop(param, grad, m, v, lr, beta1, beta2, eps, weight_decay, step):
     towards_grad, towards_square = np.float32(1 - beta1), np.float32(1 - beta2)
     rate, unbias = np.float32(lr / (1 - beta1**step)), np.float32(1 / (1 - beta2**step))
@@ -60,34 +65,11 @@ def adam_loop(param, grad, m, v, lr, beta1, beta2, eps, weight_decay, step):
         param[i] -= rate * m[i] / (np.sqrt(v[i] * unbias) + tiny) + decay * param[i]
 
 
+@for_lanes((numbers, numbers, numba.float64))
 def ema_loop(average, param, decay):
     share = np.float32(1 - decay)
     for i in range(len(average)):
         average[i] += (param[i] - average[i]) * share
-
-
-_real = numba.float64
-
-
-@cache
-def _mapped(formula, inputs, width):
-    loop = (one, two)[inputs - 1]
-    mapped = functions.mapped(formula, inputs, width)
-    return compiled(loop, (numbers,) * (inputs + 1), f"_{formula.__name__}x{width}", step=mapped)
-
-
-_ARGUMENTS = {
-    gelu_loop: (numbers,) * 2,
-    gelu_dx_loop: (numbers,) * 3,
-    blend_loop: (numbers,) * 4,
-    adam_loop: (*(numbers,) * 4, *(_real,) * 5, numba.intp),
-    ema_loop: (numbers, numbers, _real),
-}
-
-
-@cache
-def _loop(loop):
-    return compiled(loop, _ARGUMENTS[loop])
 
 
 # --- the wrappers ---
@@ -95,11 +77,6 @@ def _loop(loop):
 
 def _fast(a, b) -> bool:
     return a.dtype == b.dtype == np.float32 and a.shape == b.shape and a.size > 0
-
-
-def _in_place(*arrays) -> bool:
-    shape = arrays[0].shape
-    return all(a.dtype == np.float32 and a.flags.carray and a.shape == shape for a in arrays)
 
 
 def _run(name, loop, *arrays):
@@ -111,44 +88,43 @@ def _run(name, loop, *arrays):
 
 
 def silu(x):
-    return _run("silu", _mapped(functions.silu, 1, lanes()), x) if _fast(x, x) else generic.silu(x)
+    return _run("silu", silu_loop(lanes()), x) if _fast(x, x) else generic.silu(x)
 
 
 def silu_dx(g, x):
-    return _run("silu_dx", _mapped(functions.silu_dx, 2, lanes()), g, x) if _fast(g, x) else generic.silu_dx(g, x)
+    return _run("silu_dx", silu_dx_loop(lanes()), g, x) if _fast(g, x) else generic.silu_dx(g, x)
 
 
 def gelu(x, approximate):
     fast = approximate == "none" and _fast(x, x)
-    return _run("gelu", _loop(gelu_loop), x) if fast else generic.gelu(x, approximate)
+    return _run("gelu", gelu_loop(), x) if fast else generic.gelu(x, approximate)
 
 
 def gelu_dx(g, x, approximate):
     fast = approximate == "none" and _fast(g, x)
-    return _run("gelu_dx", _loop(gelu_dx_loop), g, x) if fast else generic.gelu_dx(g, x, approximate)
+    return _run("gelu_dx", gelu_dx_loop(), g, x) if fast else generic.gelu_dx(g, x, approximate)
 
 
 def blend(x, y, a, b):
     """a·x + b·y; a and b are two numbers, or two columns (batch, 1, …)."""
     if not _fast(x, y):
         return generic.blend(x, y, a, b)
-    return _run("blend", _loop(blend_loop), x, y, np.array((a, b), np.float32))
+    return _run("blend", blend_loop(), x, y, np.array((a, b), np.float32))
+
+
+def _update(name, loop, arrays, *numbers):
+    """In place: the first of the arrays, and those that keep its moments."""
+    shape = arrays[0].shape
+    if not all(a.dtype == np.float32 and a.flags.carray and a.shape == shape for a in arrays):
+        getattr(generic, name)(*arrays, *numbers)
+        return
+    ran[name] += 1
+    loop()(*[a.reshape(-1) for a in arrays], *numbers)
 
 
 def adam(param, grad, m, v, lr, beta1, beta2, eps, weight_decay, step):
-    grad = contiguous(grad)
-    if not _in_place(param, grad, m, v):
-        generic.adam(param, grad, m, v, lr, beta1, beta2, eps, weight_decay, step)
-        return
-    ran["adam"] += 1
-    flat = param.reshape(-1), grad.reshape(-1), m.reshape(-1), v.reshape(-1)
-    _loop(adam_loop)(*flat, lr, beta1, beta2, eps, weight_decay, step)
+    _update("adam", adam_loop, (param, contiguous(grad), m, v), lr, beta1, beta2, eps, weight_decay, step)
 
 
 def ema(average, param, decay):
-    param = contiguous(param)
-    if not _in_place(average, param):
-        generic.ema(average, param, decay)
-        return
-    ran["ema"] += 1
-    _loop(ema_loop)(average.reshape(-1), param.reshape(-1), decay)
+    _update("ema", ema_loop, (average, contiguous(param)), decay)

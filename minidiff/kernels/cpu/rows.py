@@ -4,13 +4,12 @@ A row stays in L1 from its first use to its last, where NumPy makes a pass over 
 """
 
 import math
-from functools import cache
 
 import numba
 import numpy as np
 
 from .. import generic
-from .compiled import compiled, contiguous, matrix
+from .compiled import contiguous, for_lanes, matrix
 from .ran import ran
 
 _ids = numba.int64[::1]
@@ -20,6 +19,7 @@ SMALL = 1 << 10  # larger softmaxes are NumPy's: its exp takes 16 numbers at a t
 # --- the loops; ids that are no rows are refused, and NumPy then says what is wrong ---
 
 
+@for_lanes((matrix, _ids, matrix))
 def gather(table, ids, rows):
     for i in range(len(ids)):
         if not 0 <= ids[i] < len(table):
@@ -30,6 +30,7 @@ def gather(table, ids, rows):
     return True
 
 
+@for_lanes((matrix, _ids, matrix))
 def scatter_add(g, ids, table):
     table[:] = 0
     for i in range(len(ids)):
@@ -41,6 +42,7 @@ def scatter_add(g, ids, table):
     return True
 
 
+@for_lanes((matrix, matrix))
 def softmax_rows(x, y):
     for i in range(len(x)):
         row, to = x[i], y[i]
@@ -56,18 +58,13 @@ def softmax_rows(x, y):
             to[k] /= total
 
 
-@cache
-def _loop(loop):
-    return compiled(loop, (matrix, matrix) if loop is softmax_rows else (matrix, _ids, matrix))
-
-
 # --- the wrappers ---
 
 
 def embedding(table, ids):
     if table.dtype == np.float32 and ids.dtype == np.int64 and table.size and ids.size:
         rows = np.empty((*ids.shape, table.shape[1]), np.float32)
-        if _loop(gather)(contiguous(table), contiguous(ids).reshape(-1), rows.reshape(-1, rows.shape[-1])):
+        if gather()(contiguous(table), contiguous(ids).reshape(-1), rows.reshape(-1, rows.shape[-1])):
             ran["embedding"] += 1
             return rows
     return generic.embedding(table, ids)
@@ -76,7 +73,7 @@ def embedding(table, ids):
 def embedding_dtable(g, ids, rows):
     if g.dtype == np.float32 and ids.dtype == np.int64 and g.size:
         table = np.empty((rows, g.shape[-1]), np.float32)
-        if _loop(scatter_add)(contiguous(g).reshape(-1, g.shape[-1]), contiguous(ids).reshape(-1), table):
+        if scatter_add()(contiguous(g).reshape(-1, g.shape[-1]), contiguous(ids).reshape(-1), table):
             ran["embedding_dtable"] += 1
             return table
     return generic.embedding_dtable(g, ids, rows)
@@ -87,5 +84,5 @@ def softmax(x, axis):
         return generic.softmax(x, axis)
     ran["softmax"] += 1
     y = np.empty(x.shape, np.float32)
-    _loop(softmax_rows)(contiguous(x).reshape(-1, x.shape[-1]), y.reshape(-1, x.shape[-1]))
+    softmax_rows()(contiguous(x).reshape(-1, x.shape[-1]), y.reshape(-1, x.shape[-1]))
     return y

@@ -63,11 +63,8 @@ def registers(lanes: int) -> int:
     return 32 if lanes == 16 or platform.machine() in ("aarch64", "arm64") else 16
 
 
-def vector(body: Callable, lanes: int, places: int, names: Sequence[str] = ()) -> Callable:
-    """The body as a function for compiled code. Its first `places` arguments are passed as (array, index) each.
-
-    `names` are the body's arguments where it is declared with *arguments.
-    """
+def vector(body: Callable, lanes: int, places: int) -> Callable:
+    """The body as a function for compiled code. Its first `places` arguments are passed as (array, index) each."""
 
     def paired(arguments: Sequence, place: Callable) -> list:
         pairs = [place(*arguments[2 * k : 2 * k + 2]) for k in range(places)]
@@ -96,7 +93,7 @@ def vector(body: Callable, lanes: int, places: int, names: Sequence[str] = ()) -
         return signature, emit
 
     # Numba reads the parameters' names and does not take *args: every place becomes two parameters.
-    names = names or list(inspect.signature(body).parameters)[1:]
+    names = list(inspect.signature(body).parameters)[1:]
     names = ["context", *(name + k for name in names[:places] for k in ("", "_index")), *names[places:]]
     parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
     typed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
