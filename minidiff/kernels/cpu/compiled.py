@@ -33,7 +33,9 @@ _OPTIONS: dict[str, Any] = {
     "fastmath": FAST,
     "no_cfunc_wrapper": True,
 }
-helper = numba.njit(**_OPTIONS)  # for functions that only compiled functions call
+# For functions that only compiled functions call. Were one left a call, what is compiled now and what is read from the
+# cache could run two versions of it, and differ in the last bit.
+helper = numba.njit(forceinline=True, **_OPTIONS)
 
 
 def digest(folder: Path) -> str:
