@@ -46,16 +46,17 @@ def backend_of(array: Array) -> Backend:
 
     Raises TypeError for anything that is not an array of a registered backend.
     """
-    try:
-        return _backends[type(array)]
-    except KeyError:
-        for kind, backend in _backends.items():
-            if isinstance(array, kind):
-                return backend
-        if isinstance(array, np.generic):  # what NumPy's arithmetic makes of 0-d arrays
-            return _backends[np.ndarray]
-        known = ", ".join(f"{b.array.__module__}.{b.array.__name__}" for b in _backends.values())
-        raise TypeError(f"expected an array of one of the types {known}; got {type(array).__name__}") from None
+    return _backends.get(type(array)) or _backend_of_type(type(array))
+
+
+def _backend_of_type(kind: type) -> Backend:
+    if issubclass(kind, np.generic):  # what NumPy's arithmetic makes of 0-d arrays
+        return _backends[np.ndarray]
+    found = [backend for array, backend in _backends.items() if issubclass(kind, array)]
+    if not found:
+        known = ", ".join(f"{array.__module__}.{array.__name__}" for array in _backends)
+        raise TypeError(f"expected an array of one of the types {known}; got {kind.__name__}")
+    return found[0]
 
 
 def namespace(array: Array) -> Any:
@@ -66,11 +67,10 @@ def namespace(array: Array) -> Any:
 @cache
 def find(name: str, kind: type) -> Callable[..., Any]:
     """The kernel `name` for arrays of type `kind`: the backend's own, else the generic one, else the namespace's."""
-    backend = _backends.get(kind) or next(b for t, b in _backends.items() if issubclass(kind, t))
-    if backend.kernels:
-        table = importlib.import_module(backend.kernels).KERNELS
-        if name in table:
-            return table[name]
+    backend = _backend_of_type(kind)
+    own = importlib.import_module(backend.kernels).KERNELS if backend.kernels else {}
+    if name in own:
+        return own[name]
     generic = importlib.import_module("minidiff.kernels.generic")
     found = getattr(generic, name, None) or getattr(backend.namespace, name, None)
     if found is None:
@@ -104,8 +104,7 @@ def to_device(array: Array, device: str) -> Array:
     for backend in _backends.values():
         if backend.device == device:
             return backend.from_host(here.to_host(array))
-    known = [backend.device for backend in _backends.values()]
-    reason = missing if device == "cuda" else f"the devices here are {known}"
+    reason = missing if device == "cuda" else f"the devices here are {devices()}"
     raise ValueError(f"device={device!r} cannot be used: {reason}")
 
 

@@ -10,6 +10,18 @@ from numba.core import cgutils
 F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 
 
+def _operator(on_integers: str, on_vectors: str) -> Callable[["Value", Any], "Value"]:
+    """The operator that is this LLVM instruction; a number beside a Value becomes a constant of its kind."""
+
+    def method(self: "Value", other: Any) -> "Value":
+        integer = self.ir.type == I64
+        if not isinstance(other, Value):
+            other = Value(self.e, I64(other)) if integer else self.e.constant(other)
+        return Value(self.e, getattr(self.e.ir, on_integers if integer else on_vectors)(self.ir, other.ir))
+
+    return method
+
+
 class Value:
     """An LLVM integer, place (pointer to float32) or vector, with Python's operators."""
 
@@ -18,36 +30,24 @@ class Value:
     def __init__(self, e: "Emitter", value: Any):
         self.e, self.ir = e, value
 
-    def _with(self, other: Any, on_integers: str, on_vectors: str) -> "Value":
-        if not isinstance(other, Value):
-            other = Value(self.e, ir.Constant(self.ir.type, other)) if self.ir.type == I64 else self.e.constant(other)
-        return Value(self.e, getattr(self.e.ir, on_integers if self.ir.type == I64 else on_vectors)(self.ir, other.ir))
-
     def __add__(self, other: Any) -> "Value":
         if isinstance(self.ir.type, ir.PointerType):
-            index = other.ir if isinstance(other, Value) else I64(other)
-            return Value(self.e, self.e.ir.gep(self.ir, [index]))
-        return self._with(other, "add", "fadd")
-
-    def __sub__(self, other: Any) -> "Value":
-        return self._with(other, "sub", "fsub")
-
-    def __mul__(self, other: Any) -> "Value":
-        return self._with(other, "mul", "fmul")
-
-    def __truediv__(self, other: Any) -> "Value":
-        return self._with(other, "", "fdiv")
-
-    def __floordiv__(self, other: Any) -> "Value":
-        return self._with(other, "sdiv", "")
-
-    def __mod__(self, other: Any) -> "Value":
-        return self._with(other, "srem", "")
+            return Value(self.e, self.e.ir.gep(self.ir, [_integer(other)]))
+        return _add(self, other)
 
     def __neg__(self) -> "Value":
         return Value(self.e, self.e.ir.fneg(self.ir))
 
+    __sub__, __mul__ = _operator("sub", "fsub"), _operator("mul", "fmul")
+    __truediv__, __floordiv__, __mod__ = _operator("", "fdiv"), _operator("sdiv", ""), _operator("srem", "")
     __radd__, __rmul__ = __add__, __mul__
+
+
+_add = _operator("add", "fadd")
+
+
+def _integer(n: Value | int) -> ir.Value:
+    return n.ir if isinstance(n, Value) else I64(n)
 
 
 class Emitter:
@@ -67,9 +67,6 @@ class Emitter:
         kind = ir.VectorType(scalar.type, self.lanes)
         one = self.ir.insert_element(ir.Constant(kind, ir.Undefined), scalar, I32(0))
         return self.ir.shuffle_vector(one, one, ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes))
-
-    def _integer(self, n: "Value | int") -> ir.Value:
-        return n.ir if isinstance(n, Value) else I64(n)
 
     def constant(self, number: float) -> Value:
         return Value(self, ir.Constant(self.vector, [float(np.float32(number))] * self.lanes))
@@ -100,7 +97,7 @@ class Emitter:
     def first(self, count: Value | int) -> Value:
         """The mask of the first `count` lanes (all of them if count ≥ lanes)."""
         steps = ir.Constant(ir.VectorType(I64, self.lanes), list(range(self.lanes)))
-        return Value(self, self.ir.icmp_signed("<", steps, self._all(self._integer(count))))
+        return Value(self, self.ir.icmp_signed("<", steps, self._all(_integer(count))))
 
     def fma(self, a: Value, b: Value, c: Value) -> Value:
         return self._map("fma", a, b, c)
@@ -120,10 +117,10 @@ class Emitter:
 
     def fewer(self, index: Value | int, size: Value | int) -> Value:
         """Whether index < size."""
-        return Value(self, self.ir.icmp_signed("<", self._integer(index), self._integer(size)))
+        return Value(self, self.ir.icmp_signed("<", _integer(index), _integer(size)))
 
     def smaller(self, a: Value, b: Value) -> Value:
-        return Value(self, self.ir.select(self.ir.icmp_signed("<", a.ir, b.ir), a.ir, b.ir))
+        return self.choose(self.fewer(a, b), a, b)
 
     def transposed(self, rows: list[Value]) -> list[Value]:
         """lanes × lanes numbers with rows and columns swapped: ever smaller off-diagonal blocks change places."""
@@ -161,7 +158,7 @@ class Emitter:
         """A loop over 0 … count − 1 that LLVM is told not to unroll (unrolled, the tiles spill)."""
 
         def run(body: Callable[[Value], None]) -> None:
-            before, end = self.ir.block, self._integer(count)
+            before, end = self.ir.block, _integer(count)
             inside, after = (self.ir.append_basic_block(name) for name in ("body", "end"))
             self.ir.cbranch(self.ir.icmp_signed(">", end, I64(0)), inside, after)
             self.ir.position_at_end(inside)

@@ -1,5 +1,6 @@
 """`Interpreter`: the steps of a vector body run at once by NumPy, for NUMBA_DISABLE_JIT=1 (see `vector`)."""
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,12 @@ class Place:
 
     def __add__(self, steps: int) -> "Place":
         return Place(self.array, self.index + steps)
+
+    def numbers(self, count: int) -> np.ndarray:
+        """So many numbers from there on, all of which must lie in the array."""
+        if count and not 0 <= self.index <= len(self.array) - count:
+            raise IndexError(f"{count} numbers at {self.index} of {len(self.array)}")
+        return self.array[self.index : self.index + count]
 
 
 class Box:
@@ -40,19 +47,14 @@ class Interpreter:
 
     def load(self, place: Place, where: np.ndarray | None = None) -> np.ndarray:
         count = self.lanes if where is None else int(where.sum())
-        loaded = place.array[place.index : place.index + count]
-        if count and not 0 <= place.index <= len(place.array) - count:
-            raise IndexError(f"load of {count} numbers at {place.index} of {len(place.array)}")
-        return np.concatenate([loaded, np.zeros(self.lanes - count, np.float32)])
+        return np.concatenate([place.numbers(count), np.zeros(self.lanes - count, np.float32)])
 
     def store(self, value: np.ndarray, place: Place, where: np.ndarray | None = None) -> None:
         count = self.lanes if where is None else int(where.sum())
-        if count and not 0 <= place.index <= len(place.array) - count:
-            raise IndexError(f"store of {count} numbers at {place.index} of {len(place.array)}")
-        place.array[place.index : place.index + count] = value[:count]
+        place.numbers(count)[:] = value[:count]
 
     def splat(self, place: Place) -> np.ndarray:
-        return np.full(self.lanes, place.array[place.index])
+        return np.full(self.lanes, place.numbers(1))
 
     def first(self, count: int) -> np.ndarray:
         return np.arange(self.lanes) < count
@@ -60,21 +62,15 @@ class Interpreter:
     def fma(self, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
         return a * b + c
 
-    round = staticmethod(np.rint)
+    round, smaller = staticmethod(np.rint), staticmethod(min)
+    below = fewer = staticmethod(operator.lt)
+    variable = Box
 
     def two_to(self, n: np.ndarray) -> np.ndarray:
         return np.ldexp(np.float32(1), np.nan_to_num(n).astype(np.int32))
 
-    def below(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return a < b
-
     def transposed(self, rows: list[np.ndarray]) -> list[np.ndarray]:
         return list(np.stack(rows).T)
-
-    smaller = staticmethod(min)
-
-    def fewer(self, index: int, size: int) -> bool:
-        return index < size
 
     def inside(self, index: int, size: int) -> bool:
         return 0 <= index < size
@@ -83,9 +79,6 @@ class Interpreter:
         if isinstance(yes, np.ndarray):
             return np.where(condition, yes, no)
         return yes if condition else no
-
-    def variable(self, value: np.ndarray) -> Box:
-        return Box(value)
 
     def when(self, condition: bool, yes: Callable[[], None], no: Callable[[], None]) -> None:
         (yes if condition else no)()
