@@ -12,19 +12,52 @@ columns padded to whole vectors; a transposed product (out, dq) is a weight grad
 """
 
 import math
-from functools import cache
 
 import numba
 import numpy as np
 
 from .. import generic
 from . import functions, tiles
-from .compiled import compiled, contiguous, helper, numbers, scratch, unbound
+from .compiled import contiguous, for_lanes, helper, numbers, scratch, unbound
 from .ran import ran
-from .vector import lanes, registers, vector
+from .vector import lanes, registers
 
-square = thin = down = softmax_columns = gradient_columns = unbound  # bound by `compiled`
-PIXELS = CHANNELS = INPUTS = LANES = 0
+product = transposed_product = copied = softmax_columns = gradient_columns = unbound  # bound by `compiled`
+LANES = 0
+_cube, _square = numba.float32[:, :, ::1], numba.float32[:, :, :, ::1]
+
+
+# --- bodies: products; rows are `…_row` numbers apart ---
+
+
+def _product(e, a, b, zero, y, rows, depth, columns, a_row, b_row, y_row):
+    """y = a @ b, a being rows × depth."""
+    most = 7 if registers(e.lanes) == 32 else 4
+
+    def run(pixels):
+        row = tiles.row(dict.fromkeys((1, 2, 3), pixels))
+        row(e, a, b, zero, y, rows, 1, 1, depth, 0, 0, 0, 0, b_row, a_row, y_row, columns)
+
+    e.when(e.fewer(rows, most), lambda: run(1), lambda: run(most))
+
+
+def _transposed_product(e, a, b, y, rows, depth, columns, a_row, b_row, y_row):
+    """y += aᵀ @ b, a being depth × rows; rows and columns padded."""
+    tile = tiles.taps(tiles.INPUTS[registers(e.lanes)])
+    tile(e, a, b, y, rows, columns, 1, depth, 0, a_row, 0, b_row, y_row, 0, 0)
+
+
+def _copied(e, a, b, rows, columns, a_row, b_row):
+    """b = a"""
+
+    @e.loop((columns + (e.lanes - 1)) // e.lanes)
+    def _(group):
+        c = group * e.lanes
+        some = e.first(columns - c)
+
+        @e.loop(rows)
+        def _(i):
+            e.store(e.load(a + i * a_row + c, some), b + i * b_row + c, some)
 
 
 # --- bodies: one vector of columns, `rows` numbers down, `step` apart ---
@@ -71,123 +104,76 @@ def _gradient_columns(e, dp, p, scale, rows, step):
 
 
 @helper
-def transposed(a, first, n, d, step, into, wide):
+def transposed(a, n, d, step, into, wide):
     """n rows of d numbers, `step` apart, as d rows of `wide` numbers."""
     for i in range(n):
         for k in range(d):
-            into[k * wide + i] = a[first + i * step + k]
+            into[k * wide + i] = a[i * step + k]
 
 
 @helper
-def widened(a, first, n, d, step, into, wide):
-    """The same as n rows of `wide` numbers."""
-    for i in range(n):
-        for k in range(d):
-            into[i * wide + k] = a[first + i * step + k]
+def parted(memory, n, d, wide, narrow):
+    """Zeros for d × wide, n × narrow, wide × narrow and n × wide numbers."""
+    a, b = d * wide, d * wide + n * narrow
+    c, end = b + wide * narrow, b + wide * narrow + n * wide
+    memory[:end] = 0
+    return memory[:a], memory[a:b], memory[b:c], memory[c:end]
 
 
+@for_lanes(
+    (_cube, *(numbers,) * 3, _square, _cube),
+    product=(_product, 4),
+    transposed_product=(_transposed_product, 3),
+    copied=(_copied, 2),
+    softmax_columns=(_softmax_columns, 2),
+)
 def attend(qkv, scale, zero, memory, p, out):
     """qkv (images, n, 3 · channels), p (images, heads, keys, queries padded), out (images, n, channels)."""
     (count, heads, n, wide), channels = p.shape, out.shape[2]
     d, step = channels // heads, 3 * channels
     narrow = -(-d // LANES) * LANES
-    a, b, c = d * wide, d * wide + n * narrow, d * wide + (n + wide) * narrow
-    queries, values, result = memory[:a], memory[a:b], memory[b:c]
-    memory[:c] = 0
+    queries, values, result, _ = parted(memory, n, d, wide, narrow)
     flat, p_flat, out_flat = qkv.reshape(qkv.size), p.reshape(p.size), out.reshape(out.size)
     for h in range(count * heads):
         first, s = h // heads * n * step + h % heads * d, h * n * wide
-        transposed(flat, first, n, d, step, queries, wide)
-        for start in range(0, n, PIXELS):
-            i = min(start, n - PIXELS)
-            row = first + channels + i * step
-            for j in range(0, wide, CHANNELS):
-                square(
-                    flat, row, queries, j, zero, 0, p_flat, s + i * wide + j,
-                    1, 1, d, 0, 0, 0, 0, wide, step, wide, CHANNELS,
-                )  # fmt: skip
+        transposed(flat[first:], n, d, step, queries, wide)
+        product(flat, first + channels, queries, 0, zero, 0, p_flat, s, n, d, wide, step, wide, wide)
         for j in range(0, wide, LANES):
             softmax_columns(p_flat, s + j, scale, 0, n, wide)
-        widened(flat, first + 2 * channels, n, d, step, values, narrow)
+        copied(flat, first + 2 * channels, values, 0, n, d, step, narrow)
         result[:] = 0
-        for i in range(0, wide, INPUTS):
-            for j in range(0, narrow, LANES):
-                down(p_flat, s + i, values, j, result, i * narrow + j, 1, n, 0, wide, 0, narrow, narrow)
-        for i in range(n):
-            for k in range(d):
-                out_flat[(h // heads * n + i) * channels + h % heads * d + k] = result[i * narrow + k]
+        transposed_product(p_flat, s, values, 0, result, 0, wide, n, narrow, wide, narrow, narrow)
+        copied(result, 0, out_flat, h // heads * n * channels + h % heads * d, n, d, narrow, channels)
 
 
+@for_lanes(
+    (_cube, _cube, _square, *(numbers,) * 3, _cube),
+    product=(_product, 4),
+    transposed_product=(_transposed_product, 3),
+    copied=(_copied, 2),
+    gradient_columns=(_gradient_columns, 3),
+)
 def attend_gradient(g, qkv, p, scale, zero, memory, dqkv):
     (count, heads, n, wide), channels = p.shape, g.shape[2]
     d, step = channels // heads, 3 * channels
     narrow = -(-d // LANES) * LANES
-    ends = np.cumsum(np.array([d * wide, n * wide, n * narrow, wide * narrow]))
-    weights, ds = memory[: ends[0]], memory[ends[0] : ends[1]]
-    right, result = memory[ends[1] : ends[2]], memory[ends[2] : ends[3]]
-    memory[: ends[3]] = 0
+    gradients, right, result, ds = parted(memory, n, d, wide, narrow)
     flat, p_flat, g_flat, to = qkv.reshape(qkv.size), p.reshape(p.size), g.reshape(g.size), dqkv.reshape(dqkv.size)
     for h in range(count * heads):
         first, s = h // heads * n * step + h % heads * d, h * n * wide
         g_first = h // heads * n * channels + h % heads * d
-        transposed(g_flat, g_first, n, d, channels, weights, wide)
-        for start in range(0, n, PIXELS):
-            i = min(start, n - PIXELS)
-            row = first + 2 * channels + i * step
-            for j in range(0, wide, CHANNELS):
-                square(
-                    flat, row, weights, j, zero, 0, ds, i * wide + j,
-                    1, 1, d, 0, 0, 0, 0, wide, step, wide, CHANNELS,
-                )  # fmt: skip
+        transposed(g_flat[g_first:], n, d, channels, gradients, wide)
+        product(flat, first + 2 * channels, gradients, 0, zero, 0, ds, 0, n, d, wide, step, wide, wide)
         for j in range(0, wide, LANES):
             gradient_columns(ds, j, p_flat, s + j, scale, 0, n, wide)
-        widened(flat, first + channels, n, d, step, right, narrow)
+        copied(flat, first + channels, right, 0, n, d, step, narrow)  # dq = ds k
         result[:] = 0
-        for i in range(0, wide, INPUTS):
-            for j in range(0, narrow, LANES):
-                down(ds, i, right, j, result, i * narrow + j, 1, n, 0, wide, 0, narrow, narrow)
-        for i in range(n):
-            for k in range(d):
-                to[first + i * step + k] = result[i * narrow + k]
-        for part in range(1, 3):  # dk = dsᵀ q, then dv = pᵀ g
-            if part == 1:
-                left, at = ds, 0
-                widened(flat, first, n, d, step, right, narrow)
-            else:
-                left, at = p_flat, s
-                widened(g_flat, g_first, n, d, channels, right, narrow)
-            for start in range(0, n, PIXELS):
-                i = min(start, n - PIXELS)
-                for j in range(0, narrow, LANES):
-                    thin(
-                        left, at + i * wide, right, j, zero, 0, to, first + part * channels + i * step + j,
-                        1, 1, n, 0, 0, 0, 0, narrow, wide, step, d - j,
-                    )  # fmt: skip
-
-
-_cube, _square = numba.float32[:, :, ::1], numba.float32[:, :, :, ::1]
-
-
-def _kernel(name: str, n: int, width: int):
-    most = 7 if registers(width) == 32 else 4
-    return _compiled(name, most if n >= most else 1, 2 if _wide(n) // width % 2 == 0 else 1, width)
-
-
-@cache
-def _compiled(name: str, pixels: int, vectors: int, width: int):
-    inputs = 16 if width == 16 else 8
-    bound = {
-        "square": vector(tiles.product(pixels, vectors), width, places=4),
-        "thin": vector(tiles.product(pixels, 1), width, places=4),
-        "down": vector(tiles.outer(inputs, 1), width, places=3),
-        "softmax_columns": vector(_softmax_columns, width, places=2),
-        "gradient_columns": vector(_gradient_columns, width, places=3),
-    }
-    arguments = {"attend": (_cube, *(numbers,) * 3, _square, _cube),
-                 "attend_gradient": (_cube, _cube, _square, *(numbers,) * 3, _cube)}  # fmt: skip
-    sizes = {"PIXELS": pixels, "CHANNELS": vectors * width, "INPUTS": inputs, "LANES": width}
-    name_of_variant = f"_{pixels}x{vectors}x{width}"
-    return compiled(globals()[name], arguments[name], name_of_variant, **bound, **sizes)
+        transposed_product(ds, 0, right, 0, result, 0, wide, n, narrow, wide, narrow, narrow)
+        copied(result, 0, to, first, n, d, narrow, step)
+        copied(flat, first, right, 0, n, d, step, narrow)  # dk = dsᵀ q
+        product(ds, 0, right, 0, zero, 0, to, first + channels, n, n, d, wide, narrow, step)
+        copied(g_flat, g_first, right, 0, n, d, channels, narrow)  # dv = pᵀ g
+        product(p_flat, s, right, 0, zero, 0, to, first + 2 * channels, n, n, d, wide, narrow, step)
 
 
 # --- the wrappers ---
@@ -211,7 +197,7 @@ def self_attention(qkv, heads):
         return generic.self_attention(qkv, heads)
     ran["self_attention"] += 1
     p, out = np.empty((count, heads, n, _wide(n)), np.float32), np.empty((count, n, channels), np.float32)
-    _kernel("attend", n, lanes())(contiguous(qkv), *_fixed(n, channels, heads), p, out)
+    attend(lanes())(contiguous(qkv), *_fixed(n, channels, heads), p, out)
     return out, p
 
 
@@ -221,6 +207,5 @@ def self_attention_dqkv(g, qkv, aux, heads):
         return generic.self_attention_dqkv(g, qkv, aux, heads)
     ran["self_attention_dqkv"] += 1
     dqkv = np.empty(qkv.shape, np.float32)
-    kernel = _kernel("attend_gradient", n, lanes())
-    kernel(contiguous(g), contiguous(qkv), aux, *_fixed(n, channels, heads), dqkv)
+    attend_gradient(lanes())(contiguous(g), contiguous(qkv), aux, *_fixed(n, channels, heads), dqkv)
     return dqkv
