@@ -6,7 +6,8 @@ threads may run them at once. Numba is imported with the first kernel that is lo
 """
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections import UserDict
+from collections.abc import Callable
 
 from .memory import keep_freed_memory
 from .ran import ran as ran
@@ -21,22 +22,16 @@ _HOME = {
 }
 
 
-class _Kernels(Mapping[str, Callable]):
+class _Kernels(UserDict):
     """Name → kernel; a kernel's module is imported when it is first looked up."""
 
     _module = {name: module for module, names in _HOME.items() for name in names.split()}
 
+    def __init__(self) -> None:
+        self.data = self._module
+
     def __getitem__(self, name: str) -> Callable:
-        return getattr(importlib.import_module(f"{__name__}.{self._module[name]}"), name)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._module
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._module)
-
-    def __len__(self) -> int:
-        return len(self._module)
+        return getattr(importlib.import_module(f"{__name__}.{self.data[name]}"), name)
 
 
 KERNELS = _Kernels()

@@ -9,7 +9,7 @@ import hashlib
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -26,16 +26,10 @@ matrix = numba.float32[:, ::1]
 numbers = numba.float32[::1]
 
 
-_OPTIONS: dict[str, Any] = {
-    "nogil": True,
-    "error_model": "numpy",
-    "boundscheck": False,
-    "fastmath": FAST,
-    "no_cfunc_wrapper": True,
-}
+_jit = partial(numba.njit, nogil=True, error_model="numpy", boundscheck=False, fastmath=FAST, no_cfunc_wrapper=True)
 # For functions that only compiled functions call. Were one left a call, what is compiled now and what is read from the
 # cache could run two versions of it, and differ in the last bit.
-helper = numba.njit(forceinline=True, **_OPTIONS)
+helper = _jit(forceinline=True)
 
 
 def digest(folder: Path) -> str:
@@ -55,7 +49,7 @@ def compiled(function: Callable, arguments: tuple, name: str = "", **bound: Any)
     variant.__qualname__, variant.__module__ = function.__qualname__ + name, function.__module__
     if not JIT:
         return variant
-    dispatcher = numba.njit(**_OPTIONS)(variant)
+    dispatcher = _jit()(variant)
     with suppress(RuntimeError):  # where no folder can be written to, each process compiles for itself
         dispatcher.enable_caching()
         dispatcher._cache._cache_file._source_stamp = _sources()

@@ -45,6 +45,23 @@ def silu_dx(e, g, x):
     return g * s * e.fma(x, e.constant(1) - s, e.constant(1))
 
 
+def summed(e, pixels, add):
+    """The sum over so many pixels, in four parts side by side; add(total, pixel) is the total with one more."""
+    sums, fours = [e.variable(e.constant(0)) for _ in range(4)], pixels // 4
+
+    @e.loop(fours)
+    def _(i):
+        for k, total in enumerate(sums):
+            total.set(add(total.get(), i * 4 + k))
+
+    @e.loop(pixels - fours * 4)
+    def _(i):
+        sums[0].set(add(sums[0].get(), fours * 4 + i))
+
+    a, b, c, d = (total.get() for total in sums)
+    return (a + b) + (c + d)
+
+
 # --- the same as bodies: of n numbers, not of a vector ---
 
 

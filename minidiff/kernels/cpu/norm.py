@@ -30,23 +30,13 @@ _cube = numba.float32[:, :, ::1]
 
 def _squares(e, x, mean, out, pixels, step):
     """out = Σ (x − mean)²"""
-    centre, total = e.load(mean), [e.variable(e.constant(0)) for _ in range(4)]
+    centre = e.load(mean)
 
-    def add(pixel, to):
+    def add(total, pixel):
         d = e.load(x + pixel * step) - centre
-        to.set(e.fma(d, d, to.get()))
+        return e.fma(d, d, total)
 
-    @e.loop(pixels // 4)
-    def _(i):
-        for k in range(4):
-            add(i * 4 + k, total[k])
-
-    @e.loop(pixels - pixels // 4 * 4)
-    def _(i):
-        add(pixels // 4 * 4 + i, total[0])
-
-    a, b, c, d = (part.get() for part in total)
-    e.store((a + b) + (c + d), out)
+    e.store(functions.summed(e, pixels, add), out)
 
 
 def _apply(e, x, a, b, y, pixels, step):

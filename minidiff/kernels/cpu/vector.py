@@ -92,9 +92,8 @@ def vector(body: Callable, lanes: int, places: int) -> Callable:
 
         return signature, emit
 
-    # Numba reads the parameters' names and does not take *args: every place becomes two parameters.
-    names = list(inspect.signature(body).parameters)[1:]
-    names = ["context", *(name + k for name in names[:places] for k in ("", "_index")), *names[places:]]
-    parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+    # Numba asks for the parameters and does not take *args: a context, the body's own after `e`, every place twice.
+    count = len(inspect.signature(body).parameters) + places
+    parameters = [inspect.Parameter(f"p{k}", inspect.Parameter.POSITIONAL_OR_KEYWORD) for k in range(count)]
     typed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return numba.extending.intrinsic(typed)
