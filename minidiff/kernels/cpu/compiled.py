@@ -48,7 +48,7 @@ def compiled(function: Callable, arguments: tuple, name: str = "", **bound: Any)
     variant.__qualname__, variant.__module__ = function.__qualname__ + name, function.__module__
     if not JIT:
         return variant
-    dispatcher = _jit()(variant)
+    dispatcher: Any = _jit()(variant)
     with suppress(RuntimeError):  # where no folder can be written to, each process compiles for itself
         dispatcher.enable_caching()
         dispatcher._cache._cache_file._source_stamp = _sources()
