@@ -194,13 +194,10 @@ def group_norm_silu_grads(g, x, weight, bias, shift, aux, groups):
         return generic.group_norm_silu_grads(g, x, weight, bias, shift, aux, groups)
     ran["group_norm_silu_grads"] += 1
     images, channels, g, x = x.shape[0], x.shape[-1], contiguous(g), contiguous(x)
+    shift = np.empty((images, 0), np.float32) if shift is None else contiguous(shift)
     dx, dweight, dbias = np.empty_like(x), np.empty(channels, np.float32), np.empty(channels, np.float32)
-    dshift = np.empty((images, 0 if shift is None else channels), np.float32)
-    shape = (images, -1, channels)
+    dshift, shape = np.empty(shift.shape, np.float32), (images, -1, channels)
     mean, rstd = (contiguous(a).reshape(images, groups) for a in aux)
-    norm_gradients(width)(
-        g.reshape(shape), x.reshape(shape), contiguous(weight), contiguous(bias),
-        np.empty((images, 0), np.float32) if shift is None else contiguous(shift),
-        mean, rstd, dx.reshape(shape), dweight, dbias, dshift,
-    )  # fmt: skip
-    return dx, dweight, dbias, None if shift is None else dshift
+    given = g.reshape(shape), x.reshape(shape), contiguous(weight), contiguous(bias), shift, mean, rstd
+    norm_gradients(width)(*given, dx.reshape(shape), dweight, dbias, dshift)
+    return dx, dweight, dbias, dshift if dshift.size else None
