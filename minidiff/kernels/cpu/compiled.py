@@ -26,9 +26,10 @@ matrix = numba.float32[:, ::1]
 numbers = numba.float32[::1]
 
 _jit = partial(numba.njit, nogil=True, error_model="numpy", boundscheck=False, fastmath=FAST, no_cfunc_wrapper=True)
-# For functions that only compiled functions call. Were one left a call, what is compiled now and what is read from the
-# cache could run two versions of it, and differ in the last bit.
-helper: Any = _jit(forceinline=True)
+helper: Any = _jit()  # for functions that only compiled functions call
+# For those of them that calculate. Were one left a call, what is compiled now and what is read from the cache could run
+# two versions of it, and differ in the last bit.
+inlined: Any = _jit(forceinline=True)
 
 
 def digest(folder: Path) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import generic
 from . import functions, tiles
-from .compiled import contiguous, for_lanes, helper, matrix, numbers, unbound
+from .compiled import contiguous, for_lanes, inlined, matrix, numbers, unbound
 from .ran import ran
 from .vector import lanes
 
@@ -78,7 +78,7 @@ def _affine(e, d, x, a, c, b, pixels, step):
 # --- the loops ---
 
 
-@helper
+@inlined
 def scale_and_offset(mean, rstd, weight, bias, shift, a, b):
     """y = x · a + b is the normalised, weighted, shifted x."""
     per_group = len(weight) // len(mean)
