@@ -161,7 +161,8 @@ def norm_gradients(g, x, weight, bias, shift, means, rstds, dx, dweight, dbias, 
                 c[k] = -normal_h * rstd[group] * rstd[group]
                 b[k] = -h * rstd[group] - mean[group] * c[k]
         if dshift.shape[1]:
-            dshift[n] = sums
+            for k in range(channels):  # `dshift[n] = sums` takes Numba 1.5 s longer to compile
+                dshift[n, k] = sums[k]
         for k in range(0, channels, LANES):
             affine(dx_flat, first + k, x_flat, first + k, a, k, c, k, b, k, pixels, channels)
 
