@@ -1,4 +1,7 @@
-"""How long the code is: lines that hold code, without blanks, comments and docstrings."""
+"""How long the code is: lines that hold code, without blanks, comments and docstrings.
+
+The vector kernels have a budget of their own beside the package's.
+"""
 
 import ast
 import tokenize
@@ -9,7 +12,8 @@ import pytest
 import minidiff
 
 HOUSE = Path(minidiff.__file__).parent
-BUDGETS = {".": 6400, "autograd": 900, "diffusion": 1000, "autograd/tape.py": 200}
+KERNELS = HOUSE / "kernels/cpu"  # what CUDA sources are elsewhere: counted apart
+BUDGETS = {".": 5000, "kernels/cpu": 1600, "autograd": 900, "diffusion": 1000, "autograd/tape.py": 200}
 SILENT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING,
           tokenize.ENDMARKER}  # fmt: skip
 
@@ -31,7 +35,8 @@ def files(place):
 
 @pytest.mark.parametrize("part", BUDGETS)
 def test_lines_of_code(part, capsys):
-    count = sum(map(lines_of_code, files(HOUSE / part)))
+    counted = [path for path in files(HOUSE / part) if part == "kernels/cpu" or KERNELS not in path.parents]
+    count = sum(map(lines_of_code, counted))
     with capsys.disabled():
         print(f"\n{count} of {BUDGETS[part]} lines of code in minidiff/{part} ", end="")
     assert count <= BUDGETS[part]
