@@ -45,6 +45,13 @@ def bordered(x, first, height, width, channels, into, top, left, high, wide):
 
 
 @helper
+def meeting(first, step, count, size):
+    """(start, end) of those k of 0 … count − 1 for which first + k · step lies in 0 … size − 1."""
+    start = min(count, max(0, -(first // step)))
+    return start, max(start, min(count, (size - 1 - first) // step + 1))
+
+
+@helper
 def widened(rows, length, into, wide):
     """Rows of `length` numbers as rows of `wide`, zeros at their ends."""
     if length == wide:
@@ -74,29 +81,30 @@ def correlate(x, w, bias, y, memory, groups, out_h, out_w, stride, dilation, bef
     offset[:] = 0
     if len(bias):
         widened(bias, outputs, offset, padded)
-    high = (out_h - 1) * stride[0] + (taps_h - 1) * dilation[0] + 1
     wide = (out_w - 1) * stride[1] + (taps_w - 1) * dilation[1] + 1
     flat, y_flat, source = x.reshape(x.size), y.reshape(y.size), x.reshape(x.size)
-    border = before[0] != 0 or before[1] != 0 or high > height or wide > width
-    rows, columns, steps = taps_h, 1, taps_w * c_in  # a row of taps is one run of memory,
+    border = before[1] != 0 or wide > width
+    columns, steps, w_row = 1, taps_w * c_in, taps_w * depth * w_step  # a row of taps is one run of memory,
     if dilation[1] != 1 or depth != c_in:
         columns, steps = taps_w // TAPS, depth  # unless the taps lie apart
         border = border or padded != outputs  # a depthwise tile reads whole vectors
     image, pitch = height * width * c_in, width * c_in
     if border:
-        image, pitch, source = 0, wide * c_in, memory[: high * wide * c_in + padded]
+        image, pitch, source = 0, wide * c_in, memory[: height * wide * c_in + padded]
         source[:] = 0
     for n in range(count):
         if border:
-            bordered(flat, n * height * width * c_in, height, width, c_in, source, *before, high, wide)
+            bordered(flat, n * height * width * c_in, height, width, c_in, source, 0, before[1], height, wide)
         for group in range(groups):
             here, c = n * image + group * depth, group * padded
             for i in range(out_h):
+                top = i * stride[0] - before[0]
+                tap, end = meeting(top, dilation[0], taps_h, height)
                 at = ((n * y_height + first[0] + i * step[0]) * y_width + first[1]) * c_out + group * outputs
                 row(
-                    source, here + i * stride[0] * pitch, weights, c, offset, c, y_flat, at,
-                    out_w, rows, columns, steps, dilation[0] * pitch, TAPS * dilation[1] * c_in,
-                    taps_w * depth * w_step, TAPS * depth * w_step, w_step, stride[1] * c_in, step[1] * c_out, outputs,
+                    source, here + (top + tap * dilation[0]) * pitch, weights, c + tap * w_row, offset, c, y_flat, at,
+                    out_w, end - tap, columns, steps, dilation[0] * pitch, TAPS * dilation[1] * c_in,
+                    w_row, TAPS * depth * w_step, w_step, stride[1] * c_in, step[1] * c_out, outputs,
                 )  # fmt: skip
 
 
@@ -126,11 +134,14 @@ def weight_gradient(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, befo
     height, width, c_in = x.shape[1], x.shape[2], x.shape[3]
     rows, inputs, groups, padded = dw.shape
     depth, outputs = c_in // groups, c_out // groups
-    high = (out_h - 1) * stride[0] + (taps_h - 1) * dilation[0] + 1
-    wide = (out_w - 1) * stride[1] + (taps_w - 1) * dilation[1] + 1
     x_flat, g_flat, dw_flat = x.reshape(x.size), g.reshape(g.size), dw.reshape(dw.size)
     per_row = rows // taps_h  # 1: a row of dw holds a whole row of taps; else one tap
-    border = before[0] != 0 or before[1] != 0 or high > height or wide > width or inputs * per_row != taps_w * depth
+    top, left, high, wide = 0, 0, height, width  # the border that is copied: none where a tap's pixels can be chosen
+    if TAPS > 1:
+        top, high = before[0], (out_h - 1) * stride[0] + (taps_h - 1) * dilation[0] + 1
+    if per_row == 1:
+        left, wide = before[1], (out_w - 1) * stride[1] + (taps_w - 1) * dilation[1] + 1
+    border = top != 0 or left != 0 or high > height or wide > width or inputs * per_row != taps_w * depth
     source, image, pitch = x_flat, height * width * c_in, width * c_in
     end = 0
     if border:
@@ -143,18 +154,21 @@ def weight_gradient(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, befo
         gradient[:] = 0
     for n in range(count):
         if border:
-            bordered(x_flat, n * height * width * c_in, height, width, c_in, source, *before, high, wide)
+            bordered(x_flat, n * height * width * c_in, height, width, c_in, source, top, left, high, wide)
         if padded != outputs:
             bordered(g_flat, n * out_h * out_w * c_out, out_h, out_w, c_out, gradient, 0, 0, out_h, out_w)
         for c in range(0, c_out, LANES):
             column_sums(gradient, n * g_image + c, db, c, out_h * out_w, c_out)
         for k in range(0, rows, TAPS):
-            tap = n * image + (k // per_row) * dilation[0] * pitch + (k % per_row) * dilation[1] * c_in
+            down, right = k // per_row * dilation[0] + top - before[0], k % per_row * dilation[1] + left - before[1]
+            (i, i_end), (j, j_end) = meeting(down, stride[0], out_h, high), meeting(right, stride[1], out_w, wide)
+            x_at = n * image + (down + i * stride[0]) * pitch + (right + j * stride[1]) * c_in
+            g_at = n * g_image + (i * out_w + j) * c_out
             for group in range(groups):
                 taps(
-                    source, tap + group * depth, gradient, n * g_image + group * outputs,
-                    dw_flat, (k * inputs * groups + group) * padded, inputs, padded,
-                    out_h, out_w, stride[0] * pitch, stride[1] * c_in, out_w * c_out, c_out, groups * padded,
+                    source, x_at + group * depth, gradient, g_at + group * outputs,
+                    dw_flat, (k * inputs * groups + group) * padded, inputs, padded, i_end - i, j_end - j,
+                    stride[0] * pitch, stride[1] * c_in, out_w * c_out, c_out, groups * padded,
                     dilation[1] * c_in, dilation[0] * pitch,
                 )  # fmt: skip
 
@@ -233,8 +247,8 @@ def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1),
         sizes = (3, 5, 7, 2, 1) if stride == dilation == (1, 1) else (1,)
         groups, taps = 1, next(t for t in sizes if taps_w % t == 0)
     padded = -(-c_out // groups // width) * width
-    high, wide = (out[k] * stride[k] + w.shape[k] * dilation[k] for k in (0, 1))
-    memory = scratch((taps_h * taps_w * depth + 1) * groups * padded + high * wide * x.shape[3] + padded)
+    wide = out[1] * stride[1] + taps_w * dilation[1]
+    memory = scratch((taps_h * taps_w * depth + 1) * groups * padded + x.shape[1] * wide * x.shape[3] + padded)
     bias = _NONE if bias is None else contiguous(bias)
     kernel = _correlate(_pixels(out[1], width), width, taps)
     kernel(x, contiguous(w), bias, y, memory, groups, *out, stride, dilation, before, first, step)
@@ -295,8 +309,10 @@ def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups=1):
     if own:
         groups, c_out = 1, groups
     vectors = -(-c_out // width)
-    rows, inputs = (taps_h, taps_w * c_in) if own or dilation[1] == groups == 1 else (taps_h * taps_w, c_in)
     tile = tiles.INPUTS[registers(width)][3 if vectors % 3 == 0 else 2 if vectors % 2 == 0 else 1]
+    # The taps of a row as one, where that wastes less than it adds in columns of zeros.
+    joined = own or (dilation[1] == groups == 1 and c_in % tile > 0)
+    rows, inputs = (taps_h, taps_w * c_in) if joined else (taps_h * taps_w, c_in)
     if vectors % 3 and vectors % 2 and inputs <= tile - tiles.FEW:
         tile = tiles.FEW
     whole = rows, -(-inputs // tile) * tile
@@ -304,8 +320,8 @@ def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups=1):
         taps_h, taps_w = whole = tuple(-(-n // depthwise.TAPS) * depthwise.TAPS for n in kernel)
     dw = np.zeros((*whole, groups, vectors * width), np.float32)
     db = np.zeros(-(-g.shape[3] // width) * width, np.float32)
-    high = (g.shape[1] - 1) * stride[0] + (taps_h - 1) * dilation[0] + 1
-    wide = (g.shape[2] - 1) * stride[1] + (taps_w - 1) * dilation[1] + 1
+    high = max(x.shape[1], g.shape[1] * stride[0] + taps_h * dilation[0])
+    wide = max(x.shape[2], g.shape[2] * stride[1] + taps_w * dilation[1])
     memory = scratch(high * wide * x.shape[3] + whole[1] + g[0].size + 2 * vectors * width)
     _weight_gradient(width, own)(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, padding)
     if dw.shape != (rows, inputs, groups, c_out):
