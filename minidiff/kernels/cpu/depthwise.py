@@ -13,9 +13,6 @@ import numpy as np
 
 from . import tiles
 
-TAPS = 3  # rows and columns of them in a tile of the weight gradient
-
-
 def product(taps: int):
     """`tiles.product` for vectors of inputs; a step is `taps` taps of a row.
 
@@ -47,32 +44,40 @@ def product(taps: int):
     return tile
 
 
-def taps(e, x, g, dw, count, channels, rows, columns, x_row, x_column, g_row, g_column, dw_tap, x_tap, x_taps):
-    """Three rows of taps of the weight gradient: dw[u, t] += Σ over pixels of x[pixel, moved by the tap] · g[pixel].
+def square(kernel, registers: int) -> int:
+    """Rows and columns of taps in a tile of the weight gradient."""
+    return next((n for n in (5, 1) if kernel == (n, n) and n * n < registers), 3)
 
-    A tile is 3 × 3 taps of one vector of channels.
+
+def taps(size: int):
+    """`size` rows of taps of the weight gradient: dw[u, t] += Σ over pixels of x[pixel, moved by the tap] · g[pixel].
+
+    A tile is `size` × `size` taps of one vector of channels.
     """
-    square = [(u, t) for u in range(TAPS) for t in range(TAPS)]
+    tile = [(u, t) for u in range(size) for t in range(size)]
 
-    @e.loop(count // TAPS)
-    def _(part):
-        @e.loop(channels // e.lanes)
-        def _(group):
-            c, left = group * e.lanes, part * TAPS
-            places = [dw + (count * u + left + t) * dw_tap + c for u, t in square]
-            sums = [e.variable(e.load(place)) for place in places]
+    def body(e, x, g, dw, count, channels, rows, columns, x_row, x_column, g_row, g_column, dw_tap, x_tap, x_taps):
+        @e.loop(count // size)
+        def _(part):
+            @e.loop(channels // e.lanes)
+            def _(group):
+                c, left = group * e.lanes, part * size
+                places = [dw + (count * u + left + t) * dw_tap + c for u, t in tile]
+                sums = [e.variable(e.load(place)) for place in places]
 
-            @e.loop(rows)
-            def _(i):
-                first, across = x + i * x_row + left * x_tap + c, g + i * g_row + c
+                @e.loop(rows)
+                def _(i):
+                    first, across = x + i * x_row + left * x_tap + c, g + i * g_row + c
 
-                @e.loop(columns)
-                def _(j):
-                    gradient, here = e.load(across + j * g_column), first + j * x_column
-                    for (u, t), total in zip(square, sums, strict=True):
-                        total.set(e.fma(e.load(here + x_taps * u + x_tap * t), gradient, total.get()))
+                    @e.loop(columns)
+                    def _(j):
+                        gradient, here = e.load(across + j * g_column), first + j * x_column
+                        for (u, t), total in zip(tile, sums, strict=True):
+                            total.set(e.fma(e.load(here + x_taps * u + x_tap * t), gradient, total.get()))
 
-            tiles.store_all(e, [sums], [places])
+                tiles.store_all(e, [sums], [places])
+
+    return body
 
 
 def repeated(x, outputs: int, groups: int):

@@ -64,7 +64,7 @@ def widened(rows, length, into, wide):
             into[i * wide + k] = rows[i * length + k]
 
 
-def correlate(x, w, bias, y, memory, groups, out_h, out_w, stride, dilation, before, first, step):
+def correlate(x, w, bias, y, memory, groups, out_h, out_w, stride, dilation, before, first, step, together):
     """y[first + step · (i, j)] = bias + Σ x[(i, j) · stride − before + tap · dilation] · w[tap]; out = (out_h, out_w).
 
     Memory takes weights and bias (if there is one), each group's padded to whole vectors, then one bordered image.
@@ -82,30 +82,39 @@ def correlate(x, w, bias, y, memory, groups, out_h, out_w, stride, dilation, bef
     if len(bias):
         widened(bias, outputs, offset, padded)
     wide = (out_w - 1) * stride[1] + (taps_w - 1) * dilation[1] + 1
-    flat, y_flat, source = x.reshape(x.size), y.reshape(y.size), x.reshape(x.size)
-    border = before[1] != 0 or wide > width
-    columns, steps, w_row = 1, taps_w * c_in, taps_w * depth * w_step  # a row of taps is one run of memory,
-    if dilation[1] != 1 or depth != c_in:
-        columns, steps = taps_w // TAPS, depth  # unless the taps lie apart
-        border = border or padded != outputs  # a depthwise tile reads whole vectors
-    image, pitch = height * width * c_in, width * c_in
-    if border:
-        image, pitch, source = 0, wide * c_in, memory[: height * wide * c_in + padded]
-        source[:] = 0
-    for n in range(count):
-        if border:
-            bordered(flat, n * height * width * c_in, height, width, c_in, source, 0, before[1], height, wide)
+    flat, y_flat = x.reshape(x.size), y.reshape(y.size)
+    apart = dilation[1] != 1 or depth != c_in  # else a row of taps is one run of memory
+    border = not together and (before[1] != 0 or wide > width)
+    beyond = depth != c_in and groups == 1 and padded != outputs  # a depthwise tile reads whole vectors
+    image, y_image, w_row = height * width * c_in, y_height * y_width * c_out, taps_w * depth * w_step
+    places, pixels, left, right, x_pixel, y_pixel = 1, out_w, 0, wide, stride[1] * c_in, step[1] * c_out
+    if together:
+        places, pixels, left, right, x_pixel, y_pixel = out_w, together, before[1], width, image, y_image
+    bordering = memory[: height * wide * c_in + padded]
+    if border or beyond:
+        bordering[:] = 0
+    for k in range(0, count, max(1, together)):
+        n = min(k, count - together)
+        source, here, pitch = flat, n * image, width * c_in
+        if border or (beyond and n == count - 1):
+            source, here, pitch = bordering, 0, wide * c_in
+            bordered(flat, n * image, height, width, c_in, source, 0, before[1], height, wide)
         for group in range(groups):
-            here, c = n * image + group * depth, group * padded
+            c = group * padded
             for i in range(out_h):
-                top = i * stride[0] - before[0]
-                tap, end = meeting(top, dilation[0], taps_h, height)
-                at = ((n * y_height + first[0] + i * step[0]) * y_width + first[1]) * c_out + group * outputs
-                row(
-                    source, here + (top + tap * dilation[0]) * pitch, weights, c + tap * w_row, offset, c, y_flat, at,
-                    out_w, end - tap, columns, steps, dilation[0] * pitch, TAPS * dilation[1] * c_in,
-                    w_row, TAPS * depth * w_step, w_step, stride[1] * c_in, step[1] * c_out, outputs,
-                )  # fmt: skip
+                down = i * stride[0] - before[0]
+                u, u_end = meeting(down, dilation[0], taps_h, height)
+                for j in range(places):
+                    across = j * stride[1] - left
+                    v, v_end = meeting(across, dilation[1], taps_w, right)
+                    columns, steps = ((v_end - v) // TAPS, depth) if apart else (1, (v_end - v) * c_in)
+                    x_at = here + (down + u * dilation[0]) * pitch + (across + v * dilation[1]) * c_in + group * depth
+                    at = n * y_image + ((first[0] + i * step[0]) * y_width + first[1] + j * step[1]) * c_out
+                    row(
+                        source, x_at, weights, c + u * w_row + v * depth * w_step, offset, c, y_flat, at + group * outputs,
+                        pixels, u_end - u, columns, steps, dilation[0] * pitch, TAPS * dilation[1] * c_in,
+                        w_row, TAPS * depth * w_step, w_step, x_pixel, y_pixel, outputs,
+                    )  # fmt: skip
 
 
 def add_taps(z, bias, y, dilation):
@@ -193,7 +202,7 @@ def _correlate(pixels: int, width: int, taps: int = 0):
     tile = depthwise.product(taps) if taps else tiles.product
     return compiled(
         correlate,
-        (images, images, numbers, images, numbers, numba.intp, numba.intp, numba.intp, *[_pair] * 5),
+        (images, images, numbers, images, numbers, numba.intp, numba.intp, numba.intp, *[_pair] * 5, numba.intp),
         f"_{pixels}x{width}" + f"_depthwise{taps}" * bool(taps),
         row=vector(tiles.row(dict.fromkeys((1, 2, 3), pixels), tile), width, places=4),
         LANES=width,
@@ -207,16 +216,16 @@ def _add_taps():
 
 
 @cache
-def _weight_gradient(width: int, own: bool):
-    """`own`: depthwise."""
+def _weight_gradient(width: int, square: int):
+    """`square`: rows and columns of taps in a depthwise tile, else 0."""
     return compiled(
         weight_gradient,
         (images, images, images, numbers, numbers, numba.intp, numba.intp, _pair, _pair, _pair),
-        f"_x{width}" + "_depthwise" * own,
-        taps=vector(depthwise.taps if own else tiles.taps(tiles.INPUTS[registers(width)]), width, places=3),
+        f"_x{width}" + f"_depthwise{square}" * bool(square),
+        taps=vector(depthwise.taps(square) if square else tiles.taps(tiles.INPUTS[registers(width)]), width, places=3),
         column_sums=vector(tiles.column_sums, width, places=2),
         LANES=width,
-        TAPS=depthwise.TAPS if own else 1,
+        TAPS=max(1, square),
     )
 
 
@@ -233,10 +242,19 @@ _NONE = np.empty(0, np.float32)
 
 
 @cache
-def _pixels(out_w: int, width: int) -> int:
-    """The tile that covers a row with the fewest pixels: sums in registers, and overlaps computed twice, cost alike."""
-    sizes = [p for p in ((7, 8, 6, 4, 1) if registers(width) == 32 else (4, 1)) if p <= out_w]
-    return min(sizes, key=lambda p: -(-out_w // p) * (p + 1))
+def _tile(images: int, width: int, taps: int, out: int, stride: int, dilation: int, before: int, lanes: int):
+    """(pixels of a tile, and whether they are of as many images): along rows of `out`, or the same one of images.
+
+    Sums in registers, and overlaps computed twice, cost alike; beside neighbours of one image lie columns of zeros.
+    """
+
+    def best(count):
+        sizes = [p for p in ((7, 8, 6, 4, 1) if registers(lanes) == 32 else (4, 1)) if p <= count]
+        return min((-(-count // p) * (p + 1) / count, -p) for p in sizes)
+
+    inside = sum(0 <= j * stride + v * dilation - before < width for j in range(out) for v in range(taps))
+    (along, p), (together, q) = best(out), best(images)
+    return (-q, -q) if images > 1 and together * inside < along * out * taps else (-p, 0)
 
 
 def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1), groups=1) -> None:
@@ -250,8 +268,10 @@ def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1),
     wide = out[1] * stride[1] + taps_w * dilation[1]
     memory = scratch((taps_h * taps_w * depth + 1) * groups * padded + x.shape[1] * wide * x.shape[3] + padded)
     bias = _NONE if bias is None else contiguous(bias)
-    kernel = _correlate(_pixels(out[1], width), width, taps)
-    kernel(x, contiguous(w), bias, y, memory, groups, *out, stride, dilation, before, first, step)
+    how = (out[1], stride[1], dilation[1], before[1], width)
+    pixels, together = _tile(1 if taps else len(x), x.shape[2], taps_w, *how)
+    kernel = _correlate(pixels, width, taps)
+    kernel(x, contiguous(w), bias, y, memory, groups, *out, stride, dilation, before, first, step, together)
 
 
 def turned(w, groups):
@@ -309,21 +329,22 @@ def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups=1):
     if own:
         groups, c_out = 1, groups
     vectors = -(-c_out // width)
-    tile = tiles.INPUTS[registers(width)][3 if vectors % 3 == 0 else 2 if vectors % 2 == 0 else 1]
+    tile = tiles.INPUTS[registers(width)][min(vectors, 2)]
     # The taps of a row as one, where that wastes less than it adds in columns of zeros.
     joined = own or (dilation[1] == groups == 1 and c_in % tile > 0)
     rows, inputs = (taps_h, taps_w * c_in) if joined else (taps_h * taps_w, c_in)
-    if vectors % 3 and vectors % 2 and inputs <= tile - tiles.FEW:
+    if vectors == 1 and inputs <= tile - tiles.FEW:
         tile = tiles.FEW
     whole = rows, -(-inputs // tile) * tile
+    square = depthwise.square(kernel, registers(width)) if own else 0
     if own:
-        taps_h, taps_w = whole = tuple(-(-n // depthwise.TAPS) * depthwise.TAPS for n in kernel)
+        taps_h, taps_w = whole = tuple(-(-n // square) * square for n in kernel)
     dw = np.zeros((*whole, groups, vectors * width), np.float32)
     db = np.zeros(-(-g.shape[3] // width) * width, np.float32)
     high = max(x.shape[1], g.shape[1] * stride[0] + taps_h * dilation[0])
     wide = max(x.shape[2], g.shape[2] * stride[1] + taps_w * dilation[1])
     memory = scratch(high * wide * x.shape[3] + whole[1] + g[0].size + 2 * vectors * width)
-    _weight_gradient(width, own)(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, padding)
+    _weight_gradient(width, square)(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, padding)
     if dw.shape != (rows, inputs, groups, c_out):
         dw, db = np.ascontiguousarray(dw[:rows, :inputs, :, :c_out]), db[: g.shape[3]].copy()
     return dw.reshape(*kernel, c_in, groups * c_out), db

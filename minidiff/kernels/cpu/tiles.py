@@ -16,6 +16,8 @@ work: a pixel's channels are a vector, and a row of taps is one run of memory (t
 dw[t][v] += x[pixel + t] · g[pixel][v].
 """
 
+from functools import partial
+
 # Inputs of a weight gradient's tile with 1, 2 and 3 vectors, for 32 and for 16 vector registers.
 INPUTS = {32: {1: 16, 2: 8, 3: 8}, 16: {1: 8, 2: 4, 3: 4}}
 FEW = 4  # and with 1 vector where there are fewer inputs than that
@@ -74,10 +76,16 @@ def store_sums(e, sums, y, y_pixel, left):
 
 
 def by_vectors(e, channels, run):
-    """run(3), run(2) or run(1): the most vectors a tile can have that divide the channels."""
-    vectors = channels // e.lanes
-    threes, twos = e.fewer(vectors % 3, 1), e.fewer(vectors % 2, 1)
-    e.when(threes, lambda: run(3), lambda: e.when(twos, lambda: run(2), lambda: run(1)))
+    """run(vectors, first channel, times): as many tiles of 3 vectors as leave a multiple of 2; 1 where there is no other."""
+    vectors, lanes = channels // e.lanes, e.lanes
+    twos = vectors * 2 % 3
+    threes = (vectors - twos * 2) // 3
+
+    def some():
+        run(3, vectors * 0, threes)
+        run(2, threes * (3 * lanes), twos)
+
+    e.when(e.fewer(vectors, 2), lambda: run(1, vectors * 0, vectors), some)
 
 
 def row(sizes, tile=product):
@@ -93,13 +101,12 @@ def row(sizes, tile=product):
     ):  # fmt: skip
         padded = (channels + (e.lanes - 1)) // e.lanes * e.lanes
 
-        def run(vectors):
-            pixels, width = sizes[vectors], vectors * e.lanes
-            compute = tile(pixels, vectors)
+        def run(vectors, start, times):
+            pixels, compute = sizes[vectors], tile(sizes[vectors], vectors)
 
-            @e.loop(padded // width)
+            @e.loop(times)
             def _(group):
-                c = group * width
+                c = start + group * (vectors * e.lanes)
 
                 @e.loop((count + (pixels - 1)) // pixels)
                 def _(t):
@@ -145,22 +152,23 @@ def taps(sizes):
     """One row of taps of a weight gradient, `inputs` × `outputs`, in tiles of `sizes[vectors]` inputs, or of `FEW`."""
 
     def body(e, x, g, dw, inputs, outputs, rows, columns, x_row, x_column, g_row, g_column, dw_input, _x_tap, _x_taps):
-        def run(vectors):
+        def run(vectors, start, times):
             if vectors > 1:
-                walk(sizes[vectors], vectors)
+                walk(sizes[vectors], vectors, start, times)
             else:
-                e.when(e.fewer(inputs, sizes[1]), lambda: walk(FEW, 1), lambda: walk(sizes[1], 1))
+                few, many = (partial(walk, size, 1, start, times) for size in (FEW, sizes[1]))
+                e.when(e.fewer(inputs, sizes[1]), few, many)
 
-        def walk(some, vectors):
-            width, tile = vectors * e.lanes, outer(some, vectors)
+        def walk(some, vectors, start, times):
+            tile = outer(some, vectors)
 
             @e.loop(inputs // some)
             def _(part):
                 t = part * some
 
-                @e.loop(outputs // width)
+                @e.loop(times)
                 def _(group):
-                    c = group * width
+                    c = start + group * (vectors * e.lanes)
                     at = dw + t * dw_input + c
                     tile(e, x + t, g + c, at, rows, columns, x_row, x_column, g_row, g_column, dw_input)
 

@@ -167,17 +167,17 @@ def _gather(sizes):
     """u (inputs × outputs) += vᵀ (inputs × tiles) @ d (tiles × outputs); `sizes` gives each tile its inputs."""
 
     def body(e, v, d, u, count, block, inputs, outputs, c_out):
-        def run(vectors):
-            some, channels = sizes[vectors], vectors * e.lanes
+        def run(vectors, start, times):
+            some = sizes[vectors]
             tile, parts = tiles.outer(some, vectors), e.lanes // some
 
             @e.loop(inputs // some)
             def _(part):
                 at = part // parts * (block * e.lanes) + part % parts * some
 
-                @e.loop(outputs // channels)
+                @e.loop(times)
                 def _(i):
-                    c = i * channels
+                    c = start + i * (vectors * e.lanes)
                     tile(e, v + at, d + c, u + part * some * c_out + c, 1, count, 0, e.lanes, 0, c_out, c_out)
 
         tiles.by_vectors(e, outputs, run)
