@@ -56,9 +56,7 @@ def conv2d_dw_db(g, x, kernel, stride, padding, dilation, groups):
     if not _fast(g, x) or min(kernel) < 1:
         return generic.conv2d_dw_db(g, x, kernel, stride, padding, dilation, groups)
     g, x = contiguous(g), contiguous(x)
-    # Of fewer tiles than 64, and for larger kernels, the direct gradient is exacter by a digit.
-    width = winograd.fits(x.shape, g.shape[3], kernel, stride, padding, dilation, groups, least=64)
-    if width and kernel == (3, 3):
+    if width := winograd.fits(x.shape, g.shape[3], kernel, stride, padding, dilation, groups, of_weights=True):
         ran["winograd_dw_db"] += 1
         return winograd.weight_and_bias_gradient(g, x, groups, width)
     ran["conv2d_dw_db"] += 1

@@ -4,7 +4,7 @@ The points are 0, ±A, ±B, ∞. The columns of Aᵀ and the rows of G are their
 a polynomial at the points, the other way a sum over them; a point and its negative share the even and the odd powers.
 """
 
-A, B = 3 / 4, 3 / 2
+A, B = 5 / 8, 25 / 16
 PLAIN = 1.0, 1.0, 1.0
 SCALES = 1 / (A * A * B * B), 1 / (2 * A * A * (A * A - B * B)), 1 / (2 * B * B * (B * B - A * A))  # of G at 0, ±A, ±B
 

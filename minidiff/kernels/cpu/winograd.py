@@ -11,14 +11,14 @@ Over channels, the ⊙ is one matrix product for each of the 36 positions:
      └─┼────┘ │        └─┴─┴─┴──                                            └────┘
        └──────┘ tiles overlap by 2
 
-The points that make A, B and G are 0, ±3/4, ±3/2, ∞: all of B is exact in float32, and the error stays at the direct
-kernel's own, where the usual ±1, ±2 lose a digit. A block of 32 tiles, running on across images, stays in the cache;
+The points that make A, B and G are 0, ±5/8, ±25/16, ∞: all of B is exact in float32, and the error stays below three
+times the direct kernel's own, where the usual ±1, ±2 lose a digit. A block of 32 tiles, running on across images, stays in the cache;
 V lies as [position][vector of inputs][tile][lane], so that a product's pixels are `lanes` apart for any channel count.
 Tiles at the border read zeros; where 4 does not divide the size, the last tile overlaps the one before it.
 
 The input gradient is the same with flipped weights. Weight gradient: dU += Vᵀ (A g Aᵀ) in each position, dw = Gᵀ dU G;
-not for 5 × 5, where it would err more than three times as much as the direct one, and so would sums of fewer than 8
-channels anywhere. Groups have matrix products of their own, and all else in common.
+not for 5 × 5, where it would err more than three times as much as the direct one, and so would y as a sum over fewer than
+16 channels. Groups have matrix products of their own, and all else in common.
 """
 
 from functools import cache, partial, reduce
@@ -325,16 +325,24 @@ def _gradient(width: int):
 # --- the wrappers ---
 
 
-def fits(x_shape, channels: int, kernel, stride, padding, dilation, groups=1, least=LEAST) -> int:
-    """The lanes for a shape that is one for Winograd, else 0: 'same', whole or half vectors of channels in each group,
-    at least 8 of them, and `least` tiles."""
-    (count, height, width, c_in), step = x_shape, 7 - kernel[0]
-    same = kernel in ((3, 3), (5, 5)) and stride == dilation == (1, 1) and padding == (kernel[0] // 2,) * 2
-    if not same or min(height, width) < step or count * (-(-height // step)) * (-(-width // step)) < least:
+def fits(x_shape, channels: int, kernel, stride, padding, dilation, groups=1, of_weights=False) -> int:
+    """The lanes for a shape that is one for Winograd, else 0: 'same', whole or half vectors of channels in each group.
+
+    Sums must be long enough for an error below three direct ones, and images large enough for 5 × 5 to be quicker.
+    """
+    (count, height, width, c_in), taps, step = x_shape, kernel[0], 7 - kernel[0]
+    if (taps, *kernel) not in ((3, 3, 3), (5, 5, 5)) or (stride, dilation) != ((1, 1), (1, 1)):
         return 0
-    inputs, outputs = c_in // groups, channels // groups
-    widths = [n for n in (lanes(), lanes() // 2) if n >= 4 and inputs % n == outputs % n == 0]
-    return widths[0] if widths and min(inputs, outputs) >= 8 else 0
+    inputs, outputs, small = c_in // groups, channels // groups, min(height, width)
+    tiles = count * -(-height // step) * -(-width // step)
+    if of_weights:
+        enough = taps == 3 and small >= 6 and tiles >= 64 and inputs >= 8
+    elif taps == 3:
+        enough = small >= 4 and tiles >= LEAST and inputs >= (16 if small >= 6 else 32)
+    else:
+        enough = small >= 8 and tiles >= LEAST and inputs >= 8
+    widths = [n for n in (lanes(), lanes() // 2)[: 2 if taps == 3 else 1] if n >= 4 and inputs % n == outputs % n == 0]
+    return widths[0] if enough and widths and outputs >= 8 and padding == (taps // 2,) * 2 else 0
 
 
 @cache
