@@ -13,8 +13,8 @@ import numpy as np
 
 from . import tiles
 
-def product(taps: int):
-    """`tiles.product` for vectors of inputs; a step is `taps` taps of a row.
+def product(taps: int, size: int):
+    """`tiles.product` for vectors of inputs, in groups of `size` channels; a step is `taps` taps of a row.
 
     If they are several, they are as far apart as the pixels, and what has been loaded serves all pixels that see it.
     """
@@ -25,17 +25,27 @@ def product(taps: int):
             start = load(bias)
             sums = [[e.variable(start[v]) for v in range(vectors)] for _ in range(pixels)]
 
+            def add(total, values, weights):
+                for one, value, weight in zip(total, values, weights, strict=True):
+                    one.set(e.fma(value, weight, one.get()))
+
             @e.loop(rows)
             def _rows(i):
                 @e.loop(columns)
                 def _columns(j):
                     here, row = x + i * x_row + j * x_column, w + i * w_row + j * w_column
-                    weights = [load(row + w_step * t) for t in range(taps)]
-                    for k in range(pixels + taps - 1):
-                        values = load(here + x_pixel * k)
-                        for t in range(max(0, k - pixels + 1), min(taps, k + 1)):
-                            for v in range(vectors):
-                                sums[k - t][v].set(e.fma(values[v], weights[t][v], sums[k - t][v].get()))
+                    if size == 1:
+                        weights = [load(row + w_step * t) for t in range(taps)]
+                        for k in range(pixels + taps - 1):
+                            values = load(here + x_pixel * k)
+                            for t in range(max(0, k - pixels + 1), min(taps, k + 1)):
+                                add(sums[k - t], values, weights[t])
+                    else:
+                        values = [load(here + x_pixel * p) for p in range(pixels)]
+                        for k in range(size):
+                            weights = load(row + w_step * k)
+                            for p in range(pixels):
+                                add(sums[p], [e.spread(value, k, size) for value in values[p]], weights)
 
             tiles.store_sums(e, sums, y, y_pixel, left)
 
@@ -44,25 +54,25 @@ def product(taps: int):
     return tile
 
 
-def square(kernel, registers: int) -> int:
+def square(kernel, size: int, registers: int) -> int:
     """Rows and columns of taps in a tile of the weight gradient."""
-    return next((n for n in (5, 1) if kernel == (n, n) and n * n < registers), 3)
+    return next((n for n in (5, 1) if kernel == (n, n) and n * n < registers), 3) if size == 1 else 1
 
 
-def taps(size: int):
-    """`size` rows of taps of the weight gradient: dw[u, t] += Σ over pixels of x[pixel, moved by the tap] · g[pixel].
+def taps(square: int, size: int):
+    """`square` rows of taps of the weight gradient: dw[u, t] += Σ over pixels of x[pixel, moved by the tap] · g[pixel].
 
-    A tile is `size` × `size` taps of one vector of channels.
+    A tile is `square` × `square` taps of one vector of channels, for each of the `size` inputs of a group.
     """
-    tile = [(u, t) for u in range(size) for t in range(size)]
+    tile = [(u, t, k) for u in range(square) for t in range(square) for k in range(size)]
 
     def body(e, x, g, dw, count, channels, rows, columns, x_row, x_column, g_row, g_column, dw_tap, x_tap, x_taps):
-        @e.loop(count // size)
+        @e.loop(count // (square * size))
         def _(part):
             @e.loop(channels // e.lanes)
             def _(group):
-                c, left = group * e.lanes, part * size
-                places = [dw + (count * u + left + t) * dw_tap + c for u, t in tile]
+                c, left = group * e.lanes, part * square
+                places = [dw + (count * u + (left + t) * size + k) * dw_tap + c for u, t, k in tile]
                 sums = [e.variable(e.load(place)) for place in places]
 
                 @e.loop(rows)
@@ -72,12 +82,18 @@ def taps(size: int):
                     @e.loop(columns)
                     def _(j):
                         gradient, here = e.load(across + j * g_column), first + j * x_column
-                        for (u, t), total in zip(tile, sums, strict=True):
-                            total.set(e.fma(e.load(here + x_taps * u + x_tap * t), gradient, total.get()))
+                        for (u, t, k), total in zip(tile, sums, strict=True):
+                            value = e.load(here + x_taps * u + x_tap * t)
+                            total.set(e.fma(value if size == 1 else e.spread(value, k, size), gradient, total.get()))
 
                 tiles.store_all(e, [sums], [places])
 
     return body
+
+
+def applies(size: int, groups: int, outputs: int, lanes: int) -> bool:
+    """Whether vectors hold whole groups of `size` inputs and as many outputs."""
+    return groups > 1 and size < lanes and lanes % size == 0 and outputs == size * groups
 
 
 def repeated(x, outputs: int, groups: int):

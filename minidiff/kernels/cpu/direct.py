@@ -26,7 +26,7 @@ Pair = tuple[int, int]
 
 # Bound by `compiled`, for each tile:
 row = taps = column_sums = unbound
-LANES = TAPS = 0  # lanes of a vector; taps of a row in a step of the tile, or in a weight gradient rows of taps
+LANES = TAPS = OWN = 0  # lanes of a vector; taps of a row in a step of the tile, or in a weight gradient rows of taps
 
 
 # --- the loops ---
@@ -150,29 +150,29 @@ def weight_gradient(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, befo
         top, high = before[0], (out_h - 1) * stride[0] + (taps_h - 1) * dilation[0] + 1
     if per_row == 1:
         left, wide = before[1], (out_w - 1) * stride[1] + (taps_w - 1) * dilation[1] + 1
-    border = top != 0 or left != 0 or high > height or wide > width or inputs * per_row != taps_w * depth
-    source, image, pitch = x_flat, height * width * c_in, width * c_in
-    end = 0
-    if border:
-        end = high * wide * c_in + inputs + padded
-        source, image, pitch = memory[:end], 0, wide * c_in
-        source[:] = 0
-    gradient, g_image = g_flat, out_h * out_w * c_out
-    if padded != outputs:
-        gradient, g_image = memory[end : end + out_h * out_w * c_out + padded], 0
-        gradient[:] = 0
+    beyond = OWN and padded != outputs  # a depthwise tile reads whole vectors
+    border = top != 0 or left != 0 or high > height or wide > width or (not OWN and inputs * per_row != taps_w * depth)
+    end = high * wide * c_in + inputs + padded
+    bordering, widening = memory[:end], memory[end : end + out_h * out_w * c_out + padded]
+    bordering[:] = 0
+    widening[:] = 0
     for n in range(count):
-        if border:
+        last = beyond and n == count - 1
+        source, image, pitch = x_flat, n * height * width * c_in, width * c_in
+        gradient, g_image = g_flat, n * out_h * out_w * c_out
+        if border or last:
+            source, image, pitch = bordering, 0, wide * c_in
             bordered(x_flat, n * height * width * c_in, height, width, c_in, source, top, left, high, wide)
-        if padded != outputs:
+        if last or (padded != outputs and not OWN):
+            gradient, g_image = widening, 0
             bordered(g_flat, n * out_h * out_w * c_out, out_h, out_w, c_out, gradient, 0, 0, out_h, out_w)
         for c in range(0, c_out, LANES):
-            column_sums(gradient, n * g_image + c, db, c, out_h * out_w, c_out)
+            column_sums(gradient, g_image + c, db, c, out_h * out_w, c_out)
         for k in range(0, rows, TAPS):
             down, right = k // per_row * dilation[0] + top - before[0], k % per_row * dilation[1] + left - before[1]
             (i, i_end), (j, j_end) = meeting(down, stride[0], out_h, high), meeting(right, stride[1], out_w, wide)
-            x_at = n * image + (down + i * stride[0]) * pitch + (right + j * stride[1]) * c_in
-            g_at = n * g_image + (i * out_w + j) * c_out
+            x_at = image + (down + i * stride[0]) * pitch + (right + j * stride[1]) * c_in
+            g_at = g_image + (i * out_w + j) * c_out
             for group in range(groups):
                 taps(
                     source, x_at + group * depth, gradient, g_at + group * outputs,
@@ -197,14 +197,17 @@ _pair = numba.types.UniTuple(numba.intp, 2)
 
 
 @cache
-def _correlate(pixels: int, width: int, taps: int = 0):
-    """Depthwise if there are taps: so many in a step."""
-    tile = depthwise.product(taps) if taps else tiles.product
+def _correlate(pixels: int, width: int, taps: int, size: int):
+    """Depthwise if there are taps: so many in a step, in groups of `size`."""
+    tile = depthwise.product(taps, size) if taps else tiles.product
+    sizes = {v: min(pixels, 8 if v > 1 else 16) for v in (1, 2, 3)}
+    if taps and size > 1:
+        sizes = {1: min(pixels, 7), 2: min(4, pixels), 3: min(2, pixels)}
     return compiled(
         correlate,
         (images, images, numbers, images, numbers, numba.intp, numba.intp, numba.intp, *[_pair] * 5, numba.intp),
-        f"_{pixels}x{width}" + f"_depthwise{taps}" * bool(taps),
-        row=vector(tiles.row(dict.fromkeys((1, 2, 3), pixels), tile), width, places=4),
+        f"_{pixels}x{width}" + f"_depthwise{taps}x{size}" * bool(taps),
+        row=vector(tiles.row(sizes, tile), width, places=4),
         LANES=width,
         TAPS=max(1, taps),
     )
@@ -216,16 +219,17 @@ def _add_taps():
 
 
 @cache
-def _weight_gradient(width: int, square: int):
+def _weight_gradient(width: int, square: int, size: int):
     """`square`: rows and columns of taps in a depthwise tile, else 0."""
     return compiled(
         weight_gradient,
         (images, images, images, numbers, numbers, numba.intp, numba.intp, _pair, _pair, _pair),
-        f"_x{width}" + f"_depthwise{square}" * bool(square),
-        taps=vector(depthwise.taps(square) if square else tiles.taps(tiles.INPUTS[registers(width)]), width, places=3),
+        f"_x{width}" + f"_depthwise{square}x{size}" * bool(square),
+        taps=vector(depthwise.taps(square, size) if square else tiles.taps(tiles.INPUTS[registers(width)]), width, places=3),
         column_sums=vector(tiles.column_sums, width, places=2),
         LANES=width,
         TAPS=max(1, square),
+        OWN=square > 0,
     )
 
 
@@ -249,7 +253,7 @@ def _tile(images: int, width: int, taps: int, out: int, stride: int, dilation: i
     """
 
     def best(count):
-        sizes = [p for p in ((7, 8, 6, 4, 1) if registers(lanes) == 32 else (4, 1)) if p <= count]
+        sizes = [p for p in ((7, 8, 16, 6, 4, 1) if registers(lanes) == 32 else (4, 1)) if p <= count]
         return min((-(-count // p) * (p + 1) / count, -p) for p in sizes)
 
     inside = sum(0 <= j * stride + v * dilation - before < width for j in range(out) for v in range(taps))
@@ -261,16 +265,16 @@ def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1),
     """`correlate` with the tile that fits."""
     width, (taps_h, taps_w, depth, c_out) = lanes(), w.shape
     taps = 0
-    if depth == 1 < groups == c_out:
-        sizes = (3, 5, 7, 2, 1) if stride == dilation == (1, 1) else (1,)
+    if depthwise.applies(depth, groups, c_out, width):
+        sizes = (3, 5, 7, 2, 1) if depth == 1 and stride == dilation == (1, 1) else (1,)
         groups, taps = 1, next(t for t in sizes if taps_w % t == 0)
     padded = -(-c_out // groups // width) * width
     wide = out[1] * stride[1] + taps_w * dilation[1]
     memory = scratch((taps_h * taps_w * depth + 1) * groups * padded + x.shape[1] * wide * x.shape[3] + padded)
     bias = _NONE if bias is None else contiguous(bias)
     how = (out[1], stride[1], dilation[1], before[1], width)
-    pixels, together = _tile(1 if taps else len(x), x.shape[2], taps_w, *how)
-    kernel = _correlate(pixels, width, taps)
+    pixels, together = _tile(1 if taps > 1 or taps and padded != c_out else len(x), x.shape[2], taps_w, *how)
+    kernel = _correlate(pixels, width, taps, depth if taps else 0)
     kernel(x, contiguous(w), bias, y, memory, groups, *out, stride, dilation, before, first, step, together)
 
 
@@ -325,29 +329,30 @@ def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups=1):
         before = (kernel[0] - 1 - padding[0], kernel[1] - 1 - padding[1])
         flipped, _ = weight_and_bias_gradient(x, g, kernel, stride, before, dilation, groups)
         return np.ascontiguousarray(turned(flipped[::-1, ::-1], groups)), bias_gradient(g)
-    own = c_in == c_out == 1 < groups
-    if own:
-        groups, c_out = 1, groups
+    size, square, few = c_in, 0, tiles.INPUTS[registers(width)][1] // 2
+    if depthwise.applies(size, groups, g.shape[3], width) and c_in == c_out:
+        groups, c_in, c_out, square = 1, size * groups, size * groups, depthwise.square(kernel, size, registers(width))
     vectors = -(-c_out // width)
     tile = tiles.INPUTS[registers(width)][min(vectors, 2)]
     # The taps of a row as one, where that wastes less than it adds in columns of zeros.
-    joined = own or (dilation[1] == groups == 1 and c_in % tile > 0)
-    rows, inputs = (taps_h, taps_w * c_in) if joined else (taps_h * taps_w, c_in)
-    if vectors == 1 and inputs <= tile - tiles.FEW:
-        tile = tiles.FEW
+    joined = square > 1 or (not square and dilation[1] == groups == 1 and c_in % tile > 0)
+    rows, inputs = (taps_h, taps_w * (size if square else c_in)) if joined else (taps_h * taps_w, size if square else c_in)
+    if vectors == 1 and inputs <= few:
+        tile = few
     whole = rows, -(-inputs // tile) * tile
-    square = depthwise.square(kernel, registers(width)) if own else 0
-    if own:
+    if square:
+        whole = rows, inputs
+    if square > 1:
         taps_h, taps_w = whole = tuple(-(-n // square) * square for n in kernel)
     dw = np.zeros((*whole, groups, vectors * width), np.float32)
     db = np.zeros(-(-g.shape[3] // width) * width, np.float32)
     high = max(x.shape[1], g.shape[1] * stride[0] + taps_h * dilation[0])
     wide = max(x.shape[2], g.shape[2] * stride[1] + taps_w * dilation[1])
     memory = scratch(high * wide * x.shape[3] + whole[1] + g[0].size + 2 * vectors * width)
-    _weight_gradient(width, square)(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, padding)
+    _weight_gradient(width, square, size if square else 0)(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, padding)
     if dw.shape != (rows, inputs, groups, c_out):
         dw, db = np.ascontiguousarray(dw[:rows, :inputs, :, :c_out]), db[: g.shape[3]].copy()
-    return dw.reshape(*kernel, c_in, groups * c_out), db
+    return dw.reshape(*kernel, size, groups * c_out), db
 
 
 def bias_gradient(g):

@@ -137,6 +137,11 @@ class Emitter:
             step //= 2
         return rows
 
+    def spread(self, vector: Value, k: int, size: int) -> Value:
+        """In each run of `size` lanes, the k-th number of that run."""
+        source = ir.Constant(ir.VectorType(I32, self.lanes), [lane // size * size + k for lane in range(self.lanes)])
+        return Value(self, self.ir.shuffle_vector(vector.ir, vector.ir, source))
+
     def inside(self, index: Value, size: Value) -> Value:
         """Whether 0 ≤ index < size."""
         return Value(self, self.ir.icmp_unsigned("<", index.ir, size.ir))

@@ -72,6 +72,9 @@ class Interpreter:
     def transposed(self, rows: list[np.ndarray]) -> list[np.ndarray]:
         return list(np.stack(rows).T)
 
+    def spread(self, vector: np.ndarray, k: int, size: int) -> np.ndarray:
+        return np.repeat(vector[k::size], size)
+
     def inside(self, index: int, size: int) -> bool:
         return 0 <= index < size
 

@@ -20,7 +20,6 @@ from functools import partial
 
 # Inputs of a weight gradient's tile with 1, 2 and 3 vectors, for 32 and for 16 vector registers.
 INPUTS = {32: {1: 16, 2: 8, 3: 8}, 16: {1: 8, 2: 4, 3: 4}}
-FEW = 4  # and with 1 vector where there are fewer inputs than that
 
 
 def product(pixels: int, vectors: int):
@@ -149,14 +148,14 @@ def outer(inputs: int, vectors: int):
 
 
 def taps(sizes):
-    """One row of taps of a weight gradient, `inputs` × `outputs`, in tiles of `sizes[vectors]` inputs, or of `FEW`."""
+    """One row of taps of a weight gradient, `inputs` × `outputs`, in tiles of `sizes[vectors]` inputs, or half that."""
 
     def body(e, x, g, dw, inputs, outputs, rows, columns, x_row, x_column, g_row, g_column, dw_input, _x_tap, _x_taps):
         def run(vectors, start, times):
             if vectors > 1:
                 walk(sizes[vectors], vectors, start, times)
             else:
-                few, many = (partial(walk, size, 1, start, times) for size in (FEW, sizes[1]))
+                few, many = (partial(walk, size, 1, start, times) for size in (sizes[1] // 2, sizes[1]))
                 e.when(e.fewer(inputs, sizes[1]), few, many)
 
         def walk(some, vectors, start, times):
