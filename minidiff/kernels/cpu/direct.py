@@ -246,19 +246,20 @@ _NONE = np.empty(0, np.float32)
 
 
 @cache
-def _tile(images: int, width: int, taps: int, out: int, stride: int, dilation: int, before: int, lanes: int):
+def _tile(images: int, image: int, width: int, taps: int, out: int, stride: int, dilation: int, before: int, lanes: int):
     """(pixels of a tile, and whether they are of as many images): along rows of `out`, or the same one of images.
 
     Sums in registers, and overlaps computed twice, cost alike; beside neighbours of one image lie columns of zeros.
+    Images lie far apart, which must be outweighed; where they are multiples of 4 KiB, a cache of 8 ways holds 8.
     """
 
-    def best(count):
-        sizes = [p for p in ((7, 8, 16, 6, 4, 1) if registers(lanes) == 32 else (4, 1)) if p <= count]
+    def best(count, most=16):
+        sizes = [p for p in ((7, 8, 16, 6, 4, 1) if registers(lanes) == 32 else (4, 1)) if p <= min(count, most)]
         return min((-(-count // p) * (p + 1) / count, -p) for p in sizes)
 
     inside = sum(0 <= j * stride + v * dilation - before < width for j in range(out) for v in range(taps))
-    (along, p), (together, q) = best(out), best(images)
-    return (-q, -q) if images > 1 and together * inside < along * out * taps else (-p, 0)
+    (along, p), (together, q) = best(out), best(images, 16 if image % 1024 else 8)
+    return (-q, -q) if images > 1 and together * inside * 1.08 < along * out * taps else (-p, 0)
 
 
 def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1), groups=1) -> None:
@@ -273,7 +274,7 @@ def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1),
     memory = scratch((taps_h * taps_w * depth + 1) * groups * padded + x.shape[1] * wide * x.shape[3] + padded)
     bias = _NONE if bias is None else contiguous(bias)
     how = (out[1], stride[1], dilation[1], before[1], width)
-    pixels, together = _tile(1 if taps > 1 or taps and padded != c_out else len(x), x.shape[2], taps_w, *how)
+    pixels, together = _tile(1 if taps > 1 or taps and padded != c_out else len(x), x[0].size, x.shape[2], taps_w, *how)
     kernel = _correlate(pixels, width, taps, depth if taps else 0)
     kernel(x, contiguous(w), bias, y, memory, groups, *out, stride, dilation, before, first, step, together)
 
