@@ -25,27 +25,17 @@ def product(taps: int, size: int):
             start = load(bias)
             sums = [[e.variable(start[v]) for v in range(vectors)] for _ in range(pixels)]
 
-            def add(total, values, weights):
-                for one, value, weight in zip(total, values, weights, strict=True):
-                    one.set(e.fma(value, weight, one.get()))
-
             @e.loop(rows)
             def _rows(i):
                 @e.loop(columns)
                 def _columns(j):
                     here, row = x + i * x_row + j * x_column, w + i * w_row + j * w_column
-                    if size == 1:
-                        weights = [load(row + w_step * t) for t in range(taps)]
-                        for k in range(pixels + taps - 1):
-                            values = load(here + x_pixel * k)
-                            for t in range(max(0, k - pixels + 1), min(taps, k + 1)):
-                                add(sums[k - t], values, weights[t])
-                    else:
-                        values = [load(here + x_pixel * p) for p in range(pixels)]
-                        for k in range(size):
-                            weights = load(row + w_step * k)
-                            for p in range(pixels):
-                                add(sums[p], [e.spread(value, k, size) for value in values[p]], weights)
+                    weights = [load(row + w_step * k) for k in range(taps * size)]
+                    for p in range(pixels + taps - 1):
+                        values = load(here + x_pixel * p)
+                        for t, k in ((t, k) for t in range(max(0, p - pixels + 1), min(taps, p + 1)) for k in range(size)):
+                            for total, value, weight in zip(sums[p - t], values, weights[t * size + k], strict=True):
+                                total.set(e.fma(e.spread(value, k, size), weight, total.get()))
 
             tiles.store_sums(e, sums, y, y_pixel, left)
 
@@ -83,8 +73,8 @@ def taps(square: int, size: int):
                     def _(j):
                         gradient, here = e.load(across + j * g_column), first + j * x_column
                         for (u, t, k), total in zip(tile, sums, strict=True):
-                            value = e.load(here + x_taps * u + x_tap * t)
-                            total.set(e.fma(value if size == 1 else e.spread(value, k, size), gradient, total.get()))
+                            value = e.spread(e.load(here + x_taps * u + x_tap * t), k, size)
+                            total.set(e.fma(value, gradient, total.get()))
 
                 tiles.store_all(e, [sums], [places])
 

@@ -26,7 +26,7 @@ Pair = tuple[int, int]
 
 # Bound by `compiled`, for each tile:
 row = taps = column_sums = unbound
-LANES = TAPS = OWN = 0  # lanes of a vector; taps of a row in a step of the tile, or in a weight gradient rows of taps
+LANES = TAPS = 0  # lanes of a vector; taps of a row in a step of the tile, or in a weight gradient rows of taps
 
 
 # --- the loops ---
@@ -51,52 +51,30 @@ def meeting(first, step, count, size):
     return start, max(start, min(count, (size - 1 - first) // step + 1))
 
 
-@helper
-def widened(rows, length, into, wide):
-    """Rows of `length` numbers as rows of `wide`, zeros at their ends."""
-    if length == wide:
-        for k in range(len(rows)):
-            into[k] = rows[k]
-        return
-    into[:] = 0
-    for i in range(len(rows) // length):
-        for k in range(length):
-            into[i * wide + k] = rows[i * length + k]
+def correlate(x, w, bias, y, bordering, groups, outputs, out, stride, dilation, before, first, step, together):
+    """y[first + step · (i, j)] = bias + Σ x[(i, j) · stride − before + tap · dilation] · w[tap], of size `out`.
 
-
-def correlate(x, w, bias, y, memory, groups, out_h, out_w, stride, dilation, before, first, step, together):
-    """y[first + step · (i, j)] = bias + Σ x[(i, j) · stride − before + tap · dilation] · w[tap]; out = (out_h, out_w).
-
-    Memory takes weights and bias (if there is one), each group's padded to whole vectors, then one bordered image.
-    With a depthwise tile there is one group, though w has one input.
+    In w and bias each group's `outputs` are padded to whole vectors. `bordering` takes an image. With a depthwise tile
+    there is one group, though w has fewer inputs. `together`: so many images run along a tile, if not 0.
     """
     count, height, width, c_in = x.shape
-    taps_h, taps_w, depth, c_out = w.shape
-    y_height, y_width, outputs = y.shape[1], y.shape[2], c_out // groups
-    padded = (outputs + LANES - 1) // LANES * LANES
-    w_step = groups * padded
-    end = taps_h * taps_w * depth * w_step
-    weights, offset, memory = memory[:end], memory[end : end + w_step], memory[end + w_step :]
-    widened(w.reshape(w.size), outputs, weights, padded)
-    offset[:] = 0
-    if len(bias):
-        widened(bias, outputs, offset, padded)
+    taps_h, taps_w, depth, w_step = w.shape
+    (_, y_height, y_width, c_out), (out_h, out_w), padded = y.shape, out, w_step // groups
     wide = (out_w - 1) * stride[1] + (taps_w - 1) * dilation[1] + 1
-    flat, y_flat = x.reshape(x.size), y.reshape(y.size)
+    flat, weights, y_flat = x.reshape(x.size), w.reshape(w.size), y.reshape(y.size)
     apart = dilation[1] != 1 or depth != c_in  # else a row of taps is one run of memory
     border = not together and (before[1] != 0 or wide > width)
-    beyond = depth != c_in and groups == 1 and padded != outputs  # a depthwise tile reads whole vectors
+    beyond = LANES if depth != c_in and groups == 1 and padded != outputs else 0  # a depthwise tile reads whole vectors
     image, y_image, w_row = height * width * c_in, y_height * y_width * c_out, taps_w * depth * w_step
     places, pixels, left, right, x_pixel, y_pixel = 1, out_w, 0, wide, stride[1] * c_in, step[1] * c_out
     if together:
         places, pixels, left, right, x_pixel, y_pixel = out_w, together, before[1], width, image, y_image
-    bordering = memory[: height * wide * c_in + padded]
-    if border or beyond:
-        bordering[:] = 0
+    if border or beyond > 0:
+        bordering[: height * wide * c_in + padded] = 0
     for k in range(0, count, max(1, together)):
         n = min(k, count - together)
         source, here, pitch = flat, n * image, width * c_in
-        if border or (beyond and n == count - 1):
+        if border or (count - 1 - n) * image < beyond:
             source, here, pitch = bordering, 0, wide * c_in
             bordered(flat, n * image, height, width, c_in, source, 0, before[1], height, wide)
         for group in range(groups):
@@ -111,7 +89,7 @@ def correlate(x, w, bias, y, memory, groups, out_h, out_w, stride, dilation, bef
                     x_at = here + (down + u * dilation[0]) * pitch + (across + v * dilation[1]) * c_in + group * depth
                     at = n * y_image + ((first[0] + i * step[0]) * y_width + first[1] + j * step[1]) * c_out
                     row(
-                        source, x_at, weights, c + u * w_row + v * depth * w_step, offset, c, y_flat, at + group * outputs,
+                        source, x_at, weights, c + u * w_row + v * depth * w_step, bias, c, y_flat, at + group * outputs,
                         pixels, u_end - u, columns, steps, dilation[0] * pitch, TAPS * dilation[1] * c_in,
                         w_row, TAPS * depth * w_step, w_step, x_pixel, y_pixel, outputs,
                     )  # fmt: skip
@@ -150,20 +128,20 @@ def weight_gradient(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, befo
         top, high = before[0], (out_h - 1) * stride[0] + (taps_h - 1) * dilation[0] + 1
     if per_row == 1:
         left, wide = before[1], (out_w - 1) * stride[1] + (taps_w - 1) * dilation[1] + 1
-    beyond = OWN and padded != outputs  # a depthwise tile reads whole vectors
-    border = top != 0 or left != 0 or high > height or wide > width or (not OWN and inputs * per_row != taps_w * depth)
+    border = top != 0 or left != 0 or high > height or wide > width
+    whole = padded == outputs and inputs * per_row <= taps_w * depth
+    beyond = 0 if whole else max(padded, inputs)  # a tile reads whole vectors, and all its inputs
     end = high * wide * c_in + inputs + padded
     bordering, widening = memory[:end], memory[end : end + out_h * out_w * c_out + padded]
-    bordering[:] = 0
-    widening[:] = 0
+    if border or beyond > 0:
+        bordering[:], widening[:] = 0, 0
     for n in range(count):
-        last = beyond and n == count - 1
         source, image, pitch = x_flat, n * height * width * c_in, width * c_in
         gradient, g_image = g_flat, n * out_h * out_w * c_out
-        if border or last:
+        if border or (count - 1 - n) * height * width * c_in < beyond:
             source, image, pitch = bordering, 0, wide * c_in
             bordered(x_flat, n * height * width * c_in, height, width, c_in, source, top, left, high, wide)
-        if last or (padded != outputs and not OWN):
+        if (count - 1 - n) * out_h * out_w * c_out < beyond:
             gradient, g_image = widening, 0
             bordered(g_flat, n * out_h * out_w * c_out, out_h, out_w, c_out, gradient, 0, 0, out_h, out_w)
         for c in range(0, c_out, LANES):
@@ -182,17 +160,6 @@ def weight_gradient(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, befo
                 )  # fmt: skip
 
 
-def channel_sums(g, sums):
-    pixels, channels = g.size // g.shape[3], g.shape[3]
-    whole, flat = channels // LANES * LANES, g.reshape(g.size)
-    sums[:] = 0
-    for c in range(0, whole, LANES):
-        column_sums(flat, c, sums, c, pixels, channels)
-    for c in range(whole, channels):
-        for i in range(pixels):
-            sums[c] += flat[i * channels + c]
-
-
 _pair = numba.types.UniTuple(numba.intp, 2)
 
 
@@ -200,12 +167,10 @@ _pair = numba.types.UniTuple(numba.intp, 2)
 def _correlate(pixels: int, width: int, taps: int, size: int):
     """Depthwise if there are taps: so many in a step, in groups of `size`."""
     tile = depthwise.product(taps, size) if taps else tiles.product
-    sizes = {v: min(pixels, 8 if v > 1 else 16) for v in (1, 2, 3)}
-    if taps and size > 1:
-        sizes = {1: min(pixels, 7), 2: min(4, pixels), 3: min(2, pixels)}
+    sizes = {1: min(pixels, 8) if size > 1 else pixels, 2: min(pixels, 8), 3: min(pixels, 8)}
     return compiled(
         correlate,
-        (images, images, numbers, images, numbers, numba.intp, numba.intp, numba.intp, *[_pair] * 5, numba.intp),
+        (images, images, numbers, images, numbers, numba.intp, numba.intp, *[_pair] * 6, numba.intp),
         f"_{pixels}x{width}" + f"_depthwise{taps}x{size}" * bool(taps),
         row=vector(tiles.row(sizes, tile), width, places=4),
         LANES=width,
@@ -219,30 +184,21 @@ def _add_taps():
 
 
 @cache
-def _weight_gradient(width: int, square: int, size: int):
-    """`square`: rows and columns of taps in a depthwise tile, else 0."""
+def _weight_gradient(width: int, inputs: int, square: int, size: int):
+    """`inputs` of a tile; `square`: rows and columns of taps in a depthwise tile, else 0."""
+    tile = depthwise.taps(square, size) if square else tiles.taps({**tiles.INPUTS[registers(width)], 1: inputs})
     return compiled(
         weight_gradient,
         (images, images, images, numbers, numbers, numba.intp, numba.intp, _pair, _pair, _pair),
-        f"_x{width}" + f"_depthwise{square}x{size}" * bool(square),
-        taps=vector(depthwise.taps(square, size) if square else tiles.taps(tiles.INPUTS[registers(width)]), width, places=3),
+        f"_{inputs}x{width}" + f"_depthwise{square}x{size}" * bool(square),
+        taps=vector(tile, width, places=3),
         column_sums=vector(tiles.column_sums, width, places=2),
         LANES=width,
         TAPS=max(1, square),
-        OWN=square > 0,
     )
 
 
-@cache
-def _channel_sums(width: int):
-    sums = vector(tiles.column_sums, width, places=2)
-    return compiled(channel_sums, (images, numbers), f"_x{width}", column_sums=sums, LANES=width)
-
-
 # --- the wrappers ---
-
-
-_NONE = np.empty(0, np.float32)
 
 
 @cache
@@ -262,21 +218,29 @@ def _tile(images: int, image: int, width: int, taps: int, out: int, stride: int,
     return (-q, -q) if images > 1 and together * inside * 1.08 < along * out * taps else (-p, 0)
 
 
+def widened(w, groups, lanes):
+    """The last axis of w, with each group's padded to whole vectors."""
+    outputs = w.shape[-1] // groups
+    if outputs % lanes == 0:
+        return contiguous(w)
+    wide = np.zeros((*w.shape[:-1], groups, -(-outputs // lanes) * lanes), np.float32)
+    wide[..., :outputs] = w.reshape(*w.shape[:-1], groups, outputs)
+    return wide.reshape(*w.shape[:-1], -1)
+
+
 def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1), groups=1) -> None:
     """`correlate` with the tile that fits."""
-    width, (taps_h, taps_w, depth, c_out) = lanes(), w.shape
-    taps = 0
+    width, (_, taps_w, depth, c_out), taps = lanes(), w.shape, 0
     if depthwise.applies(depth, groups, c_out, width):
         sizes = (3, 5, 7, 2, 1) if depth == 1 and stride == dilation == (1, 1) else (1,)
         groups, taps = 1, next(t for t in sizes if taps_w % t == 0)
-    padded = -(-c_out // groups // width) * width
-    wide = out[1] * stride[1] + taps_w * dilation[1]
-    memory = scratch((taps_h * taps_w * depth + 1) * groups * padded + x.shape[1] * wide * x.shape[3] + padded)
-    bias = _NONE if bias is None else contiguous(bias)
-    how = (out[1], stride[1], dilation[1], before[1], width)
-    pixels, together = _tile(1 if taps > 1 or taps and padded != c_out else len(x), x[0].size, x.shape[2], taps_w, *how)
+    w, bias = widened(w, groups, width), widened(np.zeros(c_out, np.float32) if bias is None else bias, groups, width)
+    memory = scratch(x.shape[1] * (out[1] * stride[1] + taps_w * dilation[1]) * x.shape[3] + w.shape[3])
+    alone = taps > 1 or (taps and w.shape[3] != c_out)
+    how = (taps_w, out[1], stride[1], dilation[1], before[1], width)
+    pixels, together = _tile(1 if alone else len(x), x[0].size, x.shape[2], *how)
     kernel = _correlate(pixels, width, taps, depth if taps else 0)
-    kernel(x, contiguous(w), bias, y, memory, groups, *out, stride, dilation, before, first, step, together)
+    kernel(x, w, bias, y, memory, groups, c_out // groups, out, stride, dilation, before, first, step, together)
 
 
 def turned(w, groups):
@@ -330,16 +294,16 @@ def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups=1):
         before = (kernel[0] - 1 - padding[0], kernel[1] - 1 - padding[1])
         flipped, _ = weight_and_bias_gradient(x, g, kernel, stride, before, dilation, groups)
         return np.ascontiguousarray(turned(flipped[::-1, ::-1], groups)), bias_gradient(g)
-    size, square, few = c_in, 0, tiles.INPUTS[registers(width)][1] // 2
-    if depthwise.applies(size, groups, g.shape[3], width) and c_in == c_out:
-        groups, c_in, c_out, square = 1, size * groups, size * groups, depthwise.square(kernel, size, registers(width))
+    size, square = c_in, 0
+    if c_in == c_out and depthwise.applies(size, groups, g.shape[3], width):
+        groups, c_in, c_out, square = 1, x.shape[3], x.shape[3], depthwise.square(kernel, size, registers(width))
     vectors = -(-c_out // width)
     tile = tiles.INPUTS[registers(width)][min(vectors, 2)]
     # The taps of a row as one, where that wastes less than it adds in columns of zeros.
-    joined = square > 1 or (not square and dilation[1] == groups == 1 and c_in % tile > 0)
-    rows, inputs = (taps_h, taps_w * (size if square else c_in)) if joined else (taps_h * taps_w, size if square else c_in)
-    if vectors == 1 and inputs <= few:
-        tile = few
+    joined = square > 1 or (dilation[1] == groups == 1 and c_in % tile > 0 and not square)
+    rows, inputs = (taps_h, taps_w * size) if joined else (taps_h * taps_w, size)
+    if vectors == 1:
+        tile = next(n for n in (4, 8, 16) if inputs <= n or n == tile)
     whole = rows, -(-inputs // tile) * tile
     if square:
         whole = rows, inputs
@@ -350,13 +314,15 @@ def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups=1):
     high = max(x.shape[1], g.shape[1] * stride[0] + taps_h * dilation[0])
     wide = max(x.shape[2], g.shape[2] * stride[1] + taps_w * dilation[1])
     memory = scratch(high * wide * x.shape[3] + whole[1] + g[0].size + 2 * vectors * width)
-    _weight_gradient(width, square, size if square else 0)(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, padding)
+    kernel_of = _weight_gradient(width, *((0, square, size) if square else (tile, 0, 0)))
+    kernel_of(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, padding)
     if dw.shape != (rows, inputs, groups, c_out):
         dw, db = np.ascontiguousarray(dw[:rows, :inputs, :, :c_out]), db[: g.shape[3]].copy()
     return dw.reshape(*kernel, size, groups * c_out), db
 
 
 def bias_gradient(g):
-    sums = np.empty(g.shape[3], np.float32)
-    _channel_sums(lanes())(g, sums)
-    return sums
+    """Σ over pixels, 64 sums side by side for each channel: NumPy is slow where rows are short."""
+    rows = g.reshape(-1, g.shape[3])
+    end = len(rows) // 64 * 64
+    return rows[:end].reshape(-1, 64 * g.shape[3]).sum(0).reshape(64, -1).sum(0) + rows[end:].sum(0)

@@ -16,8 +16,6 @@ work: a pixel's channels are a vector, and a row of taps is one run of memory (t
 dw[t][v] += x[pixel + t] · g[pixel][v].
 """
 
-from functools import partial
-
 # Inputs of a weight gradient's tile with 1, 2 and 3 vectors, for 32 and for 16 vector registers.
 INPUTS = {32: {1: 16, 2: 8, 3: 8}, 16: {1: 8, 2: 4, 3: 4}}
 
@@ -81,10 +79,10 @@ def by_vectors(e, channels, run):
     threes = (vectors - twos * 2) // 3
 
     def some():
-        run(3, vectors * 0, threes)
+        run(3, 0, threes)
         run(2, threes * (3 * lanes), twos)
 
-    e.when(e.fewer(vectors, 2), lambda: run(1, vectors * 0, vectors), some)
+    e.when(e.fewer(vectors, 2), lambda: run(1, 0, vectors), some)
 
 
 def row(sizes, tile=product):
@@ -116,7 +114,7 @@ def row(sizes, tile=product):
                         x_row, x_column, w_row, w_column, w_step, x_pixel, y_pixel, channels - c,
                     )  # fmt: skip
 
-        by_vectors(e, padded, run)
+        by_vectors(e, padded, run) if tile is product else run(1, 0, padded // e.lanes)
 
     return body
 
@@ -148,18 +146,11 @@ def outer(inputs: int, vectors: int):
 
 
 def taps(sizes):
-    """One row of taps of a weight gradient, `inputs` × `outputs`, in tiles of `sizes[vectors]` inputs, or half that."""
+    """One row of taps of a weight gradient, `inputs` × `outputs`, in tiles of `sizes[vectors]` inputs."""
 
     def body(e, x, g, dw, inputs, outputs, rows, columns, x_row, x_column, g_row, g_column, dw_input, _x_tap, _x_taps):
         def run(vectors, start, times):
-            if vectors > 1:
-                walk(sizes[vectors], vectors, start, times)
-            else:
-                few, many = (partial(walk, size, 1, start, times) for size in (sizes[1] // 2, sizes[1]))
-                e.when(e.fewer(inputs, sizes[1]), few, many)
-
-        def walk(some, vectors, start, times):
-            tile = outer(some, vectors)
+            some, tile = sizes[vectors], outer(sizes[vectors], vectors)
 
             @e.loop(inputs // some)
             def _(part):
