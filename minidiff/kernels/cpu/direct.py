@@ -64,7 +64,7 @@ def correlate(x, w, bias, y, bordering, groups, outputs, out, stride, dilation, 
     flat, weights, y_flat = x.reshape(x.size), w.reshape(w.size), y.reshape(y.size)
     apart = dilation[1] != 1 or depth != c_in  # else a row of taps is one run of memory
     border = not together and (before[1] != 0 or wide > width)
-    beyond = LANES if depth != c_in and groups == 1 and padded != outputs else 0  # a depthwise tile reads whole vectors
+    beyond = LANES if depth != c_in and groups == 1 and outputs < LANES else 0  # a depthwise tile reads whole vectors
     image, y_image, w_row = height * width * c_in, y_height * y_width * c_out, taps_w * depth * w_step
     places, pixels, left, right, x_pixel, y_pixel = 1, out_w, 0, wide, stride[1] * c_in, step[1] * c_out
     if together:
@@ -236,7 +236,7 @@ def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1),
         groups, taps = 1, next(t for t in sizes if taps_w % t == 0)
     w, bias = widened(w, groups, width), widened(np.zeros(c_out, np.float32) if bias is None else bias, groups, width)
     memory = scratch(x.shape[1] * (out[1] * stride[1] + taps_w * dilation[1]) * x.shape[3] + w.shape[3])
-    alone = taps > 1 or (taps and w.shape[3] != c_out)
+    alone = taps > 1 or (taps and c_out < width)
     how = (taps_w, out[1], stride[1], dilation[1], before[1], width)
     pixels, together = _tile(1 if alone else len(x), x[0].size, x.shape[2], *how)
     kernel = _correlate(pixels, width, taps, depth if taps else 0)

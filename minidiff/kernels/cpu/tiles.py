@@ -104,6 +104,8 @@ def row(sizes, tile=product):
             @e.loop(times)
             def _(group):
                 c = start + group * (vectors * e.lanes)
+                if tile is not product:  # the last vector overlaps the one before it
+                    c = e.choose(e.fewer(channels, e.lanes), c, e.smaller(c, channels - e.lanes))
 
                 @e.loop((count + (pixels - 1)) // pixels)
                 def _(t):
