@@ -16,14 +16,10 @@ def _fast(a, b) -> bool:
 
 
 def conv2d(x, w, stride, padding, dilation, groups):
-    return _convolve(x, w, None, stride, padding, dilation, groups)
+    return conv2d_bias(x, w, None, stride, padding, dilation, groups)
 
 
 def conv2d_bias(x, w, b, stride, padding, dilation, groups):
-    return _convolve(x, w, b, stride, padding, dilation, groups)
-
-
-def _convolve(x, w, b, stride, padding, dilation, groups):
     out = generic.conv_size(x.shape[1:3], w.shape[:2], stride, padding, dilation)
     if not _fast(x, w) or min(out) < 1:
         y = generic.conv2d(x, w, stride, padding, dilation, groups)

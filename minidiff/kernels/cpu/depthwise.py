@@ -5,13 +5,15 @@
             ×         ×         ×
     w     [c … ]    [c … ]    [c … ]     y[c … ] of pixel j is their sum, over all rows of taps
 
-The loops around these tiles are the direct convolution's. Several outputs of one input channel are as many channels
-that hold the same.
+Groups of 2, 4 or 8 channels, as many outputs as inputs, are the same in that many steps: step k spreads input k of each
+group over the lanes of its outputs. The loops around these tiles are the direct convolution's. Several outputs of one
+input channel are as many channels that hold the same.
 """
 
 import numpy as np
 
 from . import tiles
+
 
 def product(taps: int, size: int):
     """`tiles.product` for vectors of inputs, in groups of `size` channels; a step is `taps` taps of a row.
@@ -19,25 +21,24 @@ def product(taps: int, size: int):
     If they are several, they are as far apart as the pixels, and what has been loaded serves all pixels that see it.
     """
 
-    def tile(pixels, vectors):
+    def tile(pixels, _vectors):
         def body(e, x, w, bias, y, rows, columns, _, x_row, x_column, w_row, w_column, w_step, x_pixel, y_pixel, left):
-            load = lambda place: [e.load(place + v * e.lanes) for v in range(vectors)]
-            start = load(bias)
-            sums = [[e.variable(start[v]) for v in range(vectors)] for _ in range(pixels)]
+            sums = [e.variable(e.load(bias)) for _ in range(pixels)]
 
             @e.loop(rows)
             def _rows(i):
                 @e.loop(columns)
                 def _columns(j):
                     here, row = x + i * x_row + j * x_column, w + i * w_row + j * w_column
-                    weights = [load(row + w_step * k) for k in range(taps * size)]
+                    weights = [e.load(row + w_step * k) for k in range(taps * size)]
                     for p in range(pixels + taps - 1):
-                        values = load(here + x_pixel * p)
-                        for t, k in ((t, k) for t in range(max(0, p - pixels + 1), min(taps, p + 1)) for k in range(size)):
-                            for total, value, weight in zip(sums[p - t], values, weights[t * size + k], strict=True):
-                                total.set(e.fma(e.spread(value, k, size), weight, total.get()))
+                        values = e.load(here + x_pixel * p)
+                        for t in range(max(0, p - pixels + 1), min(taps, p + 1)):
+                            for k in range(size):
+                                value = e.spread(values, k, size)
+                                sums[p - t].set(e.fma(value, weights[t * size + k], sums[p - t].get()))
 
-            tiles.store_sums(e, sums, y, y_pixel, left)
+            tiles.store_sums(e, [[total] for total in sums], y, y_pixel, left)
 
         return body
 

@@ -86,10 +86,11 @@ def correlate(x, w, bias, y, bordering, groups, outputs, out, stride, dilation, 
                     across = j * stride[1] - left
                     v, v_end = meeting(across, dilation[1], taps_w, right)
                     columns, steps = ((v_end - v) // TAPS, depth) if apart else (1, (v_end - v) * c_in)
+                    w_at = c + u * w_row + v * depth * w_step
                     x_at = here + (down + u * dilation[0]) * pitch + (across + v * dilation[1]) * c_in + group * depth
                     at = n * y_image + ((first[0] + i * step[0]) * y_width + first[1] + j * step[1]) * c_out
                     row(
-                        source, x_at, weights, c + u * w_row + v * depth * w_step, bias, c, y_flat, at + group * outputs,
+                        source, x_at, weights, w_at, bias, c, y_flat, at + group * outputs,
                         pixels, u_end - u, columns, steps, dilation[0] * pitch, TAPS * dilation[1] * c_in,
                         w_row, TAPS * depth * w_step, w_step, x_pixel, y_pixel, outputs,
                     )  # fmt: skip
@@ -117,8 +118,7 @@ def weight_gradient(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, befo
     Inputs and outputs are padded to whole tiles: what lies beyond is written and means nothing. With a depthwise tile
     there is one group, taps take the place of inputs, and taps_h and taps_w count the padding.
     """
-    count, out_h, out_w, c_out = g.shape
-    height, width, c_in = x.shape[1], x.shape[2], x.shape[3]
+    (count, out_h, out_w, c_out), (_, height, width, c_in) = g.shape, x.shape
     rows, inputs, groups, padded = dw.shape
     depth, outputs = c_in // groups, c_out // groups
     x_flat, g_flat, dw_flat = x.reshape(x.size), g.reshape(g.size), dw.reshape(dw.size)
@@ -202,8 +202,8 @@ def _weight_gradient(width: int, inputs: int, square: int, size: int):
 
 
 @cache
-def _tile(images: int, image: int, width: int, taps: int, out: int, stride: int, dilation: int, before: int, lanes: int):
-    """(pixels of a tile, and whether they are of as many images): along rows of `out`, or the same one of images.
+def _tile(images, image, width, taps, out, stride, dilation, before, lanes) -> Pair:
+    """(pixels of a tile, 0), which runs along a row of `out`; or (p, p): the tile is the same pixel of p images.
 
     Sums in registers, and overlaps computed twice, cost alike; beside neighbours of one image lie columns of zeros.
     Images lie far apart, which must be outweighed; where they are multiples of 4 KiB, a cache of 8 ways holds 8.
@@ -302,11 +302,9 @@ def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups=1):
     # The taps of a row as one, where that wastes less than it adds in columns of zeros.
     joined = square > 1 or (dilation[1] == groups == 1 and c_in % tile > 0 and not square)
     rows, inputs = (taps_h, taps_w * size) if joined else (taps_h * taps_w, size)
-    if vectors == 1:
-        tile = next(n for n in (4, 8, 16) if inputs <= n or n == tile)
+    if square or vectors == 1:
+        tile = 1 if square else next(n for n in (4, 8, 16) if inputs <= n or n == tile)
     whole = rows, -(-inputs // tile) * tile
-    if square:
-        whole = rows, inputs
     if square > 1:
         taps_h, taps_w = whole = tuple(-(-n // square) * square for n in kernel)
     dw = np.zeros((*whole, groups, vectors * width), np.float32)
@@ -314,8 +312,8 @@ def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups=1):
     high = max(x.shape[1], g.shape[1] * stride[0] + taps_h * dilation[0])
     wide = max(x.shape[2], g.shape[2] * stride[1] + taps_w * dilation[1])
     memory = scratch(high * wide * x.shape[3] + whole[1] + g[0].size + 2 * vectors * width)
-    kernel_of = _weight_gradient(width, *((0, square, size) if square else (tile, 0, 0)))
-    kernel_of(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, padding)
+    run_tiles = _weight_gradient(width, tile, square, size if square else 0)
+    run_tiles(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, padding)
     if dw.shape != (rows, inputs, groups, c_out):
         dw, db = np.ascontiguousarray(dw[:rows, :inputs, :, :c_out]), db[: g.shape[3]].copy()
     return dw.reshape(*kernel, size, groups * c_out), db

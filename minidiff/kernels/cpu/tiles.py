@@ -16,7 +16,7 @@ work: a pixel's channels are a vector, and a row of taps is one run of memory (t
 dw[t][v] += x[pixel + t] · g[pixel][v].
 """
 
-# Inputs of a weight gradient's tile with 1, 2 and 3 vectors, for 32 and for 16 vector registers.
+# Inputs of a weight gradient's tile (or Winograd's tiles) with 1, 2 and 3 vectors, for 32 and for 16 vector registers.
 INPUTS = {32: {1: 16, 2: 8, 3: 8}, 16: {1: 8, 2: 4, 3: 4}}
 
 
@@ -73,16 +73,13 @@ def store_sums(e, sums, y, y_pixel, left):
 
 
 def by_vectors(e, channels, run):
-    """run(vectors, first channel, times): as many tiles of 3 vectors as leave a multiple of 2; 1 where there is no other."""
-    vectors, lanes = channels // e.lanes, e.lanes
+    """run(vectors, first channel, times): tiles of 3 vectors and of 2 at the end, or the one there is."""
+    vectors = channels // e.lanes
     twos = vectors * 2 % 3
     threes = (vectors - twos * 2) // 3
 
-    def some():
-        run(3, 0, threes)
-        run(2, threes * (3 * lanes), twos)
-
-    e.when(e.fewer(vectors, 2), lambda: run(1, 0, vectors), some)
+    several = lambda: (run(3, 0, threes), run(2, threes * (3 * e.lanes), twos))
+    e.when(e.fewer(vectors, 2), lambda: run(1, 0, vectors), several)
 
 
 def row(sizes, tile=product):

@@ -12,13 +12,13 @@ Over channels, the ⊙ is one matrix product for each of the 36 positions:
        └──────┘ tiles overlap by 2
 
 The points that make A, B and G are 0, ±5/8, ±25/16, ∞: all of B is exact in float32, and the error stays below three
-times the direct kernel's own, where the usual ±1, ±2 lose a digit. A block of 32 tiles, running on across images, stays in the cache;
-V lies as [position][vector of inputs][tile][lane], so that a product's pixels are `lanes` apart for any channel count.
-Tiles at the border read zeros; where 4 does not divide the size, the last tile overlaps the one before it.
+times the direct kernel's own, where the usual ±1, ±2 lose a digit. A block of 32 tiles, running on across images, stays
+in the cache; V lies as [position][vector of inputs][tile][lane], so that a product's pixels are `lanes` apart for any
+channel count. Tiles at the border read zeros; where 4 does not divide the size, the last tile overlaps the one before.
 
 The input gradient is the same with flipped weights. Weight gradient: dU += Vᵀ (A g Aᵀ) in each position, dw = Gᵀ dU G;
-not for 5 × 5, where it would err more than three times as much as the direct one, and so would y as a sum over fewer than
-16 channels. Groups have matrix products of their own, and all else in common.
+not for 5 × 5, where it would err more than three times as much as the direct one, and so would y if it were a sum over
+fewer than 16 channels. Groups have matrix products of their own, and all else in common.
 """
 
 from functools import cache, partial, reduce
@@ -287,10 +287,6 @@ def gradient(g, x, dw, db, groups, memory, zero):
     restore_weights(u, 0, dw.reshape(dw.size), 0, lines, 0, size)
 
 
-# Tiles in a register tile with 1, 2 and 3 vectors, for 32 and for 16 registers.
-_SIZES = {32: {1: 16, 2: 8, 3: 8}, 16: {1: 8, 2: 4, 3: 4}}
-
-
 @cache
 def _convolve(taps: int, width: int):
     return compiled(
@@ -300,7 +296,7 @@ def _convolve(taps: int, width: int):
         read_tile=vector(_read_tile(taps), width, places=4),
         transform_weights=vector(_transform_weights(taps), width, places=3),
         transpose=vector(_transpose, width, places=2),
-        multiply=vector(_multiply(_SIZES[registers(width)]), width, places=4),
+        multiply=vector(_multiply(tiles.INPUTS[registers(width)]), width, places=4),
         write_tile=vector(_write_tile(taps), width, places=4),
         LANES=width,
         TAPS=taps,
@@ -331,18 +327,16 @@ def fits(x_shape, channels: int, kernel, stride, padding, dilation, groups=1, of
     Sums must be long enough for an error below three direct ones, and images large enough for 5 × 5 to be quicker.
     """
     (count, height, width, c_in), taps, step = x_shape, kernel[0], 7 - kernel[0]
-    if (taps, *kernel) not in ((3, 3, 3), (5, 5, 5)) or (stride, dilation) != ((1, 1), (1, 1)):
-        return 0
     inputs, outputs, small = c_in // groups, channels // groups, min(height, width)
-    tiles = count * -(-height // step) * -(-width // step)
+    total = count * -(-height // step) * -(-width // step)
+    same = kernel in ((3, 3), (5, 5)) and stride == dilation == (1, 1) and padding == (taps // 2,) * 2
     if of_weights:
-        enough = taps == 3 and small >= 6 and tiles >= 64 and inputs >= 8
-    elif taps == 3:
-        enough = small >= 4 and tiles >= LEAST and inputs >= (16 if small >= 6 else 32)
+        enough = taps == 3 and small >= 6 and total >= 64
     else:
-        enough = small >= 8 and tiles >= LEAST and inputs >= 8
+        least = 8 if taps == 5 else 6 if inputs < 32 else 4
+        enough = small >= least and total >= LEAST and (taps == 5 or inputs >= 16)
     widths = [n for n in (lanes(), lanes() // 2)[: 2 if taps == 3 else 1] if n >= 4 and inputs % n == outputs % n == 0]
-    return widths[0] if enough and widths and outputs >= 8 and padding == (taps // 2,) * 2 else 0
+    return widths[0] if same and enough and widths and min(inputs, outputs) >= 8 else 0
 
 
 @cache
