@@ -206,7 +206,7 @@ def _tile(images, image, width, taps, out, stride, dilation, before, lanes) -> P
     """(pixels of a tile, 0), which runs along a row of `out`; or (p, p): the tile is the same pixel of p images.
 
     Sums in registers, and overlaps computed twice, cost alike; beside neighbours of one image lie columns of zeros.
-    Images lie far apart, which must be outweighed; where they are multiples of 4 KiB, a cache of 8 ways holds 8.
+    Images lie far apart, which must be outweighed; if by multiples of 4 KiB, they share a few places of the cache.
     """
 
     def best(count, most=16):
@@ -214,7 +214,7 @@ def _tile(images, image, width, taps, out, stride, dilation, before, lanes) -> P
         return min((-(-count // p) * (p + 1) / count, -p) for p in sizes)
 
     inside = sum(0 <= j * stride + v * dilation - before < width for j in range(out) for v in range(taps))
-    (along, p), (together, q) = best(out), best(images, 16 if image % 1024 else 8)
+    (along, p), (together, q) = best(out), best(images, 16 if image % 1024 else 4)
     return (-q, -q) if images > 1 and together * inside * 1.08 < along * out * taps else (-p, 0)
 
 
@@ -303,7 +303,7 @@ def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups=1):
     joined = square > 1 or (dilation[1] == groups == 1 and c_in % tile > 0 and not square)
     rows, inputs = (taps_h, taps_w * size) if joined else (taps_h * taps_w, size)
     if square or vectors == 1:
-        tile = 1 if square else next(n for n in (4, 8, 16) if inputs <= n or n == tile)
+        tile = 1 if square else min(tile, inputs)
     whole = rows, -(-inputs // tile) * tile
     if square > 1:
         taps_h, taps_w = whole = tuple(-(-n // square) * square for n in kernel)
