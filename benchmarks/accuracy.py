@@ -2,10 +2,11 @@
 
     python benchmarks/accuracy.py [--seeds 3] [--steps 600] [--batch 64] [--validation 5000]
 
-First, for every layer of the UNet that Winograd takes, the root-mean-square error of both kernels against float64, over
-the root mean square of the result. Then, for each seed, the UNet is trained on MNIST twice, from the same weights on
-the same draws: as it is, and with all convolutions on the direct kernels. The loss is that on held-out images, with the
-same times and noise for all trainings. How far seeds lie apart is the measure of what a difference means.
+First, for every layer of the UNet that Winograd takes, and some harder ones (short sums, small images), the
+root-mean-square error of both kernels against float64, over the root mean square of the result. Then, for each seed,
+the UNet is trained on MNIST twice, from the same weights on the same draws: as it is, and with all convolutions on the
+direct kernels. The loss is that on held-out images, with the same times and noise for all trainings. How far seeds lie
+apart is the measure of what a difference means.
 """
 
 import argparse
@@ -22,6 +23,14 @@ from minidiff.kernels import find
 from minidiff.kernels.cpu import ran, winograd
 from minidiff.training import Trainer, evaluate
 
+MORE = [
+    (28, 3, 8, 16, 1),
+    (6, 3, 16, 16, 1),
+    (9, 3, 16, 16, 1),
+    (5, 3, 32, 32, 1),
+    (28, 5, 16, 16, 1),
+    (8, 5, 16, 16, 1),
+]
 WINOGRAD, DIRECT = ("winograd", "winograd_dx", "winograd_dw_db"), ("conv2d", "conv2d_dx", "conv2d_dw_db")
 
 
@@ -40,7 +49,7 @@ def counted(function, *arguments):
 def passes(x, w, g, stride):
     """Forward and both gradients of a convolution."""
     forward, dx, dw = (find(name, np.ndarray) for name in ("conv2d", "conv2d_dx", "conv2d_dw"))
-    how = {"stride": (stride, stride), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
+    how = {"stride": (stride, stride), "padding": ((len(w) - 1) // 2,) * 2, "dilation": (1, 1), "groups": 1}
     return [forward(x, w, **how), dx(g, w, x.shape[1:3], **how), dw(g, x, w.shape[:2], **how)]
 
 
@@ -53,7 +62,7 @@ def layers(batch):
     heads = "".join(f"{name:>10}{'direct':>9}{'ratio':>8}" for name in PASSES)
     print(f"{'error / 1e-7, batch ' + str(batch):26}{heads}")
     worst = 0.0
-    for size, kernel, c_in, c_out, stride in dict.fromkeys(layer[1:] for layer in LAYERS):
+    for size, kernel, c_in, c_out, stride in [*dict.fromkeys(layer[1:] for layer in LAYERS), *MORE]:
         rng, out = np.random.default_rng(0), size // stride
         shapes = (batch, size, size, c_in), (kernel, kernel, c_in, c_out), (batch, out, out, c_out)
         arrays = [rng.standard_normal(shape, "f") for shape in shapes]

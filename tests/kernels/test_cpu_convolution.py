@@ -24,7 +24,7 @@ def convolutions(draw):
     groups = draw(st.sampled_from([1, 1, 2, 3, 5, 17]))
     channels = [1, 3, 6, 10, 16, 24, 32, 80] if groups == 1 else [1, 1, 2, 3, 8, 16, 20]
     c_in, c_out = (draw(st.sampled_from(channels)) for _ in range(2))
-    batch = draw(st.integers(1, 2))
+    batch = draw(st.sampled_from([1, 2, 9]))
     out = generic.conv_size(size, kernel, stride, padding, dilation)
     x, w = cases.arrays(batch, *size, c_in * groups), cases.arrays(*kernel, c_in, c_out * groups)
     b, g = cases.arrays(c_out * groups), cases.arrays(batch, *out, c_out * groups)
@@ -54,6 +54,10 @@ SHAPES = [  # size, kernel, in, out, stride, padding, dilation, groups
     (9, 5, 32, 32, 2, 2, 1, 32),
     (14, 3, 21, 21, 1, 2, 3, 21),
     (8, 3, 5, 15, 1, 1, 1, 5),
+    (7, 5, 40, 56, 1, 2, 1, 1),
+    (6, 3, 16, 16, 1, 1, 1, 4),
+    (7, 3, 24, 24, 2, 1, 1, 3),
+    (8, 3, 20, 20, 1, 2, 2, 10),
 ]
 
 
@@ -62,7 +66,7 @@ def test_direct_on_every_lane_width(lanes, size, kernel, c_in, c_out, stride, pa
     rng = np.random.default_rng(0)
     how = (stride, stride), (padding, padding), (dilation, dilation)
     out = generic.conv_size((size, size), (kernel, kernel), *how)
-    shapes = (2, size, size, c_in), (kernel, kernel, c_in // groups, c_out), (c_out,), (2, *out, c_out)
+    shapes = (9, size, size, c_in), (kernel, kernel, c_in // groups, c_out), (c_out,), (9, *out, c_out)
     cases.check_convolution(*(rng.standard_normal(shape).astype(np.float32) for shape in shapes), *how, groups)
 
 

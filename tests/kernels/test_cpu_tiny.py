@@ -21,7 +21,8 @@ def normal(*shape):
 @pytest.mark.parametrize("padding", [0, 1])  # with 0, what is read beyond an image is beyond the array
 @pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize(
-    ("c_in", "c_out", "stride", "dilation"), [(3, 5, 1, 1), (3, 1, 1, 1), (2, 4, 2, 1), (1, 6, 1, 2), (1, 1, 1, 1)]
+    ("c_in", "c_out", "stride", "dilation"),
+    [(3, 5, 1, 1), (3, 1, 1, 1), (2, 4, 2, 1), (1, 6, 1, 2), (1, 1, 1, 1), (2, 2, 1, 1)],
 )
 def test_direct(c_in, c_out, stride, dilation, groups, padding):
     c_out *= groups
@@ -29,6 +30,15 @@ def test_direct(c_in, c_out, stride, dilation, groups, padding):
     out = generic.conv_size((5, 6), (3, 3), *how)
     x, w = normal(1, 5, 6, c_in * groups), normal(3, 3, c_in, c_out)
     cases.check_convolution(x, w, normal(c_out), normal(1, *out, c_out), *how, groups)
+
+
+@pytest.mark.parametrize(("c_in", "c_out", "stride", "groups"), [(3, 5, 1, 1), (2, 3, 2, 2), (2, 2, 1, 4)])
+def test_direct_across_images(c_in, c_out, stride, groups):
+    c_out *= groups
+    how = (stride, stride), PAIR, PAIR
+    out = generic.conv_size((3, 2), (3, 3), *how)
+    x, w = normal(5, 3, 2, c_in * groups), normal(3, 3, c_in, c_out)
+    cases.check_convolution(x, w, normal(c_out), normal(5, *out, c_out), *how, groups)
 
 
 def test_rows():
@@ -52,13 +62,13 @@ def test_conditioned_dense():
 
 @pytest.mark.parametrize(("taps", "groups"), [(3, 1), (3, 2), (5, 1), (5, 2)])
 def test_winograd(taps, groups):
-    c_in, c_out = max(8, vector.lanes()), 2 * max(8, vector.lanes())
-    x, w = normal(16, 5, 9, c_in * groups), normal(taps, taps, c_in, c_out * groups)
-    g, how = normal(16, 5, 9, c_out * groups), (PAIR, (taps // 2, taps // 2), PAIR, groups)
+    images, height = {3: (12, 6), 5: (1, 8)}[taps]
+    x, w = normal(images, height, 9, 16 * groups), normal(taps, taps, 16, 16 * groups)
+    g, how = normal(images, height, 9, 16 * groups), (PAIR, (taps // 2, taps // 2), PAIR, groups)
     x64, w64, g64 = cases.wide(x, w, g)
     cases.close(cases.runs("conv2d", "winograd", x, w, *how), generic.conv2d(x64, w64, *how))
-    dx = cases.runs("conv2d_dx", "winograd_dx", g, w, (5, 9), *how)
-    cases.close(dx, generic.conv2d_dx(g64, w64, (5, 9), *how))
+    dx = cases.runs("conv2d_dx", "winograd_dx", g, w, (height, 9), *how)
+    cases.close(dx, generic.conv2d_dx(g64, w64, (height, 9), *how))
     both = cases.runs("conv2d_dw_db", "winograd_dw_db" if taps == 3 else "conv2d_dw_db", g, x, (taps, taps), *how)
     cases.close(both, generic.conv2d_dw_db(g64, x64, (taps, taps), *how))
 
