@@ -15,7 +15,7 @@ ONES = ((1, 1), (1, 1), (1, 1))
 @st.composite
 def convolutions(draw):
     """x, w, b, g, stride, padding, dilation, groups."""
-    kernel = draw(st.sampled_from([(1, 1), (3, 3), (4, 4), (5, 5), (2, 3), (3, 1)]))
+    kernel = draw(st.sampled_from([(1, 1), (3, 3), (4, 4), (5, 5), (7, 7), (2, 3), (3, 1)]))
     stride = draw(st.sampled_from([(1, 1), (1, 1), (2, 2), (3, 2)]))
     padding = draw(st.tuples(st.integers(0, 3), st.integers(0, 3)))
     dilation = (1, 1) if stride != (1, 1) else draw(st.sampled_from([(1, 1), (2, 2), (1, 3)]))
@@ -55,6 +55,7 @@ SHAPES = [  # size, kernel, in, out, stride, padding, dilation, groups
     (14, 3, 21, 21, 1, 2, 3, 21),
     (8, 3, 5, 15, 1, 1, 1, 5),
     (7, 5, 40, 56, 1, 2, 1, 1),
+    (6, 7, 16, 16, 1, 3, 1, 1),
     (6, 3, 16, 16, 1, 1, 1, 4),
     (7, 3, 24, 24, 2, 1, 1, 3),
     (8, 3, 20, 20, 1, 2, 2, 10),
@@ -125,6 +126,7 @@ def test_winograd_is_as_exact_as_three_direct_ones(lanes, batch, height, width, 
         (5, 32, 3, 1, True, False),
         (28, 16, 5, 1, True, False),
         (7, 16, 5, 1, False, False),
+        (28, 16, 7, 1, False, False),
     ],
 )
 def test_which_layers_are_for_winograd(lanes, size, channels, kernel, groups, convolution, of_weights):

@@ -327,16 +327,15 @@ def fits(x_shape, channels: int, kernel, stride, padding, dilation, groups=1, of
     Sums must be long enough for an error below three direct ones, and images large enough for 5 × 5 to be quicker.
     """
     (count, height, width, c_in), taps, step = x_shape, kernel[0], 7 - kernel[0]
-    inputs, outputs, small = c_in // groups, channels // groups, min(height, width)
-    total = count * -(-height // step) * -(-width // step)
     same = kernel in ((3, 3), (5, 5)) and stride == dilation == (1, 1) and padding == (taps // 2,) * 2
-    if of_weights:
-        enough = taps == 3 and small >= 6 and total >= 64
-    else:
-        least = 8 if taps == 5 else 6 if inputs < 32 else 4
-        enough = small >= least and total >= LEAST and (taps == 5 or inputs >= 16)
+    inputs, outputs, small = c_in // groups, channels // groups, min(height, width)
+    if not same or min(inputs, outputs) < 8:
+        return 0
+    total = count * -(-height // step) * -(-width // step)
+    least = 8 if taps == 5 else 6 if of_weights or inputs < 32 else 4
+    enough = taps == 3 and total >= 64 if of_weights else total >= LEAST and (taps == 5 or inputs >= 16)
     widths = [n for n in (lanes(), lanes() // 2)[: 2 if taps == 3 else 1] if n >= 4 and inputs % n == outputs % n == 0]
-    return widths[0] if same and enough and widths and min(inputs, outputs) >= 8 else 0
+    return widths[0] if enough and widths and small >= least else 0
 
 
 @cache
