@@ -16,6 +16,8 @@ work: a pixel's channels are a vector, and a row of taps is one run of memory (t
 dw[t][v] += x[pixel + t] · g[pixel][v].
 """
 
+from . import functions
+
 # Inputs of a weight gradient's tile (or Winograd's tiles) with 1, 2 and 3 vectors, for 32 and for 16 vector registers.
 INPUTS = {32: {1: 16, 2: 8, 3: 8}, 16: {1: 8, 2: 4, 3: 4}}
 
@@ -168,17 +170,5 @@ def taps(sizes):
 
 def column_sums(e, g, out, pixels, step):
     """out[v] += Σ over pixels of g[pixel · step + v], for one vector of channels; four sums run side by side."""
-    sums = [e.variable(e.constant(0)) for _ in range(4)]
-    fours = pixels // 4
-
-    @e.loop(fours)
-    def _(i):
-        for k, total in enumerate(sums):
-            total.set(total.get() + e.load(g + (i * 4 + k) * step))
-
-    @e.loop(pixels - fours * 4)
-    def _(i):
-        sums[0].set(sums[0].get() + e.load(g + (fours * 4 + i) * step))
-
-    a, b, c, d = (total.get() for total in sums)
-    e.store(e.load(out) + ((a + b) + (c + d)), out)
+    total = functions.summed(e, pixels, lambda total, pixel: total + e.load(g + pixel * step))
+    e.store(e.load(out) + total, out)
