@@ -52,7 +52,7 @@ def backend_of(array: Array) -> Backend:
 def _backend_of_type(kind: type) -> Backend:
     if issubclass(kind, np.generic):  # what NumPy's arithmetic makes of 0-d arrays
         return _backends[np.ndarray]
-    found = [backend for array, backend in _backends.items() if issubclass(kind, array)]
+    found = [_backends[array] for array in kind.__mro__ if array in _backends]
     if not found:
         known = ", ".join(f"{array.__module__}.{array.__name__}" for array in _backends)
         raise TypeError(f"expected an array of one of the types {known}; got {kind.__name__}")
