@@ -123,12 +123,12 @@ def _compiled(tree: ast.AST, names: dict, name: str) -> FunctionType:
 def replaced(owner: object, name: str, value: object):
     before = getattr(owner, name)
     setattr(owner, name, value)
-    kernels.find.cache_clear()
+    kernels.forget()
     try:
         yield
     finally:
         setattr(owner, name, before)
-        kernels.find.cache_clear()
+        kernels.forget()
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from ..kernels import _backends, find
+from ..kernels import _backends, find, found
 from .agreement import agree, describe
 from .tape import Node, Value, clock, recording, state, walk
 
@@ -62,7 +62,7 @@ class Primitive:
         self.joint = self.rules.get("joint")
         self.has_aux = any("aux" in names for names in self.asks.values())
         self._plans: dict[int, tuple] = {}
-        self.found: dict[type, Callable] = {}
+        self.found = found[name]
         for of, names in self.asks.items():  # a wrong name fails now, not when the gradient is first wanted
             if of not in (*self.operands, "joint"):
                 raise TypeError(f"{name}: there is a rule for {of!r}, but the operands are {self.operands}")
@@ -105,7 +105,7 @@ class Primitive:
                 differ = True
         if differ or kind is None:
             kind = agree(self.name, arrays, self.broadcasts, self.takes_integers)
-        kernel = self.found.get(kind) or self.found.setdefault(kind, self.kernel or find(self.name, kind))
+        kernel = self.kernel or self.found.get(kind) or find(self.name, kind)
         observer = state.observer
         try:
             if observer:

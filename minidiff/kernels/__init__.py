@@ -5,9 +5,9 @@ that are faster than `generic`. There is no current device: the arrays themselve
 """
 
 import importlib
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -33,12 +33,19 @@ class Backend:
 
 
 _backends: dict[type, Backend] = {}
+found: defaultdict[str, dict[type, Callable]] = defaultdict(dict)  # by name and type of array, what `find` has found
 
 
 def register(backend: Backend) -> None:
     """Make a backend known; its arrays are dispatched to it from now on."""
     _backends[backend.array] = backend
-    find.cache_clear()
+    forget()
+
+
+def forget() -> None:
+    """Have every kernel looked up again."""
+    for kernels in found.values():
+        kernels.clear()
 
 
 def backend_of(array: Array) -> Backend:
@@ -52,11 +59,11 @@ def backend_of(array: Array) -> Backend:
 def _backend_of_type(kind: type) -> Backend:
     if issubclass(kind, np.generic):  # what NumPy's arithmetic makes of 0-d arrays
         return _backends[np.ndarray]
-    found = [_backends[array] for array in kind.__mro__ if array in _backends]
-    if not found:
+    nearest = [_backends[array] for array in kind.__mro__ if array in _backends]
+    if not nearest:
         known = ", ".join(f"{array.__module__}.{array.__name__}" for array in _backends)
         raise TypeError(f"expected an array of one of the types {known}; got {kind.__name__}")
-    return found[0]
+    return nearest[0]
 
 
 def namespace(array: Array) -> Any:
@@ -64,18 +71,17 @@ def namespace(array: Array) -> Any:
     return backend_of(array).namespace
 
 
-@cache
 def find(name: str, kind: type) -> Callable[..., Any]:
     """The kernel `name` for arrays of type `kind`: the backend's own, else the generic one, else the namespace's."""
+    if kind in found[name]:
+        return found[name][kind]
     backend = _backend_of_type(kind)
     own = importlib.import_module(backend.kernels).KERNELS if backend.kernels else {}
-    if name in own:
-        return own[name]
     generic = importlib.import_module("minidiff.kernels.generic")
-    found = getattr(generic, name, None) or getattr(backend.namespace, name, None)
-    if found is None:
+    kernel = own[name] if name in own else getattr(generic, name, None) or getattr(backend.namespace, name, None)
+    if kernel is None:
         raise NotImplementedError(f"no kernel {name!r} for {backend.device} arrays ({kind.__name__})")
-    return found
+    return found[name].setdefault(kind, kernel)
 
 
 def call(name: str, *arrays: Array, **statics: Any) -> Any:
