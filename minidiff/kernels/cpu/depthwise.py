@@ -10,6 +10,8 @@ group over the lanes of its outputs. The loops around these tiles are the direct
 input channel are as many channels that hold the same.
 """
 
+import itertools
+
 import numpy as np
 
 from . import tiles
@@ -53,31 +55,38 @@ def square(kernel, size: int, registers: int) -> int:
 def taps(square: int, size: int):
     """`square` rows of taps of the weight gradient: dw[u, t] += Σ over pixels of x[pixel, moved by the tap] · g[pixel].
 
-    A tile is `square` × `square` taps of one vector of channels, for each of the `size` inputs of a group.
+    A tile is `square` × `square` taps of one vector of channels, for each of the `size` inputs of a group. Where these
+    are one or two sums, a tile is up to three vectors: a single sum would wait for itself.
     """
-    tile = [(u, t, k) for u in range(square) for t in range(square) for k in range(size)]
 
     def body(e, x, g, dw, count, channels, rows, columns, x_row, x_column, g_row, g_column, dw_tap, x_tap, x_taps):
-        @e.loop(count // (square * size))
-        def _(part):
-            @e.loop(channels // e.lanes)
-            def _(group):
-                c, left = group * e.lanes, part * square
-                places = [dw + (count * u + (left + t) * size + k) * dw_tap + c for u, t, k in tile]
-                sums = [e.variable(e.load(place)) for place in places]
+        def run(vectors, start, times):
+            tile = list(itertools.product(range(square), range(square), range(size), range(vectors)))
 
-                @e.loop(rows)
-                def _(i):
-                    first, across = x + i * x_row + left * x_tap + c, g + i * g_row + c
+            @e.loop(count // (square * size))
+            def _(part):
+                @e.loop(times)
+                def _(group):
+                    c, left = start + group * (vectors * e.lanes), part * square
+                    at = lambda u, t, k, v: dw + (count * u + (left + t) * size + k) * dw_tap + c + v * e.lanes
+                    places = list(itertools.starmap(at, tile))
+                    sums = [e.variable(e.load(place)) for place in places]
 
-                    @e.loop(columns)
-                    def _(j):
-                        gradient, here = e.load(across + j * g_column), first + j * x_column
-                        for (u, t, k), total in zip(tile, sums, strict=True):
-                            value = e.spread(e.load(here + x_taps * u + x_tap * t), k, size)
-                            total.set(e.fma(value, gradient, total.get()))
+                    @e.loop(rows)
+                    def _(i):
+                        first, across = x + i * x_row + left * x_tap + c, g + i * g_row + c
 
-                tiles.store_all(e, [sums], [places])
+                        @e.loop(columns)
+                        def _(j):
+                            gradients = [e.load(across + j * g_column + v * e.lanes) for v in range(vectors)]
+                            here = first + j * x_column
+                            for (u, t, k, v), total in zip(tile, sums, strict=True):
+                                value = e.spread(e.load(here + x_taps * u + x_tap * t + v * e.lanes), k, size)
+                                total.set(e.fma(value, gradients[v], total.get()))
+
+                    tiles.store_all(e, [sums], [places])
+
+        tiles.by_vectors(e, channels, run) if square * size <= 2 else run(1, 0, channels // e.lanes)
 
     return body
 
