@@ -202,11 +202,12 @@ def _weight_gradient(width: int, inputs: int, square: int, size: int):
 
 
 @cache
-def _tile(images, image, width, taps, out, stride, dilation, before, lanes) -> Pair:
+def _tile(images, image, width, taps, out, stride, dilation, before, lanes, sparse) -> Pair:
     """(pixels of a tile, 0), which runs along a row of `out`; or (p, p): the tile is the same pixel of p images.
 
     Sums in registers, and overlaps computed twice, cost alike; beside neighbours of one image lie columns of zeros.
     Images lie far apart, which must be outweighed; if by multiples of 4 KiB, they share a few places of the cache.
+    Where a pixel is met by few multiplications (`sparse`), to copy images for a border costs more than that.
     """
 
     def best(count, most=16):
@@ -215,7 +216,8 @@ def _tile(images, image, width, taps, out, stride, dilation, before, lanes) -> P
 
     inside = sum(0 <= j * stride + v * dilation - before < width for j in range(out) for v in range(taps))
     (along, p), (together, q) = best(out), best(images, 16 if image % 1024 else 4)
-    return (-q, -q) if images > 1 and together * inside * 1.08 < along * out * taps else (-p, 0)
+    far = 0.8 if sparse and inside < out * taps else 1.08
+    return (-q, -q) if images > 1 and together * inside * far < along * out * taps else (-p, 0)
 
 
 def widened(w, groups, lanes):
@@ -237,7 +239,8 @@ def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1),
     w, bias = widened(w, groups, width), widened(np.zeros(c_out, np.float32) if bias is None else bias, groups, width)
     memory = scratch(x.shape[1] * (out[1] * stride[1] + taps_w * dilation[1]) * x.shape[3] + w.shape[3])
     alone = taps > 1 or (taps and c_out < width)
-    how = (taps_w, out[1], stride[1], dilation[1], before[1], width)
+    sparse = depth == taps == 1 and stride != (1, 1) and len(w) * taps_w < 10
+    how = (taps_w, out[1], stride[1], dilation[1], before[1], width, sparse)
     pixels, together = _tile(1 if alone else len(x), x[0].size, x.shape[2], *how)
     kernel = _correlate(pixels, width, taps, depth if taps else 0)
     kernel(x, w, bias, y, memory, groups, c_out // groups, out, stride, dilation, before, first, step, together)
