@@ -130,9 +130,8 @@ class Step:
                     self.scratch[half] = compiling._scratch.memory
                 DEFERRED.calls = None
                 for (function, first), (_, second) in zip(*later) if regions else ():
-                    pairs = tuple(a for a in first if type(a) is tuple)  # strides and the like; they come last
-                    size = len(first) - len(pairs)
-                    region(function, pairs)(first[:size], second[:size])
+                    size = next((i for i, a in enumerate(first) if type(a) is tuple), len(first))
+                    region(function, first[size:])(first[:size], second[:size])  # pairs, such as strides, come last
 
 
 def defer_compiled() -> None:
@@ -154,16 +153,16 @@ def defer_compiled() -> None:
 
 
 @cache
-def region(function: Callable, pairs: tuple) -> Callable:
-    """A compiled function on two threads; `pairs` of numbers are constants, since regions take none."""
+def region(function: Callable, last: tuple) -> Callable:
+    """A compiled function on two threads; its `last` arguments are constants: regions take no pairs of numbers."""
 
     @numba.njit(parallel=True, nogil=True)
     def run(first, second):
         for half in numba.prange(2):
             if half:
-                function(*second, *pairs)
+                function(*second, *last)
             else:
-                function(*first, *pairs)
+                function(*first, *last)
 
     return run
 
