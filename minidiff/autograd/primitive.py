@@ -81,6 +81,8 @@ class Primitive:
             operands, statics = self._bind(operands, statics)
         if self.defaults:
             statics = self.defaults | statics if statics else self.defaults
+
+        # The operands: their arrays, the nodes they come from, whether all are alike.
         cls: Any = None
         kind: Any = None
         dtype: Any = None
@@ -105,6 +107,8 @@ class Primitive:
                 differ = True
         if differ or kind is None:
             kind = agree(self.name, arrays, self.broadcasts, self.takes_integers)
+
+        # The kernel.
         kernel = self.kernel or self.found.get(kind) or find(self.name, kind)
         observer = state.observer
         try:
@@ -119,11 +123,15 @@ class Primitive:
             out, aux = out
         if cls is None:
             return out
+
+        # The result, as a value.
         if type(out) is not kind:  # NumPy gives scalars for 0-d results
             out = _backends[kind].namespace.asarray(out)
         value = _new(cls)  # without the checks of the constructor that users call
         value._data, value.requires_grad, value.node, value.grad = out, False, None, None
         value.version = [0] if out.base is None and out is not arrays[0] else _version_of_view(out, operands)
+
+        # Its node, which keeps what the rules will ask for.
         if wanted & (wanted - 1) and self.rules and state.recording:
             pull, keep, keep_out, keep_rest = self._plans.get(wanted) or self._plan(wanted, parents)
             kept, versions, writes = [], [], 0
