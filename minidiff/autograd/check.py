@@ -56,9 +56,8 @@ def gradcheck(
 
         rough = [(*miss(rng.standard_normal(x.shape)), "random directions") for _ in range(6 * (x.size > 12))]
         if x.size <= 12 or any(error for error, *_ in rough):
-            places = rng.permutation(x.size)[:1000]
-            unit = lambda at: np.eye(1, x.size, at).reshape(x.shape)  # noqa: B023
-            fine = [(*miss(unit(at)), [int(j) for j in np.unravel_index(at, x.shape)]) for at in places]
+            units = ((at, np.eye(1, x.size, at).reshape(x.shape)) for at in rng.permutation(x.size)[:1000])
+            fine = [(*miss(unit), [int(j) for j in np.unravel_index(at, x.shape)]) for at, unit in units]
             found: list = [each for each in fine if each[0]] or [each for each in rough if each[0]]
             if found:
                 _, got, want, place = max(found)
