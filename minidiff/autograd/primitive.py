@@ -81,6 +81,8 @@ class Primitive:
             operands, statics = self._bind(operands, statics)
         if self.defaults:
             statics = self.defaults | statics if statics else self.defaults
+        if statics and len(statics) != len(self.statics):  # NumPy's kernels take more than the rules know of
+            self._bind(operands, statics)
 
         # The operands: their arrays, the nodes they come from, whether all are alike.
         cls: Any = None

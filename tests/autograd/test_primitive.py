@@ -52,7 +52,10 @@ def test_arguments_by_name_and_position():
         (lambda: ops.add(x), "missing .*'y'"),
         (lambda: ops.add(x, x, x), "3 arguments by position"),
         (lambda: ops.sum(x, 1, axis=1), "given twice .*'axis'"),
-        (lambda: ops.add(x, x, z=1), "unknown .*'z'|unexpected keyword argument 'z'"),
+        (lambda: ops.add(x, x, z=1), "unknown .*'z'"),
+        (lambda: ops.mean(x, where=x > 1), "unknown .*'where'"),  # NumPy's mean takes it, and the rule would not see it
+        (lambda: ops.exp(x, out=x), "unknown .*'out'"),
+        (lambda: np.max(md.Tensor(x), initial=9.0), "unknown .*'initial'"),
     ]:
         with pytest.raises(TypeError, match=message):
             call()
