@@ -233,16 +233,16 @@ def seed_for(out: Tensor, gradient: Any) -> Array:
         raise RuntimeError("nothing to differentiate: the tensor was computed from no Tensor with requires_grad=True, "
                            "or inside no_grad()")  # fmt: skip
     like = out._data
-    xp = kernels.namespace(like)
+    xp, dtype = kernels.namespace(like), like.dtype
     if gradient is None:
         if like.size != 1:
             raise RuntimeError(f"a tensor of shape {out.shape} needs the gradient to start from: backward(gradient), "
                                f"of the same shape; or reduce it first, with .sum() say")  # fmt: skip
-        one = xp.asarray(1, like.dtype)
+        one = xp.asarray(1, dtype)
         return xp.reshape(one, like.shape) if like.shape else one
-    seed = gradient.data if isinstance(gradient, Value) else xp.asarray(gradient)
-    if seed.shape != out.shape or seed.dtype != out.dtype:
-        raise ValueError(f"gradient must be {out.dtype} of shape {out.shape}, as the tensor; "
+    seed = gradient.data if isinstance(gradient, Value) else xp.asarray(gradient, getattr(gradient, "dtype", dtype))
+    if seed.shape != out.shape or seed.dtype != dtype:
+        raise ValueError(f"gradient must be {dtype} of shape {out.shape}, as the tensor; "
                          f"got {seed.dtype} of shape {seed.shape}")  # fmt: skip
     return seed
 

@@ -124,6 +124,16 @@ def test_detach_shares_memory_and_stops_gradients():
     np.testing.assert_array_equal(x.grad, np.ones(3))
 
 
+def test_an_upstream_gradient_in_pythons_numbers_takes_the_dtype():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    (x * x).backward([1.0, 10.0])
+    (x * x).sum().backward(2)
+    assert x.grad.dtype == np.float32
+    np.testing.assert_array_equal(x.grad, [2 + 4, 40 + 8])
+    with pytest.raises(ValueError, match=r"gradient must be float32.*got float64"):
+        (x * x).backward(np.ones(2))
+
+
 def test_devices():
     x = Tensor(np.ones(3))
     assert x.device == "cpu"
