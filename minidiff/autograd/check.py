@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .tensor import Tensor, as_tensor
-from .transforms import fresh, pullback
+from .transforms import pullback, recorded
 
 
 def gradcheck(
@@ -27,10 +27,9 @@ def gradcheck(
         raise TypeError("gradcheck needs an argument in float64: float32 has too few digits for differences")
 
     def run(layout: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
-        inputs: list = [fresh(Tensor(a)) if i in wanted else a for i, a in enumerate(arrays)]
-        out = f(*inputs)
+        out, inputs, _ = recorded(f, tuple(arrays), {}, tuple(wanted))
         u = layout(np.random.default_rng(seed).standard_normal(out.shape))
-        return out.data, [g.data for g in pullback(out, [inputs[i] for i in wanted], Tensor(u))]
+        return out.data, [g.data for g in pullback(out, inputs, Tensor(u))]
 
     out, gradients = run(lambda u: u)
     (out_again, again), (_, strided) = run(lambda u: u), run(lambda u: np.repeat(u[..., None], 2, -1)[..., 0])
@@ -74,8 +73,8 @@ def gradgradcheck(f: Callable, *args: Any, seed: int = 0, **tolerances: float) -
     for k in range(len(wanted)):
 
         def derivative(u: Any, *values: Any, k: int = k) -> Any:
-            inputs: list = [fresh(as_tensor(v)) if i in wanted else v for i, v in enumerate(values)]
-            return pullback(f(*inputs), [inputs[i] for i in wanted], as_tensor(u), create_graph=True)[k]
+            out, inputs, _ = recorded(f, values, {}, tuple(wanted))
+            return pullback(out, inputs, as_tensor(u), create_graph=True)[k]
 
         gradcheck(derivative, u, *arrays, seed=seed, **tolerances)
     return True

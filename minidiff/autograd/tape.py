@@ -73,13 +73,15 @@ def origin(value: Any) -> Any:
 
 
 @contextmanager
-def recording(on: bool):
-    """Operations in the block are recorded, or not; what held before holds again after it."""
-    before, state.recording = state.recording, on
+def recording(on: bool, nesting: int | None = None):
+    """Operations in the block are recorded, or not, as inside so many functions that are being differentiated (as many
+    as outside, if None); what held before holds again after it."""
+    before = state.recording, state.nesting
+    state.recording, state.nesting = on, state.nesting if nesting is None else nesting
     try:
         yield
     finally:
-        state.recording = before
+        state.recording, state.nesting = before
 
 
 def _references() -> int:

@@ -27,7 +27,7 @@ def value_and_grad(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
     wanted = argnums if isinstance(argnums, tuple) else (argnums,)
 
     def derivative(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        out, inputs, outer = _recorded(f, args, kwargs, wanted)
+        out, inputs, outer = recorded(f, args, kwargs, wanted)
         found = iter(pullback(out, inputs, create_graph=outer))
         bare = not outer and not any(isinstance(leaf, Tensor) for leaf in leaves(args))
         result = out if outer else out.data if bare else out.detach()
@@ -47,7 +47,7 @@ def jacobian(f: Callable, argnum: int = 0) -> Callable:
     """The function (…) → ∂f/∂argument, of shape f's shape + the argument's: one walk back for each element of f."""
 
     def derivative(*args: Any, **kwargs: Any) -> Any:
-        out, (x,), outer = _recorded(f, args, kwargs, (argnum,))
+        out, (x,), outer = recorded(f, args, kwargs, (argnum,))
         units = np.eye(out.size, dtype=out.dtype).reshape(out.size, *out.shape)
         seeds = [kernels.from_host(unit, out.data) for unit in units]
         rows = [pullback(out, [x], Tensor(seed), create_graph=outer, retain=True)[0] for seed in seeds]
@@ -67,16 +67,20 @@ def jvp(f: Callable, primals: Any, tangents: Any) -> tuple[Any, Any]:
     """(f(x), the derivative of f at x along v): for an array x and v, or for tuples of arguments and of directions.
 
     The vector-Jacobian product uᵀJ is linear in u, so its own derivative for u, times v, is Jv (Townsend 2017).
+
+    Raises ValueError unless each direction has its argument's shape, TypeError as `value_and_grad` does.
     """
     xs, vs = (value if isinstance(value, tuple) else (value,) for value in (primals, tangents))
+    if [np.shape(x) for x in xs] != [np.shape(v) for v in vs]:
+        raise ValueError(f"tangents must have the primals' shapes {[*map(np.shape, xs)]}; got {[*map(np.shape, vs)]}")
+    out, inputs, outer = recorded(f, tuple(map(as_tensor, xs)), {}, tuple(range(len(xs))))
+    outer = outer or _outer(vs)
     with recording(True):
-        inputs = [fresh(as_tensor(x)) for x in xs]
-        out = f(*inputs)
         u = fresh(Tensor(kernels.namespace(out.data).zeros_like(out.data)))
         rows = pullback(out, inputs, u, create_graph=True)
         total: Any = sum((ops.sum(row * v) for row, v in zip(rows, vs)), start=ops.sum(u * 0.0))
-        tangent = pullback(total, [u], create_graph=_outer(xs + vs))[0]
-    if _outer(xs + vs):
+        tangent = pullback(total, [u], create_graph=outer)[0]
+    if outer:
         return out, tangent
     return (out.detach(), tangent) if any(isinstance(x, Tensor) for x in xs) else (out.data, tangent.data)
 
@@ -111,7 +115,7 @@ def checkpoint(f: Callable) -> Callable:
     def run(*args: Any, **kwargs: Any) -> Any:
         generators = [leaf for leaf in leaves((args, kwargs)) if isinstance(leaf, np.random.Generator)]
         drawn = [(rng, rng.bit_generator.state) for rng in generators]
-        since = next(clock)
+        since, nesting = next(clock), state.nesting
         out = f(*args, **kwargs)
         if not isinstance(out, Tensor) or origin(out) is None:
             return out
@@ -124,7 +128,7 @@ def checkpoint(f: Callable) -> Callable:
             now = [rng.bit_generator.state for rng, _ in drawn]
             for rng, before in drawn:
                 rng.bit_generator.state = before
-            with recording(True):
+            with recording(True, nesting):
                 again = f(*args, **kwargs)
             for (rng, _), after in zip(drawn, now):
                 rng.bit_generator.state = after
@@ -194,7 +198,7 @@ def _outer(args: Any) -> bool:
     return state.nesting > 0 or any(origin(leaf) is not None for leaf in leaves(args))
 
 
-def _recorded(f: Callable, args: tuple, kwargs: dict, wanted: tuple) -> tuple[Tensor, list[Tensor], bool]:
+def recorded(f: Callable, args: tuple, kwargs: dict, wanted: tuple) -> tuple[Tensor, list[Tensor], bool]:
     """(f's result on a tape that starts at the wanted arguments, those arguments' leaves there, `_outer`)."""
     inputs, started = list(args), []
 
@@ -207,12 +211,9 @@ def _recorded(f: Callable, args: tuple, kwargs: dict, wanted: tuple) -> tuple[Te
 
     for i in wanted:
         inputs[i] = tree_map(start, args[i])
-    outer, state.nesting = _outer(args), state.nesting + 1
-    try:
-        with recording(True):
-            out = f(*inputs, **kwargs)
-    finally:
-        state.nesting -= 1
+    outer = _outer(args)
+    with recording(True, state.nesting + 1):
+        out = f(*inputs, **kwargs)
     if not isinstance(out, Tensor):
         raise TypeError(f"the function must give a Tensor computed from its arguments; got {type(out).__name__}")
     return out, started, outer

@@ -56,6 +56,19 @@ def test_an_inner_function_uses_the_outer_ones_variables():
     np.testing.assert_allclose(f(np.array(1.5)), 10 * 1.5**4, rtol=1e-12)
 
 
+def test_every_transform_differentiates_inner_derivatives():
+    """d/dy Σ x·y² at y = 1 is 2x, whoever differentiates that for x, and whether the inner argument is bare or not."""
+    x, v = np.array([1.0, 2.0, 3.0]), np.array([1.0, 0.0, -2.0])
+    for one in (np.ones(3), Tensor(np.ones(3))):
+        slope = lambda x, one=one: grad(lambda y: ops.sum(x * y * y))(one)
+        kept = lambda x, slope=slope: md.checkpoint(lambda x: slope(x).sum())(x)
+        np.testing.assert_array_equal(md.jvp(slope, x, v)[1], 2 * v)
+        np.testing.assert_array_equal(md.jacobian(slope)(x), 2 * np.eye(3))
+        np.testing.assert_array_equal(grad(kept)(x), [2, 2, 2])
+        assert md.gradcheck(slope, x)
+        assert md.gradgradcheck(slope, x)
+
+
 def test_a_tensor_of_the_surrounding_tape_keeps_its_gradient():
     """backward through the result of grad reaches what the function closed over."""
     w = Tensor(np.array(2.0), requires_grad=True)
@@ -76,6 +89,9 @@ def test_grad_records_inside_no_grad():
     with md.no_grad():
         np.testing.assert_allclose(grad(lambda x: x * x)(np.array(3.0)), 6)
         np.testing.assert_allclose(grad(grad(lambda x: x * x * x))(np.array(3.0)), 18)
+        np.testing.assert_allclose(md.jvp(lambda x: x * x, np.array(3.0), np.array(2.0))[1], 12)
+        assert md.gradcheck(ops.exp, np.ones(2))
+        assert md.gradgradcheck(ops.exp, np.ones(2))
         assert not (Tensor(np.ones(1), requires_grad=True) * 2).requires_grad
 
 
@@ -118,6 +134,16 @@ def test_arguments_are_not_written_to():
 def test_errors(f, argument, error, message):
     with pytest.raises(error, match=message):
         grad(f)(argument)
+
+
+def test_jvp_wants_a_direction_for_each_argument():
+    x = np.ones(3)
+    for primals, tangents in ((x, np.ones((3, 1))), ((x, x), (x,)), (x, 1.0)):
+        with pytest.raises(ValueError, match=r"tangents must have the primals' shapes .*\(3,\)"):
+            md.jvp(lambda x, y=1.0: x * y, primals, tangents)
+    for f in (lambda x: 3.0, lambda x: (x, x)):
+        with pytest.raises(TypeError, match="must give a Tensor"):
+            md.jvp(f, x, x)
 
 
 def test_state_is_restored_after_an_error():
