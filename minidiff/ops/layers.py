@@ -126,7 +126,7 @@ def _plain_self_attention(qkv, heads):
 
 def checked_ids(operation: str, name: str, ids: Any, n: int) -> Any:
     """`ids` as an array of integers; raises TypeError if they are none, IndexError for one outside 0 … n − 1."""
-    ids = np.asarray(ids) if isinstance(ids, int | tuple) else plain_index(ids, np)
+    ids = np.asarray(ids) if isinstance(ids, int | tuple | np.integer) else plain_index(ids, np)
     if ids.dtype.kind not in "iu":
         raise TypeError(f"{operation}: {name} must be integers; got {ids.dtype}")
     if isinstance(ids, np.ndarray) and ids.size and not (ids.min() >= 0 and ids.max() < n):

@@ -62,7 +62,7 @@ def cross_entropy(logits: Any, labels: Any, ignore_index: int = -100, label_smoo
     with ε of the uniform distribution (Szegedy et al. 2016).
     Raises ValueError for shapes that do not fit, IndexError for a label out of range.
     """
-    labels = np.asarray(labels) if isinstance(labels, int | tuple) else plain_index(labels, np)
+    labels = np.asarray(labels) if isinstance(labels, int | tuple | np.integer) else plain_index(labels, np)
     if labels.shape != logits.shape[:-1]:
         raise ValueError(f"cross_entropy: wants logits (…, classes), labels (…); got {logits.shape}, {labels.shape}")
     xp, ignored = array_namespace(labels), labels == ignore_index

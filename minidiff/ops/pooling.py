@@ -54,9 +54,9 @@ def adaptive_avg_pool2d(x: Any, output_size: Any) -> Any:
 
 
 def upsample_nearest(x: Any, scale: int) -> Any:
-    """Each pixel of (batch, h, w, channels) becomes a block of scale × scale."""
-    if scale < 1:
-        raise ValueError(f"upsample_nearest: scale must be at least 1; got {scale}")
+    """Each pixel of (batch, h, w, channels) becomes a block of scale × scale. Raises ValueError unless it is whole."""
+    if not isinstance(scale, int | np.integer) or scale < 1:
+        raise ValueError(f"upsample_nearest: scale must be an int, at least 1; got {scale!r}")
     return _upsample_nearest(x, scale=scale)
 
 

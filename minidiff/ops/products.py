@@ -46,11 +46,16 @@ def outer(x: Any, y: Any) -> Any:
 
 
 def tensordot(x: Any, y: Any, axes: Any = 2) -> Any:
-    """The sum over the last `axes` axes of x and the first of y, or over pairs of axes (of x, of y)."""
+    """The sum over the last `axes` axes of x and the first of y, or over pairs of axes (of x, of y).
+
+    Raises ValueError unless the axes of each pair have one size.
+    """
     n, m = len(x.shape), len(y.shape)
     of_x, of_y = (range(n - axes, n), range(axes)) if isinstance(axes, int) else map(np.atleast_1d, axes)
     left, right = list(ascii_letters[:n]), list(ascii_letters[n : n + m])
     for i, j in zip(of_x, of_y, strict=True):
+        if x.shape[i] != y.shape[j]:
+            raise ValueError(f"tensordot: axis {i} of {x.shape} and axis {j} of {y.shape} must have one size")
         right[j] = left[i]
     rest = [letter for letter in left + right if (letter in left) != (letter in right)]
     return einsum(f"{''.join(left)},{''.join(right)}->{''.join(rest)}", x, y)
@@ -63,9 +68,11 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     """
     inputs, arrow, output = subscripts.replace(" ", "").partition("->")
     terms, spare = inputs.split(","), [letter for letter in ascii_letters if letter not in subscripts]
-    if [len(x.shape) for x in operands] != [len(t) for t in terms] and "..." not in inputs:
+    axes = [len(t.replace("...", "")) for t in terms]
+    fits = [len(x.shape) == n or (len(x.shape) > n and "..." in t) for x, n, t in zip(operands, axes, terms)]
+    if len(operands) != len(terms) or not all(fits):
         raise ValueError(f"einsum: {subscripts!r} does not fit operands of shapes {[tuple(x.shape) for x in operands]}")
-    unnamed = ["".join(spare[: len(x.shape) - len(t.replace("...", ""))])[::-1] for t, x in zip(terms, operands)]
+    unnamed = ["".join(spare[: len(x.shape) - n])[::-1] for x, n in zip(operands, axes)]
     output = output if arrow else "..." + "".join(sorted(c for c in set(inputs) - set(".,") if inputs.count(c) == 1))
     output = output.replace("...", max(unnamed, key=len))
     done, result = terms[0].replace("...", unnamed[0]), operands[0]

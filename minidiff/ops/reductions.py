@@ -57,11 +57,17 @@ def std(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
     return _root(var(x, axis, ddof, keepdims))
 
 
-def norm(x: Any, ord: float = 2, axis: Any = None, keepdims: bool = False) -> Any:
-    """(Σ |x|^ord)^(1/ord) over axes, the largest |x| for ord=inf; at 0 the derivative is 0. Vectors only."""
-    if ord == math.inf:
-        return max(absolute(x), axis=axis, keepdims=keepdims)
-    if ord == 2:
+def norm(x: Any, ord: float | None = None, axis: Any = None, keepdims: bool = False) -> Any:
+    """(Σ |x|^ord)^(1/ord) over axes, by default with ord=2; the largest |x| for ord=inf, the smallest for −inf.
+
+    At 0 the derivative is 0. All elements that meet are one vector, also those of a matrix. Raises ValueError for
+    ord=0 and for the names of matrix norms.
+    """
+    if ord in (math.inf, -math.inf):
+        return (max if ord > 0 else min)(absolute(x), axis=axis, keepdims=keepdims)
+    if isinstance(ord, str) or ord == 0:
+        raise ValueError(f"norm: ord must be None or a number other than 0; got {ord!r}")
+    if ord in (None, 2):
         return _root(sum(x * x, axis=axis, keepdims=keepdims))
     total = sum(absolute(x) ** ord if ord != 1 else absolute(x), axis=axis, keepdims=keepdims)
     return total if ord == 1 else where(equal(total, 0), 0, where(equal(total, 0), 1, total) ** (1 / ord))

@@ -89,7 +89,9 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Any:
 
 
 def concatenate(arrays: Sequence, axis: int = 0) -> Any:
-    """Join arrays along an axis that exists; see `stack` for a new one."""
+    """Join arrays along an axis that exists; see `stack` for a new one. Raises ValueError if there are none."""
+    if not len(arrays):
+        raise ValueError("concatenate: given no arrays, wanted one or more")
     return _concatenate(*arrays, axis=axis)
 
 
@@ -200,7 +202,7 @@ def _inverse(axes):
 
 
 def _negative(shift):
-    return tuple(-s for s in shift) if isinstance(shift, tuple) else -shift
+    return tuple(-s for s in shift) if isinstance(shift, tuple | list) else -shift
 
 
 def _inside(shape, width):

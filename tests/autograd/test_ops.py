@@ -32,3 +32,21 @@ def test_a_convolution_takes_any_whole_numbers():
     want = ops.conv2d(x, w, stride=(2, 2), padding=(1, 1))
     for two in (2, np.int64(2), [2, 2], np.array([2, 2])):
         np.testing.assert_array_equal(ops.conv2d(x, w, stride=two, padding=np.int32(1)), want)
+
+
+@pytest.mark.parametrize("whole", [int, np.int64, np.array])
+def test_one_label_may_be_any_whole_number(whole):
+    x = np.arange(3.0)
+    np.testing.assert_array_equal(ops.embedding(np.eye(3), whole(1)), [0, 1, 0])
+    np.testing.assert_array_equal(ops.one_hot(whole(1), 3), [0, 1, 0])
+    np.testing.assert_allclose(ops.cross_entropy(x, whole(1)), np.log(np.exp(x).sum()) - 1)
+    for call in (lambda i: ops.embedding(np.eye(3), i), lambda i: ops.one_hot(i, 3), lambda i: ops.cross_entropy(x, i)):
+        for wrong in (-1, 3):
+            with pytest.raises(IndexError, match=f"must lie in 0 … 2; got {wrong}"):
+                call(whole(wrong))
+
+
+@pytest.mark.parametrize("join", [ops.concatenate, ops.stack])
+def test_nothing_cannot_be_joined(join):
+    with pytest.raises(ValueError, match="given no arrays"):
+        join([])

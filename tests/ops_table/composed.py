@@ -146,8 +146,9 @@ def logsumexp(x, axis, keepdims):
 
 
 def norm(x, ord, axis, keepdims):
-    if ord == math.inf:
-        return np.abs(x).max(axis, keepdims=keepdims)
+    if ord in (math.inf, -math.inf):
+        return (np.max if ord > 0 else np.min)(np.abs(x), axis, keepdims=keepdims)
+    ord = 2 if ord is None else ord
     return (np.abs(x) ** ord).sum(axis, keepdims=keepdims) ** (1 / ord)
 
 
@@ -219,8 +220,10 @@ ROWS = [
        lambda x, w, b: x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-5) * w + b, scaled(),
        [((image, np.ones(3), 0), ValueError, "broadcast")]),
     one("logsumexp", logsumexp, reductions(), [((np.ones((2, 3)), 2, False), ValueError, "axis 2")]),
-    one("norm", norm, reductions(st.sampled_from([1, 2, 3, math.inf])),
-        [((np.ones((2, 3)), 2, 2, False), ValueError, "axis 2")]),
+    one("norm", norm, reductions(st.sampled_from([None, 1, 2, 3, -1, math.inf, -math.inf])),
+        [((np.ones((2, 3)), 2, 2, False), ValueError, "axis 2"),
+         ((np.ones(3), 0), ValueError, "norm: ord must be None or a number other than 0; got 0"),
+         ((np.ones(3), "fro"), ValueError, "norm: ord must be .*'fro'")]),
     Op("dropout", lambda x, p, seed: ops.dropout(x, p, np.random.default_rng(seed)),
        lambda x, p, seed: x * (np.random.default_rng(seed).random(x.shape, np.float32) >= p) / (1 - p),
        st.tuples(arrays(), st.sampled_from([0.0, 0.3]), st.integers(0, 9)),

@@ -252,7 +252,7 @@ ROWS = [
        [((image, 5, 1), ValueError, "max_pool2d: windows of .5, 5")]),
     Op("max_pool2d_dx", ops.max_pool2d_dx, max_pool2d_dx, pooled("dx"), [((image,), TypeError, "missing")]),
     Op("upsample_nearest", ops.upsample_nearest, lambda x, n: np.kron(x, np.ones((1, n, n, 1))), images(block=0),
-       [((image, 0), ValueError, "scale")]),
+       [((image, 0), ValueError, "scale"), ((image, 1.5), ValueError, "scale must be an int, at least 1; got 1.5")]),
     Op("upsample_nearest_dx", ops.upsample_nearest_dx, block_sums, images(), [((image, 3), ValueError, "reshape")]),
     Op("dense", ops.dense, lambda x, w, b: np.einsum("...i,io->...o", x, w) + b, dense_arguments(),
        [((np.ones((2, 3)), np.ones((2, 3)), np.ones(3)), ValueError, r"dense: x .*\(2, 3\)"),

@@ -122,6 +122,7 @@ def limits(draw):
     return draw(st.sampled_from([(x, low, high), (x, -0.5, 0.5), (x, None, high), (x, low, None)]))
 
 
+rolled = st.tuples(arrays((2, 3)), st.sampled_from([[1, -2], (0, 1)]), st.just((0, 1)))
 MODES = ["reflect", "edge", "wrap", "symmetric"]
 
 ROWS = [
@@ -143,6 +144,7 @@ ROWS = [
            [((two_by_three, 0, 2), ValueError, "destination")]),
     shared("flip", with_axis(none=True), AXIS),
     Op("roll", ops.roll, np.roll, with_axis(st.integers(-4, 4), none=True), [((two_by_three, 1, 2), ValueError, "2")]),
+    Op("roll (along two axes)", ops.roll, np.roll, rolled, [((two_by_three, (1, 1), 2), ValueError, "2")]),
     shared("tril", matrices(), [((np.array(1.0),), TypeError, "tri")]),
     shared("triu", matrices(), [((np.array(1.0),), TypeError, "tri")]),
     shared("diag", matrices(vectors=True), [((np.array(1.0),), IndexError, "tuple index")]),
@@ -167,6 +169,11 @@ ROWS = [
     shared("argsort", with_axis(distinct=True), AXIS, order=0),
     shared("sort", with_axis(distinct=True), AXIS),
     shared("outer", st.tuples(arrays(), arrays()), [(mixed((2,), (2,)), TypeError, MIXED)]),
-    shared("tensordot", contracted(), [((np.ones(2), np.ones(3), 1), ValueError, "operand 1 .2. does not match")]),
-    shared("einsum", summed(), [(("ij,jk", np.ones(2), np.ones(2)), ValueError, "einsum: 'ij,jk' does not fit")]),
+    shared("tensordot", contracted(), [
+        ((np.ones(2), np.ones(3), 1), ValueError, r"tensordot: axis 0 of \(2,\) and axis 0 of \(3,\) must have one"),
+        ((np.ones((2, 1)), np.ones((3, 2)), 1), ValueError, "tensordot: axis 1 of"),
+    ]),
+    shared("einsum", summed(), [(("ij,jk", np.ones(2), np.ones(2)), ValueError, "einsum: 'ij,jk' does not fit"),
+                                (("...i,...i", np.ones(2)), ValueError, "einsum: '...i,...i' does not fit"),
+                                (("...ij", np.ones(2)), ValueError, "einsum: '...ij' does not fit")]),
 ]  # fmt: skip
