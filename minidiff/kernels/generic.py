@@ -185,7 +185,7 @@ def group_norm_grads(g, x, weight, bias, aux, groups):
 
 
 def _shifted(y, shift):
-    return y if shift is None else y + namespace(y).reshape(shift, (len(shift),) + (1,) * (y.ndim - 2) + (-1,))
+    return y if shift is None else y + namespace(y).reshape(shift, (len(shift), *(1,) * (y.ndim - 2), shift.shape[1]))
 
 
 def group_norm_silu(x, weight, bias, shift, groups, eps):

@@ -12,6 +12,13 @@ from ..autograd.tensor import Tensor
 from ..kernels import Array
 
 
+def check_sizes(**sizes: int | None) -> None:
+    """Raise ValueError unless each, by its name, is an integer of at least 1, or None."""
+    for name, size in sizes.items():
+        if size is not None and (isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1):
+            raise ValueError(f"{name}: given {size!r}, wanted an integer, at least 1")
+
+
 def check_x(x: Any, shape: str, channels: int, weight: Tensor) -> None:
     """Raise unless x is an array or Tensor of a shape such as "(batch, height, width, 1)", with the weights' dtype."""
     if not isinstance(x, Tensor) and not hasattr(x, "dtype"):

@@ -23,7 +23,7 @@ from .. import nn, ops
 from ..autograd.tensor import Tensor
 from ..kernels import Array
 from ..nn import Conv2d, Dense
-from .inputs import as_labels, as_times, as_vectors, check_x
+from .inputs import as_labels, as_times, as_vectors, check_sizes, check_x
 
 GROUPS = 8  # of each group norm
 COMBINE: dict[str, Callable] = {
@@ -54,9 +54,10 @@ class UNet(nn.Module):
         condition_dim: int | None = None,
     ):  # fmt: skip
         classes = classes if condition_dim is None else None
+        check_sizes(channels=channels, width=width, classes=classes, timesteps=timesteps, condition_dim=condition_dim)
         if combine not in COMBINE:
             raise ValueError(f"combine: given {combine!r}, wanted one of {list(COMBINE)}")
-        if not multipliers or any(width * k % GROUPS or k < 1 for k in (1, *multipliers)) or width < 1:
+        if not multipliers or any(width * k % GROUPS or k < 1 for k in (1, *multipliers)):
             raise ValueError(f"width: given {width} with multipliers {tuple(multipliers)}, wanted positive ones whose "
                              f"products are multiples of {GROUPS}, the groups of the norms")  # fmt: skip
         self.config: dict[str, Any] = {

@@ -1,5 +1,6 @@
 """Normalisation over channels, samples or both; x is (batch, …, channels)."""
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -11,7 +12,7 @@ from .shapes import reshape
 
 
 def _plain_group_norm(x, weight, bias, groups, eps):
-    parts = reshape(x, shape=(x.shape[0], -1, groups, x.shape[-1] // groups))
+    parts = reshape(x, shape=(x.shape[0], math.prod(x.shape[1:-1]), groups, x.shape[-1] // groups))
     return _scaled(reshape(layer_norm(parts, axis=(1, 3), eps=eps), shape=x.shape), weight, bias)
 
 

@@ -116,6 +116,15 @@ def test_what_cannot_be_a_condition_is_named(which, condition, error, message):
         model(x, 1, condition)
 
 
+@pytest.mark.parametrize("which", MODELS)
+def test_a_batch_may_be_empty(which):
+    model, x = MODELS[which]
+    y = model(x[:0], 1)
+    assert y.shape == x[:0].shape
+    y.sum().backward()
+    assert not any(np.any(p.grad) for p in model.parameters())
+
+
 @pytest.mark.parametrize("size", [(27, 28), (28, 30), (0, 28)])
 def test_images_that_cannot_be_halved_are_named(size):
     with pytest.raises(ValueError, match=rf"x: given images of {size[0]} × {size[1]}, wanted multiples of 4: 3 levels"):
@@ -131,6 +140,11 @@ def test_images_that_cannot_be_halved_are_named(size):
         ({"width": 0}, "width: given 0"),
         ({"multipliers": ()}, r"width: given 16 with multipliers \(\)"),
         ({"multipliers": (1, -1)}, r"width: given 16 with multipliers \(1, -1\)"),
+        ({"channels": 0}, "channels: given 0, wanted an integer, at least 1"),
+        ({"width": 16.0}, "width: given 16.0, wanted an integer"),
+        ({"classes": -1}, "classes: given -1, wanted an integer"),
+        ({"timesteps": -1}, "timesteps: given -1, wanted an integer"),
+        ({"condition_dim": 0}, "condition_dim: given 0, wanted an integer"),
     ],
 )
 def test_networks_that_cannot_be_are_named(config, message):
