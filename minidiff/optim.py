@@ -15,7 +15,7 @@ import numpy as np
 from . import kernels
 from .autograd.tensor import Tensor
 from .kernels import Array
-from .nn.module import Module, check_state
+from .nn.module import Module, fitting
 
 SMALL = 1 << 12  # parameters of no more numbers are updated together: each call costs what some thousand numbers do
 LearningRate = float | Callable[[int], float]
@@ -72,19 +72,20 @@ class Stored:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there. Raises ValueError that lists what does not fit; nothing is changed then."""
         arrays = self._arrays()
-        check_state({self.count: np.array(0)} | arrays, state, type(self).__name__)
-        self.steps = int(state[self.count])
-        for name, array in arrays.items():
-            array[...] = kernels.from_host(np.asarray(state[name], dtype=array.dtype), like=array)
+        found = fitting({self.count: np.array(0)} | arrays, state, type(self).__name__)
+        self.steps = int(found.pop(self.count))
+        for name, array in found.items():
+            arrays[name][...] = kernels.from_host(array, like=arrays[name])
 
 
 class Optimizer(Stored):
     """What the optimisers share: the parameters, the count of steps, and arrays of state beside each parameter.
 
-    `lr` is a number, or a function of the step, counted from 1. A parameter without a gradient is left as it is.
+    `lr` is a number, or a function of the step, counted from 1. A parameter without a gradient is left as it is; one
+    that is given twice counts once.
     Small parameters are updated as one row of numbers: `update` is called once for all of them.
     In its state are "steps", and "0.m" for m of parameter 0.
-    Raises ValueError without parameters, TypeError for what cannot be trained.
+    Raises ValueError without parameters and for a negative `lr`, TypeError for what cannot be trained.
     """
 
     state_names: tuple[str, ...] = ()
@@ -97,7 +98,9 @@ class Optimizer(Stored):
             if not isinstance(p, Tensor) or p.node is not None or not p.requires_grad:
                 raise TypeError(f"parameters: given {type(p).__name__}, wanted leaves with requires_grad=True, such as "
                                 f"model.parameters()")  # fmt: skip
-        self.lr = lr
+        if not (callable(lr) or lr >= 0):
+            raise ValueError(f"lr: given {lr}, wanted a number, at least 0, or a function of the step")
+        self.lr, self.parameters = lr, list(dict.fromkeys(self.parameters))
         together: dict[Any, list[Tensor]] = {}
         for k, p in enumerate(self.parameters):
             together.setdefault(p.dtype if p.size <= SMALL else k, []).append(p)

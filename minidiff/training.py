@@ -35,6 +35,8 @@ class Trainer:
     ):  # fmt: skip
         self.model, self.loss, self.optimizer, self.ema = model, loss, optimizer, ema
         self.batch_size, self.seed, self.path, self.notes = batch_size, seed, path, notes
+        if taken := notes.keys() & {"step", "history", "epoch_loss"}:
+            raise ValueError(f"notes: given {sorted(taken)}, which the checkpoint has from the Trainer itself")
         self.step = 0
         self.history: dict[str, list[float]] = {"training": [], "validation": []}
         self._epoch_loss = 0.0  # the sum over the samples of the epoch that is under way
@@ -98,8 +100,8 @@ class Trainer:
     def resume(self) -> None:
         """Go on where the checkpoint at `path` stopped.
 
-        Raises FileNotFoundError or ValueError, changing nothing, if it is missing, damaged, of another model or no
-        Trainer's.
+        Raises FileNotFoundError or ValueError, changing nothing, if it is missing, damaged, of another model or
+        optimiser, without averages where there is an `ema` here, or no Trainer's.
         """
         if self.path is None:
             raise ValueError("path: a Trainer without a path has no checkpoint to resume from")
@@ -107,10 +109,15 @@ class Trainer:
         notes = checkpoint.notes
         if "epoch_loss" not in notes:
             raise ValueError(f"path: {self.path} holds a model, and not the state of a Trainer")
-        self.model.load_state_dict(checkpoint.arrays["model"])
-        self.optimizer.load_state_dict(checkpoint.arrays["optimizer"])
-        if self.ema is not None:
-            self.ema.load_state_dict(checkpoint.arrays["ema"])
+        parts = {"model": self.model, "optimizer": self.optimizer} | ({} if self.ema is None else {"ema": self.ema})
+        before = {name: part.state_dict() for name, part in parts.items()}
+        try:
+            for name, part in parts.items():
+                part.load_state_dict(checkpoint.arrays[name])
+        except ValueError:
+            for name, part in parts.items():
+                part.load_state_dict(before[name])
+            raise
         self.seed, self.step, self.history = notes["seed"], notes["step"], notes["history"]
         self._epoch_loss = notes["epoch_loss"]
 

@@ -112,3 +112,21 @@ def test_resuming_from_nothing_or_from_another_model_changes_nothing(tmp_path):
     with pytest.raises(ValueError, match="not the state of a Trainer"):
         run.resume()
     assert state(run) == before
+    trainer(run.path).save()
+    for change in ({"optimizer": md.optim.SGD(run.model.parameters(), 0.1, momentum=0.9)}, {"ema": None}):
+        other = trainer(tmp_path / "other.safetensors", rng=1)
+        vars(other).update(change)
+        other.save()
+        run.path = other.path
+        with pytest.raises(ValueError, match="the state does not fit this"):
+            run.resume()
+        assert state(run) == before
+
+
+def test_what_cannot_be_is_said_before_the_first_epoch():
+    run = trainer()
+    with pytest.raises(ValueError, match=r"notes: given \['history', 'step'\]"):
+        Trainer(run.model, run.loss, run.optimizer, step=1, history=[])
+    run.batch_size = 0
+    with pytest.raises(ValueError, match="size: found 0, wanted 1 or more"):
+        run.fit(points(), 1, progress=False)

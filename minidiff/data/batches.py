@@ -19,7 +19,9 @@ Pair = tuple[np.ndarray, np.ndarray | None]
 
 
 def batch_count(n: int, size: int) -> int:
-    """How many batches an epoch of n samples has, a smaller last one included."""
+    """How many batches an epoch of n samples has, a smaller last one included. ValueError for a `size` below 1."""
+    if size < 1:
+        raise ValueError(f"size: found {size}, wanted 1 or more samples in a batch")
     return -(-n // size)
 
 
@@ -36,8 +38,6 @@ def minibatches(
     if len(lengths) != 1:
         raise ValueError(f"arrays: found lengths {sorted(lengths)}, wanted one array or more, all of one length")
     n = lengths.pop()
-    if size < 1:
-        raise ValueError(f"size: found {size}, wanted 1 or more samples in a batch")
     if not 0 <= start <= batch_count(n, size):
         raise ValueError(f"start: found {start}, wanted 0 to {batch_count(n, size)}, the batches of {n} samples")
     order = np.arange(n) if seed is None else np.random.default_rng([seed, ORDER, epoch]).permutation(n)

@@ -19,7 +19,7 @@ class Module:
     """The base of layers and models. A subclass sets attributes in `__init__` and computes in `__call__`."""
 
     training = True
-    config: dict[str, Any]  # of models: the plain values that they are built from
+    config: dict[str, Any] = {}  # of models: the plain values that they are built from
     conditional = False  # whether `__call__` takes more than x, so that a ConditionalChain hands the condition on to it
 
     def __call__(self, *inputs: Any) -> Any:
@@ -114,25 +114,34 @@ class Module:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over arrays by name; each is cast to its parameter's dtype and moved to its device.
 
-        Raises ValueError that lists the missing, unexpected and wrongly shaped entries; nothing is changed then.
+        Raises ValueError that lists the missing, unexpected and wrong entries; nothing is changed then.
         """
         parameters = dict(self.named_parameters())
-        check_state(parameters, state, type(self).__name__)
-        for name, parameter in parameters.items():
-            array = np.array(kernels.to_host(state[name]), dtype=parameter.dtype, order="C")
-            parameter.data = kernels.from_host(array, like=parameter.data)
+        for name, array in fitting(parameters, state, type(self).__name__).items():
+            parameters[name].data = kernels.from_host(array, like=parameters[name].data)
 
 
-def check_state(arrays: Mapping[str, Any], state: Mapping[str, Any], owner: str) -> None:
-    """Raise ValueError unless `state` has exactly the names of `arrays`, with the same shapes."""
+def fitting(arrays: Mapping[str, Any], state: Mapping[str, Any], owner: str) -> dict[str, np.ndarray]:
+    """Copies of the entries of `state` (arrays, Tensors or lists) on the host, with the dtypes of `arrays`.
+
+    Raises ValueError unless there are exactly the names of `arrays`, with the same shapes, and real numbers.
+    """
+    given = {name: _on_host(value) for name, value in state.items()}
     wanted = {name: tuple(array.shape) for name, array in arrays.items()}
-    found = {name: np.shape(array) for name, array in state.items()}
+    found = {name: array.shape for name, array in given.items()}
     shared = [name for name in wanted if name in found]
     faults = {
         "missing": [name for name in wanted if name not in found],
         "unexpected": [name for name in found if name not in wanted],
         "wrong shape": [f"{n} has shape {found[n]}, wanted {wanted[n]}" for n in shared if found[n] != wanted[n]],
+        "no real numbers": [f"{n} is {given[n].dtype}" for n in shared if given[n].dtype.kind not in "fiu"],
     }
     if any(faults.values()):
         text = "; ".join(f"{fault}: {', '.join(entries)}" for fault, entries in faults.items() if entries)
         raise ValueError(f"the state does not fit this {owner}: {text}")
+    return {name: np.array(given[name], dtype=array.dtype, order="C") for name, array in arrays.items()}
+
+
+def _on_host(value: Any) -> np.ndarray:
+    bare = value.data if isinstance(value, Tensor) else value
+    return kernels.to_host(bare) if hasattr(bare, "dtype") else np.asarray(bare)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from strict import registered
 
-from minidiff import models, nn, ops
+from minidiff import Tensor, models, nn, ops
 
 
 class Pair(nn.Module):
@@ -86,13 +86,25 @@ def test_a_state_that_does_not_fit_is_named_and_changes_nothing(pair):
         (lambda state: state.pop("first.bias"), r"Pair: missing: first\.bias$"),
         (lambda state: state.update(extra=np.zeros(1)), "Pair: unexpected: extra$"),
         (lambda state: state.update({"first.bias": np.zeros(4)}), r"Pair: wrong shape: first\.bias has shape \(4,\), "),
+        (lambda state: state.update({"rest.1.layers.0.bias": ["a"]}), r"Pair: no real numbers: .*bias is <U1"),
+        (lambda state: state.update({"first.bias": np.ones(3) * 1j}), r"no real numbers: first\.bias is complex128"),
     ],
 )
 def test_one_fault_is_enough(pair, fault, message):
-    state = pair.state_dict()
+    before, state = pair.state_dict(), {name: array + 1 for name, array in pair.state_dict().items()}
     fault(state)
     with pytest.raises(ValueError, match=message):
         pair.load_state_dict(state)
+    for name, array in pair.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_a_state_may_hold_tensors_and_lists(pair):
+    state = {name: array + 1 for name, array in pair.state_dict().items()}
+    pair.load_state_dict({name: Tensor(array) if array.ndim > 1 else array.tolist() for name, array in state.items()})
+    for name, parameter in pair.named_parameters():
+        np.testing.assert_array_equal(parameter.data, state[name])
+        assert parameter.data is not state[name]
 
 
 def test_loading_is_noticed_by_a_tape_that_needs_the_old_weights(pair):

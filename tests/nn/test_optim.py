@@ -110,6 +110,14 @@ def test_parameters_are_updated_together_as_each_alone(shapes, make, dtype, seed
             np.testing.assert_allclose(state[name.replace("0.", f"{k}.")], array, rtol=1e-6, atol=1e-7)
 
 
+def test_a_parameter_that_is_given_twice_is_updated_once():
+    (p,) = leaves(np.ones(5000))
+    optimizer = SGD([p, p], 0.1)
+    p.grad = np.ones_like(p.data)
+    optimizer.step()
+    np.testing.assert_allclose(p.data, 0.9)
+
+
 def test_zero_grad_forgets():
     (p,) = leaves([1])
     p.grad = np.ones(1)
@@ -158,6 +166,8 @@ def test_a_state_that_does_not_fit_is_named_and_changes_nothing():
     with pytest.raises(ValueError, match=r"Adam: missing: 1\.v; unexpected: 2\.m; wrong shape: 0\.m has shape \(3,\), "
                                          r"wanted \(2,\)"):  # fmt: skip
         optimizer.load_state_dict(bad)
+    with pytest.raises(ValueError, match=r"Adam: no real numbers: 1\.v is <U1"):
+        optimizer.load_state_dict({**before, "steps": 9, "0.m": [7, 7], "1.v": ["a"]})
     for name, array in optimizer.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
 
@@ -175,6 +185,8 @@ def test_a_state_that_does_not_fit_is_named_and_changes_nothing():
             "betas: given 1.0, wanted a number from 0 to below 1",
         ),
         (lambda: SGD(leaves([1]), 0.1, momentum=-0.1), ValueError, "momentum: given -0.1"),
+        (lambda: SGD(leaves([1]), -0.1), ValueError, "lr: given -0.1, wanted a number, at least 0, or a function"),
+        (lambda: Adam(leaves([1]), lr=float("nan")), ValueError, "lr: given nan"),
         (lambda: EMA(ConditionalMLP(), decay=1.0), ValueError, "decay: given 1.0, wanted a number from 0 to below 1"),
         (lambda: warmup_cosine(1e-3, 10, 10), ValueError, "warmup: given 10 of total 10 steps"),
         (lambda: warmup_cosine(1e-3, -1, 10), ValueError, "warmup: given -1 of total 10 steps"),
