@@ -44,7 +44,7 @@ def save(path: str | os.PathLike, model: Module, ema: EMA | None = None, optimiz
         if source is not None:
             arrays |= {f"{group}.{name}": array for name, array in source.state_dict().items()}
     about = {"format": _FORMAT, "model": type(model).__name__, "config": model.config, "notes": notes}
-    write_whole(path := Path(path), to_bytes(arrays, {"minidiff": json.dumps(about)}))
+    write_whole(path := Path(path), to_bytes(arrays, {"minidiff": _json(about)}))
     return path
 
 
@@ -70,13 +70,15 @@ def read(path: str | os.PathLike, model: Module | None = None) -> Checkpoint:
             for key in file.keys():  # noqa: SIM118
                 group, _, name = key.partition(".")
                 arrays[group][name] = file.get_tensor(key)
-    except SafetensorError as error:
-        raise ValueError(f"path: {path} ({path.stat().st_size} bytes) is truncated or no checkpoint: {error}") from None
+            checkpoint = Checkpoint(about["model"], about["config"], arrays, about["notes"])
+    except (SafetensorError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"path: {path} ({path.stat().st_size} bytes) is truncated, damaged or no checkpoint: "
+                         f"{error!r}") from None  # fmt: skip
     if model is not None:
-        saved, here = _described(about["model"], about["config"]), _described(type(model).__name__, model.config)
+        saved, here = _described(checkpoint.model, checkpoint.config), _described(type(model).__name__, model.config)
         if saved != here:
             raise ValueError(f"path: {path} is the checkpoint of {saved}, and the model here is {here}")
-    return Checkpoint(about["model"], about["config"], arrays, about["notes"])
+    return checkpoint
 
 
 def load(path: str | os.PathLike, model: Module | None = None, weights: str = "ema") -> Module:
@@ -91,7 +93,10 @@ def load(path: str | os.PathLike, model: Module | None = None, weights: str = "e
     if model is None:
         if not hasattr(models, checkpoint.model):
             raise ValueError(f"path: {path} holds a {checkpoint.model}, not in minidiff.models: give a built `model`")
-        model = getattr(models, checkpoint.model)(**checkpoint.config)
+        try:
+            model = getattr(models, checkpoint.model)(**checkpoint.config)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"path: {path} is damaged, or of another version: {error}") from None
     state, ema = checkpoint.arrays["model"], checkpoint.arrays["ema"]
     if weights == "ema" and ema:
         state = {name.removeprefix("average."): array for name, array in ema.items() if name != "updates"}
@@ -112,5 +117,16 @@ def pretrained(name: str) -> Module:
 
 def _described(name: str, config: dict) -> str:
     """ "UNet(channels=1, …)", the same for settings in any order, with tuples or with the lists that JSON has."""
-    settings = sorted(json.loads(json.dumps(config)).items())
+    settings = sorted(json.loads(_json(config)).items())
     return f"{name}({', '.join(f'{key}={value!r}' for key, value in settings)})"
+
+
+def _json(value: Any) -> str:
+    """As JSON text, in which NumPy's numbers and arrays are Python's."""
+    return json.dumps(value, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"notes: given {type(value).__name__}, wanted what JSON can hold")

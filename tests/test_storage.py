@@ -47,6 +47,21 @@ def test_notes_come_back_as_they_were(tmp_path):
     assert notes["history"] == history
 
 
+def test_numpys_numbers_come_back_as_pythons(tmp_path):
+    model = md.models.ConditionalMLP(8, classes=np.int64(3))
+    path = md.save(tmp_path / "m.safetensors", model, best=np.float32(0.5), low=np.array([-1.0, 2.0]))
+    assert md.load(path, model).config == {"hidden": 8, "classes": 3, "timesteps": 40}
+    assert storage.read(path).notes == {"best": 0.5, "low": [-1.0, 2.0]}
+
+
+def test_a_module_of_ones_own_is_loaded_into_one_that_is_given(tmp_path):
+    here, there = (md.nn.Dense(2, 3, np.random.default_rng(seed)) for seed in (0, 1))
+    path = md.save(tmp_path / "m.safetensors", here)
+    assert same(md.load(path, there).state_dict(), here.state_dict())
+    with pytest.raises(ValueError, match="holds a Dense, not in minidiff"):
+        md.load(path)
+
+
 def test_saving_does_not_touch_the_live_model(tmp_path):
     model = small()
     before = [parameter.data for parameter in model.parameters()]
@@ -65,6 +80,19 @@ def test_a_truncated_file_is_refused(tmp_path, keep):
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(ValueError, match="truncated"):
         md.load(path)
+
+
+def test_a_damaged_header_is_refused(tmp_path):
+    """Any byte of the header may be another one: then a ValueError says so, if anything can be noticed at all."""
+    path = md.save(tmp_path / "m.safetensors", md.models.ConditionalMLP(4, classes=1))
+    whole = path.read_bytes()
+    header = 8 + int.from_bytes(whole[:8], "little")
+    for at in range(header):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        try:
+            md.load(path)
+        except ValueError as error:
+            assert str(path) in str(error) or "the state does not fit" in str(error)
 
 
 def test_other_files_are_refused(tmp_path):
@@ -91,7 +119,7 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
     path = md.save(tmp_path / "m.safetensors", small())
     before = path.read_bytes()
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="notes: given object, wanted what JSON can hold"):
         md.save(path, small(1), notes=object())
     with monkeypatch.context() as patch:
         patch.setattr(storage.os, "fsync", lambda handle: (_ for _ in ()).throw(OSError("the disk is full")))
