@@ -29,10 +29,10 @@ class Rng(Protocol):
     def standard_normal(self, size: Any, dtype: Any) -> Any: ...
 
 
-def draw_noise(rng: Rng | None, like: Array) -> Array:
+def draw_noise(rng: Any, like: Array) -> Array:
     """Standard normal noise of `like`'s shape and dtype, drawn on the host and moved to where `like` is."""
-    if rng is None:
-        raise ValueError("rng: given None, wanted a NumPy Generator: noise has to be drawn here")
+    if not hasattr(rng, "standard_normal"):
+        raise ValueError(f"rng: given {rng!r}, wanted a NumPy Generator: noise has to be drawn here")
     return from_host(np.asarray(rng.standard_normal(like.shape, like.dtype), like.dtype), like)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..kernels import Array, to_device, to_host
 from .denoise import Denoise
-from .process import Rng, as_condition
+from .process import Rng, as_condition, draw_noise
 from .samplers import SAMPLERS
 from .schedule import Schedule, check_whole, times
 from .walk import Step
@@ -23,14 +23,14 @@ def sample_steps(
         raise ValueError(f"sampler: given {sampler!r}, wanted one of {sorted(SAMPLERS)}")
     if schedule.alpha_bar[-1] > 0.05:
         raise ValueError(f"schedule: given alpha_bar_T = {schedule.alpha_bar[-1]:.3g}, wanted at most 0.05, pure noise")
-    if n is None and np.ndim(condition) == 0:
+    if n is None and np.ndim(condition) < (2 if getattr(condition, "dtype", np.dtype(int)).kind == "f" else 1):
         raise ValueError("n: given None, wanted how many samples: the condition does not tell")
     n = check_whole("n", len(condition) if n is None else n, 0)
     condition = as_condition(condition, n)
     if condition is not None and condition.dtype.kind == "f":
         condition = to_device(condition.astype(dtype), device)
     rng = np.random.default_rng(rng) if isinstance(rng, (int, np.integer)) else rng
-    x = to_device(np.asarray(rng.standard_normal((n, *shape), np.dtype(dtype)), dtype), device)
+    x = to_device(draw_noise(rng, np.empty((n, *shape), dtype)), device)
     clip = len(shape) == 3 if isinstance(clip, str) and clip == "images" else clip
     grid = times(schedule, steps, spacing)
     return SAMPLERS[sampler](denoise, schedule, x, condition, grid, rng, clip, **options)

@@ -121,8 +121,9 @@ def zero_terminal_snr(schedule: Schedule) -> Schedule:
     """The schedule with sqrt(alpha_bar) shifted and scaled so that it ends in 0 and alpha_bar_1 stays.
 
     A network that predicts noise cannot be used with it: at T its prediction says nothing of x_0.
-    Source: Lin et al. 2024, arXiv 2305.08891, algorithm 1.
+    Source: Lin et al. 2024, arXiv 2305.08891, algorithm 1. Raises ValueError for T = 1.
     """
+    check_whole("schedule.timesteps", schedule.timesteps, 2)
     root = np.sqrt(schedule.alpha_bar[1:])
     alpha_bar = ((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2
     return _from_betas(1 - alpha_bar / np.concatenate([[1.0], alpha_bar[:-1]]))

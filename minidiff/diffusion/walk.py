@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..kernels import Array, namespace
-from .denoise import Denoise, FreeNoise, Prediction, noise_from_x0
+from .denoise import Denoise, Denoiser, FreeNoise, Prediction, noise_from_x0
 from .process import as_condition, check_data, draw_noise
 from .schedule import Schedule, check_times
 
@@ -40,6 +40,10 @@ class Walk:
     """One walk along a denoiser: everything in the call of a sampler that does not change from step to step."""
 
     def __init__(self, name, free_noise, denoise: Denoise, schedule: Schedule, x, condition, times, rng, clip):
+        own = denoise.schedule if isinstance(denoise, Denoiser) else schedule
+        if not np.array_equal(own.alpha_bar, schedule.alpha_bar):
+            raise ValueError(f"schedule: given one of T = {schedule.timesteps}, wanted the denoiser's own, of T = "
+                             f"{own.timesteps}: their alpha_bar differ")  # fmt: skip
         self.name, self.free_noise, self.denoise, self.schedule = name, free_noise, denoise, schedule
         self.condition = as_condition(condition, x.shape[0])
         self.times, self.rng, self.clip = check_times(schedule, times), rng, as_clip(clip)

@@ -53,6 +53,10 @@ def test_errors():
         (lambda: make(n=None), "n: given None"),
         (lambda: make(n=None, condition=1), "n: given None"),
         (lambda: make(n=-1), "n: given -1"),
+        (lambda: make(n=None, condition=np.ones(3)), "n: given None"),  # one vector says as little as one label
+        (lambda: make(rng=None), "rng: given None, wanted a NumPy Generator"),
+        (lambda: make(rng="0"), "rng: given '0'"),
+        (lambda: D.sample(EXACT, D.cosine_schedule(99), (2,), n=3), "schedule: given one of T = 99.* of T = 100"),
         (lambda: make(condition=np.array([1, 2])), "condition: given shape"),
         (lambda: make(condition=-1), "condition: given a label -1"),
         (lambda: make(condition=9), "condition: given"),

@@ -52,6 +52,11 @@ def test_zero_terminal_snr(make):
     np.testing.assert_allclose(np.sqrt(after.alpha_bar[1:]), scaled, rtol=1e-7, atol=1e-12)
 
 
+def test_one_step_cannot_keep_its_noise_and_lose_its_signal():
+    with pytest.raises(ValueError, match=r"schedule\.timesteps: given 1, wanted an integer from 2"):
+        D.zero_terminal_snr(D.cosine_schedule(1))
+
+
 @pytest.mark.parametrize("timesteps", [1, 5, 20])
 def test_a_linear_schedule_that_cannot_be(timesteps):
     with pytest.raises(ValueError, match=r"timesteps: given .* more than 20.*beta"):
