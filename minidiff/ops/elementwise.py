@@ -114,10 +114,10 @@ def hard_swish(x: Any) -> Any:
 
 
 def _slope(x, y):
-    """∂xʸ/∂x = y·xʸ⁻¹; where y is 0 it is 0, and 0⁻¹ must not spoil that."""
+    """∂xʸ/∂x = y·xʸ⁻¹; where y is 0 it is 0, and 0⁻¹ must not spoil that, nor its derivative for y, which is x⁻¹."""
     if isinstance(y, int | float):
         return y * power(x, y - 1) if y else zeros_like(x)
-    return y * power(x, where(equal(y, 0), 1, y - 1))
+    return y * power(where(equal(y, 0), where(equal(x, 0), 1, x), x), y - 1)
 
 
 def _log(x):

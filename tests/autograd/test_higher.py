@@ -30,6 +30,16 @@ def bowl(x):
     return ops.sum(ops.exp(x) * x) + ops.prod(x)
 
 
+def test_powers_at_exponent_zero():
+    """∂²xʸ/∂x∂y = xʸ⁻¹(1 + y log x), which is 1/x at y = 0, from either side; at x = 0 everything stays finite."""
+    x, y = np.array([2.0, 0.5, 3.0]), np.zeros(3)
+    assert md.gradgradcheck(ops.power, x, y)
+    for first, second in ((0, 1), (1, 0)):
+        mixed = md.jacobian(lambda x, y, first=first: md.grad(lambda *xy: ops.power(*xy).sum(), first)(x, y), second)
+        np.testing.assert_allclose(mixed(x, y), np.diag(1 / x))
+    assert np.isfinite(md.hessian(lambda x: ops.power(x, np.array(0.0)))(np.array(0.0)))
+
+
 class TestMatrices:
     @settings(max_examples=20, deadline=None)
     @given(vectors)
