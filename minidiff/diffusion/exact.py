@@ -22,7 +22,7 @@ class GaussianMixture:
 
     means: (components, ...), a sample's shape after the first axis; stds, weights: one number or (components,), the
     weights are normalised; labels: the class 1 … of each component, (components,), by default each its own.
-    Raises ValueError for other shapes, negative stds or weights, labels below 1.
+    Raises ValueError for other shapes, negative stds or weights, weights of 0 alone, labels below 1.
     """
 
     def __init__(self, means, stds=1.0, weights=1.0, labels=None):
@@ -32,6 +32,8 @@ class GaussianMixture:
         count = len(self.means)
         self._flat = self.means.reshape(1, count, -1)
         self.stds, self.weights = _per_component(stds, count, "stds"), _per_component(weights, count, "weights")
+        if not self.weights.any():
+            raise ValueError(f"weights: given {weights!r}, wanted one above 0, at least")
         self.weights = self.weights / self.weights.sum()
         self._variances = self.stds.reshape(1, -1, 1) ** 2
         self.labels = np.arange(1, count + 1) if labels is None else np.asarray(labels)
@@ -107,12 +109,12 @@ class GaussianMixture:
         return log_joint, offset, alpha, sigma, variance
 
     def _allowed(self, condition, n: int) -> np.ndarray:
-        """Which components the condition of each sample allows, (n, components)."""
+        """Which components the condition of each sample allows, (n, components): none whose weight is 0."""
         condition = as_condition(0 if condition is None else condition, n)
         column = condition.reshape(-1, 1)
-        allowed = (column == 0) | (column == self.labels)
+        allowed = ((column == 0) | (column == self.labels)) & (self.weights > 0)
         if condition.ndim != 1 or not allowed.any(axis=1).all():
-            known = sorted(set(self.labels.tolist()))
+            known = sorted(set(self.labels[self.weights > 0].tolist()))
             raise ValueError(f"condition: given {condition}, wanted labels among {known}, or 0 for any")
         return allowed
 

@@ -88,6 +88,8 @@ def test_classifier_and_its_gradient_through_our_tape():
 
 def test_errors():
     x, denoise = np.zeros((2, 2)), TWO.denoiser(SCHEDULE)
+    nothing = GaussianMixture([[0.0, 0.0], [1.0, 1.0]], weights=[1, 0])
+    denoise_none = nothing.denoiser(SCHEDULE)
     for call, words in [
         (lambda: denoise(x, 0, None), "t: given 0"),
         (lambda: denoise(x, 101, None), "t: given"),
@@ -99,6 +101,9 @@ def test_errors():
         (lambda: GaussianMixture([[np.nan]]), "means: given shape"),
         (lambda: GaussianMixture([[1.0]], -1), "stds: given"),
         (lambda: GaussianMixture([[1.0]], 1, [1, 2]), "weights: given"),
+        (lambda: GaussianMixture([[1.0]], weights=0.0), "weights: given 0.0"),
+        (lambda: denoise_none(x, 5, 2), r"wanted labels among \[1\]"),  # a class that has no weight
+        (lambda: nothing.sample(3, np.random.default_rng(0), 2), r"wanted labels among \[1\]"),
         (lambda: GaussianMixture([[1.0]], labels=[0]), "labels: given"),
         (
             lambda: GaussianMixture([[1.0], [2.0]], labels=[1, 3]).sample(3, np.random.default_rng(0), 2),
