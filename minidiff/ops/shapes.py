@@ -14,13 +14,14 @@ from numpy.lib.array_utils import normalize_axis_index
 from ..autograd.primitive import Primitive, broadcast_to
 from ..autograd.tape import Value
 from ..kernels import namespace
-from .elementwise import equal, where
+from .elementwise import equal, where, zeros_like
 
 reshape = Primitive("reshape", "x * shape", x=lambda g, in_shape: reshape(g, shape=in_shape))
 transpose = Primitive("transpose", "x * axes=None", x=lambda g, axes: transpose(g, axes=_inverse(axes)))
 swapaxes = Primitive("swapaxes", "x * axis1 axis2", x=lambda g, **axes: swapaxes(g, **axes))
 _cast = lambda x, dtype: x.astype(dtype)
-astype = Primitive("astype", "x * dtype", kernel=_cast, x=lambda g, x: astype(g, dtype=x.dtype))
+_uncast = lambda g, x, dtype: astype(g, dtype=x.dtype) if np.dtype(dtype).kind == "f" else zeros_like(x)  # a step
+astype = Primitive("astype", "x * dtype", kernel=_cast, x=_uncast)
 flip = Primitive("flip", "x * axis=None", x=lambda g, axis: flip(g, axis=axis))
 roll = Primitive("roll", "x * shift axis=None", x=lambda g, shift, axis: roll(g, shift=_negative(shift), axis=axis))
 tril = Primitive("tril", "x * k=0", x=lambda g, k: tril(g, k=k))
@@ -193,7 +194,8 @@ def plain_index(index: Any, xp: Any) -> Any:
 
 def _as_part(x, index, values):
     """The values in the shape and dtype that x[index] has."""
-    values = values if hasattr(values, "shape") else array_namespace(x).asarray(values, x.dtype)
+    scalar = isinstance(values, np.generic) or not hasattr(values, "shape")
+    values = array_namespace(x).asarray(values, x.dtype) if scalar else values
     return broadcast_to(values, shape=getitem(x, index).shape)
 
 

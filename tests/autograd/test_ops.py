@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ops_table import OPS, covered
 
-from minidiff import Tensor, ops
+from minidiff import Tensor, grad, ops
 
 
 def test_every_operation_has_a_row():
@@ -50,3 +50,16 @@ def test_one_label_may_be_any_whole_number(whole):
 def test_nothing_cannot_be_joined(join):
     with pytest.raises(ValueError, match="given no arrays"):
         join([])
+
+
+@pytest.mark.parametrize("dtype", [int, np.int32, bool])
+def test_a_cast_to_whole_numbers_is_a_step(dtype):
+    x = np.array([0.5, 1.5, -2.5])
+    np.testing.assert_array_equal(grad(lambda x: (x.astype(dtype) * x).sum())(x), x.astype(dtype))
+    assert grad(lambda x: x.astype(np.float32).sum())(x).dtype == np.float64
+
+
+def test_scalars_that_are_set_take_the_dtype():
+    x = Tensor(np.zeros(2, np.float32))
+    for one in (1, 1.0, np.float64(1.0), np.int64(1)):
+        np.testing.assert_array_equal(x.at[0].set(one).at[0].add(one).data, np.array([2, 0], np.float32), strict=True)
