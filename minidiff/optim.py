@@ -47,7 +47,7 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     """
     if not max_norm > 0:
         raise ValueError(f"max_norm: given {max_norm}, wanted a positive number")
-    gradients = [p.grad for p in parameters if p.grad is not None]
+    gradients = [_gradient(p) for p in parameters if p.grad is not None]
     squares = [kernels.namespace(g).sum(g * g, dtype=np.float64) for g in gradients]
     norm = math.sqrt(float(sum(squares)))
     if norm > max_norm:
@@ -117,7 +117,7 @@ class Optimizer(Stored):
         lr = float(self.lr(self.steps) if callable(self.lr) else self.lr)
         for row in self.rows:
             row.follow()
-            gradients = [p.grad for p in row.parameters if p.grad is not None]
+            gradients = [_gradient(p) for p in row.parameters if p.grad is not None]
             if 1 < len(gradients) == len(row.parameters):
                 join, params = kernels.namespace(gradients[0]).concatenate, [p.data for p in row.parameters]
                 join(params, axis=None, out=row.arrays["param"])
@@ -128,7 +128,7 @@ class Optimizer(Stored):
             else:
                 for p, part in zip(row.parameters, row.parts):
                     if p.grad is not None:
-                        self.update(**part | {"param": p.data}, grad=p.grad, lr=lr)
+                        self.update(**part | {"param": p.data}, grad=_gradient(p), lr=lr)
                         p.version[0] += 1
 
     def update(self, param: Array, grad: Array, lr: float, **state: Array) -> None:
@@ -252,6 +252,11 @@ class EMA(Stored):
 
     def _arrays(self) -> dict[str, Array]:
         return {f"average.{name}": array for name, array in self.average.items()}
+
+
+def _gradient(parameter: Tensor) -> Array:
+    """The bare gradient: `backward(create_graph=True)` leaves a Tensor."""
+    return parameter.grad.data if isinstance(parameter.grad, Tensor) else parameter.grad
 
 
 def _share(name: str, value: float) -> float:

@@ -118,6 +118,18 @@ def test_a_parameter_that_is_given_twice_is_updated_once():
     np.testing.assert_allclose(p.data, 0.9)
 
 
+@pytest.mark.parametrize("size", [3, 5000])
+def test_recorded_gradients_are_taken_like_bare_ones(size):
+    found = []
+    for create_graph in (False, True):
+        parameters = leaves(np.ones(size), np.arange(3.0))
+        sum((p * p * p).sum() for p in parameters).backward(create_graph=create_graph)
+        norm = clip_grad_norm(parameters, 1.0)
+        Adam(parameters, lr=0.1).step()
+        found.append([norm, *(p.data.tobytes() for p in parameters)])
+    assert found[0] == found[1]
+
+
 def test_zero_grad_forgets():
     (p,) = leaves([1])
     p.grad = np.ones(1)
