@@ -1,15 +1,17 @@
-"""Group norm with shift and swish (silu), in registers: forward and all gradients.
+"""Group norm with shift, swish (silu) and a skip added, in registers: forward and all gradients.
 
 An image is pixels × channels; a vector of channels goes down all pixels with its sums in registers:
 
             c0 … c15   c16 … c31              1. Σ x down each column of vectors; joined to the mean of each group
     pixel 0    |          |                   2. Σ (x − mean)² likewise: two passes, nothing cancels
     pixel 1    |          |                   3. y = silu(x · a + b), a = weight / σ, b = bias + shift − mean · a
-      …        ↓          ↓
+      …        ↓          ↓                 (+ what skips the layer, if anything does)
 
 Backward, with h = x·a + b: d = g · silu'(h) is written to dx while Σ d and Σ d·(x − mean) run in registers; they give
 dweight, dbias, dshift and the group's two means, with which dx = d · a + x · c + b' in a last pass over what is cached.
 """
+
+from functools import cache
 
 import numba
 import numpy as np
@@ -39,13 +41,14 @@ def _squares(e, x, mean, out, pixels, step):
     e.store(functions.summed(e, pixels, add), out)
 
 
-def _apply(e, x, a, b, y, pixels, step):
-    """y = silu(x · a + b)"""
-    scale, offset = e.load(a), e.load(b)
+def _apply(e, x, a, b, skip, y, pixels, step, skips):
+    """y = silu(x · a + b), + skip if `skips` is 1"""
+    scale, offset, some = e.load(a), e.load(b), e.first(skips * e.lanes)
 
     @e.loop(pixels)
     def _(i):
-        e.store(functions.silu(e, e.fma(e.load(x + i * step), scale, offset)), y + i * step)
+        value = functions.silu(e, e.fma(e.load(x + i * step), scale, offset))
+        e.store(value + e.load(skip + i * step, some), y + i * step)
 
 
 def _gradient_sums(e, g, x, mean, a, b, d, sums, products, pixels, step):
@@ -88,20 +91,21 @@ def scale_and_offset(mean, rstd, weight, bias, shift, a, b):
 
 
 @for_lanes(
-    (_cube, numbers, numbers, matrix, _cube, matrix, matrix, numba.float64),
+    (_cube, numbers, numbers, matrix, numbers, _cube, matrix, matrix, numba.float64),
     column_sums=(tiles.column_sums, 2),
     squares=(_squares, 3),
-    apply=(_apply, 4),
+    apply=(_apply, 5),
 )
-def norm(x, weight, bias, shift, y, means, rstds, eps):
-    """x and y as (images, pixels, channels); shift (images, channels) or (images, 0)."""
+def norm(x, weight, bias, shift, skip, y, means, rstds, eps):
+    """x and y as (images, pixels, channels); shift (images, channels) or (images, 0); skip may be empty."""
     count, pixels, channels = x.shape
     groups = means.shape[1]
     per_group = channels // groups
     share = np.float32(1 / (pixels * per_group))
     work = np.empty((3, channels), np.float32)
     sums, a, b = work[0], work[1], work[2]
-    x_flat, y_flat = x.reshape(x.size), y.reshape(y.size)
+    x_flat, y_flat, skips = x.reshape(x.size), y.reshape(y.size), min(1, skip.size)
+    skip = skip if skips else x_flat  # what is read, and left out
     for n in range(count):
         first = n * pixels * channels
         mean, rstd = means[n], rstds[n]
@@ -119,7 +123,7 @@ def norm(x, weight, bias, shift, y, means, rstds, eps):
             rstd[group] = 1 / np.sqrt(variance + np.float32(eps))
         scale_and_offset(mean, rstd, weight, bias, shift[n], a, b)
         for c in range(0, channels, LANES):
-            apply(x_flat, first + c, a, c, b, c, y_flat, first + c, pixels, channels)
+            apply(x_flat, first + c, a, c, b, c, skip, first + c, y_flat, first + c, pixels, channels, skips)
 
 
 @for_lanes(
@@ -170,35 +174,36 @@ def norm_gradients(g, x, weight, bias, shift, means, rstds, dx, dweight, dbias, 
 # --- the wrappers ---
 
 
-def _lanes(x) -> int:
+@cache
+def _lanes(channels, dtype, most) -> int:
     """The widest vector that divides the channels, or 0: then the work is `generic`'s."""
-    if x.dtype != np.float32 or x.size == 0:
-        return 0
-    return next((width for width in (16, 8, 4) if width <= lanes() and x.shape[-1] % width == 0), 0)
+    widths = [width for width in (16, 8, 4) if width <= most and channels % width == 0 and dtype == np.float32]
+    return widths[0] if widths else 0
 
 
-def group_norm_silu(x, weight, bias, shift, groups, eps):
-    if not (width := _lanes(x)):
-        return generic.group_norm_silu(x, weight, bias, shift, groups, eps)
+def group_norm_silu(x, weight, bias, shift, skip, groups, eps):
+    images, channels = x.shape[0], x.shape[-1]
+    if x.size == 0 or not (width := _lanes(channels, x.dtype, lanes())):
+        return generic.group_norm_silu(x, weight, bias, shift, skip, groups, eps)
     ran["group_norm_silu"] += 1
-    images, channels, x = x.shape[0], x.shape[-1], contiguous(x)
-    y, mean, rstd = np.empty_like(x), np.empty((images, groups), np.float32), np.empty((images, groups), np.float32)
-    shape = (images, -1, channels)
-    shift = np.empty((images, 0), np.float32) if shift is None else contiguous(shift)
-    kernel = norm(width)
-    kernel(x.reshape(shape), contiguous(weight), contiguous(bias), shift, y.reshape(shape), mean, rstd, eps)
+    x, shape = contiguous(x), (images, -1, channels)
+    y, mean, rstd = np.empty(x.shape, x.dtype), np.empty((images, groups), x.dtype), np.empty((images, groups), x.dtype)
+    shift = np.empty((images, 0), x.dtype) if shift is None else contiguous(shift)
+    skip = np.empty(0, x.dtype) if skip is None else contiguous(skip).reshape(-1)
+    given = x.reshape(shape), contiguous(weight), contiguous(bias), shift, skip
+    norm(width)(*given, y.reshape(shape), mean, rstd, eps)
     return y, (mean.reshape(images, 1, groups, 1), rstd.reshape(images, 1, groups, 1))
 
 
 def group_norm_silu_grads(g, x, weight, bias, shift, aux, groups):
-    if not (width := _lanes(x)):
+    images, channels = x.shape[0], x.shape[-1]
+    if x.size == 0 or not (width := _lanes(channels, x.dtype, lanes())):
         return generic.group_norm_silu_grads(g, x, weight, bias, shift, aux, groups)
     ran["group_norm_silu_grads"] += 1
-    images, channels, g, x = x.shape[0], x.shape[-1], contiguous(g), contiguous(x)
-    shift = np.empty((images, 0), np.float32) if shift is None else contiguous(shift)
-    dx, dweight, dbias = np.empty_like(x), np.empty(channels, np.float32), np.empty(channels, np.float32)
-    dshift, shape = np.empty(shift.shape, np.float32), (images, -1, channels)
-    mean, rstd = (contiguous(a).reshape(images, groups) for a in aux)
-    given = g.reshape(shape), x.reshape(shape), contiguous(weight), contiguous(bias), shift, mean, rstd
+    x, shape = contiguous(x), (images, -1, channels)
+    shift = np.empty((images, 0), x.dtype) if shift is None else contiguous(shift)
+    dx, dweight, dbias = np.empty(x.shape, x.dtype), np.empty(channels, x.dtype), np.empty(channels, x.dtype)
+    dshift, (mean, rstd) = np.empty(shift.shape, x.dtype), (contiguous(a).reshape(images, groups) for a in aux)
+    given = contiguous(g).reshape(shape), x.reshape(shape), contiguous(weight), contiguous(bias), shift, mean, rstd
     norm_gradients(width)(*given, dx.reshape(shape), dweight, dbias, dshift)
     return dx, dweight, dbias, dshift if dshift.size else None
