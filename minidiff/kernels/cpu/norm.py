@@ -1,11 +1,11 @@
-"""Group norm with shift, swish (silu) and a skip added, in registers: forward and all gradients.
+"""Group norm, shifted by an embedding, with swish (silu) and a skip added, in registers: forward and all gradients.
 
 An image is pixels × channels; a vector of channels goes down all pixels with its sums in registers:
 
             c0 … c15   c16 … c31              1. Σ x down each column of vectors; joined to the mean of each group
     pixel 0    |          |                   2. Σ (x − mean)² likewise: two passes, nothing cancels
-    pixel 1    |          |                   3. y = silu(x · a + b), a = weight / σ, b = bias + shift − mean · a
-      …        ↓          ↓                 (+ what skips the layer, if anything does)
+    pixel 1    |          |                   3. y = silu(x · a + b) + skip, a = weight / σ, b = bias + shift − mean · a
+      …        ↓          ↓                      with shift = e @ v + c
 
 Backward, with h = x·a + b: d = g · silu'(h) is written to dx while Σ d and Σ d·(x − mean) run in registers; they give
 dweight, dbias, dshift and the group's two means, with which dx = d · a + x · c + b' in a last pass over what is cached.
@@ -82,22 +82,25 @@ def _affine(e, d, x, a, c, b, pixels, step):
 
 
 @inlined
-def scale_and_offset(mean, rstd, weight, bias, shift, a, b):
+def scale_and_offset(mean, rstd, weight, bias, e, v, c, a, b):
     """y = x · a + b is the normalised, weighted, shifted x."""
     per_group = len(weight) // len(mean)
     for k in range(len(weight)):
         a[k] = rstd[k // per_group] * weight[k]
-        b[k] = bias[k] - mean[k // per_group] * a[k] + (shift[k] if len(shift) else np.float32(0))
+        b[k] = bias[k] + c[k] - mean[k // per_group] * a[k]
+    for i in range(len(e)):
+        for k in range(len(b)):
+            b[k] += e[i] * v[i, k]
 
 
 @for_lanes(
-    (_cube, numbers, numbers, matrix, numbers, _cube, matrix, matrix, numba.float64),
+    (_cube, numbers, numbers, matrix, matrix, numbers, numbers, _cube, matrix, matrix, numba.float64),
     column_sums=(tiles.column_sums, 2),
     squares=(_squares, 3),
     apply=(_apply, 5),
 )
-def norm(x, weight, bias, shift, skip, y, means, rstds, eps):
-    """x and y as (images, pixels, channels); shift (images, channels) or (images, 0); skip may be empty."""
+def norm(x, weight, bias, e, v, c, skip, y, means, rstds, eps):
+    """x and y as (images, pixels, channels); e may be (images, 0), and skip empty."""
     count, pixels, channels = x.shape
     groups = means.shape[1]
     per_group = channels // groups
@@ -110,48 +113,48 @@ def norm(x, weight, bias, shift, skip, y, means, rstds, eps):
         first = n * pixels * channels
         mean, rstd = means[n], rstds[n]
         sums[:] = 0
-        for c in range(0, channels, LANES):
-            column_sums(x_flat, first + c, sums, c, pixels, channels)
+        for k in range(0, channels, LANES):
+            column_sums(x_flat, first + k, sums, k, pixels, channels)
         for group in range(groups):
             part = slice(group * per_group, (group + 1) * per_group)
             mean[group] = sums[part].sum() * share
             a[part] = mean[group]
-        for c in range(0, channels, LANES):
-            squares(x_flat, first + c, a, c, sums, c, pixels, channels)
+        for k in range(0, channels, LANES):
+            squares(x_flat, first + k, a, k, sums, k, pixels, channels)
         for group in range(groups):
             variance = sums[group * per_group : (group + 1) * per_group].sum() * share
             rstd[group] = 1 / np.sqrt(variance + np.float32(eps))
-        scale_and_offset(mean, rstd, weight, bias, shift[n], a, b)
-        for c in range(0, channels, LANES):
-            apply(x_flat, first + c, a, c, b, c, skip, first + c, y_flat, first + c, pixels, channels, skips)
+        scale_and_offset(mean, rstd, weight, bias, e[n], v, c, a, b)
+        for k in range(0, channels, LANES):
+            at = first + k
+            apply(x_flat, at, a, k, b, k, skip, at, y_flat, at, pixels, channels, skips)
 
 
 @for_lanes(
-    (_cube, _cube, numbers, numbers, matrix, matrix, matrix, _cube, numbers, numbers, matrix),
+    (_cube, _cube, numbers, numbers, matrix, matrix, numbers, matrix, matrix, _cube, numbers, numbers, matrix),
     gradient_sums=(_gradient_sums, 8),
     affine=(_affine, 5),
 )
-def norm_gradients(g, x, weight, bias, shift, means, rstds, dx, dweight, dbias, dshift):
-    """dshift may be (images, 0)."""
+def norm_gradients(g, x, weight, bias, e, v, c, means, rstds, dx, dweight, dbias, dshift):
     count, pixels, channels = x.shape
     groups = means.shape[1]
     per_group = channels // groups
     share = np.float32(1 / (pixels * per_group))
-    work = np.empty((5, channels), np.float32)
-    a, b, c, sums, products = work[0], work[1], work[2], work[3], work[4]
+    work = np.empty((4, channels), np.float32)
+    a, b, slope, products = work[0], work[1], work[2], work[3]
     g_flat, x_flat, dx_flat = g.reshape(g.size), x.reshape(x.size), dx.reshape(dx.size)
     dweight[:] = 0
     dbias[:] = 0
     for n in range(count):
         first = n * pixels * channels
-        mean, rstd = means[n], rstds[n]
-        scale_and_offset(mean, rstd, weight, bias, shift[n], a, b)
+        mean, rstd, sums = means[n], rstds[n], dshift[n]
+        scale_and_offset(mean, rstd, weight, bias, e[n], v, c, a, b)
         for k in range(channels):
-            c[k] = mean[k // per_group]
+            slope[k] = mean[k // per_group]
         for k in range(0, channels, LANES):
             at = first + k
             gradient_sums(
-                g_flat, at, x_flat, at, c, k, a, k, b, k, dx_flat, at, sums, k, products, k, pixels, channels
+                g_flat, at, x_flat, at, slope, k, a, k, b, k, dx_flat, at, sums, k, products, k, pixels, channels
             )  # fmt: skip
         for group in range(groups):
             h = normal_h = np.float32(0)
@@ -162,13 +165,10 @@ def norm_gradients(g, x, weight, bias, shift, means, rstds, dx, dweight, dbias, 
                 h += weight[k] * sums[k] * share
                 normal_h += weight[k] * products[k] * share
             for k in range(group * per_group, (group + 1) * per_group):
-                c[k] = -normal_h * rstd[group] * rstd[group]
-                b[k] = -h * rstd[group] - mean[group] * c[k]
-        if dshift.shape[1]:
-            for k in range(channels):  # `dshift[n] = sums` takes Numba 1.5 s longer to compile
-                dshift[n, k] = sums[k]
+                slope[k] = -normal_h * rstd[group] * rstd[group]
+                b[k] = -h * rstd[group] - mean[group] * slope[k]
         for k in range(0, channels, LANES):
-            affine(dx_flat, first + k, x_flat, first + k, a, k, c, k, b, k, pixels, channels)
+            affine(dx_flat, first + k, x_flat, first + k, a, k, slope, k, b, k, pixels, channels)
 
 
 # --- the wrappers ---
@@ -181,29 +181,34 @@ def _lanes(channels, dtype, most) -> int:
     return widths[0] if widths else 0
 
 
-def group_norm_silu(x, weight, bias, shift, skip, groups, eps):
+@cache
+def _no_shift(images, channels):
+    return np.empty((images, 0), np.float32), np.empty((0, channels), np.float32), np.zeros(channels, np.float32)
+
+
+def group_norm_silu(x, weight, bias, e, v, c, skip, groups, eps):
     images, channels = x.shape[0], x.shape[-1]
     if x.size == 0 or not (width := _lanes(channels, x.dtype, lanes())):
-        return generic.group_norm_silu(x, weight, bias, shift, skip, groups, eps)
+        return generic.group_norm_silu(x, weight, bias, e, v, c, skip, groups, eps)
     ran["group_norm_silu"] += 1
     x, shape = contiguous(x), (images, -1, channels)
     y, mean, rstd = np.empty(x.shape, x.dtype), np.empty((images, groups), x.dtype), np.empty((images, groups), x.dtype)
-    shift = np.empty((images, 0), x.dtype) if shift is None else contiguous(shift)
+    shift = _no_shift(images, channels) if e is None else map(contiguous, (e, v, c))
     skip = np.empty(0, x.dtype) if skip is None else contiguous(skip).reshape(-1)
-    given = x.reshape(shape), contiguous(weight), contiguous(bias), shift, skip
+    given = x.reshape(shape), contiguous(weight), contiguous(bias), *shift, skip
     norm(width)(*given, y.reshape(shape), mean, rstd, eps)
     return y, (mean.reshape(images, 1, groups, 1), rstd.reshape(images, 1, groups, 1))
 
 
-def group_norm_silu_grads(g, x, weight, bias, shift, aux, groups):
+def group_norm_silu_grads(g, x, weight, bias, e, v, c, aux, groups):
     images, channels = x.shape[0], x.shape[-1]
     if x.size == 0 or not (width := _lanes(channels, x.dtype, lanes())):
-        return generic.group_norm_silu_grads(g, x, weight, bias, shift, aux, groups)
+        return generic.group_norm_silu_grads(g, x, weight, bias, e, v, c, aux, groups)
     ran["group_norm_silu_grads"] += 1
     x, shape = contiguous(x), (images, -1, channels)
-    shift = np.empty((images, 0), x.dtype) if shift is None else contiguous(shift)
+    shift = _no_shift(images, channels) if e is None else map(contiguous, (e, v, c))
     dx, dweight, dbias = np.empty(x.shape, x.dtype), np.empty(channels, x.dtype), np.empty(channels, x.dtype)
-    dshift, (mean, rstd) = np.empty(shift.shape, x.dtype), (contiguous(a).reshape(images, groups) for a in aux)
-    given = contiguous(g).reshape(shape), x.reshape(shape), contiguous(weight), contiguous(bias), shift, mean, rstd
+    dshift, (mean, rstd) = np.empty((images, channels), x.dtype), (contiguous(a).reshape(images, groups) for a in aux)
+    given = contiguous(g).reshape(shape), x.reshape(shape), contiguous(weight), contiguous(bias), *shift, mean, rstd
     norm_gradients(width)(*given, dx.reshape(shape), dweight, dbias, dshift)
-    return dx, dweight, dbias, dshift if dshift.size else None
+    return dx, dweight, dbias, *((None,) * 3 if e is None else (dshift.dot(v.T), e.T.dot(dshift), dbias))
