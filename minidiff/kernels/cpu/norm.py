@@ -5,7 +5,7 @@ An image is pixels × channels; a vector of channels goes down all pixels with i
             c0 … c15   c16 … c31              1. Σ x down each column of vectors; joined to the mean of each group
     pixel 0    |          |                   2. Σ (x − mean)² likewise: two passes, nothing cancels
     pixel 1    |          |                   3. y = silu(x · a + b) + skip, a = weight / σ, b = bias + shift − mean · a
-      …        ↓          ↓                      with shift = e @ v + c
+      …        ↓          ↓
 
 Backward, with h = x·a + b: d = g · silu'(h) is written to dx while Σ d and Σ d·(x − mean) run in registers; they give
 dweight, dbias, dshift and the group's two means, with which dx = d · a + x · c + b' in a last pass over what is cached.
@@ -82,29 +82,24 @@ def _affine(e, d, x, a, c, b, pixels, step):
 
 
 @inlined
-def scale_and_offset(mean, rstd, weight, bias, e, v, c, a, b):
+def scale_and_offset(mean, rstd, weight, bias, shift, a, b):
     """y = x · a + b is the normalised, weighted, shifted x."""
     per_group = len(weight) // len(mean)
     for k in range(len(weight)):
         a[k] = rstd[k // per_group] * weight[k]
-        b[k] = bias[k] + c[k] - mean[k // per_group] * a[k]
-    for i in range(len(e)):
-        for k in range(len(b)):
-            b[k] += e[i] * v[i, k]
+        b[k] = bias[k] - mean[k // per_group] * a[k] + (shift[k] if len(shift) else np.float32(0))
 
 
 @for_lanes(
-    (_cube, numbers, numbers, matrix, matrix, numbers, numbers, _cube, matrix, matrix, numba.float64),
+    (_cube, numbers, numbers, matrix, numbers, _cube, matrix, matrix, numba.float64),
     column_sums=(tiles.column_sums, 2),
     squares=(_squares, 3),
     apply=(_apply, 5),
 )
-def norm(x, weight, bias, e, v, c, skip, y, means, rstds, eps):
-    """x and y as (images, pixels, channels); e may be (images, 0), and skip empty."""
-    count, pixels, channels = x.shape
-    groups = means.shape[1]
-    per_group = channels // groups
-    share = np.float32(1 / (pixels * per_group))
+def norm(x, weight, bias, shift, skip, y, means, rstds, eps):
+    """x and y as (images, pixels, channels); shift (images, channels) or (images, 0); skip may be empty."""
+    (count, pixels, channels), groups = x.shape, means.shape[1]
+    per_group, share = channels // groups, np.float32(groups / (pixels * channels))
     work = np.empty((3, channels), np.float32)
     sums, a, b = work[0], work[1], work[2]
     x_flat, y_flat, skips = x.reshape(x.size), y.reshape(y.size), min(1, skip.size)
@@ -124,31 +119,28 @@ def norm(x, weight, bias, e, v, c, skip, y, means, rstds, eps):
         for group in range(groups):
             variance = sums[group * per_group : (group + 1) * per_group].sum() * share
             rstd[group] = 1 / np.sqrt(variance + np.float32(eps))
-        scale_and_offset(mean, rstd, weight, bias, e[n], v, c, a, b)
+        scale_and_offset(mean, rstd, weight, bias, shift[n], a, b)
         for k in range(0, channels, LANES):
             at = first + k
             apply(x_flat, at, a, k, b, k, skip, at, y_flat, at, pixels, channels, skips)
 
 
 @for_lanes(
-    (_cube, _cube, numbers, numbers, matrix, matrix, numbers, matrix, matrix, _cube, numbers, numbers, matrix),
+    (_cube, _cube, numbers, numbers, matrix, matrix, matrix, _cube, numbers, numbers, matrix),
     gradient_sums=(_gradient_sums, 8),
     affine=(_affine, 5),
 )
-def norm_gradients(g, x, weight, bias, e, v, c, means, rstds, dx, dweight, dbias, dshift):
-    count, pixels, channels = x.shape
-    groups = means.shape[1]
-    per_group = channels // groups
-    share = np.float32(1 / (pixels * per_group))
+def norm_gradients(g, x, weight, bias, shift, means, rstds, dx, dweight, dbias, dshift):
+    (count, pixels, channels), groups = x.shape, means.shape[1]
+    per_group, share = channels // groups, np.float32(groups / (pixels * channels))
     work = np.empty((4, channels), np.float32)
     a, b, slope, products = work[0], work[1], work[2], work[3]
     g_flat, x_flat, dx_flat = g.reshape(g.size), x.reshape(x.size), dx.reshape(dx.size)
-    dweight[:] = 0
-    dbias[:] = 0
+    dweight[:], dbias[:] = 0, 0
     for n in range(count):
         first = n * pixels * channels
         mean, rstd, sums = means[n], rstds[n], dshift[n]
-        scale_and_offset(mean, rstd, weight, bias, e[n], v, c, a, b)
+        scale_and_offset(mean, rstd, weight, bias, shift[n], a, b)
         for k in range(channels):
             slope[k] = mean[k // per_group]
         for k in range(0, channels, LANES):
@@ -177,38 +169,33 @@ def norm_gradients(g, x, weight, bias, e, v, c, means, rstds, dx, dweight, dbias
 @cache
 def _lanes(channels, dtype, most) -> int:
     """The widest vector that divides the channels, or 0: then the work is `generic`'s."""
-    widths = [width for width in (16, 8, 4) if width <= most and channels % width == 0 and dtype == np.float32]
-    return widths[0] if widths else 0
+    return next((n for n in (16, 8, 4) if n <= most and channels % n == 0 and dtype == np.float32), 0)
 
 
-@cache
-def _no_shift(images, channels):
-    return np.empty((images, 0), np.float32), np.empty((0, channels), np.float32), np.zeros(channels, np.float32)
+def _given(x, weight, bias, e, v, c):
+    """What both loops take, as they take it."""
+    shift = np.empty((len(x), 0), np.float32) if e is None else generic.dense(e, v, c)
+    return contiguous(x).reshape(len(x), -1, x.shape[-1]), contiguous(weight), contiguous(bias), shift
 
 
 def group_norm_silu(x, weight, bias, e, v, c, skip, groups, eps):
-    images, channels = x.shape[0], x.shape[-1]
-    if x.size == 0 or not (width := _lanes(channels, x.dtype, lanes())):
+    if x.size == 0 or not (width := _lanes(x.shape[-1], x.dtype, lanes())):
         return generic.group_norm_silu(x, weight, bias, e, v, c, skip, groups, eps)
     ran["group_norm_silu"] += 1
-    x, shape = contiguous(x), (images, -1, channels)
-    y, mean, rstd = np.empty(x.shape, x.dtype), np.empty((images, groups), x.dtype), np.empty((images, groups), x.dtype)
-    shift = _no_shift(images, channels) if e is None else map(contiguous, (e, v, c))
-    skip = np.empty(0, x.dtype) if skip is None else contiguous(skip).reshape(-1)
-    given = x.reshape(shape), contiguous(weight), contiguous(bias), *shift, skip
-    norm(width)(*given, y.reshape(shape), mean, rstd, eps)
-    return y, (mean.reshape(images, 1, groups, 1), rstd.reshape(images, 1, groups, 1))
+    given = _given(x, weight, bias, e, v, c)
+    skip = np.empty(0, np.float32) if skip is None else contiguous(skip).reshape(-1)
+    y, mean, rstd = np.empty(x.shape, np.float32), *np.empty((2, len(x), groups), np.float32)
+    norm(width)(*given, skip, y.reshape(given[0].shape), mean, rstd, eps)
+    return y, (mean.reshape(-1, 1, groups, 1), rstd.reshape(-1, 1, groups, 1))
 
 
 def group_norm_silu_grads(g, x, weight, bias, e, v, c, aux, groups):
-    images, channels = x.shape[0], x.shape[-1]
-    if x.size == 0 or not (width := _lanes(channels, x.dtype, lanes())):
+    if x.size == 0 or not (width := _lanes(x.shape[-1], x.dtype, lanes())):
         return generic.group_norm_silu_grads(g, x, weight, bias, e, v, c, aux, groups)
     ran["group_norm_silu_grads"] += 1
-    x, shape = contiguous(x), (images, -1, channels)
-    shift = _no_shift(images, channels) if e is None else map(contiguous, (e, v, c))
-    dx, dweight, dbias = np.empty(x.shape, x.dtype), np.empty(channels, x.dtype), np.empty(channels, x.dtype)
-    dshift, (mean, rstd) = np.empty((images, channels), x.dtype), (contiguous(a).reshape(images, groups) for a in aux)
-    given = contiguous(g).reshape(shape), x.reshape(shape), contiguous(weight), contiguous(bias), *shift, mean, rstd
-    norm_gradients(width)(*given, dx.reshape(shape), dweight, dbias, dshift)
+    given, g, (mean, rstd) = _given(x, weight, bias, e, v, c), contiguous(g), (contiguous(a) for a in aux)
+    shape, channels = given[0].shape, x.shape[-1]
+    dx, dweight, dbias = np.empty(x.shape, np.float32), np.empty(channels, np.float32), np.empty(channels, np.float32)
+    dshift, stats = np.empty((len(x), channels), np.float32), (mean.reshape(-1, groups), rstd.reshape(-1, groups))
+    norm_gradients(width)(g.reshape(shape), *given, *stats, dx.reshape(shape), dweight, dbias, dshift)
     return dx, dweight, dbias, *((None,) * 3 if e is None else (dshift.dot(v.T), e.T.dot(dshift), dbias))
