@@ -140,7 +140,7 @@ class _Row:
     """
 
     def __init__(self, parameters: list[Tensor], state_names: tuple[str, ...]):
-        self.parameters, self.parts = parameters, []
+        self.parameters = parameters
         like, size = parameters[0].data, sum(p.size for p in parameters)
         self.arrays = {name: kernels.namespace(like).zeros(size, like.dtype) for name in ("param", *state_names)}
         self._take_in()

@@ -82,8 +82,8 @@ class GroupNormSilu(GroupNorm):
     """silu(group_norm(x) + emb(e)) + skip as one operation: a Dense layer's `emb` of `e`, the same for all pixels."""
 
     def __call__(self, x: Any, emb: Dense | None = None, e: Any = None, skip: Any = None) -> Tensor:
-        shift = (None, None, None) if emb is None else (e, emb.weight, emb.bias)
-        return ops.group_norm_silu(x, self.groups, self.weight, self.bias, *shift, skip)
+        v, c = (None, None) if emb is None else (emb.weight, emb.bias)
+        return ops.group_norm_silu(x, self.groups, self.weight, self.bias, e, v, c, skip)
 
 
 class Embedding(Module):
