@@ -184,23 +184,24 @@ def group_norm_grads(g, x, weight, bias, aux, groups):
     return xp.reshape(dx, x.shape), xp.sum(g * xp.reshape(normal, x.shape), axes), xp.sum(g, axes)
 
 
-def _shifted(y, e, v, c):
-    return y if e is None else y + namespace(y).reshape(dense(e, v, c), (len(e),) + (1,) * (y.ndim - 2) + (-1,))
+def _shifted(y, shift):
+    return y if shift is None else y + namespace(y).reshape(shift, (len(shift),) + (1,) * (y.ndim - 2) + (-1,))
 
 
-def group_norm_silu(x, weight, bias, e, v, c, skip, groups, eps):
-    """(y, aux): silu(group_norm(x) + e @ v + c) + skip; e, v and c may be None, and skip."""
+def group_norm_silu(x, weight, bias, shift, skip, groups, eps):
+    """(y, aux): silu(group_norm(x) + shift) + skip; shift is (batch, channels) or None, skip like x or None."""
     y, aux = group_norm(x, weight, bias, groups, eps)
-    return silu(_shifted(y, e, v, c)) + (0 if skip is None else skip), aux
+    y = silu(_shifted(y, shift))
+    return y if skip is None else y + skip, aux
 
 
-def group_norm_silu_grads(g, x, weight, bias, e, v, c, aux, groups):
-    """(dx, dweight, dbias, de, dv, dc); the normalised input is computed again rather than kept."""
+def group_norm_silu_grads(g, x, weight, bias, shift, aux, groups):
+    """(dx, dweight, dbias, dshift); the normalised input is computed again rather than kept."""
     xp, (mean, rstd) = namespace(x), aux
-    g = silu_dx(g, _shifted(xp.reshape((_grouped(x, groups) - mean) * rstd, x.shape) * weight + bias, e, v, c))
-    dshift = xp.sum(g, tuple(range(1, x.ndim - 1)))
-    shifting = (None,) * 3 if e is None else (dshift @ v.mT, *dense_dw_db(dshift, e))
-    return *group_norm_grads(g, x, weight, bias, aux, groups), *shifting
+    y = xp.reshape((_grouped(x, groups) - mean) * rstd, x.shape) * weight + bias
+    g = silu_dx(g, _shifted(y, shift))
+    dshift = None if shift is None else xp.sum(g, tuple(range(1, x.ndim - 1)))
+    return *group_norm_grads(g, x, weight, bias, aux, groups), dshift
 
 
 # --- softmax, attention, losses ---

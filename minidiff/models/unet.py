@@ -146,7 +146,7 @@ class ConvEmbed(nn.Module):
         self.emb = Dense(emb_dim, outputs, rng)
 
     def __call__(self, x: Tensor, emb: Tensor) -> Tensor:
-        return self.norm(self.conv(x), self.emb, emb)
+        return self.norm(self.conv(x), shift=self.emb(emb))
 
 
 class ResBlock(nn.Module):

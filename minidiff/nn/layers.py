@@ -79,11 +79,10 @@ class GroupNorm(Module):
 
 
 class GroupNormSilu(GroupNorm):
-    """silu(group_norm(x) + emb(e)) + skip as one operation: a Dense layer's `emb` of `e`, the same for all pixels."""
+    """silu(group_norm(x) + shift) + skip as one operation; `shift` (batch, channels) is the same for all pixels."""
 
-    def __call__(self, x: Any, emb: Dense | None = None, e: Any = None, skip: Any = None) -> Tensor:
-        v, c = (None, None) if emb is None else (emb.weight, emb.bias)
-        return ops.group_norm_silu(x, self.groups, self.weight, self.bias, e, v, c, skip)
+    def __call__(self, x: Any, shift: Any = None, skip: Any = None) -> Tensor:
+        return ops.group_norm_silu(x, self.groups, self.weight, self.bias, shift, skip)
 
 
 class Embedding(Module):

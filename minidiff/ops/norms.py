@@ -6,7 +6,6 @@ from typing import Any
 from ..autograd.primitive import Primitive
 from ..kernels import call
 from .elementwise import silu
-from .products import matmul
 from .reductions import mean
 from .shapes import reshape
 
@@ -16,21 +15,22 @@ def _plain_group_norm(x, weight, bias, groups, eps):
     return _scaled(reshape(layer_norm(parts, axis=(1, 3), eps=eps), shape=x.shape), weight, bias)
 
 
-def _plain_group_norm_silu(x, weight, bias, e, v, c, skip, groups, eps):
+def _plain_group_norm_silu(x, weight, bias, shift, skip, groups, eps):
     y = _plain_group_norm(x, weight, bias, groups, eps)
-    y = y if e is None else y + reshape(matmul(e, v) + c, shape=(e.shape[0], *(1,) * (len(x.shape) - 2), c.shape[0]))
-    return silu(y) if skip is None else silu(y) + skip
+    each = shift is not None and (shift.shape[0], *(1,) * (len(x.shape) - 2), shift.shape[1])
+    y = silu(y + reshape(shift, shape=each) if each else y)
+    return y if skip is None else y + skip
 
 
-def _group_norm_silu_rule(g, x, weight, bias, e, v, c, aux, groups):
-    return *call("group_norm_silu_grads", g, x, weight, bias, e, v, c, aux, groups=groups), g
+def _group_norm_silu_rule(g, x, weight, bias, shift, aux, groups):
+    return *call("group_norm_silu_grads", g, x, weight, bias, shift, aux, groups=groups), g
 
 
 _group_norm = Primitive(
     "group_norm", "x weight bias * groups eps", reference=_plain_group_norm,
     joint=lambda g, x, weight, bias, aux, groups: call("group_norm_grads", g, x, weight, bias, aux, groups=groups),
 )  # fmt: skip
-_group_norm_silu = Primitive("group_norm_silu", "x weight bias e v c skip * groups eps",
+_group_norm_silu = Primitive("group_norm_silu", "x weight bias shift skip * groups eps",
                              joint=_group_norm_silu_rule,
                              reference=_plain_group_norm_silu)  # fmt: skip
 
@@ -44,16 +44,15 @@ def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float = 1e-5) -
     return _group_norm(x, weight, bias, groups=groups, eps=eps)
 
 
-def group_norm_silu(x: Any, groups: int, weight: Any, bias: Any, e: Any = None, v: Any = None, c: Any = None,
-                    skip: Any = None, eps: float = 1e-5) -> Any:  # fmt: skip
-    """silu(group_norm(x) + e @ v + c) + skip: an embedding e shifts each sample's channels, all its pixels alike.
+def group_norm_silu(x: Any, groups: int, weight: Any, bias: Any, shift: Any = None, skip: Any = None,
+                    eps: float = 1e-5) -> Any:  # fmt: skip
+    """silu(group_norm(x) + shift) + skip in one pass.
 
-    e (batch, dim), v (dim, channels) and c (channels,) may be None together. skip, like x, is what goes around the
-    layers that end here; it may be None. Raises ValueError if the shapes do not fit.
+    shift (batch, channels) is the same for all of a sample's pixels; skip, like x, is what goes around the layers that
+    end here. Both may be None.
     """
-    shapes = [None if part is None else part.shape for part in (e, v, c, skip)]
-    _check(x.shape, groups, weight.shape, bias.shape, *shapes)
-    return _group_norm_silu(x, weight, bias, e, v, c, skip, groups=groups, eps=eps)
+    _check(x.shape, groups, weight.shape, bias.shape, *(part if part is None else part.shape for part in (shift, skip)))
+    return _group_norm_silu(x, weight, bias, shift, skip, groups=groups, eps=eps)
 
 
 def layer_norm(x: Any, weight: Any = None, bias: Any = None, axis: Any = -1, eps: float = 1e-5) -> Any:
@@ -86,13 +85,12 @@ def _scaled(x, weight, bias):
 
 
 @lru_cache(1024)
-def _check(x, groups, weight, bias, e=None, v=None, c=None, skip=None):
+def _check(x, groups, weight, bias, shift=None, skip=None):
     """Of shapes: a network asks for the same few again and again."""
-    n = x[-1]
-    if groups < 1 or n % groups or weight != (n,) or bias != (n,):
-        raise ValueError(f"group_norm: groups={groups} must divide the {n} channels of x {x}, and weight and bias be "
-                         f"({n},); got {weight} and {bias}")  # fmt: skip
-    shifts = (e, v, c) == (None,) * 3 or (e and len(e) == 2 and (e[0], v, c) == (x[0], (e[1], n), (n,)))
-    if not shifts or skip not in (None, x):
-        raise ValueError(f"group_norm_silu: x {x} wants e ({x[0]}, dim), v (dim, {n}) and c ({n},), or none of them, "
-                         f"and skip like x; got {e}, {v}, {c} and {skip}")  # fmt: skip
+    c = x[-1]
+    if groups < 1 or c % groups or weight != (c,) or bias != (c,):
+        raise ValueError(f"group_norm: groups={groups} must divide the {c} channels of x {x}, and weight and bias be "
+                         f"({c},); got {weight} and {bias}")  # fmt: skip
+    if shift not in (None, (x[0], c)) or skip not in (None, x):
+        raise ValueError(f"group_norm_silu: shift must be (batch, channels) of x {x}, and skip like x; got {shift} and "
+                         f"{skip}")  # fmt: skip

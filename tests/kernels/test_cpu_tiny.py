@@ -74,12 +74,12 @@ def test_winograd(taps, groups):
 
 
 def test_norm():
-    given = x, *_ = normal(2, 3, 2, 8), normal(8), normal(8), normal(2, 5), normal(5, 8), normal(8)
-    y, aux = KERNELS["group_norm_silu"](*given, x, 4, 1e-5)
-    want, want_aux = generic.group_norm_silu(*cases.wide(*given, x), 4, 1e-5)
+    x, weight, bias, shift = normal(2, 3, 2, 8), normal(8), normal(8), normal(2, 8)
+    y, aux = KERNELS["group_norm_silu"](x, weight, bias, shift, x, 4, 1e-5)
+    want, want_aux = generic.group_norm_silu(*cases.wide(x, weight, bias, shift, x), 4, 1e-5)
     cases.close((y, aux), (want, want_aux))
-    grads = KERNELS["group_norm_silu_grads"](y, *given, aux, 4)
-    wanted = generic.group_norm_silu_grads(*cases.wide(y, *given), want_aux, 4)
+    grads = KERNELS["group_norm_silu_grads"](y, x, weight, bias, shift, aux, 4)
+    wanted = generic.group_norm_silu_grads(*cases.wide(y, x, weight, bias, shift), want_aux, 4)
     cases.close(grads, wanted, rtol=2e-4)
 
 

@@ -233,10 +233,9 @@ ROWS = [
      lambda d: ((d.images(),), {"output_size": (d.int(1, 5), d.int(1, 5))})),
     ("group_norm", lambda x, w, b: ops.group_norm(x, 2, w, b),
      lambda x, w, b: hwc(F.group_norm(chw(x), 2, w, b)), channels),
-    ("group_norm_silu", lambda x, w, b, e, v, c: ops.group_norm_silu(x, 2, w, b, e, v, c, x),
-     lambda x, w, b, e, v, c: hwc(F.silu(F.group_norm(chw(x), 2, w, b) + (e @ v + c)[:, :, None, None])) + x,
-     lambda d: ((x := d.images(4, least=2), d.array(4), d.array(4), d.array(len(x), 3), d.array(3, 4), d.array(4)), {})
-     ),
+    ("group_norm_silu", lambda x, w, b, s: ops.group_norm_silu(x, 2, w, b, s, x),
+     lambda x, w, b, s: hwc(F.silu(F.group_norm(chw(x), 2, w, b) + s[:, :, None, None])) + x,
+     lambda d: ((x := d.images(4, least=2), d.array(4), d.array(4), d.array(len(x), 4)), {})),
     ("rms_norm", lambda x, w: ops.rms_norm(x, w), lambda x, w: F.rms_norm(x, w.shape, w, 1e-5),
      lambda d: ((d.array(2, 5), d.array(5)), {})),
     ("attention", ops.attention, F.scaled_dot_product_attention,

@@ -1,4 +1,4 @@
-"""Group norm, shifted by an embedding, with swish (silu) and a skip added, in registers: forward and all gradients.
+"""Group norm with shift, swish (silu) and a skip added, in registers: forward and all gradients.
 
 An image is pixels × channels; a vector of channels goes down all pixels with its sums in registers:
 
@@ -172,30 +172,30 @@ def _lanes(channels, dtype, most) -> int:
     return next((n for n in (16, 8, 4) if n <= most and channels % n == 0 and dtype == np.float32), 0)
 
 
-def _given(x, weight, bias, e, v, c):
+def _given(x, weight, bias, shift):
     """What both loops take, as they take it."""
-    shift = np.empty((len(x), 0), np.float32) if e is None else generic.dense(e, v, c)
+    shift = np.empty((len(x), 0), np.float32) if shift is None else contiguous(shift)
     return contiguous(x).reshape(len(x), -1, x.shape[-1]), contiguous(weight), contiguous(bias), shift
 
 
-def group_norm_silu(x, weight, bias, e, v, c, skip, groups, eps):
+def group_norm_silu(x, weight, bias, shift, skip, groups, eps):
     if x.size == 0 or not (width := _lanes(x.shape[-1], x.dtype, lanes())):
-        return generic.group_norm_silu(x, weight, bias, e, v, c, skip, groups, eps)
+        return generic.group_norm_silu(x, weight, bias, shift, skip, groups, eps)
     ran["group_norm_silu"] += 1
-    given = _given(x, weight, bias, e, v, c)
+    given = _given(x, weight, bias, shift)
     skip = np.empty(0, np.float32) if skip is None else contiguous(skip).reshape(-1)
     y, mean, rstd = np.empty(x.shape, np.float32), *np.empty((2, len(x), groups), np.float32)
     norm(width)(*given, skip, y.reshape(given[0].shape), mean, rstd, eps)
     return y, (mean.reshape(-1, 1, groups, 1), rstd.reshape(-1, 1, groups, 1))
 
 
-def group_norm_silu_grads(g, x, weight, bias, e, v, c, aux, groups):
+def group_norm_silu_grads(g, x, weight, bias, shift, aux, groups):
     if x.size == 0 or not (width := _lanes(x.shape[-1], x.dtype, lanes())):
-        return generic.group_norm_silu_grads(g, x, weight, bias, e, v, c, aux, groups)
+        return generic.group_norm_silu_grads(g, x, weight, bias, shift, aux, groups)
     ran["group_norm_silu_grads"] += 1
-    given, g, (mean, rstd) = _given(x, weight, bias, e, v, c), contiguous(g), (contiguous(a) for a in aux)
+    given, g, (mean, rstd) = _given(x, weight, bias, shift), contiguous(g), (contiguous(a) for a in aux)
     shape, channels = given[0].shape, x.shape[-1]
     dx, dweight, dbias = np.empty(x.shape, np.float32), np.empty(channels, np.float32), np.empty(channels, np.float32)
     dshift, stats = np.empty((len(x), channels), np.float32), (mean.reshape(-1, groups), rstd.reshape(-1, groups))
     norm_gradients(width)(g.reshape(shape), *given, *stats, dx.reshape(shape), dweight, dbias, dshift)
-    return dx, dweight, dbias, *((None,) * 3 if e is None else (dshift.dot(v.T), e.T.dot(dshift), dbias))
+    return dx, dweight, dbias, None if shift is None else dshift
