@@ -115,11 +115,12 @@ class Optimizer(Stored):
         for row in self.rows:
             row.follow()
             gradients = [p.grad for p in row.parameters if p.grad is not None]
-            if 1 < len(gradients) == len(row.parameters):
+            together = 1 < len(gradients) == len(row.parameters)
+            if together:
                 self.update(**row.arrays, grad=kernels.namespace(gradients[0]).concatenate(gradients, axis=None), lr=lr)
             for p, part in zip(row.parameters, row.parts):
                 if p.grad is not None:
-                    if len(gradients) < max(2, len(row.parameters)):
+                    if not together:
                         self.update(**part, grad=p.grad, lr=lr)
                     p.version[0] += 1
 
