@@ -83,7 +83,7 @@ class Optimizer(Stored):
 
     `lr` is a number, or a function of the step, counted from 1. A parameter without a gradient is left as it is; one
     that is given twice counts once.
-    Small parameters are updated as one row of numbers: `update` is called once for all of them.
+    Small parameters become parts of one row of numbers: `update` is called once for all of them.
     In its state are "steps", and "0.m" for m of parameter 0.
     Raises ValueError without parameters and for a negative `lr`, TypeError for what cannot be trained.
     """
@@ -118,18 +118,14 @@ class Optimizer(Stored):
         for row in self.rows:
             row.follow()
             gradients = [_gradient(p) for p in row.parameters if p.grad is not None]
-            if 1 < len(gradients) == len(row.parameters):
-                join, params = kernels.namespace(gradients[0]).concatenate, [p.data for p in row.parameters]
-                join(params, axis=None, out=row.arrays["param"])
-                self.update(**row.arrays, grad=join(gradients, axis=None), lr=lr)
-                for p, param, part in zip(row.parameters, params, row.parts):
-                    param[...] = part["param"]
+            together = 1 < len(gradients) == len(row.parameters)
+            if together:
+                self.update(**row.arrays, grad=kernels.namespace(gradients[0]).concatenate(gradients, axis=None), lr=lr)
+            for p, part in zip(row.parameters, row.parts):
+                if p.grad is not None:
+                    if not together:
+                        self.update(**part, grad=_gradient(p), lr=lr)
                     p.version[0] += 1
-            else:
-                for p, part in zip(row.parameters, row.parts):
-                    if p.grad is not None:
-                        self.update(**part | {"param": p.data}, grad=_gradient(p), lr=lr)
-                        p.version[0] += 1
 
     def update(self, param: Array, grad: Array, lr: float, **state: Array) -> None:
         """Write the new parameter, and the new state, into the arrays given."""
@@ -141,29 +137,32 @@ class Optimizer(Stored):
 
 
 class _Row:
-    """Parameters whose numbers are updated as one row, and the rows of the optimiser's state beside it.
+    """Parameters whose numbers are one row in memory, and the rows of the optimiser's state beside it.
 
-    `arrays` has the rows by name, and `parts` their views for each parameter. Where there are several parameters, one
-    of the rows is "param", the buffer that they are joined in.
+    `arrays` has the rows by name, "param" the first, and `parts` their views for each parameter; the views of "param"
+    are the parameters' arrays.
     """
 
     def __init__(self, parameters: list[Tensor], state_names: tuple[str, ...]):
-        self.parameters, names = parameters, ("param",) * (len(parameters) > 1) + state_names
+        self.parameters = parameters
         like, size = parameters[0].data, sum(p.size for p in parameters)
-        self.arrays = {name: kernels.namespace(like).zeros(size, like.dtype) for name in names}
-        self._cut()
+        self.arrays = {name: kernels.namespace(like).zeros(size, like.dtype) for name in ("param", *state_names)}
+        self._take_in()
 
-    def _cut(self) -> None:
+    def _take_in(self) -> None:
         ends = accumulate(p.size for p in self.parameters)
         cuts = [(p.shape, slice(end - p.size, end)) for p, end in zip(self.parameters, ends)]
         self.parts = [{name: row[cut].reshape(shape) for name, row in self.arrays.items()} for shape, cut in cuts]
+        for p, part in zip(self.parameters, self.parts):
+            part["param"][...] = p.data
+            p._data = part["param"]  # the same numbers: who has saved the array need not know
 
     def follow(self) -> None:
-        """Move the rows to where the parameters are: the model may have been moved since."""
-        p = self.parameters[0]
-        if any(type(array) is not type(p.data) for array in self.arrays.values()):
-            self.arrays = {name: kernels.to_device(array, p.device) for name, array in self.arrays.items()}
-            self._cut()
+        """Take the parameters in again where they have got other arrays since, perhaps on another device."""
+        if any(p._data is not part["param"] for p, part in zip(self.parameters, self.parts)):
+            device = self.parameters[0].device
+            self.arrays = {name: kernels.to_device(array, device) for name, array in self.arrays.items()}
+            self._take_in()
 
 
 class SGD(Optimizer):

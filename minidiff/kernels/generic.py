@@ -188,10 +188,11 @@ def _shifted(y, shift):
     return y if shift is None else y + namespace(y).reshape(shift, (len(shift), *(1,) * (y.ndim - 2), shift.shape[1]))
 
 
-def group_norm_silu(x, weight, bias, shift, groups, eps):
-    """(y, aux): silu(group_norm(x) + shift); shift is (batch, channels) or None."""
+def group_norm_silu(x, weight, bias, shift, skip, groups, eps):
+    """(y, aux): silu(group_norm(x) + shift) + skip; shift is (batch, channels) or None, skip like x or None."""
     y, aux = group_norm(x, weight, bias, groups, eps)
-    return silu(_shifted(y, shift)), aux
+    y = silu(_shifted(y, shift))
+    return y if skip is None else y + skip, aux
 
 
 def group_norm_silu_grads(g, x, weight, bias, shift, aux, groups):

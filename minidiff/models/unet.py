@@ -162,5 +162,5 @@ class ResBlock(nn.Module):
         self.skip = Conv2d(inputs, outputs, 3, rng) if inputs != outputs else None
 
     def __call__(self, x: Tensor, emb: Tensor) -> Tensor:
-        h = self.norm(self.conv(self.conv_embed(x, emb)))
-        return h + (x if self.skip is None else self.skip(x))
+        h = self.conv(self.conv_embed(x, emb))
+        return self.norm(h, skip=x if self.skip is None else self.skip(x))

@@ -79,10 +79,10 @@ class GroupNorm(Module):
 
 
 class GroupNormSilu(GroupNorm):
-    """silu(group_norm(x) + shift) as one operation; `shift` (batch, channels) is the same for all pixels, or None."""
+    """silu(group_norm(x) + shift) + skip as one operation; `shift` (batch, channels) is the same for all pixels."""
 
-    def __call__(self, x: Any, shift: Any = None) -> Tensor:
-        return ops.group_norm_silu(x, self.groups, self.weight, self.bias, shift)
+    def __call__(self, x: Any, shift: Any = None, skip: Any = None) -> Tensor:
+        return ops.group_norm_silu(x, self.groups, self.weight, self.bias, shift, skip)
 
 
 class Embedding(Module):

@@ -88,14 +88,13 @@ def pair(name: str, value: Any, least: int) -> tuple[int, int]:
 
 
 def _how(name, x, w, b, stride, padding, dilation, groups):
-    """The static arguments as pairs, once x, w and b fit."""
-    how = {"padding": pair("padding", padding, 0), "dilation": pair("dilation", dilation, 1), "groups": groups}
-    _check(name, x.shape, w.shape, None if b is None else b.shape, **how)
-    return how | {"stride": pair("stride", stride, 1)}
+    """The static arguments by name, as pairs, once x, w and b fit."""
+    pairs = pair("stride", stride, 1), pair("padding", padding, 0), pair("dilation", dilation, 1)
+    return _checked(name, x.shape, w.shape, None if b is None else b.shape, *pairs, groups)
 
 
 @lru_cache(1024)  # of shapes: a network asks for the same few again and again
-def _check(name, x, w, b, padding, dilation, groups):
+def _checked(name, x, w, b, stride, padding, dilation, groups):
     if len(x) != 4 or len(w) != 4:
         raise ValueError(f"{name}: x must be (batch, height, width, channels), w (kh, kw, in, out); got {x}, {w}")
     cuts = 3 if name == "conv2d" else 2  # the axis of w that has all groups' channels; the other has one group's
@@ -108,3 +107,4 @@ def _check(name, x, w, b, padding, dilation, groups):
     sizes = zip(x[1:], padding, dilation, w)
     if name == "conv2d" and any(n + 2 * p < d * (k - 1) + 1 for n, p, d, k in sizes):
         raise ValueError(f"conv2d: a kernel {w[:2]} does not fit in an image {x[1:3]} padded by {padding}")
+    return {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}

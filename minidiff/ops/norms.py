@@ -16,21 +16,22 @@ def _plain_group_norm(x, weight, bias, groups, eps):
     return _scaled(reshape(layer_norm(parts, axis=(1, 3), eps=eps), shape=x.shape), weight, bias)
 
 
-def _plain_group_norm_silu(x, weight, bias, shift, groups, eps):
+def _plain_group_norm_silu(x, weight, bias, shift, skip, groups, eps):
     y = _plain_group_norm(x, weight, bias, groups, eps)
     each = shift is not None and (shift.shape[0], *(1,) * (len(x.shape) - 2), shift.shape[1])
-    return silu(y + reshape(shift, shape=each) if each else y)
+    y = silu(y + reshape(shift, shape=each) if each else y)
+    return y if skip is None else y + skip
 
 
 def _group_norm_silu_rule(g, x, weight, bias, shift, aux, groups):
-    return call("group_norm_silu_grads", g, x, weight, bias, shift, aux, groups=groups)
+    return *call("group_norm_silu_grads", g, x, weight, bias, shift, aux, groups=groups), g
 
 
 _group_norm = Primitive(
     "group_norm", "x weight bias * groups eps", reference=_plain_group_norm,
     joint=lambda g, x, weight, bias, aux, groups: call("group_norm_grads", g, x, weight, bias, aux, groups=groups),
 )  # fmt: skip
-_group_norm_silu = Primitive("group_norm_silu", "x weight bias shift * groups eps",
+_group_norm_silu = Primitive("group_norm_silu", "x weight bias shift skip * groups eps",
                              joint=_group_norm_silu_rule,
                              reference=_plain_group_norm_silu)  # fmt: skip
 
@@ -44,10 +45,15 @@ def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float = 1e-5) -
     return _group_norm(x, weight, bias, groups=groups, eps=eps)
 
 
-def group_norm_silu(x: Any, groups: int, weight: Any, bias: Any, shift: Any = None, eps: float = 1e-5) -> Any:
-    """silu(group_norm(x) + shift) in one pass; shift (batch, channels) is the same for all of a sample's pixels."""
-    _check(x.shape, groups, weight.shape, bias.shape, None if shift is None else shift.shape)
-    return _group_norm_silu(x, weight, bias, shift, groups=groups, eps=eps)
+def group_norm_silu(x: Any, groups: int, weight: Any, bias: Any, shift: Any = None, skip: Any = None,
+                    eps: float = 1e-5) -> Any:  # fmt: skip
+    """silu(group_norm(x) + shift) + skip in one pass.
+
+    shift (batch, channels) is the same for all of a sample's pixels; skip, like x, is what goes around the layers that
+    end here. Both may be None.
+    """
+    _check(x.shape, groups, weight.shape, bias.shape, *(part if part is None else part.shape for part in (shift, skip)))
+    return _group_norm_silu(x, weight, bias, shift, skip, groups=groups, eps=eps)
 
 
 def layer_norm(x: Any, weight: Any = None, bias: Any = None, axis: Any = -1, eps: float = 1e-5) -> Any:
@@ -80,11 +86,12 @@ def _scaled(x, weight, bias):
 
 
 @lru_cache(1024)
-def _check(x, groups, weight, bias, shift=None):
+def _check(x, groups, weight, bias, shift=None, skip=None):
     """Of shapes: a network asks for the same few again and again."""
     c = x[-1]
     if groups < 1 or c % groups or weight != (c,) or bias != (c,):
         raise ValueError(f"group_norm: groups={groups} must divide the {c} channels of x {x}, and weight and bias be "
                          f"({c},); got {weight} and {bias}")  # fmt: skip
-    if shift not in (None, (x[0], c)):
-        raise ValueError(f"group_norm_silu: shift must be (batch, channels) of x {x}; got {shift}")
+    if shift not in (None, (x[0], c)) or skip not in (None, x):
+        raise ValueError(f"group_norm_silu: shift must be (batch, channels) of x {x}, and skip like x; got {shift} and "
+                         f"{skip}")  # fmt: skip

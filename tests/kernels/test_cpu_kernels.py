@@ -18,10 +18,10 @@ def drawn(data, *shapes):
     return [data.draw(cases.arrays(*shape)) for shape in shapes]
 
 
-def check_group_norm(x, weight, bias, shift, g, groups):
-    x64, weight64, bias64, shift64, g64 = cases.wide(x, weight, bias, shift, g)
-    y, aux = cases.runs("group_norm_silu", "group_norm_silu", x, weight, bias, shift, groups, 1e-5)
-    want, want_aux = generic.group_norm_silu(x64, weight64, bias64, shift64, groups, 1e-5)
+def check_group_norm(x, weight, bias, shift, g, groups, skip=None):
+    x64, weight64, bias64, shift64, g64, skip64 = cases.wide(x, weight, bias, shift, g, skip)
+    y, aux = cases.runs("group_norm_silu", "group_norm_silu", x, weight, bias, shift, skip, groups, 1e-5)
+    want, want_aux = generic.group_norm_silu(x64, weight64, bias64, shift64, skip64, groups, 1e-5)
     cases.close((y, aux), (want, want_aux))
     name = "group_norm_silu_grads"
     grads = cases.runs(name, name, g, x, weight, bias, shift, aux, groups)
@@ -37,7 +37,8 @@ def test_group_norm(data):
     groups = data.draw(st.sampled_from([1, 4, 8] if height * width > 2 else [1]))
     shape = (batch, height, width, channels)
     x, g, weight, bias, shift = drawn(data, shape, shape, (channels,), (channels,), (batch, channels))
-    check_group_norm(x + np.float32(3), weight, bias, shift if data.draw(st.booleans()) else None, g, groups)
+    shift, skip = (part if data.draw(st.booleans()) else None for part in (shift, g))
+    check_group_norm(x + np.float32(3), weight, bias, shift, g, groups, skip)
 
 
 def test_group_norm_on_every_lane_width(lanes):
@@ -138,7 +139,7 @@ def test_not_finite_numbers():
     for bad in (np.nan, np.inf):
         images[0, 0, 0, 3] = bad
         ones = np.ones(16, np.float32)
-        y, _ = KERNELS["group_norm_silu"](images, ones, ones, None, 8, 1e-5)
+        y, _ = KERNELS["group_norm_silu"](images, ones, ones, None, None, 8, 1e-5)
         assert np.isnan(y[..., 2:4]).all()
         assert np.isfinite(y[..., 4:]).all()
 
@@ -151,7 +152,7 @@ def test_float64_and_nothing_at_all_are_generic():
         assert all((result.size == 0) == (x.size == 0) for result in results)
     assert KERNELS["blend"](np.ones((2, 9000)), np.ones((2, 9000)), 0.5, 1.5).dtype == np.float64
     x, ones = np.ones((2, 3, 3, 16)), np.ones(16)
-    y, aux = KERNELS["group_norm_silu"](x, ones, ones, None, 8, 1e-5)
+    y, aux = KERNELS["group_norm_silu"](x, ones, ones, None, None, 8, 1e-5)
     dx, *_ = KERNELS["group_norm_silu_grads"](x, x, ones, ones, None, aux, 8)
     assert y.dtype == dx.dtype == x.dtype
     assert sum(ran.values()) == before

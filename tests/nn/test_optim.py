@@ -145,11 +145,21 @@ def test_a_step_is_noticed_by_a_tape_that_needs_the_old_weights():
         y.backward()
 
 
-def test_the_array_stays_the_same_through_steps():
-    (p,) = leaves([1, 2], dtype=np.float32)
-    array = p.data
-    run(Adam([p]), [[[1, 1]]] * 3)
-    assert p.data is array
+def test_the_arrays_stay_the_same_through_steps():
+    parameters = leaves([1, 2], [3], dtype=np.float32)
+    optimizer = Adam(parameters)
+    arrays = [p.data for p in parameters]
+    run(optimizer, [[[1, 1], [1]]] * 3)
+    assert all(p.data is array for p, array in zip(parameters, arrays))
+
+
+def test_arrays_set_since_are_taken_over():
+    p, q = parameters = leaves([1, 2], [3])
+    optimizer = SGD(parameters, 1.0)
+    p.data = np.array([5.0, 6.0])
+    assert np.array_equal(np.concatenate(run(optimizer, [[[1, 1], [1]]])[-1]), [4, 5, 2])
+    q.data = np.array([7.0])
+    assert np.array_equal(np.concatenate(run(optimizer, [[None, [1]]])[-1]), [4, 5, 6])
 
 
 @pytest.mark.parametrize("make", [lambda p, lr: SGD(p, lr), lambda p, lr: SGD(p, lr, 0.9), Adam, AdamW])

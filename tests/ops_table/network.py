@@ -137,11 +137,11 @@ def group_norm(x, groups, weight, bias):
     return y * weight + bias
 
 
-def group_norm_silu(x, groups, weight, bias, shift):
+def group_norm_silu(x, groups, weight, bias, shift, skip):
     y = group_norm(x, groups, weight, bias)
     if shift is not None:
         y = y + shift.reshape(len(x), *(1,) * (x.ndim - 2), -1)
-    return y * sigmoid(y)
+    return y * sigmoid(y) + (0 if skip is None else skip)
 
 
 @st.composite
@@ -151,7 +151,7 @@ def normalised(draw, shifted=False):
     space = draw(st.sampled_from([(4,), (2, 3), (3, 3)]))
     x = draw(arrays((draw(st.integers(1, 2)), *space, channels), low=-2, high=2, distinct=True))
     row = x, groups, draw(arrays((channels,))), draw(arrays((channels,)))
-    return (*row, draw(st.none() | arrays((x.shape[0], channels)))) if shifted else row
+    return (*row, *(draw(st.none() | arrays(like)) for like in ((x.shape[0], channels), x.shape))) if shifted else row
 
 
 def softmax(x, axis=-1):
@@ -273,7 +273,8 @@ ROWS = [
        [((np.ones((1, 2)), np.array([7]), 3), IndexError, "7")]),
     Op("group_norm", ops.group_norm, group_norm, normalised(), norm_errors),
     Op("group_norm_silu", ops.group_norm_silu, group_norm_silu, normalised(shifted=True),
-       [*norm_errors, ((x4, 2, ones4, ones4, np.ones((4, 2))), ValueError, "shift must be")]),
+       [*norm_errors, ((x4, 2, ones4, ones4, np.ones((4, 2))), ValueError, "shift must be"),
+        ((x4, 2, ones4, ones4, None, x4[1:]), ValueError, "skip like x")]),
     Op("softmax", ops.softmax, softmax, along(), [((np.ones(2), 1), ValueError, "axis 1")]),
     Op("log_softmax", ops.log_softmax, lambda x, axis: np.log(softmax(x, axis)), along(),
        [((np.ones(2), 1), ValueError, "axis 1")]),

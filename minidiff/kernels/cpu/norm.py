@@ -1,15 +1,17 @@
-"""Group norm with shift and swish (silu), in registers: forward and all gradients.
+"""Group norm with shift, swish (silu) and a skip added, in registers: forward and all gradients.
 
 An image is pixels × channels; a vector of channels goes down all pixels with its sums in registers:
 
             c0 … c15   c16 … c31              1. Σ x down each column of vectors; joined to the mean of each group
     pixel 0    |          |                   2. Σ (x − mean)² likewise: two passes, nothing cancels
-    pixel 1    |          |                   3. y = silu(x · a + b), a = weight / σ, b = bias + shift − mean · a
+    pixel 1    |          |                   3. y = silu(x · a + b) + skip, a = weight / σ, b = bias + shift − mean · a
       …        ↓          ↓
 
 Backward, with h = x·a + b: d = g · silu'(h) is written to dx while Σ d and Σ d·(x − mean) run in registers; they give
 dweight, dbias, dshift and the group's two means, with which dx = d · a + x · c + b' in a last pass over what is cached.
 """
+
+from functools import cache
 
 import numba
 import numpy as np
@@ -39,13 +41,14 @@ def _squares(e, x, mean, out, pixels, step):
     e.store(functions.summed(e, pixels, add), out)
 
 
-def _apply(e, x, a, b, y, pixels, step):
-    """y = silu(x · a + b)"""
-    scale, offset = e.load(a), e.load(b)
+def _apply(e, x, a, b, skip, y, pixels, step, skips):
+    """y = silu(x · a + b), + skip if `skips` is 1"""
+    scale, offset, some = e.load(a), e.load(b), e.first(skips * e.lanes)
 
     @e.loop(pixels)
     def _(i):
-        e.store(functions.silu(e, e.fma(e.load(x + i * step), scale, offset)), y + i * step)
+        value = functions.silu(e, e.fma(e.load(x + i * step), scale, offset))
+        e.store(value + e.load(skip + i * step, some), y + i * step)
 
 
 def _gradient_sums(e, g, x, mean, a, b, d, sums, products, pixels, step):
@@ -88,38 +91,38 @@ def scale_and_offset(mean, rstd, weight, bias, shift, a, b):
 
 
 @for_lanes(
-    (_cube, numbers, numbers, matrix, _cube, matrix, matrix, numba.float64),
+    (_cube, numbers, numbers, matrix, numbers, _cube, matrix, matrix, numba.float64),
     column_sums=(tiles.column_sums, 2),
     squares=(_squares, 3),
-    apply=(_apply, 4),
+    apply=(_apply, 5),
 )
-def norm(x, weight, bias, shift, y, means, rstds, eps):
-    """x and y as (images, pixels, channels); shift (images, channels) or (images, 0)."""
-    count, pixels, channels = x.shape
-    groups = means.shape[1]
-    per_group = channels // groups
-    share = np.float32(1 / (pixels * per_group))
+def norm(x, weight, bias, shift, skip, y, means, rstds, eps):
+    """x and y as (images, pixels, channels); shift (images, channels) or (images, 0); skip may be empty."""
+    (count, pixels, channels), groups = x.shape, means.shape[1]
+    per_group, share = channels // groups, np.float32(groups / (pixels * channels))
     work = np.empty((3, channels), np.float32)
     sums, a, b = work[0], work[1], work[2]
-    x_flat, y_flat = x.reshape(x.size), y.reshape(y.size)
+    x_flat, y_flat, skips = x.reshape(x.size), y.reshape(y.size), min(1, skip.size)
+    skip = skip if skips else x_flat  # what is read, and left out
     for n in range(count):
         first = n * pixels * channels
         mean, rstd = means[n], rstds[n]
         sums[:] = 0
-        for c in range(0, channels, LANES):
-            column_sums(x_flat, first + c, sums, c, pixels, channels)
+        for k in range(0, channels, LANES):
+            column_sums(x_flat, first + k, sums, k, pixels, channels)
         for group in range(groups):
             part = slice(group * per_group, (group + 1) * per_group)
             mean[group] = sums[part].sum() * share
             a[part] = mean[group]
-        for c in range(0, channels, LANES):
-            squares(x_flat, first + c, a, c, sums, c, pixels, channels)
+        for k in range(0, channels, LANES):
+            squares(x_flat, first + k, a, k, sums, k, pixels, channels)
         for group in range(groups):
             variance = sums[group * per_group : (group + 1) * per_group].sum() * share
             rstd[group] = 1 / np.sqrt(variance + np.float32(eps))
         scale_and_offset(mean, rstd, weight, bias, shift[n], a, b)
-        for c in range(0, channels, LANES):
-            apply(x_flat, first + c, a, c, b, c, y_flat, first + c, pixels, channels)
+        for k in range(0, channels, LANES):
+            at = first + k
+            apply(x_flat, at, a, k, b, k, skip, at, y_flat, at, pixels, channels, skips)
 
 
 @for_lanes(
@@ -128,26 +131,22 @@ def norm(x, weight, bias, shift, y, means, rstds, eps):
     affine=(_affine, 5),
 )
 def norm_gradients(g, x, weight, bias, shift, means, rstds, dx, dweight, dbias, dshift):
-    """dshift may be (images, 0)."""
-    count, pixels, channels = x.shape
-    groups = means.shape[1]
-    per_group = channels // groups
-    share = np.float32(1 / (pixels * per_group))
-    work = np.empty((5, channels), np.float32)
-    a, b, c, sums, products = work[0], work[1], work[2], work[3], work[4]
+    (count, pixels, channels), groups = x.shape, means.shape[1]
+    per_group, share = channels // groups, np.float32(groups / (pixels * channels))
+    work = np.empty((4, channels), np.float32)
+    a, b, slope, products = work[0], work[1], work[2], work[3]
     g_flat, x_flat, dx_flat = g.reshape(g.size), x.reshape(x.size), dx.reshape(dx.size)
-    dweight[:] = 0
-    dbias[:] = 0
+    dweight[:], dbias[:] = 0, 0
     for n in range(count):
         first = n * pixels * channels
-        mean, rstd = means[n], rstds[n]
+        mean, rstd, sums = means[n], rstds[n], dshift[n]
         scale_and_offset(mean, rstd, weight, bias, shift[n], a, b)
         for k in range(channels):
-            c[k] = mean[k // per_group]
+            slope[k] = mean[k // per_group]
         for k in range(0, channels, LANES):
             at = first + k
             gradient_sums(
-                g_flat, at, x_flat, at, c, k, a, k, b, k, dx_flat, at, sums, k, products, k, pixels, channels
+                g_flat, at, x_flat, at, slope, k, a, k, b, k, dx_flat, at, sums, k, products, k, pixels, channels
             )  # fmt: skip
         for group in range(groups):
             h = normal_h = np.float32(0)
@@ -158,47 +157,45 @@ def norm_gradients(g, x, weight, bias, shift, means, rstds, dx, dweight, dbias, 
                 h += weight[k] * sums[k] * share
                 normal_h += weight[k] * products[k] * share
             for k in range(group * per_group, (group + 1) * per_group):
-                c[k] = -normal_h * rstd[group] * rstd[group]
-                b[k] = -h * rstd[group] - mean[group] * c[k]
-        if dshift.shape[1]:
-            for k in range(channels):  # `dshift[n] = sums` takes Numba 1.5 s longer to compile
-                dshift[n, k] = sums[k]
+                slope[k] = -normal_h * rstd[group] * rstd[group]
+                b[k] = -h * rstd[group] - mean[group] * slope[k]
         for k in range(0, channels, LANES):
-            affine(dx_flat, first + k, x_flat, first + k, a, k, c, k, b, k, pixels, channels)
+            affine(dx_flat, first + k, x_flat, first + k, a, k, slope, k, b, k, pixels, channels)
 
 
 # --- the wrappers ---
 
 
-def _lanes(x) -> int:
+@cache
+def _lanes(channels, dtype, most) -> int:
     """The widest vector that divides the channels, or 0: then the work is `generic`'s."""
-    if x.dtype != np.float32 or x.size == 0:
-        return 0
-    return next((width for width in (16, 8, 4) if width <= lanes() and x.shape[-1] % width == 0), 0)
+    return next((n for n in (16, 8, 4) if n <= most and channels % n == 0 and dtype == np.float32), 0)
 
 
-def group_norm_silu(x, weight, bias, shift, groups, eps):
-    if not (width := _lanes(x)):
-        return generic.group_norm_silu(x, weight, bias, shift, groups, eps)
+def _given(x, weight, bias, shift):
+    """What both loops take, as they take it."""
+    shift = np.empty((len(x), 0), np.float32) if shift is None else contiguous(shift)
+    return contiguous(x).reshape(len(x), -1, x.shape[-1]), contiguous(weight), contiguous(bias), shift
+
+
+def group_norm_silu(x, weight, bias, shift, skip, groups, eps):
+    if x.size == 0 or not (width := _lanes(x.shape[-1], x.dtype, lanes())):
+        return generic.group_norm_silu(x, weight, bias, shift, skip, groups, eps)
     ran["group_norm_silu"] += 1
-    images, channels, x = x.shape[0], x.shape[-1], contiguous(x)
-    y, mean, rstd = np.empty_like(x), np.empty((images, groups), np.float32), np.empty((images, groups), np.float32)
-    shape = (images, -1, channels)
-    shift = np.empty((images, 0), np.float32) if shift is None else contiguous(shift)
-    kernel = norm(width)
-    kernel(x.reshape(shape), contiguous(weight), contiguous(bias), shift, y.reshape(shape), mean, rstd, eps)
-    return y, (mean.reshape(images, 1, groups, 1), rstd.reshape(images, 1, groups, 1))
+    given = _given(x, weight, bias, shift)
+    skip = np.empty(0, np.float32) if skip is None else contiguous(skip).reshape(-1)
+    y, mean, rstd = np.empty(x.shape, np.float32), *np.empty((2, len(x), groups), np.float32)
+    norm(width)(*given, skip, y.reshape(given[0].shape), mean, rstd, eps)
+    return y, (mean.reshape(-1, 1, groups, 1), rstd.reshape(-1, 1, groups, 1))
 
 
 def group_norm_silu_grads(g, x, weight, bias, shift, aux, groups):
-    if not (width := _lanes(x)):
+    if x.size == 0 or not (width := _lanes(x.shape[-1], x.dtype, lanes())):
         return generic.group_norm_silu_grads(g, x, weight, bias, shift, aux, groups)
     ran["group_norm_silu_grads"] += 1
-    images, channels, g, x = x.shape[0], x.shape[-1], contiguous(g), contiguous(x)
-    shift = np.empty((images, 0), np.float32) if shift is None else contiguous(shift)
-    dx, dweight, dbias = np.empty_like(x), np.empty(channels, np.float32), np.empty(channels, np.float32)
-    dshift, shape = np.empty(shift.shape, np.float32), (images, -1, channels)
-    mean, rstd = (contiguous(a).reshape(images, groups) for a in aux)
-    given = g.reshape(shape), x.reshape(shape), contiguous(weight), contiguous(bias), shift, mean, rstd
-    norm_gradients(width)(*given, dx.reshape(shape), dweight, dbias, dshift)
-    return dx, dweight, dbias, dshift if dshift.size else None
+    given, g, (mean, rstd) = _given(x, weight, bias, shift), contiguous(g), (contiguous(a) for a in aux)
+    shape, channels = given[0].shape, x.shape[-1]
+    dx, dweight, dbias = np.empty(x.shape, np.float32), np.empty(channels, np.float32), np.empty(channels, np.float32)
+    dshift, stats = np.empty((len(x), channels), np.float32), (mean.reshape(-1, groups), rstd.reshape(-1, groups))
+    norm_gradients(width)(g.reshape(shape), *given, *stats, dx.reshape(shape), dweight, dbias, dshift)
+    return dx, dweight, dbias, None if shift is None else dshift
