@@ -40,7 +40,7 @@ def product(taps: int, size: int):
                                 value = e.spread(values, k, size)
                                 sums[p - t].set(e.fma(value, weights[t * size + k], sums[p - t].get()))
 
-            tiles.store_sums(e, [[total] for total in sums], y, y_pixel, left)
+            tiles.store_sums(e, [[total] for total in sums], y, y_pixel, left, e.lanes)
 
         return body
 

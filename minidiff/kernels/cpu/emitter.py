@@ -88,6 +88,10 @@ class Emitter:
             name = f"llvm.masked.store.v{self.lanes}f32.p0"
             self._call(name, ir.VoidType(), value.ir, pointer, I32(4), where.ir)
 
+    def integer(self, place: Value) -> Value:
+        """The one integer at `place`, in an array of integers."""
+        return Value(self, self.ir.load(place.ir))
+
     def splat(self, place: Value) -> Value:
         """The one number at `place`, in every lane."""
         scalar = self.ir.load(place.ir)
@@ -119,7 +123,7 @@ class Emitter:
         """Whether index < size."""
         return Value(self, self.ir.icmp_signed("<", _integer(index), _integer(size)))
 
-    def smaller(self, a: Value, b: Value) -> Value:
+    def smaller(self, a: Value, b: Value | int) -> Value:
         return self.choose(self.fewer(a, b), a, b)
 
     def transposed(self, rows: list[Value]) -> list[Value]:
@@ -146,8 +150,8 @@ class Emitter:
         """Whether 0 ≤ index < size."""
         return Value(self, self.ir.icmp_unsigned("<", index.ir, size.ir))
 
-    def choose(self, condition: Value, yes: Value, no: Value) -> Value:
-        return Value(self, self.ir.select(condition.ir, yes.ir, no.ir))
+    def choose(self, condition: Value, yes: Value | int, no: Value | int) -> Value:
+        return Value(self, self.ir.select(condition.ir, _integer(yes), _integer(no)))
 
     def variable(self, value: Value) -> "Variable":
         return Variable(self, value)

@@ -53,6 +53,9 @@ class Interpreter:
         count = self.lanes if where is None else int(where.sum())
         place.numbers(count)[:] = value[:count]
 
+    def integer(self, place: Place) -> int:
+        return int(place.numbers(1)[0])
+
     def splat(self, place: Place) -> np.ndarray:
         return np.full(self.lanes, place.numbers(1))
 

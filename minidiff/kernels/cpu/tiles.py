@@ -22,7 +22,7 @@ from . import functions
 INPUTS = {32: {1: 16, 2: 8, 3: 8}, 16: {1: 8, 2: 4, 3: 4}}
 
 
-def product(pixels: int, vectors: int):
+def product(pixels: int, vectors: int, apart: int = 0):
     """y[p] = bias + Σ over tap rows i, tap columns j, steps k of x[i·x_row + j·x_column + p·x_pixel + k] · w[…].
 
     `left` is the number of output channels from the first on; only so many are stored.
@@ -48,7 +48,7 @@ def product(pixels: int, vectors: int):
                         for v in range(vectors):
                             sums[p][v].set(e.fma(value, weight[v], sums[p][v].get()))
 
-        store_sums(e, sums, y, y_pixel, left)
+        store_sums(e, sums, y, y_pixel, left, apart or e.lanes)
 
     return body
 
@@ -60,10 +60,10 @@ def store_all(e, sums, places):
             e.store(total.get(), place)
 
 
-def store_sums(e, sums, y, y_pixel, left):
+def store_sums(e, sums, y, y_pixel, left, apart):
     """sums[pixel][vector] to y, `left` channels of each pixel."""
     vectors = range(len(sums[0]))
-    places = [[y + y_pixel * p + v * e.lanes for v in vectors] for p in range(len(sums))]
+    places = [[y + y_pixel * p + v * apart for v in vectors] for p in range(len(sums))]
 
     def store_some():
         for v in vectors:
@@ -120,7 +120,7 @@ def row(sizes, tile=product):
     return body
 
 
-def outer(inputs: int, vectors: int):
+def outer(inputs: int, vectors: int, apart: int = 0):
     """dw[t] += Σ over pixel rows i and columns j of x[i·x_row + j·x_column + t] · g[i·g_row + j·g_column + …]."""
 
     def body(e, x, g, dw, rows, columns, x_row, x_column, g_row, g_column, dw_input):
@@ -135,7 +135,7 @@ def outer(inputs: int, vectors: int):
             @e.loop(columns)
             def _(j):
                 here, across = inputs_row + j * x_column, g_first + j * g_column
-                gradient = [e.load(across + v * lanes) for v in range(vectors)]
+                gradient = [e.load(across + v * (apart or lanes)) for v in range(vectors)]
                 for t in range(inputs):
                     value = e.splat(here + t)
                     for v in range(vectors):
