@@ -77,11 +77,11 @@ def correlate(x, w, bias, y, bordering, groups, size, beyond, out, stride, dilat
         if border or (count - 1 - n) * image < beyond:
             source, here, pitch = bordering, 0, wide * c_in
             bordered(flat, n * image, height, width, c_in, source, 0, before[1], height, wide)
-        for i in range(out_h):
-            down = i * stride[0] - before[0]
-            u, u_end = meeting(down, dilation[0], taps_h, height)
-            for group in range(groups):
-                c = group * padded
+        for group in range(groups):
+            c = group * padded
+            for i in range(out_h):
+                down = i * stride[0] - before[0]
+                u, u_end = meeting(down, dilation[0], taps_h, height)
                 for j in range(places):
                     across = j * stride[1] - left
                     v, v_end = meeting(across, dilation[1], taps_w, right)
