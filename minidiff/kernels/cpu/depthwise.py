@@ -11,14 +11,10 @@ where nothing moves. Where a group has more inputs than outputs, they are gather
 around these tiles are the direct convolution's.
 """
 
-import functools
 import itertools
-import operator
 
 from . import tiles
 from .vector import registers
-
-Pair = tuple[int, int]
 
 
 def divisor(n: int, most: int) -> int:
@@ -26,18 +22,14 @@ def divisor(n: int, most: int) -> int:
     return max(d for d in range(1, max(1, most) + 1) if n % d == 0)
 
 
-def vectors(inputs: int, outputs: int, steps: int, lanes: int) -> int:
-    """Vectors to load from a group's first input on, for `steps` inputs of all groups that a vector holds."""
-    return ((lanes // outputs - 1) * inputs + steps - 1) // lanes + 1
-
-
 def spread(e, place, steps: int, inputs: int, outputs: int) -> list:
     """The first `steps` inputs of the groups from `place` on, each spread over the outputs."""
-    loaded = [e.load(place + v * e.lanes) for v in range(vectors(inputs, outputs, steps, e.lanes))]
+    several = ((e.lanes // outputs - 1) * inputs + steps - 1) // e.lanes + 1
+    loaded = [e.load(place + v * e.lanes) for v in range(several)]
     return [e.spread(loaded, k, inputs, outputs) for k in range(steps)]
 
 
-def bundled(inputs: int, outputs: int, groups: int, lanes: int) -> tuple[Pair, int, Pair, int]:
+def bundled(inputs: int, outputs: int, groups: int, lanes: int) -> tuple:
     """Groups of so many inputs and outputs, those that a vector holds taken for one.
 
     The group's size if it is for these tiles, else (0, 0); how many there are then; the inputs and outputs of each; and
@@ -46,39 +38,35 @@ def bundled(inputs: int, outputs: int, groups: int, lanes: int) -> tuple[Pair, i
     held = lanes // outputs
     if groups == 1 or held < 2 or inputs > lanes:
         return (0, 0), groups, (inputs, outputs), 0
-    exact = inputs == outputs and lanes % outputs == groups % held == 0
-    reads = 0 if exact else (vectors(inputs, outputs, inputs, lanes) + 1) * lanes
+    reads = 0 if inputs == outputs and lanes % outputs == groups % held == 0 else held * inputs + lanes
     return (inputs, outputs), -(-groups // held), (held * inputs, held * outputs), reads
 
 
-def product(taps: int, inputs: int, outputs: int):
+def product(pixels: int, _vectors: int, taps: int, inputs: int, outputs: int):
     """`tiles.product` for groups; a step is `taps` taps of a row, if several as far apart as the pixels."""
 
-    def tile(pixels, _vectors):
-        def body(e, x, w, bias, y, rows, columns, _, x_row, x_column, w_row, w_column, w_step, x_pixel, y_pixel, left):
-            some = inputs if taps * inputs <= registers(e.lanes) // 3 else 1  # of which all weights stay in registers
-            sums = [e.variable(e.load(bias)) for _ in range(pixels)]
+    def body(e, x, w, bias, y, rows, columns, _, x_row, x_column, w_row, w_column, w_step, x_pixel, y_pixel, left):
+        some = inputs if taps * inputs <= registers(e.lanes) // 3 else 1  # inputs whose weights all stay in registers
+        terms = list(itertools.product(range(taps), range(some)))
+        sums = [e.variable(e.load(bias)) for _ in range(pixels)]
 
-            @e.loop(rows)
-            def _rows(i):
-                @e.loop(columns)
-                def _columns(j):
-                    @e.loop(inputs // some)
-                    def _inputs(part):
-                        here = x + i * x_row + j * x_column + part * some
-                        first = w + i * w_row + j * w_column + part * (w_step * some)
-                        each = itertools.product(range(taps), range(some))
-                        weights = {(t, k): e.load(first + w_step * (t * inputs + k)) for t, k in each}
-                        for p in range(pixels + taps - 1):
-                            for k, value in enumerate(spread(e, here + x_pixel * p, some, inputs, outputs)):
-                                for t in range(max(0, p - pixels + 1), min(taps, p + 1)):
-                                    sums[p - t].set(e.fma(value, weights[t, k], sums[p - t].get()))
+        @e.loop(rows)
+        def _rows(i):
+            @e.loop(columns)
+            def _columns(j):
+                @e.loop(inputs // some)
+                def _inputs(part):
+                    here = x + i * x_row + j * x_column + part * some
+                    first = w + i * w_row + j * w_column + part * (w_step * some)
+                    weights = {(t, k): e.load(first + w_step * (t * inputs + k)) for t, k in terms}
+                    for p in range(pixels + taps - 1):
+                        for k, value in enumerate(spread(e, here + x_pixel * p, some, inputs, outputs)):
+                            for t in range(max(0, p - pixels + 1), min(taps, p + 1)):
+                                sums[p - t].set(e.fma(value, weights[t, k], sums[p - t].get()))
 
-            tiles.store_sums(e, [[total] for total in sums], y, y_pixel, left)
+        tiles.store_sums(e, [[total] for total in sums], y, y_pixel, left)
 
-        return body
-
-    return tile
+    return body
 
 
 def tile_of_taps(kernel, inputs: int, lanes: int) -> tuple[int, int, int]:
@@ -129,6 +117,6 @@ def taps(tile, inputs: int, outputs: int, near: bool):
                                         total.set(e.fma(value, gradients[q - t], total.get()))
 
                 for tap, place in places.items():
-                    e.store(functools.reduce(operator.add, [part[tap].get() for part in sums]), place)
+                    e.store(sum([others[tap].get() for others in sums[1:]], sums[0][tap].get()), place)
 
     return body

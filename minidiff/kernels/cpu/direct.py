@@ -13,13 +13,13 @@ The input gradient is a convolution of g with the weights flipped. Where the str
 pixels of dx whose row and column leave the same rest modulo s meet the same taps, every s-th one of the kernel.
 """
 
-from functools import cache
+from functools import cache, partial
 
 import numba
 import numpy as np
 
 from . import depthwise, tiles
-from .compiled import compiled, contiguous, helper, images, numbers, scratch, unbound
+from .compiled import compiled, contiguous, helper, images, matrix, numbers, scratch, unbound
 from .vector import lanes, registers, vector
 
 Pair = tuple[int, int]
@@ -112,6 +112,12 @@ def add_taps(z, bias, y, dilation):
                             row[j] += terms[j]
 
 
+def scale_and_shift(x, scale, shift, y):
+    for i in range(len(x)):
+        for k in range(len(scale)):
+            y[i, k] = x[i, k] * scale[k] + shift[k]
+
+
 def weight_gradient(g, x, dw, db, memory, size, beyond, taps_h, taps_w, stride, dilation, before):
     """dw[row of taps, tap and input, group, output] += Σ over output pixels of x · g, and db += Σ g.
 
@@ -163,20 +169,19 @@ _pair = numba.types.UniTuple(numba.intp, 2)
 @cache
 def _correlate(pixels: int, width: int, taps: int, group: Pair):
     """`group`: the inputs and outputs of small groups, with so many `taps` in a step; or (0, 0)."""
-    tile = depthwise.product(taps, *group) if group[0] else tiles.product
+    small = partial(depthwise.product, taps=taps, inputs=group[0], outputs=group[1])
     sizes = {1: pixels, 2: min(pixels, 8), 3: min(pixels, 8)}
     return compiled(
         correlate,
         (images, images, numbers, images, numbers, numba.intp, _pair, numba.intp, *[_pair] * 6, numba.intp),
         f"_{pixels}x{width}" + f"_groups{taps}x{group[0]}x{group[1]}" * bool(group[0]),
-        row=vector(tiles.row(sizes, tile), width, places=4),
+        row=vector(tiles.row(sizes, small if group[0] else tiles.product), width, places=4),
         TAPS=taps,
     )
 
 
-@cache
-def _add_taps():
-    return compiled(add_taps, (numba.float32[:, :, :, :, :, ::1], numbers, images, _pair))
+_add_taps = cache(lambda: compiled(add_taps, (numba.float32[:, :, :, :, :, ::1], numbers, images, _pair)))
+_scale = cache(lambda: compiled(scale_and_shift, (matrix, numbers, numbers, matrix)))
 
 
 @cache
@@ -252,6 +257,13 @@ def turned(w, groups):
 def forward(x, w, b, out, stride, padding, dilation, groups=1):
     y = np.empty((x.shape[0], *out, w.shape[3]), np.float32)
     taps_h, taps_w, c_in, c_out = w.shape
+    if taps_h == taps_w == c_in == 1 < groups == c_out and stride == (1, 1) and padding == (0, 0):
+        # Numbers times numbers, a row of pixels at a time: in the order of memory, where tiles would leap over pixels.
+        scale, shift = (
+            np.tile(a.reshape(-1), x.shape[2]) for a in (w, np.zeros(c_out, np.float32) if b is None else b)
+        )
+        _scale()(x.reshape(-1, len(scale)), scale, shift, y.reshape(-1, len(scale)))
+        return y
     few = 1 < taps_h * taps_w <= 2 * lanes() // c_out and c_in > 3
     if few and stride == (1, 1) and groups == 1 and min(padding) >= 0:
         # Vectors of (tap, output) take the place of nearly empty ones of outputs; then taps are added.
@@ -302,8 +314,7 @@ def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups=1):
         # The taps of a row as one, where that wastes less than it adds in columns of zeros.
         joined = dilation[1] == groups == 1 and c_in % some > 0
     rows, inputs = (taps_h, taps_w * c_in) if joined else (taps_h * taps_w, c_in)
-    if vectors == 1:
-        some = min(some, inputs)
+    some = min(some, inputs) if vectors == 1 else some
     dw = np.zeros((rows, -(-inputs // some) * some, groups, vectors * width), np.float32)
     db = np.zeros(-(-total // width) * width, np.float32)
     if not group[0]:  # a tile reads whole vectors, and all its inputs

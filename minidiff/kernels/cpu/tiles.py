@@ -62,16 +62,14 @@ def store_all(e, sums, places):
 
 def store_sums(e, sums, y, y_pixel, left):
     """sums[pixel][vector] to y, `left` channels of each pixel."""
-    vectors = range(len(sums[0]))
-    places = [[y + y_pixel * p + v * e.lanes for v in vectors] for p in range(len(sums))]
+    each = [(total, y + y_pixel * p + v * e.lanes, v) for p, row in enumerate(sums) for v, total in enumerate(row)]
 
-    def store_some():
-        for v in vectors:
-            mask = e.first(left - v * e.lanes)
-            for pixel, row in zip(sums, places, strict=True):
-                e.store(pixel[v].get(), row[v], mask)
+    def some():
+        masks = [e.first(left - v * e.lanes) for v in range(len(sums[0]))]
+        for total, place, v in each:
+            e.store(total.get(), place, masks[v])
 
-    e.when(e.fewer(left, len(vectors) * e.lanes), store_some, lambda: store_all(e, sums, places))
+    e.when(e.fewer(left, len(sums[0]) * e.lanes), some, lambda: [e.store(total.get(), at) for total, at, _ in each])
 
 
 def by_vectors(e, channels, run):
