@@ -40,6 +40,22 @@ def test_direct(convolution):
         cases.check_convolution(*convolution)
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_small_groups(data):
+    """As many groups in a vector as fit, the last vector partly filled; more inputs than outputs, and fewer."""
+    inputs, outputs, groups = (data.draw(st.integers(least, 9)) for least in (1, 1, 2))
+    kernel = data.draw(st.sampled_from([(1, 1), (2, 2), (3, 3), (1, 5)]))
+    stride, dilation = data.draw(st.sampled_from([(1, 1), (1, 1), (2, 1), (1, 2)]))
+    how = (stride, stride), (data.draw(st.integers(0, 2)),) * 2, (dilation, dilation)
+    size = [dilation * (k - 1) + 1 + data.draw(st.integers(0, 9)) for k in kernel]
+    out, batch = generic.conv_size(size, kernel, *how), data.draw(st.integers(1, 3))
+    shapes = (batch, *size, inputs * groups), (*kernel, inputs, outputs * groups), (outputs * groups,)
+    arrays = [data.draw(cases.arrays(*shape)) for shape in (*shapes, (batch, *out, outputs * groups))]
+    if not any(winograd.fits((batch, *size, n), n, kernel, *how, groups) for n in (8 * groups, 9 * groups)):
+        cases.check_convolution(*arrays, *how, groups)
+
+
 SHAPES = [  # size, kernel, in, out, stride, padding, dilation, groups
     (9, 3, 1, 16, 1, 1, 1, 1),
     (9, 3, 16, 1, 1, 1, 1, 1),
@@ -59,6 +75,13 @@ SHAPES = [  # size, kernel, in, out, stride, padding, dilation, groups
     (6, 3, 16, 16, 1, 1, 1, 4),
     (7, 3, 24, 24, 2, 1, 1, 3),
     (8, 3, 20, 20, 1, 2, 2, 10),
+    (9, 5, 24, 24, 1, 2, 1, 4),
+    (7, 7, 48, 24, 1, 3, 1, 6),
+    (8, 3, 16, 64, 1, 1, 1, 8),
+    (9, 3, 64, 16, 2, 1, 1, 8),
+    (9, 2, 30, 10, 1, 0, 1, 10),
+    (6, 3, 7, 49, 1, 2, 2, 7),
+    (8, 1, 20, 20, 1, 0, 1, 20),
 ]
 
 
@@ -168,7 +191,9 @@ def test_not_finite_numbers_come_through(c_in, c_out, size, bad):
     assert not np.isfinite(KERNELS["conv2d_dw"](g, x, (3, 3), *ONES, 1)[:, :, 0]).any()
 
 
-@pytest.mark.parametrize(("depth", "each", "groups"), [(8, 8, 4), (4, 4, 3), (16, 32, 2), (1, 1, 20), (1, 3, 5)])
+@pytest.mark.parametrize(
+    ("depth", "each", "groups"), [(8, 8, 4), (4, 4, 3), (16, 32, 2), (1, 1, 20), (1, 3, 5), (6, 3, 5)]
+)
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_groups_keep_what_is_not_finite_to_themselves(depth, each, groups, bad):
     rng = np.random.default_rng(2)

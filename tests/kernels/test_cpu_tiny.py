@@ -41,6 +41,12 @@ def test_direct_across_images(c_in, c_out, stride, groups):
     cases.check_convolution(x, w, normal(c_out), normal(5, *out, c_out), *how, groups)
 
 
+def test_depthwise_without_neighbours():
+    cases.check_convolution(
+        normal(2, 3, 2, 5), normal(1, 1, 1, 5), normal(5), normal(2, 3, 2, 5), PAIR, (0, 0), PAIR, 5
+    )
+
+
 def test_rows():
     table, ids, g = normal(4, 3), np.array([0, 2, 2]), normal(3, 3)
     cases.close(cases.runs("embedding", "embedding", table, ids), table[ids].astype(np.float64))

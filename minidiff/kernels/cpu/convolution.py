@@ -6,7 +6,7 @@ float32 runs on register tiles (`direct`); anything else is `generic`'s.
 import numpy as np
 
 from .. import generic
-from . import depthwise, direct, winograd
+from . import direct, winograd
 from .compiled import contiguous
 from .ran import ran
 
@@ -28,7 +28,6 @@ def conv2d_bias(x, w, b, stride, padding, dilation, groups):
         ran["winograd"] += 1
         return winograd.forward(contiguous(x), w, b, groups, width)
     ran["conv2d"] += 1
-    x, groups = depthwise.repeated(x, w.shape[3], groups)
     return direct.forward(contiguous(x), w, b, out, stride, padding, dilation, groups)
 
 
@@ -39,9 +38,7 @@ def conv2d_dx(g, w, x_size, stride, padding, dilation, groups):
         ran["winograd_dx"] += 1
         return winograd.forward(contiguous(g), w, None, groups, width, flipped=True)
     ran["conv2d_dx"] += 1
-    each = w.shape[3] // groups if w.shape[2] == 1 < groups else 1  # outputs of one channel: see `depthwise.repeated`
-    dx = direct.input_gradient(contiguous(g), w, x_size, stride, padding, dilation, groups * each)
-    return dx if each == 1 else sum(dx[..., k::each] for k in range(each))
+    return direct.input_gradient(contiguous(g), w, x_size, stride, padding, dilation, groups)
 
 
 def conv2d_dw(g, x, kernel, stride, padding, dilation, groups):
@@ -56,7 +53,6 @@ def conv2d_dw_db(g, x, kernel, stride, padding, dilation, groups):
         ran["winograd_dw_db"] += 1
         return winograd.weight_and_bias_gradient(g, x, groups, width)
     ran["conv2d_dw_db"] += 1
-    x, groups = depthwise.repeated(x, g.shape[3], groups)
     return direct.weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups)
 
 

@@ -1,103 +1,122 @@
-"""Depthwise convolution: each channel has a filter of its own, and so a vector of channels meets one of weights.
+"""Convolution in small groups: a vector holds several whole groups of outputs, and meets the inputs spread over them.
 
-           tap 0     tap 1     tap 2              channels c … c + 15 in the lanes; nothing is broadcast
-    x     [c … ]    [c … ]    [c … ]              of pixels j, j + 1, j + 2
-            ×         ×         ×
-    w     [c … ]    [c … ]    [c … ]     y[c … ] of pixel j is their sum, over all rows of taps
+                                                          groups a, b, … of 2 inputs and 3 outputs
+    x of a pixel     [a0 a1 b0 b1 c0 c1 …]
+    spread, k = 0    [a0 a0 a0 b0 b0 b0 c0 …]             × w[tap, 0], which lies in the order of the outputs
+    spread, k = 1    [a1 a1 a1 b1 b1 b1 c1 …]             × w[tap, 1]
+                                                          y = [a a a b b b c …] is their sum, over all taps
 
-Groups of 2, 4 or 8 channels, as many outputs as inputs, are the same in that many steps: step k spreads input k of each
-group over the lanes of its outputs. The loops around these tiles are the direct convolution's. Several outputs of one
-input channel are as many channels that hold the same.
+What has been spread serves all taps of a row, each for another pixel. Depthwise convolution, groups of one, is the case
+where nothing moves. Where a group has more inputs than outputs, they are gathered from several vectors. The loops
+around these tiles are the direct convolution's.
 """
 
 import itertools
 
-import numpy as np
-
 from . import tiles
+from .vector import registers
 
 
-def product(taps: int, size: int):
-    """`tiles.product` for vectors of inputs, in groups of `size` channels; a step is `taps` taps of a row.
+def divisor(n: int, most: int) -> int:
+    """The largest divisor of n that is at most `most`, or 1."""
+    return max(d for d in range(1, max(1, most) + 1) if n % d == 0)
 
-    If they are several, they are as far apart as the pixels, and what has been loaded serves all pixels that see it.
+
+def spread(e, place, steps: int, inputs: int, outputs: int) -> list:
+    """The first `steps` inputs of the groups from `place` on, each spread over the outputs."""
+    several = ((e.lanes // outputs - 1) * inputs + steps - 1) // e.lanes + 1
+    loaded = [e.load(place + v * e.lanes) for v in range(several)]
+    return [e.spread(loaded, k, inputs, outputs) for k in range(steps)]
+
+
+def bundled(inputs: int, outputs: int, groups: int, lanes: int) -> tuple:
+    """Groups of so many inputs and outputs, those that a vector holds taken for one.
+
+    The group's size if it is for these tiles, else (0, 0); how many there are then; the inputs and outputs of each; and
+    how many numbers from its first input on a tile may read, if that is beyond a pixel's channels, else 0.
     """
+    held = lanes // outputs
+    if groups == 1 or held < 2 or inputs > lanes:
+        return (0, 0), groups, (inputs, outputs), 0
+    reads = 0 if inputs == outputs and lanes % outputs == groups % held == 0 else held * inputs + lanes
+    return (inputs, outputs), -(-groups // held), (held * inputs, held * outputs), reads
 
-    def tile(pixels, _vectors):
-        def body(e, x, w, bias, y, rows, columns, _, x_row, x_column, w_row, w_column, w_step, x_pixel, y_pixel, left):
-            sums = [e.variable(e.load(bias)) for _ in range(pixels)]
 
-            @e.loop(rows)
-            def _rows(i):
-                @e.loop(columns)
-                def _columns(j):
-                    here, row = x + i * x_row + j * x_column, w + i * w_row + j * w_column
-                    weights = [e.load(row + w_step * k) for k in range(taps * size)]
+def product(pixels: int, _vectors: int, taps: int, inputs: int, outputs: int):
+    """`tiles.product` for groups; a step is `taps` taps of a row, if several as far apart as the pixels."""
+
+    def body(e, x, w, bias, y, rows, columns, _, x_row, x_column, w_row, w_column, w_step, x_pixel, y_pixel, left):
+        some = inputs if taps * inputs <= registers(e.lanes) // 3 else 1  # inputs whose weights all stay in registers
+        terms = list(itertools.product(range(taps), range(some)))
+        sums = [e.variable(e.load(bias)) for _ in range(pixels)]
+
+        @e.loop(rows)
+        def _rows(i):
+            @e.loop(columns)
+            def _columns(j):
+                @e.loop(inputs // some)
+                def _inputs(part):
+                    here = x + i * x_row + j * x_column + part * some
+                    first = w + i * w_row + j * w_column + part * (w_step * some)
+                    weights = {(t, k): e.load(first + w_step * (t * inputs + k)) for t, k in terms}
                     for p in range(pixels + taps - 1):
-                        values = e.load(here + x_pixel * p)
-                        for t in range(max(0, p - pixels + 1), min(taps, p + 1)):
-                            for k in range(size):
-                                value = e.spread(values, k, size)
-                                sums[p - t].set(e.fma(value, weights[t * size + k], sums[p - t].get()))
+                        for k, value in enumerate(spread(e, here + x_pixel * p, some, inputs, outputs)):
+                            for t in range(max(0, p - pixels + 1), min(taps, p + 1)):
+                                sums[p - t].set(e.fma(value, weights[t, k], sums[p - t].get()))
 
-            tiles.store_sums(e, [[total] for total in sums], y, y_pixel, left, e.lanes)
-
-        return body
-
-    return tile
-
-
-def square(kernel, size: int, registers: int) -> int:
-    """Rows and columns of taps in a tile of the weight gradient."""
-    return next((n for n in (5, 1) if kernel == (n, n) and n * n < registers), 3) if size == 1 else 1
-
-
-def taps(square: int, size: int):
-    """`square` rows of taps of the weight gradient: dw[u, t] += Σ over pixels of x[pixel, moved by the tap] · g[pixel].
-
-    A tile is `square` × `square` taps of one vector of channels, for each of the `size` inputs of a group. Where these
-    are one or two sums, a tile is up to three vectors: a single sum would wait for itself.
-    """
-
-    def body(e, x, g, dw, count, channels, rows, columns, x_row, x_column, g_row, g_column, dw_tap, x_tap, x_taps):
-        def run(vectors, start, times):
-            tile = list(itertools.product(range(square), range(square), range(size), range(vectors)))
-
-            @e.loop(count // (square * size))
-            def _(part):
-                @e.loop(times)
-                def _(group):
-                    c, left = start + group * (vectors * e.lanes), part * square
-                    at = lambda u, t, k, v: dw + (count * u + (left + t) * size + k) * dw_tap + c + v * e.lanes
-                    places = list(itertools.starmap(at, tile))
-                    sums = [e.variable(e.load(place)) for place in places]
-
-                    @e.loop(rows)
-                    def _(i):
-                        first, across = x + i * x_row + left * x_tap + c, g + i * g_row + c
-
-                        @e.loop(columns)
-                        def _(j):
-                            gradients = [e.load(across + j * g_column + v * e.lanes) for v in range(vectors)]
-                            here = first + j * x_column
-                            for (u, t, k, v), total in zip(tile, sums, strict=True):
-                                value = e.spread(e.load(here + x_taps * u + x_tap * t + v * e.lanes), k, size)
-                                total.set(e.fma(value, gradients[v], total.get()))
-
-                    tiles.store_all(e, [sums], [places])
-
-        tiles.by_vectors(e, channels, run) if square * size <= 2 else run(1, 0, channels // e.lanes)
+        tiles.store_sums(e, [[total] for total in sums], y, y_pixel, left)
 
     return body
 
 
-def applies(size: int, groups: int, outputs: int, lanes: int) -> bool:
-    """Whether vectors hold whole groups of `size` inputs and as many outputs."""
-    return groups > 1 and size < lanes and lanes % size == 0 and outputs == size * groups
+def tile_of_taps(kernel, inputs: int, lanes: int) -> tuple[int, int, int]:
+    """(rows of taps, taps of a row, inputs) of a tile of the weight gradient, a sum for each; all are divisors."""
+    most = 25 if registers(lanes) == 32 else 10
+    columns = divisor(kernel[1], 7)
+    some = divisor(inputs, most // columns)
+    return divisor(kernel[0], most // (columns * some)), columns, some
 
 
-def repeated(x, outputs: int, groups: int):
-    """(x, groups); if groups are single channels, each as often as it has outputs, so that these are groups as well."""
-    if not 1 < groups == x.shape[3] < outputs:
-        return x, groups
-    return np.repeat(x, outputs // groups, 3), outputs
+def taps(tile, inputs: int, outputs: int, near: bool):
+    """`tile[0]` rows of taps of the weight gradient, for the groups of one vector.
+
+    dw[u, t, k] += Σ over pixels of x[pixel moved by the tap, input k of each group] · g[pixel]. `near`: taps are as far
+    apart as pixels, so that what has been spread serves several pixels.
+    """
+    across, along, some = tile
+    terms = list(itertools.product(range(across), range(along), range(some)))
+
+    def body(e, x, g, dw, all_inputs, _, rows, columns, x_row, x_column, g_row, g_column, dw_tap, x_tap, x_taps):
+        pixels = (4 if registers(e.lanes) == 32 else 2) if near or along == 1 else 1
+        parts = pixels if len(terms) <= 2 else 1  # one or two sums would wait for themselves
+
+        @e.loop(all_inputs // (along * inputs))
+        def _taps(chunk):
+            @e.loop(inputs // some)
+            def _inputs(part):
+                first, at = x + chunk * (along * x_tap) + part * some, chunk * (along * inputs) + part * some
+                places = {(u, t, k): dw + (all_inputs * u + at + t * inputs + k) * dw_tap for u, t, k in terms}
+                sums = [{tap: e.variable(e.load(place)) for tap, place in places.items()}]
+                sums += [{tap: e.variable(e.constant(0)) for tap in terms} for _ in range(parts - 1)]
+
+                @e.loop(rows)
+                def _rows(i):
+                    whole = columns // pixels
+                    for count, start, times in (pixels, 0, whole), (1, whole * pixels, columns - whole * pixels):
+
+                        @e.loop(times)
+                        def _columns(j, count=count, start=start):
+                            j = j * count + start
+                            here, across_g = first + i * x_row + j * x_column, g + i * g_row + j * g_column
+                            gradients = [e.load(across_g + g_column * p) for p in range(count)]
+                            for u, q in itertools.product(range(across), range(count + along - 1)):
+                                moved = here + x_taps * u + (x_tap if along > 1 else x_column) * q
+                                for k, value in enumerate(spread(e, moved, some, inputs, outputs)):
+                                    for t in range(max(0, q - count + 1), min(along, q + 1)):
+                                        total = sums[(q - t) % parts][u, t, k]
+                                        total.set(e.fma(value, gradients[q - t], total.get()))
+
+                for tap, place in places.items():
+                    e.store(sum([others[tap].get() for others in sums[1:]], sums[0][tap].get()), place)
+
+    return body

@@ -13,20 +13,20 @@ The input gradient is a convolution of g with the weights flipped. Where the str
 pixels of dx whose row and column leave the same rest modulo s meet the same taps, every s-th one of the kernel.
 """
 
-from functools import cache
+from functools import cache, partial
 
 import numba
 import numpy as np
 
 from . import depthwise, tiles
-from .compiled import compiled, contiguous, helper, images, numbers, scratch, unbound
+from .compiled import compiled, contiguous, helper, images, matrix, numbers, scratch, unbound
 from .vector import lanes, registers, vector
 
 Pair = tuple[int, int]
 
 # Bound by `compiled`, for each tile:
 row = taps = column_sums = unbound
-LANES = TAPS = 0  # lanes of a vector; taps of a row in a step of the tile, or in a weight gradient rows of taps
+LANES = TAPS = 0  # lanes of a vector; taps of a row in a step of the tile, or rows of taps in a weight gradient's
 
 
 # --- the loops ---
@@ -51,26 +51,26 @@ def meeting(first, step, count, size):
     return start, max(start, min(count, (size - 1 - first) // step + 1))
 
 
-def correlate(x, w, bias, y, bordering, groups, outputs, out, stride, dilation, before, first, step, together):
+def correlate(x, w, bias, y, bordering, groups, size, beyond, out, stride, dilation, before, first, step, together):
     """y[first + step · (i, j)] = bias + Σ x[(i, j) · stride − before + tap · dilation] · w[tap], of size `out`.
 
-    In w and bias each group's `outputs` are padded to whole vectors. `bordering` takes an image. With a depthwise tile
-    there is one group, though w has fewer inputs. `together`: so many images run along a tile, if not 0.
+    `size`: a group's inputs and outputs, of which the last may have fewer; in w and bias outputs are padded to whole
+    vectors. Small groups that a vector holds count as one; their tile reads up to `beyond` numbers from its first on.
+    `bordering` takes an image. `together`: so many images run along a tile, if not 0.
     """
     count, height, width, c_in = x.shape
-    taps_h, taps_w, depth, w_step = w.shape
+    (taps_h, taps_w, depth, w_step), (inputs, outputs) = w.shape, size
     (_, y_height, y_width, c_out), (out_h, out_w), padded = y.shape, out, w_step // groups
     wide = (out_w - 1) * stride[1] + (taps_w - 1) * dilation[1] + 1
     flat, weights, y_flat = x.reshape(x.size), w.reshape(w.size), y.reshape(y.size)
     apart = dilation[1] != 1 or depth != c_in  # else a row of taps is one run of memory
     border = not together and (before[1] != 0 or wide > width)
-    beyond = LANES if depth != c_in and groups == 1 and outputs < LANES else 0  # a depthwise tile reads whole vectors
     image, y_image, w_row = height * width * c_in, y_height * y_width * c_out, taps_w * depth * w_step
     places, pixels, left, right, x_pixel, y_pixel = 1, out_w, 0, wide, stride[1] * c_in, step[1] * c_out
     if together:
         places, pixels, left, right, x_pixel, y_pixel = out_w, together, before[1], width, image, y_image
     if border or beyond > 0:
-        bordering[: height * wide * c_in + padded] = 0
+        bordering[: height * wide * c_in + beyond] = 0
     for k in range(0, count, max(1, together)):
         n = min(k, count - together)
         source, here, pitch = flat, n * image, width * c_in
@@ -87,12 +87,12 @@ def correlate(x, w, bias, y, bordering, groups, outputs, out, stride, dilation, 
                     v, v_end = meeting(across, dilation[1], taps_w, right)
                     columns, steps = ((v_end - v) // TAPS, depth) if apart else (1, (v_end - v) * c_in)
                     w_at = c + u * w_row + v * depth * w_step
-                    x_at = here + (down + u * dilation[0]) * pitch + (across + v * dilation[1]) * c_in + group * depth
+                    x_at = here + (down + u * dilation[0]) * pitch + (across + v * dilation[1]) * c_in + group * inputs
                     at = n * y_image + ((first[0] + i * step[0]) * y_width + first[1] + j * step[1]) * c_out
                     row(
                         source, x_at, weights, w_at, bias, c, y_flat, at + group * outputs,
                         pixels, u_end - u, columns, steps, dilation[0] * pitch, TAPS * dilation[1] * c_in,
-                        w_row, TAPS * depth * w_step, w_step, x_pixel, y_pixel, outputs,
+                        w_row, TAPS * depth * w_step, w_step, x_pixel, y_pixel, min(outputs, c_out - group * outputs),
                     )  # fmt: skip
 
 
@@ -112,15 +112,20 @@ def add_taps(z, bias, y, dilation):
                             row[j] += terms[j]
 
 
-def weight_gradient(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, before):
+def scale_and_shift(x, scale, shift, y):
+    for i in range(len(x)):
+        for k in range(len(scale)):
+            y[i, k] = x[i, k] * scale[k] + shift[k]
+
+
+def weight_gradient(g, x, dw, db, memory, size, beyond, taps_h, taps_w, stride, dilation, before):
     """dw[row of taps, tap and input, group, output] += Σ over output pixels of x · g, and db += Σ g.
 
-    Inputs and outputs are padded to whole tiles: what lies beyond is written and means nothing. With a depthwise tile
-    there is one group, taps take the place of inputs, and taps_h and taps_w count the padding.
+    Inputs and outputs are padded to whole tiles: what lies beyond is written and means nothing; tiles read up to
+    `beyond` numbers from their first on. Groups are `size` apart: see `correlate`.
     """
     (count, out_h, out_w, c_out), (_, height, width, c_in) = g.shape, x.shape
-    rows, inputs, groups, padded = dw.shape
-    depth, outputs = c_in // groups, c_out // groups
+    (rows, inputs, groups, padded), (depth, outputs) = dw.shape, size
     x_flat, g_flat, dw_flat = x.reshape(x.size), g.reshape(g.size), dw.reshape(dw.size)
     per_row = rows // taps_h  # 1: a row of dw holds a whole row of taps; else one tap
     top, left, high, wide = 0, 0, height, width  # the border that is copied: none where a tap's pixels can be chosen
@@ -129,10 +134,8 @@ def weight_gradient(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, befo
     if per_row == 1:
         left, wide = before[1], (out_w - 1) * stride[1] + (taps_w - 1) * dilation[1] + 1
     border = top != 0 or left != 0 or high > height or wide > width
-    whole = padded == outputs and inputs * per_row <= taps_w * depth
-    beyond = 0 if whole else max(padded, inputs)  # a tile reads whole vectors, and all its inputs
-    end = high * wide * c_in + inputs + padded
-    bordering, widening = memory[:end], memory[end : end + out_h * out_w * c_out + padded]
+    end = high * wide * c_in + beyond
+    bordering, widening = memory[:end], memory[end : end + out_h * out_w * c_out + beyond]
     if border or beyond > 0:
         bordering[:], widening[:] = 0, 0
     for n in range(count):
@@ -164,37 +167,35 @@ _pair = numba.types.UniTuple(numba.intp, 2)
 
 
 @cache
-def _correlate(pixels: int, width: int, taps: int, size: int):
-    """Depthwise if there are taps: so many in a step, in groups of `size`."""
-    tile = depthwise.product(taps, size) if taps else tiles.product
-    sizes = {1: min(pixels, 8) if size > 1 else pixels, 2: min(pixels, 8), 3: min(pixels, 8)}
+def _correlate(pixels: int, width: int, taps: int, group: Pair):
+    """`group`: the inputs and outputs of small groups, with so many `taps` in a step; or (0, 0)."""
+    small = partial(depthwise.product, taps=taps, inputs=group[0], outputs=group[1])
+    sizes = {1: pixels, 2: min(pixels, 8), 3: min(pixels, 8)}
     return compiled(
         correlate,
-        (images, images, numbers, images, numbers, numba.intp, numba.intp, *[_pair] * 6, numba.intp),
-        f"_{pixels}x{width}" + f"_depthwise{taps}x{size}" * bool(taps),
-        row=vector(tiles.row(sizes, tile), width, places=4),
-        LANES=width,
-        TAPS=max(1, taps),
+        (images, images, numbers, images, numbers, numba.intp, _pair, numba.intp, *[_pair] * 6, numba.intp),
+        f"_{pixels}x{width}" + f"_groups{taps}x{group[0]}x{group[1]}" * bool(group[0]),
+        row=vector(tiles.row(sizes, small if group[0] else tiles.product), width, places=4),
+        TAPS=taps,
     )
 
 
-@cache
-def _add_taps():
-    return compiled(add_taps, (numba.float32[:, :, :, :, :, ::1], numbers, images, _pair))
+_add_taps = cache(lambda: compiled(add_taps, (numba.float32[:, :, :, :, :, ::1], numbers, images, _pair)))
+_scale = cache(lambda: compiled(scale_and_shift, (matrix, numbers, numbers, matrix)))
 
 
 @cache
-def _weight_gradient(width: int, inputs: int, square: int, size: int):
-    """`inputs` of a tile; `square`: rows and columns of taps in a depthwise tile, else 0."""
-    tile = depthwise.taps(square, size) if square else tiles.taps({**tiles.INPUTS[registers(width)], 1: inputs})
+def _weight_gradient(width: int, inputs: int, tile: tuple[int, int, int], group: Pair, near: bool):
+    """`inputs` of a tile; or the `tile` of taps and the inputs and outputs of small groups."""
+    plain = tiles.taps({**tiles.INPUTS[registers(width)], 1: inputs})
     return compiled(
         weight_gradient,
-        (images, images, images, numbers, numbers, numba.intp, numba.intp, _pair, _pair, _pair),
-        f"_{inputs}x{width}" + f"_depthwise{square}x{size}" * bool(square),
-        taps=vector(tile, width, places=3),
+        (images, images, images, numbers, numbers, _pair, *[numba.intp] * 3, _pair, _pair, _pair),
+        f"_{inputs}x{width}" + f"_groups{tile}{group}{near}" * bool(group[0]),
+        taps=vector(depthwise.taps(tile, *group, near) if group[0] else plain, width, places=3),
         column_sums=vector(tiles.column_sums, width, places=2),
         LANES=width,
-        TAPS=max(1, square),
+        TAPS=tile[0],
     )
 
 
@@ -220,30 +221,30 @@ def _tile(images, image, width, taps, out, stride, dilation, before, lanes, spar
     return (-q, -q) if images > 1 and together * inside * far < along * out * taps else (-p, 0)
 
 
-def widened(w, groups, lanes):
-    """The last axis of w, with each group's padded to whole vectors."""
-    outputs = w.shape[-1] // groups
-    if outputs % lanes == 0:
+def widened(w, groups, outputs, width):
+    """The last axis of w, with each group's `outputs` padded to `width`; the last group may have fewer."""
+    if outputs == width and groups * width == w.shape[-1]:
         return contiguous(w)
-    wide = np.zeros((*w.shape[:-1], groups, -(-outputs // lanes) * lanes), np.float32)
-    wide[..., :outputs] = w.reshape(*w.shape[:-1], groups, outputs)
+    whole, wide = (np.zeros((*w.shape[:-1], groups, n), np.float32) for n in (outputs, width))
+    whole.reshape(*w.shape[:-1], -1)[..., : w.shape[-1]] = w
+    wide[..., :outputs] = whole
     return wide.reshape(*w.shape[:-1], -1)
 
 
 def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1), groups=1) -> None:
     """`correlate` with the tile that fits."""
-    width, (_, taps_w, depth, c_out), taps = lanes(), w.shape, 0
-    if depthwise.applies(depth, groups, c_out, width):
-        sizes = (3, 5, 7, 2, 1) if depth == 1 and stride == dilation == (1, 1) else (1,)
-        groups, taps = 1, next(t for t in sizes if taps_w % t == 0)
-    w, bias = widened(w, groups, width), widened(np.zeros(c_out, np.float32) if bias is None else bias, groups, width)
-    memory = scratch(x.shape[1] * (out[1] * stride[1] + taps_w * dilation[1]) * x.shape[3] + w.shape[3])
-    alone = taps > 1 or (taps and c_out < width)
-    sparse = depth == taps == 1 and stride != (1, 1) and len(w) * taps_w < 10
+    width, (_, taps_w, depth, c_out) = lanes(), w.shape
+    group, groups, size, beyond = depthwise.bundled(depth, c_out // groups, groups, width)
+    several = group[0] and stride == dilation == (1, 1)
+    taps = next(t for t in (3, 5, 7, 2, 1) if taps_w % t == 0) if several else 1
+    bias = np.zeros(c_out, np.float32) if bias is None else bias
+    w, bias = (widened(a, groups, size[1], -(-size[1] // width) * width) for a in (w, bias))
+    memory = scratch(x.shape[1] * (out[1] * stride[1] + taps_w * dilation[1]) * x.shape[3] + beyond)
+    sparse = group[0] == taps == 1 and stride != (1, 1) and len(w) * taps_w < 10
     how = (taps_w, out[1], stride[1], dilation[1], before[1], width, sparse)
-    pixels, together = _tile(1 if alone else len(x), x[0].size, x.shape[2], *how)
-    kernel = _correlate(pixels, width, taps, depth if taps else 0)
-    kernel(x, w, bias, y, memory, groups, c_out // groups, out, stride, dilation, before, first, step, together)
+    pixels, together = _tile(1 if taps > 1 or beyond else len(x), x[0].size, x.shape[2], *how)
+    kernel = _correlate(pixels, width, taps, group)
+    kernel(x, w, bias, y, memory, groups, size, beyond, out, stride, dilation, before, first, step, together)
 
 
 def turned(w, groups):
@@ -256,6 +257,13 @@ def turned(w, groups):
 def forward(x, w, b, out, stride, padding, dilation, groups=1):
     y = np.empty((x.shape[0], *out, w.shape[3]), np.float32)
     taps_h, taps_w, c_in, c_out = w.shape
+    if taps_h == taps_w == c_in == 1 < groups == c_out and stride == (1, 1) and padding == (0, 0):
+        # Numbers times numbers, a row of pixels at a time: in the order of memory, where tiles would leap over pixels.
+        scale, shift = (
+            np.tile(a.reshape(-1), x.shape[2]) for a in (w, np.zeros(c_out, np.float32) if b is None else b)
+        )
+        _scale()(x.reshape(-1, len(scale)), scale, shift, y.reshape(-1, len(scale)))
+        return y
     few = 1 < taps_h * taps_w <= 2 * lanes() // c_out and c_in > 3
     if few and stride == (1, 1) and groups == 1 and min(padding) >= 0:
         # Vectors of (tap, output) take the place of nearly empty ones of outputs; then taps are added.
@@ -297,29 +305,28 @@ def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups=1):
         before = (kernel[0] - 1 - padding[0], kernel[1] - 1 - padding[1])
         flipped, _ = weight_and_bias_gradient(x, g, kernel, stride, before, dilation, groups)
         return np.ascontiguousarray(turned(flipped[::-1, ::-1], groups)), bias_gradient(g)
-    size, square = c_in, 0
-    if c_in == c_out and depthwise.applies(size, groups, g.shape[3], width):
-        groups, c_in, c_out, square = 1, x.shape[3], x.shape[3], depthwise.square(kernel, size, registers(width))
-    vectors = -(-c_out // width)
-    tile = tiles.INPUTS[registers(width)][min(vectors, 2)]
-    # The taps of a row as one, where that wastes less than it adds in columns of zeros.
-    joined = square > 1 or (dilation[1] == groups == 1 and c_in % tile > 0 and not square)
-    rows, inputs = (taps_h, taps_w * size) if joined else (taps_h * taps_w, size)
-    if square or vectors == 1:
-        tile = 1 if square else min(tile, inputs)
-    whole = rows, -(-inputs // tile) * tile
-    if square > 1:
-        taps_h, taps_w = whole = tuple(-(-n // square) * square for n in kernel)
-    dw = np.zeros((*whole, groups, vectors * width), np.float32)
-    db = np.zeros(-(-g.shape[3] // width) * width, np.float32)
+    total, vectors = c_out * groups, -(-c_out // width)
+    group, groups, size, beyond = depthwise.bundled(c_in, c_out, groups, width)
+    if group[0]:
+        tile, some, joined = depthwise.tile_of_taps(kernel, c_in, width), 1, True
+    else:
+        tile, some = (1, 0, 0), tiles.INPUTS[registers(width)][min(vectors, 2)]
+        # The taps of a row as one, where that wastes less than it adds in columns of zeros.
+        joined = dilation[1] == groups == 1 and c_in % some > 0
+    rows, inputs = (taps_h, taps_w * c_in) if joined else (taps_h * taps_w, c_in)
+    some = min(some, inputs) if vectors == 1 else some
+    dw = np.zeros((rows, -(-inputs // some) * some, groups, vectors * width), np.float32)
+    db = np.zeros(-(-total // width) * width, np.float32)
+    if not group[0]:  # a tile reads whole vectors, and all its inputs
+        beyond = 0 if dw.shape[1:] == (inputs, groups, c_out) else max(vectors * width, dw.shape[1])
     high = max(x.shape[1], g.shape[1] * stride[0] + taps_h * dilation[0])
     wide = max(x.shape[2], g.shape[2] * stride[1] + taps_w * dilation[1])
-    memory = scratch(high * wide * x.shape[3] + whole[1] + g[0].size + 2 * vectors * width)
-    run_tiles = _weight_gradient(width, tile, square, size if square else 0)
-    run_tiles(g, x, dw, db, memory, taps_h, taps_w, stride, dilation, padding)
-    if dw.shape != (rows, inputs, groups, c_out):
-        dw, db = np.ascontiguousarray(dw[:rows, :inputs, :, :c_out]), db[: g.shape[3]].copy()
-    return dw.reshape(*kernel, size, groups * c_out), db
+    memory = scratch(high * wide * x.shape[3] + g[0].size + 2 * beyond)
+    run_tiles = _weight_gradient(width, some, tile, group, stride[1] == dilation[1])
+    run_tiles(g, x, dw, db, memory, size, beyond, taps_h, taps_w, stride, dilation, padding)
+    if dw.shape != (rows, inputs, groups, size[1]) or groups * size[1] != total:
+        dw = np.ascontiguousarray(dw[:, :inputs, :, : size[1]].reshape(rows, inputs, -1)[..., :total])
+    return dw.reshape(*kernel, c_in, total), db[:total]
 
 
 def bias_gradient(g):

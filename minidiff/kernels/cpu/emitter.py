@@ -141,10 +141,14 @@ class Emitter:
             step //= 2
         return rows
 
-    def spread(self, vector: Value, k: int, size: int) -> Value:
-        """In each run of `size` lanes, the k-th number of that run."""
-        source = ir.Constant(ir.VectorType(I32, self.lanes), [lane // size * size + k for lane in range(self.lanes)])
-        return Value(self, self.ir.shuffle_vector(vector.ir, vector.ir, source))
+    def spread(self, vectors: list[Value], k: int, inputs: int, outputs: int) -> Value:
+        """In each run of `outputs` lanes, the k-th of the next `inputs` numbers, which lie in `vectors`."""
+        result, indices = vectors[0].ir, ir.VectorType(I32, self.lanes)
+        for n, vector in enumerate(vectors):  # each gives the lanes whose numbers it holds
+            at = [lane // outputs * inputs + k - n * self.lanes for lane in range(self.lanes)]
+            source = [self.lanes + i if 0 <= i < self.lanes else lane for lane, i in enumerate(at)]
+            result = self.ir.shuffle_vector(result, vector.ir, ir.Constant(indices, source))
+        return Value(self, result)
 
     def inside(self, index: Value, size: Value) -> Value:
         """Whether 0 ≤ index < size."""

@@ -75,8 +75,8 @@ class Interpreter:
     def transposed(self, rows: list[np.ndarray]) -> list[np.ndarray]:
         return list(np.stack(rows).T)
 
-    def spread(self, vector: np.ndarray, k: int, size: int) -> np.ndarray:
-        return np.repeat(vector[k::size], size)
+    def spread(self, vectors: list[np.ndarray], k: int, inputs: int, outputs: int) -> np.ndarray:
+        return np.concatenate(vectors).take(np.arange(self.lanes) // outputs * inputs + k, mode="clip")
 
     def inside(self, index: int, size: int) -> bool:
         return 0 <= index < size

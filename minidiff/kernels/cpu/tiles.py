@@ -48,7 +48,7 @@ def product(pixels: int, vectors: int, apart: int = 0):
                         for v in range(vectors):
                             sums[p][v].set(e.fma(value, weight[v], sums[p][v].get()))
 
-        store_sums(e, sums, y, y_pixel, left, apart or e.lanes)
+        store_sums(e, sums, y, y_pixel, left, apart)
 
     return body
 
@@ -60,18 +60,20 @@ def store_all(e, sums, places):
             e.store(total.get(), place)
 
 
-def store_sums(e, sums, y, y_pixel, left, apart):
+def store_sums(e, sums, y, y_pixel, left, apart=0):
     """sums[pixel][vector] to y, `left` channels of each pixel."""
-    vectors = range(len(sums[0]))
-    places = [[y + y_pixel * p + v * apart for v in vectors] for p in range(len(sums))]
+    each = [
+        (total, y + y_pixel * p + v * (apart or e.lanes), v)
+        for p, row in enumerate(sums)
+        for v, total in enumerate(row)
+    ]
 
-    def store_some():
-        for v in vectors:
-            mask = e.first(left - v * e.lanes)
-            for pixel, row in zip(sums, places, strict=True):
-                e.store(pixel[v].get(), row[v], mask)
+    def some():
+        masks = [e.first(left - v * e.lanes) for v in range(len(sums[0]))]
+        for total, place, v in each:
+            e.store(total.get(), place, masks[v])
 
-    e.when(e.fewer(left, len(vectors) * e.lanes), store_some, lambda: store_all(e, sums, places))
+    e.when(e.fewer(left, len(sums[0]) * e.lanes), some, lambda: [e.store(total.get(), at) for total, at, _ in each])
 
 
 def by_vectors(e, channels, run):
@@ -87,35 +89,30 @@ def by_vectors(e, channels, run):
 def row(sizes, tile=product):
     """A row of pixels, all channels: tiles of `sizes[vectors]` pixels, the last of which overlaps the one before it.
 
-    `channels` of y are stored, whole vectors computed; the other arguments are `product`'s. (Other tiles than `product`
-    are depthwise: their inputs start at their own first channel.)
+    `channels` of y are stored, whole vectors computed; the other arguments are `product`'s. Other tiles than `product`
+    are for one vector.
     """
 
     def body(
         e, x, w, bias, y,
         count, rows, columns, steps, x_row, x_column, w_row, w_column, w_step, x_pixel, y_pixel, channels,
     ):  # fmt: skip
-        padded = (channels + (e.lanes - 1)) // e.lanes * e.lanes
-
         def run(vectors, start, times):
             pixels, compute = sizes[vectors], tile(sizes[vectors], vectors)
 
             @e.loop(times)
             def _(group):
                 c = start + group * (vectors * e.lanes)
-                if tile is not product:  # the last vector overlaps the one before it
-                    c = e.choose(e.fewer(channels, e.lanes), c, e.smaller(c, channels - e.lanes))
 
                 @e.loop((count + (pixels - 1)) // pixels)
                 def _(t):
                     p = e.smaller(t * pixels, count - pixels)
-                    first = x + p * x_pixel + (0 if tile is product else c)
                     compute(
-                        e, first, w + c, bias + c, y + p * y_pixel + c, rows, columns, steps,
+                        e, x + p * x_pixel, w + c, bias + c, y + p * y_pixel + c, rows, columns, steps,
                         x_row, x_column, w_row, w_column, w_step, x_pixel, y_pixel, channels - c,
                     )  # fmt: skip
 
-        by_vectors(e, padded, run) if tile is product else run(1, 0, padded // e.lanes)
+        by_vectors(e, (channels + (e.lanes - 1)) // e.lanes * e.lanes, run) if tile is product else run(1, 0, 1)
 
     return body
 
