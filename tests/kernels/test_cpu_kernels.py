@@ -160,7 +160,7 @@ def test_float64_and_nothing_at_all_are_generic():
 
 @settings(max_examples=20, deadline=None)
 @given(st.data())
-def test_rows(data):
+def test_embedding(data):
     rows, d, shape = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 20)), data.draw(SHAPES)
     ids = data.draw(st.lists(st.integers(0, rows - 1), min_size=math.prod(shape), max_size=math.prod(shape)))
     ids = np.array(ids).reshape(shape)
@@ -169,8 +169,6 @@ def test_rows(data):
     cases.close(cases.runs("embedding", "embedding", table, ids), generic.embedding(table64, ids))
     gradient = cases.runs("embedding_dtable", "embedding_dtable", g, ids, rows)
     cases.close(gradient, generic.embedding_dtable(g64, ids, rows))
-    few, few64 = 9 * g.reshape(-1, d)[:30], 9 * g64.reshape(-1, d)[:30]
-    cases.close(cases.runs("softmax", "softmax", few, axis=-1), generic.softmax(few64, -1))
 
 
 def check_conditioned_dense(g, ids, *operands):
@@ -205,10 +203,3 @@ def test_ids_that_are_no_rows_are_numpys_errors():
         KERNELS["embedding"](table, ids)
     with pytest.raises(IndexError, match="3"):
         KERNELS["embedding_dtable"](np.ones((2, 2), np.float32), ids, 3)
-
-
-@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
-def test_what_is_no_number_survives_softmax(odd):
-    x = np.array([[1, odd, 2], [0, 1, 2]], np.float32)
-    with np.errstate(invalid="ignore"):
-        np.testing.assert_allclose(KERNELS["softmax"](x, axis=-1), generic.softmax(x, -1), rtol=1e-6)

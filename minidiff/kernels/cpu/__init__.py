@@ -18,7 +18,7 @@ _HOME = {
     "attention": "self_attention self_attention_dqkv",
     "norm": "group_norm_silu group_norm_silu_grads",
     "conditioned": "conditioned_dense conditioned_dense_grads",
-    "rows": "embedding embedding_dtable softmax",
+    "embedding": "embedding embedding_dtable",
 }
 
 

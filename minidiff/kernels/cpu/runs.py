@@ -19,7 +19,7 @@ NUMBERS = 10  # of a run: see `Run`
 
 @helper
 def cut(size, outputs):
-    """(tiles along a side, how many of them have all outputs). Where shorter ones do not fit either, the last overlaps."""
+    """(tiles along a side, how many have all outputs). Where shorter ones do not fit either, the last overlaps."""
     count = (size + outputs - 1) // outputs
     return count, max(0, size - count * (outputs - 1))
 

@@ -25,7 +25,8 @@ INPUTS = {32: {1: 16, 2: 8, 3: 8}, 16: {1: 8, 2: 4, 3: 4}}
 def product(pixels: int, vectors: int, apart: int = 0):
     """y[p] = bias + Σ over tap rows i, tap columns j, steps k of x[i·x_row + j·x_column + p·x_pixel + k] · w[…].
 
-    `left` is the number of output channels from the first on; only so many are stored.
+    `left` is the number of output channels from the first on; only so many are stored. The vectors of a pixel of y are
+    neighbours, or so many numbers `apart`.
     """
 
     def body(e, x, w, bias, y, rows, columns, steps, x_row, x_column, w_row, w_column, w_step, x_pixel, y_pixel, left):
@@ -62,11 +63,8 @@ def store_all(e, sums, places):
 
 def store_sums(e, sums, y, y_pixel, left, apart=0):
     """sums[pixel][vector] to y, `left` channels of each pixel."""
-    each = [
-        (total, y + y_pixel * p + v * (apart or e.lanes), v)
-        for p, row in enumerate(sums)
-        for v, total in enumerate(row)
-    ]
+    place = lambda p, v: y + y_pixel * p + v * (apart or e.lanes)
+    each = [(total, place(p, v), v) for p, row in enumerate(sums) for v, total in enumerate(row)]
 
     def some():
         masks = [e.first(left - v * e.lanes) for v in range(len(sums[0]))]

@@ -1,9 +1,4 @@
-"""Kernels that go row by row: rows of an embedding fetched, their gradients added up, and softmax over the last axis.
-
-A row stays in L1 from its first use to its last, where NumPy makes a pass over all rows for each step of the formula.
-"""
-
-import math
+"""Rows of an embedding fetched, and their gradients added up."""
 
 import numba
 import numpy as np
@@ -13,7 +8,6 @@ from .compiled import contiguous, for_lanes, matrix
 from .ran import ran
 
 _ids = numba.int64[::1]
-SMALL = 1 << 10  # larger softmaxes are NumPy's: its exp takes 16 numbers at a time
 
 
 # --- the loops; ids that are no rows are refused, and NumPy then says what is wrong ---
@@ -42,22 +36,6 @@ def scatter_add(g, ids, table):
     return True
 
 
-@for_lanes((matrix, matrix))
-def softmax_rows(x, y):
-    for i in range(len(x)):
-        row, to = x[i], y[i]
-        largest = row[0]
-        for k in range(1, len(row)):
-            if row[k] > largest or row[k] != row[k]:  # a NaN wins, and then stays
-                largest = row[k]
-        total = np.float32(0)
-        for k in range(len(row)):
-            to[k] = math.exp(row[k] - largest)
-            total += to[k]
-        for k in range(len(row)):
-            to[k] /= total
-
-
 # --- the wrappers ---
 
 
@@ -77,12 +55,3 @@ def embedding_dtable(g, ids, rows):
             ran["embedding_dtable"] += 1
             return table
     return generic.embedding_dtable(g, ids, rows)
-
-
-def softmax(x, axis):
-    if x.dtype != np.float32 or not 0 < x.size <= SMALL or axis not in (-1, x.ndim - 1):
-        return generic.softmax(x, axis)
-    ran["softmax"] += 1
-    y = np.empty(x.shape, np.float32)
-    softmax_rows()(contiguous(x).reshape(-1, x.shape[-1]), y.reshape(-1, x.shape[-1]))
-    return y
