@@ -36,7 +36,7 @@ def conv2d_dx(g, w, x_size, stride, padding, dilation, groups):
         return generic.conv2d_dx(g, w, x_size, stride, padding, dilation, groups)
     if width := winograd.fits(g.shape, w.shape[2] * groups, w.shape[:2], stride, padding, dilation, groups):
         ran["winograd_dx"] += 1
-        return winograd.forward(contiguous(g), w, None, groups, width, flipped=True)
+        return winograd.forward(contiguous(g), direct.turned(w[::-1, ::-1], groups), None, groups, width)
     ran["conv2d_dx"] += 1
     return direct.input_gradient(contiguous(g), w, x_size, stride, padding, dilation, groups)
 

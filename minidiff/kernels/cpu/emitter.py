@@ -126,21 +126,6 @@ class Emitter:
     def smaller(self, a: Value, b: Value | int) -> Value:
         return self.choose(self.fewer(a, b), a, b)
 
-    def transposed(self, rows: list[Value]) -> list[Value]:
-        """lanes × lanes numbers with rows and columns swapped: ever smaller off-diagonal blocks change places."""
-        rows, step, lanes = list(rows), self.lanes // 2, range(self.lanes)
-        indices = ir.VectorType(I32, self.lanes)
-        while step:
-            upper = ir.Constant(indices, [k + self.lanes - step if k & step else k for k in lanes])
-            lower = ir.Constant(indices, [k + self.lanes if k & step else k + step for k in lanes])
-            for k in lanes:
-                if not k & step:
-                    a, b = rows[k].ir, rows[k + step].ir
-                    rows[k] = Value(self, self.ir.shuffle_vector(a, b, upper))
-                    rows[k + step] = Value(self, self.ir.shuffle_vector(a, b, lower))
-            step //= 2
-        return rows
-
     def spread(self, vectors: list[Value], k: int, inputs: int, outputs: int) -> Value:
         """In each run of `outputs` lanes, the k-th of the next `inputs` numbers, which lie in `vectors`."""
         result, indices = vectors[0].ir, ir.VectorType(I32, self.lanes)

@@ -72,9 +72,6 @@ class Interpreter:
     def two_to(self, n: np.ndarray) -> np.ndarray:
         return np.ldexp(np.float32(1), np.nan_to_num(n).astype(np.int32))
 
-    def transposed(self, rows: list[np.ndarray]) -> list[np.ndarray]:
-        return list(np.stack(rows).T)
-
     def spread(self, vectors: list[np.ndarray], k: int, inputs: int, outputs: int) -> np.ndarray:
         return np.concatenate(vectors).take(np.arange(self.lanes) // outputs * inputs + k, mode="clip")
 

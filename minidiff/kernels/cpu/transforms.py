@@ -173,9 +173,3 @@ def restore_weights(e, u, dw, size):
         lines = [[e.load(place + size * (6 * i + j)) for j in range(6)] for i in range(6)]
         for i, j, value in both_ways(partial(sums, e, count=3, scales=SCALES), lines):
             e.store(value, dw + c * e.lanes + size * (3 * i + j))
-
-
-def transpose(e, w, turned, rows, columns):
-    """One square block of a matrix of rows × columns, into its transpose."""
-    for k, value in enumerate(e.transposed([e.load(w + columns * k) for k in range(e.lanes)])):
-        e.store(value, turned + rows * k)

@@ -36,7 +36,7 @@ LEAST = 16  # tiles: a register tile
 LINES = 6 * (4 * BLOCK + 3)  # vectors: what `transforms.read` puts down for a run of a whole block
 
 # Bound by `compiled`:
-read = write = read_gradient = transform_weights = restore_weights = transpose = multiply = gather = unbound
+read = write = read_gradient = transform_weights = restore_weights = multiply = gather = unbound
 LANES = TAPS = 0
 
 
@@ -106,27 +106,17 @@ def share_of(k, shares):
     return shares[k // 30 * 2 + k % 6 // 5]
 
 
-def convolve(x, w, bias, y, groups, flipped, memory, zero):
-    """w is (TAPS, TAPS, inputs of a group, c_out). Flipped: (…, outputs of a group, c_in), turned for the gradient."""
-    (count, height, width, c_in), c_out, whole, taps = x.shape, y.shape[3], 7 - TAPS, TAPS * TAPS
+def convolve(x, w, bias, y, groups, memory, zero):
+    """w is (TAPS, TAPS, inputs of a group, c_out)."""
+    (count, height, width, c_in), c_out, whole = x.shape, y.shape[3], 7 - TAPS
     inputs, outputs, position = c_in // groups, c_out // groups, (BLOCK + 1) * LANES
     size, total = inputs * c_out, count * cut(height, whole)[0] * cut(width, whole)[0]
     lines, memory = part(memory, LINES * LANES)
     u, memory = part(memory, 36 * size)
-    turned, memory = part(memory, taps * size)
     v, memory = part(memory, 36 * (BLOCK + 1) * c_in)
     m, spare = part(memory, 36 * (BLOCK + 1) * c_out)
-    x_flat, y_flat, w_flat = x.reshape(x.size), y.reshape(y.size), w.reshape(w.size)
-    if flipped:
-        for tap in range(taps):
-            for group in range(groups):
-                for i in range(0, outputs, LANES):
-                    for j in range(0, inputs, LANES):
-                        here = tap * size + i * c_in + group * inputs + j
-                        there = (taps - 1 - tap) * size + j * c_out + group * outputs + i
-                        transpose(w_flat, here, turned, there, c_out, c_in)
-        w_flat = turned
-    transform_weights(w_flat, 0, u, 0, size)
+    x_flat, y_flat = x.reshape(x.size), y.reshape(y.size)
+    transform_weights(w.reshape(w.size), 0, u, 0, size)
     runs, shares = np.empty((BLOCK, NUMBERS), np.int64), np.empty(4, np.int64)
     table = runs.reshape(runs.size)
     for first in range(0, total, BLOCK):
@@ -175,11 +165,10 @@ def gradient(g, x, dw, db, groups, memory, zero):
 def _convolve(taps: int, width: int):
     return compiled(
         convolve,
-        (images, images, numbers, images, numba.intp, numba.boolean, numbers, numbers),
+        (images, images, numbers, images, numba.intp, numbers, numbers),
         f"_{taps}x{width}",
         read=vector(transforms.read(taps), width, places=5),
         transform_weights=vector(transforms.weights(taps), width, places=2),
-        transpose=vector(transforms.transpose, width, places=2),
         multiply=vector(_multiply(tiles.INPUTS[registers(width)]), width, places=4),
         write=vector(transforms.write(taps), width, places=5),
         LANES=width,
@@ -227,24 +216,21 @@ def _zero(size: int):
     return np.zeros(size, np.float32)
 
 
-def _scratch(taps: int, inputs: int, c_in: int, c_out: int):
-    weights, tiles = (36 + taps * taps) * inputs * c_out, 36 * (BLOCK + 1) * (c_in + c_out)
-    return scratch(LINES * lanes() + weights + tiles + 4 * c_out)
+def _scratch(inputs: int, c_in: int, c_out: int):
+    return scratch(LINES * lanes() + 36 * inputs * c_out + 36 * (BLOCK + 1) * (c_in + c_out) + 4 * c_out)
 
 
-def forward(x, w, b, groups, width, flipped=False):
-    """The convolution, or with `flipped` the input gradient's: then x is g and w still (taps, taps, in, out)."""
-    c_in, c_out = x.shape[3], w.shape[2] * groups if flipped else w.shape[3]
+def forward(x, w, b, groups, width):
+    c_in, c_out = x.shape[3], w.shape[3]
     y, zero = np.empty((*x.shape[:3], c_out), np.float32), _zero(x.shape[2] * max(c_in, c_out))
-    bias = zero[:c_out] if b is None else contiguous(b)
-    memory = _scratch(len(w), c_in // groups, c_in, c_out)
-    _convolve(len(w), width)(x, contiguous(w), bias, y, groups, flipped, memory, zero)
+    bias, memory = zero[:c_out] if b is None else contiguous(b), _scratch(c_in // groups, c_in, c_out)
+    _convolve(len(w), width)(x, contiguous(w), bias, y, groups, memory, zero)
     return y
 
 
 def weight_and_bias_gradient(g, x, groups, width):
     c_in, c_out = x.shape[3], g.shape[3]
     dw, db = np.empty((3, 3, c_in // groups, c_out), np.float32), np.empty(c_out, np.float32)
-    memory, zero = _scratch(3, c_in // groups, c_in, c_out), _zero(x.shape[2] * max(c_in, c_out))
+    memory, zero = _scratch(c_in // groups, c_in, c_out), _zero(x.shape[2] * max(c_in, c_out))
     _gradient(width)(g, x, dw, db, groups, memory, zero)
     return dw, db
