@@ -191,8 +191,7 @@ def _shifted(y, shift):
 def group_norm_silu(x, weight, bias, shift, skip, groups, eps):
     """(y, aux): silu(group_norm(x) + shift) + skip; shift is (batch, channels) or None, skip like x or None."""
     y, aux = group_norm(x, weight, bias, groups, eps)
-    y = silu(_shifted(y, shift))
-    return y if skip is None else y + skip, aux
+    return silu(_shifted(y, shift)) + (0 if skip is None else skip), aux
 
 
 def group_norm_silu_grads(g, x, weight, bias, shift, aux, groups):

@@ -184,7 +184,7 @@ def group_norm_silu(x, weight, bias, shift, skip, groups, eps):
     ran["group_norm_silu"] += 1
     given = _given(x, weight, bias, shift)
     skip = np.empty(0, np.float32) if skip is None else contiguous(skip).reshape(-1)
-    y, mean, rstd = np.empty(x.shape, np.float32), *np.empty((2, len(x), groups), np.float32)
+    y, mean, rstd = (np.empty(shape, np.float32) for shape in (x.shape, (len(x), groups), (len(x), groups)))
     norm(width)(*given, skip, y.reshape(given[0].shape), mean, rstd, eps)
     return y, (mean.reshape(-1, 1, groups, 1), rstd.reshape(-1, 1, groups, 1))
 
