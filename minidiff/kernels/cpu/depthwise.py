@@ -30,15 +30,15 @@ def spread(e, place, steps: int, inputs: int, outputs: int) -> list:
 
 
 def bundled(inputs: int, outputs: int, groups: int, lanes: int, stride, dilation) -> tuple:
-    """Groups of so many inputs and outputs, those that a vector holds taken for one.
+    """Groups of so many inputs and outputs, as many as a vector holds taken for one.
 
-    What these tiles are made for, if they are to compute the groups, else (); how many there are then; the inputs and
-    outputs of each; how many numbers from its first input on a tile may read, if that is beyond a pixel's, else 0.
+    Gives what these tiles are made for, or () where groups are for other tiles; how many groups there are then; the
+    inputs and outputs of each; and if a tile reads beyond a pixel, how far from a group's first input on, else 0.
     """
     held = lanes // outputs
     if groups == 1 or held < 2 or inputs > lanes:
         return (), groups, (inputs, outputs), 0
-    reads = 0 if inputs == outputs and lanes % outputs == groups % held == 0 else held * inputs + lanes
+    reads = 0 if inputs == outputs == 1 and groups % lanes == 0 else held * inputs + lanes
     return (inputs, outputs, stride[1], dilation[1]), -(-groups // held), (held * inputs, held * outputs), reads
 
 
@@ -114,9 +114,8 @@ def taps(tile, inputs: int, outputs: int, stride: int, dilation: int):
                             j = j * count + start
                             here, across_g = first + i * x_row + j * x_column, g + i * g_row + j * g_column
                             gradients = [e.load(across_g + g_column * p) for p in range(count)]
-                            for u, (q, pairs) in itertools.product(
-                                range(across), meetings(count, along, stride, dilation).items()
-                            ):
+                            met = meetings(count, along, stride, dilation).items()
+                            for u, (q, pairs) in itertools.product(range(across), met):
                                 moved = here + x_taps * u + x_column // stride * q
                                 for k, value in enumerate(spread(e, moved, some, inputs, outputs)):
                                     for p, t in pairs:

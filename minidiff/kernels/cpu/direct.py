@@ -250,9 +250,8 @@ def forward(x, w, b, out, stride, padding, dilation, groups=1):
     taps_h, taps_w, c_in, c_out = w.shape
     if taps_h == taps_w == c_in == 1 < groups == c_out and stride == (1, 1) and padding == (0, 0):
         # Numbers times numbers, a row of pixels at a time: in the order of memory, where tiles would leap over pixels.
-        scale, shift = (
-            np.tile(a.reshape(-1), x.shape[2]) for a in (w, np.zeros(c_out, np.float32) if b is None else b)
-        )
+        b = np.zeros(c_out, np.float32) if b is None else b
+        scale, shift = (np.tile(a.reshape(-1), x.shape[2]) for a in (w, b))
         _scale()(x.reshape(-1, len(scale)), scale, shift, y.reshape(-1, len(scale)))
         return y
     few = 1 < taps_h * taps_w <= 2 * lanes() // c_out and c_in > 3
