@@ -41,6 +41,13 @@ def test_direct_across_images(c_in, c_out, stride, groups):
     cases.check_convolution(x, w, normal(c_out), normal(5, *out, c_out), *how, groups)
 
 
+@pytest.mark.parametrize(("c_in", "c_out", "groups"), [(8, 8, 2), (4, 4, 4), (5, 2, 3)])
+def test_groups_that_fill_a_vector(c_in, c_out, groups):
+    """Step by step, a place outside an array is an error."""
+    x, w = normal(2, 4, 5, c_in * groups), normal(3, 3, c_in, c_out * groups)
+    cases.check_convolution(x, w, normal(w.shape[3]), normal(2, 2, 3, w.shape[3]), PAIR, (0, 0), PAIR, groups)
+
+
 def test_depthwise_without_neighbours():
     cases.check_convolution(
         normal(2, 3, 2, 5), normal(1, 1, 1, 5), normal(5), normal(2, 3, 2, 5), PAIR, (0, 0), PAIR, 5

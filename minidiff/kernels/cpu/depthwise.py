@@ -6,9 +6,9 @@
     spread, k = 1    [a1 a1 a1 b1 b1 b1 c1 …]             × w[tap, 1]
                                                           y = [a a a b b b c …] is their sum, over all taps
 
-What has been spread serves all taps of a row, each for another pixel. Depthwise convolution, groups of one, is the case
-where nothing moves. Where a group has more inputs than outputs, they are gathered from several vectors. The loops
-around these tiles are the direct convolution's.
+What has been spread serves all taps of a row that meet it, each for another pixel. Depthwise convolution, groups of
+one, is the case where nothing moves. Where a group has more inputs than outputs, they are gathered from several
+vectors. The loops around these tiles are the direct convolution's.
 """
 
 import itertools
@@ -29,21 +29,27 @@ def spread(e, place, steps: int, inputs: int, outputs: int) -> list:
     return [e.spread(loaded, k, inputs, outputs) for k in range(steps)]
 
 
-def bundled(inputs: int, outputs: int, groups: int, lanes: int) -> tuple:
-    """Groups of so many inputs and outputs, those that a vector holds taken for one.
+def bundled(inputs: int, outputs: int, groups: int, lanes: int, stride, dilation) -> tuple:
+    """Groups of so many inputs and outputs, as many as a vector holds taken for one.
 
-    The group's size if it is for these tiles, else (0, 0); how many there are then; the inputs and outputs of each; and
-    how many numbers from its first input on a tile may read, if that is beyond a pixel's channels, else 0.
+    Gives what these tiles are made for, or () where groups are for other tiles; how many groups there are then; the
+    inputs and outputs of each; and if a tile reads beyond a pixel, how far from a group's first input on, else 0.
     """
     held = lanes // outputs
     if groups == 1 or held < 2 or inputs > lanes:
-        return (0, 0), groups, (inputs, outputs), 0
-    reads = 0 if inputs == outputs and lanes % outputs == groups % held == 0 else held * inputs + lanes
-    return (inputs, outputs), -(-groups // held), (held * inputs, held * outputs), reads
+        return (), groups, (inputs, outputs), 0
+    reads = 0 if inputs == outputs == 1 and groups % lanes == 0 else held * inputs + lanes
+    return (inputs, outputs, stride[1], dilation[1]), -(-groups // held), (held * inputs, held * outputs), reads
 
 
-def product(pixels: int, _vectors: int, taps: int, inputs: int, outputs: int):
-    """`tiles.product` for groups; a step is `taps` taps of a row, if several as far apart as the pixels."""
+def meetings(pixels: int, taps: int, stride: int, dilation: int) -> dict[int, list[tuple[int, int]]]:
+    """For each place in a row of x: the (pixel of y, tap) that meet there."""
+    pairs = sorted((p * stride + t * dilation, p, t) for p in range(pixels) for t in range(taps))
+    return {q: [(p, t) for place, p, t in pairs if place == q] for q, _, _ in pairs}
+
+
+def product(taps: int, inputs: int, outputs: int, stride: int, dilation: int, pixels: int, _vectors: int):
+    """`tiles.product` for groups; a step is `taps` taps of a row."""
 
     def body(e, x, w, bias, y, rows, columns, _, x_row, x_column, w_row, w_column, w_step, x_pixel, y_pixel, left):
         some = inputs if taps * inputs <= registers(e.lanes) // 3 else 1  # inputs whose weights all stay in registers
@@ -59,10 +65,10 @@ def product(pixels: int, _vectors: int, taps: int, inputs: int, outputs: int):
                     here = x + i * x_row + j * x_column + part * some
                     first = w + i * w_row + j * w_column + part * (w_step * some)
                     weights = {(t, k): e.load(first + w_step * (t * inputs + k)) for t, k in terms}
-                    for p in range(pixels + taps - 1):
-                        for k, value in enumerate(spread(e, here + x_pixel * p, some, inputs, outputs)):
-                            for t in range(max(0, p - pixels + 1), min(taps, p + 1)):
-                                sums[p - t].set(e.fma(value, weights[t, k], sums[p - t].get()))
+                    for q, pairs in meetings(pixels, taps, stride, dilation).items():
+                        for k, value in enumerate(spread(e, here + x_pixel // stride * q, some, inputs, outputs)):
+                            for p, t in pairs:
+                                sums[p].set(e.fma(value, weights[t, k], sums[p].get()))
 
         tiles.store_sums(e, [[total] for total in sums], y, y_pixel, left)
 
@@ -77,17 +83,16 @@ def tile_of_taps(kernel, inputs: int, lanes: int) -> tuple[int, int, int]:
     return divisor(kernel[0], most // (columns * some)), columns, some
 
 
-def taps(tile, inputs: int, outputs: int, near: bool):
+def taps(tile, inputs: int, outputs: int, stride: int, dilation: int):
     """`tile[0]` rows of taps of the weight gradient, for the groups of one vector.
 
-    dw[u, t, k] += Σ over pixels of x[pixel moved by the tap, input k of each group] · g[pixel]. `near`: taps are as far
-    apart as pixels, so that what has been spread serves several pixels.
+    dw[u, t, k] += Σ over pixels of x[pixel moved by the tap, input k of each group] · g[pixel].
     """
     across, along, some = tile
     terms = list(itertools.product(range(across), range(along), range(some)))
 
     def body(e, x, g, dw, all_inputs, _, rows, columns, x_row, x_column, g_row, g_column, dw_tap, x_tap, x_taps):
-        pixels = (4 if registers(e.lanes) == 32 else 2) if near or along == 1 else 1
+        pixels = 4 if registers(e.lanes) == 32 else 2
         parts = pixels if len(terms) <= 2 else 1  # one or two sums would wait for themselves
 
         @e.loop(all_inputs // (along * inputs))
@@ -109,12 +114,13 @@ def taps(tile, inputs: int, outputs: int, near: bool):
                             j = j * count + start
                             here, across_g = first + i * x_row + j * x_column, g + i * g_row + j * g_column
                             gradients = [e.load(across_g + g_column * p) for p in range(count)]
-                            for u, q in itertools.product(range(across), range(count + along - 1)):
-                                moved = here + x_taps * u + (x_tap if along > 1 else x_column) * q
+                            met = meetings(count, along, stride, dilation).items()
+                            for u, (q, pairs) in itertools.product(range(across), met):
+                                moved = here + x_taps * u + x_column // stride * q
                                 for k, value in enumerate(spread(e, moved, some, inputs, outputs)):
-                                    for t in range(max(0, q - count + 1), min(along, q + 1)):
-                                        total = sums[(q - t) % parts][u, t, k]
-                                        total.set(e.fma(value, gradients[q - t], total.get()))
+                                    for p, t in pairs:
+                                        total = sums[p % parts][u, t, k]
+                                        total.set(e.fma(value, gradients[p], total.get()))
 
                 for tap, place in places.items():
                     e.store(sum([others[tap].get() for others in sums[1:]], sums[0][tap].get()), place)

@@ -167,17 +167,13 @@ _pair = numba.types.UniTuple(numba.intp, 2)
 
 
 @cache
-def _correlate(pixels: int, width: int, taps: int, group: Pair):
-    """`group`: the inputs and outputs of small groups, with so many `taps` in a step; or (0, 0)."""
-    small = partial(depthwise.product, taps=taps, inputs=group[0], outputs=group[1])
+def _correlate(pixels: int, width: int, taps: int, group: tuple):
+    """`group`: what `depthwise.product` needs, with so many `taps` in a step; or ()."""
     sizes = {1: pixels, 2: min(pixels, 8), 3: min(pixels, 8)}
-    return compiled(
-        correlate,
-        (images, images, numbers, images, numbers, numba.intp, _pair, numba.intp, *[_pair] * 6, numba.intp),
-        f"_{pixels}x{width}" + f"_groups{taps}x{group[0]}x{group[1]}" * bool(group[0]),
-        row=vector(tiles.row(sizes, small if group[0] else tiles.product), width, places=4),
-        TAPS=taps,
-    )
+    tile = partial(depthwise.product, taps, *group) if group else tiles.product
+    types = (images, images, numbers, images, numbers, numba.intp, _pair, numba.intp, *[_pair] * 6, numba.intp)
+    name = f"_{pixels}x{width}" + f"_groups{taps}{group}" * bool(group)
+    return compiled(correlate, types, name, row=vector(tiles.row(sizes, tile), width, places=4), TAPS=taps)
 
 
 _add_taps = cache(lambda: compiled(add_taps, (numba.float32[:, :, :, :, :, ::1], numbers, images, _pair)))
@@ -185,18 +181,13 @@ _scale = cache(lambda: compiled(scale_and_shift, (matrix, numbers, numbers, matr
 
 
 @cache
-def _weight_gradient(width: int, inputs: int, tile: tuple[int, int, int], group: Pair, near: bool):
-    """`inputs` of a tile; or the `tile` of taps and the inputs and outputs of small groups."""
-    plain = tiles.taps({**tiles.INPUTS[registers(width)], 1: inputs})
-    return compiled(
-        weight_gradient,
-        (images, images, images, numbers, numbers, _pair, *[numba.intp] * 3, _pair, _pair, _pair),
-        f"_{inputs}x{width}" + f"_groups{tile}{group}{near}" * bool(group[0]),
-        taps=vector(depthwise.taps(tile, *group, near) if group[0] else plain, width, places=3),
-        column_sums=vector(tiles.column_sums, width, places=2),
-        LANES=width,
-        TAPS=tile[0],
-    )
+def _weight_gradient(width: int, inputs: int, tile: tuple[int, int, int], group: tuple):
+    """`inputs` of a tile; or the `tile` of taps, and what else `depthwise.taps` needs, or ()."""
+    some = depthwise.taps(tile, *group) if group else tiles.taps({**tiles.INPUTS[registers(width)], 1: inputs})
+    sums = vector(tiles.column_sums, width, places=2)
+    types = (images, images, images, numbers, numbers, _pair, *[numba.intp] * 3, _pair, _pair, _pair)
+    name, bound = f"_{inputs}x{width}" + f"_groups{tile}{group}" * bool(group), {"LANES": width, "TAPS": tile[0]}
+    return compiled(weight_gradient, types, name, taps=vector(some, width, places=3), column_sums=sums, **bound)
 
 
 # --- the wrappers ---
@@ -234,13 +225,13 @@ def widened(w, groups, outputs, width):
 def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1), groups=1) -> None:
     """`correlate` with the tile that fits."""
     width, (_, taps_w, depth, c_out) = lanes(), w.shape
-    group, groups, size, beyond = depthwise.bundled(depth, c_out // groups, groups, width)
-    several = group[0] and stride == dilation == (1, 1)
-    taps = next(t for t in (3, 5, 7, 2, 1) if taps_w % t == 0) if several else 1
+    group, groups, size, beyond = depthwise.bundled(depth, c_out // groups, groups, width, stride, dilation)
+    several = depth > 1 or stride == dilation == (1, 1)  # a number that is not spread is as well loaded again
+    taps = next(t for t in (3, 5, 7, 2, 1) if taps_w % t == 0) if several and group else 1
     bias = np.zeros(c_out, np.float32) if bias is None else bias
     w, bias = (widened(a, groups, size[1], -(-size[1] // width) * width) for a in (w, bias))
     memory = scratch(x.shape[1] * (out[1] * stride[1] + taps_w * dilation[1]) * x.shape[3] + beyond)
-    sparse = group[0] == taps == 1 and stride != (1, 1) and len(w) * taps_w < 10
+    sparse = bool(group) and depth == taps == 1 and stride != (1, 1) and len(w) * taps_w < 10
     how = (taps_w, out[1], stride[1], dilation[1], before[1], width, sparse)
     pixels, together = _tile(1 if taps > 1 or beyond else len(x), x[0].size, x.shape[2], *how)
     kernel = _correlate(pixels, width, taps, group)
@@ -259,9 +250,8 @@ def forward(x, w, b, out, stride, padding, dilation, groups=1):
     taps_h, taps_w, c_in, c_out = w.shape
     if taps_h == taps_w == c_in == 1 < groups == c_out and stride == (1, 1) and padding == (0, 0):
         # Numbers times numbers, a row of pixels at a time: in the order of memory, where tiles would leap over pixels.
-        scale, shift = (
-            np.tile(a.reshape(-1), x.shape[2]) for a in (w, np.zeros(c_out, np.float32) if b is None else b)
-        )
+        b = np.zeros(c_out, np.float32) if b is None else b
+        scale, shift = (np.tile(a.reshape(-1), x.shape[2]) for a in (w, b))
         _scale()(x.reshape(-1, len(scale)), scale, shift, y.reshape(-1, len(scale)))
         return y
     few = 1 < taps_h * taps_w <= 2 * lanes() // c_out and c_in > 3
@@ -306,8 +296,8 @@ def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups=1):
         flipped, _ = weight_and_bias_gradient(x, g, kernel, stride, before, dilation, groups)
         return np.ascontiguousarray(turned(flipped[::-1, ::-1], groups)), bias_gradient(g)
     total, vectors = c_out * groups, -(-c_out // width)
-    group, groups, size, beyond = depthwise.bundled(c_in, c_out, groups, width)
-    if group[0]:
+    group, groups, size, beyond = depthwise.bundled(c_in, c_out, groups, width, stride, dilation)
+    if group:
         tile, some, joined = depthwise.tile_of_taps(kernel, c_in, width), 1, True
     else:
         tile, some = (1, 0, 0), tiles.INPUTS[registers(width)][min(vectors, 2)]
@@ -317,12 +307,12 @@ def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups=1):
     some = min(some, inputs) if vectors == 1 else some
     dw = np.zeros((rows, -(-inputs // some) * some, groups, vectors * width), np.float32)
     db = np.zeros(-(-total // width) * width, np.float32)
-    if not group[0]:  # a tile reads whole vectors, and all its inputs
+    if not group:  # a tile reads whole vectors, and all its inputs
         beyond = 0 if dw.shape[1:] == (inputs, groups, c_out) else max(vectors * width, dw.shape[1])
     high = max(x.shape[1], g.shape[1] * stride[0] + taps_h * dilation[0])
     wide = max(x.shape[2], g.shape[2] * stride[1] + taps_w * dilation[1])
     memory = scratch(high * wide * x.shape[3] + g[0].size + 2 * beyond)
-    run_tiles = _weight_gradient(width, some, tile, group, stride[1] == dilation[1])
+    run_tiles = _weight_gradient(width, some, tile, group)
     run_tiles(g, x, dw, db, memory, size, beyond, taps_h, taps_w, stride, dilation, padding)
     if dw.shape != (rows, inputs, groups, size[1]) or groups * size[1] != total:
         dw = np.ascontiguousarray(dw[:, :inputs, :, : size[1]].reshape(rows, inputs, -1)[..., :total])
