@@ -7,9 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidiff.kernels import generic
-from minidiff.kernels.cpu import KERNELS, convolution, direct, ran, winograd
+from minidiff.kernels.cpu import KERNELS, convolution, direct, ran, vector, winograd
 
 ONES = ((1, 1), (1, 1), (1, 1))
+
+
+def is_for_winograd(*shape, **how):
+    return winograd.fits(vector.lanes(), *shape, **how) > 0
 
 
 @st.composite
@@ -35,8 +39,8 @@ def convolutions(draw):
 @given(convolutions())
 def test_direct(convolution):
     x, w, _, g, *how, groups = convolution
-    fits = winograd.fits(x.shape, w.shape[3], w.shape[:2], *how, groups)
-    if not fits and not winograd.fits(g.shape, x.shape[3], w.shape[:2], *how, groups):
+    sides = (x.shape, w.shape[3]), (g.shape, x.shape[3])
+    if not any(is_for_winograd(*side, w.shape[:2], *how, groups) for side in sides):
         cases.check_convolution(*convolution)
 
 
@@ -52,7 +56,7 @@ def test_small_groups(data):
     out, batch = generic.conv_size(size, kernel, *how), data.draw(st.integers(1, 3))
     shapes = (batch, *size, inputs * groups), (*kernel, inputs, outputs * groups), (outputs * groups,)
     arrays = [data.draw(cases.arrays(*shape)) for shape in (*shapes, (batch, *out, outputs * groups))]
-    if not any(winograd.fits((batch, *size, n), n, kernel, *how, groups) for n in (8 * groups, 9 * groups)):
+    if not any(is_for_winograd((batch, *size, n), n, kernel, *how, groups) for n in (8 * groups, 9 * groups)):
         cases.check_convolution(*arrays, *how, groups)
 
 
@@ -154,7 +158,7 @@ def test_winograd_is_as_exact_as_three_direct_ones(lanes, batch, height, width, 
 )
 def test_which_layers_are_for_winograd(lanes, size, channels, kernel, groups, convolution, of_weights):
     how = (channels, (kernel, kernel), (1, 1), (kernel // 2, kernel // 2), (1, 1), groups)
-    fits = [winograd.fits((32, size, size, channels), *how, of_weights=weights) > 0 for weights in (False, True)]
+    fits = [is_for_winograd((32, size, size, channels), *how, of_weights=weights) for weights in (False, True)]
     assert fits == [convolution, of_weights]
 
 

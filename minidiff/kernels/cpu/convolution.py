@@ -9,6 +9,7 @@ from .. import generic
 from . import direct, winograd
 from .compiled import contiguous
 from .ran import ran
+from .vector import lanes
 
 
 def _fast(a, b) -> bool:
@@ -20,13 +21,14 @@ def conv2d(x, w, stride, padding, dilation, groups):
 
 
 def conv2d_bias(x, w, b, stride, padding, dilation, groups):
-    out = generic.conv_size(x.shape[1:3], w.shape[:2], stride, padding, dilation)
-    if not _fast(x, w) or min(out) < 1:
-        y = generic.conv2d(x, w, stride, padding, dilation, groups)
-        return y if b is None else y + b
-    if width := winograd.fits(x.shape, w.shape[3], w.shape[:2], stride, padding, dilation, groups):
+    fast = _fast(x, w)
+    if fast and (width := winograd.fits(lanes(), x.shape, w.shape[3], w.shape[:2], stride, padding, dilation, groups)):
         ran["winograd"] += 1
         return winograd.forward(contiguous(x), w, b, groups, width)
+    out = generic.conv_size(x.shape[1:3], w.shape[:2], stride, padding, dilation)
+    if not fast or min(out) < 1:
+        y = generic.conv2d(x, w, stride, padding, dilation, groups)
+        return y if b is None else y + b
     ran["conv2d"] += 1
     return direct.forward(contiguous(x), w, b, out, stride, padding, dilation, groups)
 
@@ -34,7 +36,7 @@ def conv2d_bias(x, w, b, stride, padding, dilation, groups):
 def conv2d_dx(g, w, x_size, stride, padding, dilation, groups):
     if not _fast(g, w) or min(x_size) < 1 or (stride != (1, 1) and dilation != (1, 1)):
         return generic.conv2d_dx(g, w, x_size, stride, padding, dilation, groups)
-    if width := winograd.fits(g.shape, w.shape[2] * groups, w.shape[:2], stride, padding, dilation, groups):
+    if width := winograd.fits(lanes(), g.shape, w.shape[2] * groups, w.shape[:2], stride, padding, dilation, groups):
         ran["winograd_dx"] += 1
         return winograd.forward(contiguous(g), direct.turned(w[::-1, ::-1], groups), None, groups, width)
     ran["conv2d_dx"] += 1
@@ -49,7 +51,7 @@ def conv2d_dw_db(g, x, kernel, stride, padding, dilation, groups):
     if not _fast(g, x) or min(kernel) < 1:
         return generic.conv2d_dw_db(g, x, kernel, stride, padding, dilation, groups)
     g, x = contiguous(g), contiguous(x)
-    if width := winograd.fits(x.shape, g.shape[3], kernel, stride, padding, dilation, groups, of_weights=True):
+    if width := winograd.fits(lanes(), x.shape, g.shape[3], kernel, stride, padding, dilation, groups, of_weights=True):
         ran["winograd_dw_db"] += 1
         return winograd.weight_and_bias_gradient(g, x, groups, width)
     ran["conv2d_dw_db"] += 1

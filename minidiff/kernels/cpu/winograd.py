@@ -22,7 +22,7 @@ not for 5 × 5, where it would err more than three times as much as the direct o
 fewer than 16 channels. Groups have matrix products of their own, and all else in common.
 """
 
-from functools import cache
+from functools import cache, lru_cache
 
 import numba
 import numpy as np
@@ -194,10 +194,12 @@ def _gradient(width: int):
 # --- the wrappers ---
 
 
-def fits(x_shape, channels: int, kernel, stride, padding, dilation, groups=1, of_weights=False) -> int:
-    """The lanes for a shape that is one for Winograd, else 0: 'same', whole or half vectors of channels in each group.
+@lru_cache(maxsize=1024)
+def fits(most: int, x_shape, channels: int, kernel, stride, padding, dilation, groups=1, of_weights=False) -> int:
+    """The lanes, at `most` so many, for a shape that is one for Winograd, else 0.
 
-    Sums must be long enough for an error below three direct ones, and images large enough for 5 × 5 to be quicker.
+    That is 'same', with whole or half vectors of channels in each group. Sums must be long enough for an error below
+    three direct ones, and images large enough for 5 × 5 to be quicker.
     """
     (count, height, width, c_in), taps, step = x_shape, kernel[0], 7 - kernel[0]
     same = kernel in ((3, 3), (5, 5)) and stride == dilation == (1, 1) and padding == (taps // 2,) * 2
@@ -207,7 +209,7 @@ def fits(x_shape, channels: int, kernel, stride, padding, dilation, groups=1, of
     total = count * -(-height // step) * -(-width // step)
     least = 8 if taps == 5 else 6 if of_weights or inputs < 32 else 4
     enough = taps == 3 and total >= 64 if of_weights else total >= LEAST and (taps == 5 or inputs >= 16)
-    widths = [n for n in (lanes(), lanes() // 2)[: 2 if taps == 3 else 1] if n >= 4 and inputs % n == outputs % n == 0]
+    widths = [n for n in (most, most // 2)[: 2 if taps == 3 else 1] if n >= 4 and inputs % n == outputs % n == 0]
     return widths[0] if enough and widths and small >= least else 0
 
 
