@@ -19,9 +19,9 @@ def tiles_of(images, height, width, outputs):
             for k in range(length):
                 wide, tall = k < wides, slots[2] < BLOCK
                 start = min(k * (outputs - 1) + min(k, wides), span - (outputs - 1))
-                members = True, wide, tall, wide and tall
-                block.append((image, top, left + start, outputs - (not tall), outputs - (not wide),
-                              [slot + k if member else BLOCK for slot, member in zip(slots, members, strict=True)]))  # fmt: skip
+                members = zip(slots, (True, wide, tall, wide and tall), strict=True)
+                own = [slot + k if member else BLOCK for slot, member in members]
+                block.append((image, top, left + start, outputs - (not tall), outputs - (not wide), own))
         yield block, shares.tolist()
 
 
