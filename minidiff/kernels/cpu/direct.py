@@ -312,7 +312,8 @@ def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups=1):
     high = max(x.shape[1], g.shape[1] * stride[0] + taps_h * dilation[0])
     wide = max(x.shape[2], g.shape[2] * stride[1] + taps_w * dilation[1])
     memory = scratch(high * wide * x.shape[3] + g[0].size + 2 * beyond)
-    run_tiles = _weight_gradient(width, some, tile, group)
+    single = some if vectors == 1 else tiles.INPUTS[registers(width)][1]  # what is not used need not be compiled anew
+    run_tiles = _weight_gradient(width, single, tile, group)
     run_tiles(g, x, dw, db, memory, size, beyond, taps_h, taps_w, stride, dilation, padding)
     if dw.shape != (rows, inputs, groups, size[1]) or groups * size[1] != total:
         dw = np.ascontiguousarray(dw[:, :inputs, :, : size[1]].reshape(rows, inputs, -1)[..., :total])
