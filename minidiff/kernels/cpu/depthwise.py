@@ -38,7 +38,7 @@ def bundled(inputs: int, outputs: int, groups: int, lanes: int, stride, dilation
     held = lanes // outputs
     if groups == 1 or held < 2 or inputs > lanes:
         return (), groups, (inputs, outputs), 0
-    reads = 0 if inputs == outputs == 1 and groups % lanes == 0 else held * inputs + lanes
+    reads = 0 if inputs == outputs == 1 and groups >= lanes else held * inputs + lanes
     return (inputs, outputs, stride[1], dilation[1]), -(-groups // held), (held * inputs, held * outputs), reads
 
 
@@ -53,7 +53,7 @@ def product(taps: int, inputs: int, outputs: int, stride: int, dilation: int, pi
 
     def body(e, x, w, bias, y, rows, columns, _, x_row, x_column, w_row, w_column, w_step, x_pixel, y_pixel, left):
         some = inputs if taps * inputs <= registers(e.lanes) // 3 else 1  # inputs whose weights all stay in registers
-        terms = list(itertools.product(range(taps), range(some)))
+        terms, apart = list(itertools.product(range(taps), range(some))), stride if taps > 1 else 1
         sums = [e.variable(e.load(bias)) for _ in range(pixels)]
 
         @e.loop(rows)
@@ -65,8 +65,8 @@ def product(taps: int, inputs: int, outputs: int, stride: int, dilation: int, pi
                     here = x + i * x_row + j * x_column + part * some
                     first = w + i * w_row + j * w_column + part * (w_step * some)
                     weights = {(t, k): e.load(first + w_step * (t * inputs + k)) for t, k in terms}
-                    for q, pairs in meetings(pixels, taps, stride, dilation).items():
-                        for k, value in enumerate(spread(e, here + x_pixel // stride * q, some, inputs, outputs)):
+                    for q, pairs in meetings(pixels, taps, apart, dilation).items():
+                        for k, value in enumerate(spread(e, here + x_pixel // apart * q, some, inputs, outputs)):
                             for p, t in pairs:
                                 sums[p].set(e.fma(value, weights[t, k], sums[p].get()))
 

@@ -54,8 +54,8 @@ def meeting(first, step, count, size):
 def correlate(x, w, bias, y, bordering, groups, size, beyond, out, stride, dilation, before, first, step, together):
     """y[first + step · (i, j)] = bias + Σ x[(i, j) · stride − before + tap · dilation] · w[tap], of size `out`.
 
-    `size`: a group's inputs and outputs, of which the last may have fewer; in w and bias outputs are padded to whole
-    vectors. Small groups that a vector holds count as one; their tile reads up to `beyond` numbers from its first on.
+    `size`: a group's inputs and outputs; in w and bias outputs are padded to whole vectors. Small groups that a vector
+    holds count as one, the last of which overlaps the one before it; their tile reads up to `beyond` numbers.
     `bordering` takes an image. `together`: so many images run along a tile, if not 0.
     """
     count, height, width, c_in = x.shape
@@ -69,6 +69,7 @@ def correlate(x, w, bias, y, bordering, groups, size, beyond, out, stride, dilat
     places, pixels, left, right, x_pixel, y_pixel = 1, out_w, 0, wide, stride[1] * c_in, step[1] * c_out
     if together:
         places, pixels, left, right, x_pixel, y_pixel = out_w, together, before[1], width, image, y_image
+    at_once = 1 if y_pixel == c_out else groups  # groups of a pixel after each other: where pixels are far apart
     if border or beyond > 0:
         bordering[: height * wide * c_in + beyond] = 0
     for k in range(0, count, max(1, together)):
@@ -77,8 +78,7 @@ def correlate(x, w, bias, y, bordering, groups, size, beyond, out, stride, dilat
         if border or (count - 1 - n) * image < beyond:
             source, here, pitch = bordering, 0, wide * c_in
             bordered(flat, n * image, height, width, c_in, source, 0, before[1], height, wide)
-        for group in range(groups):
-            c = group * padded
+        for begin in range(0, groups, at_once):
             for i in range(out_h):
                 down = i * stride[0] - before[0]
                 u, u_end = meeting(down, dilation[0], taps_h, height)
@@ -86,14 +86,17 @@ def correlate(x, w, bias, y, bordering, groups, size, beyond, out, stride, dilat
                     across = j * stride[1] - left
                     v, v_end = meeting(across, dilation[1], taps_w, right)
                     columns, steps = ((v_end - v) // TAPS, depth) if apart else (1, (v_end - v) * c_in)
-                    w_at = c + u * w_row + v * depth * w_step
-                    x_at = here + (down + u * dilation[0]) * pitch + (across + v * dilation[1]) * c_in + group * inputs
+                    w_at = u * w_row + v * depth * w_step
+                    x_at = here + (down + u * dilation[0]) * pitch + (across + v * dilation[1]) * c_in
                     at = n * y_image + ((first[0] + i * step[0]) * y_width + first[1] + j * step[1]) * c_out
-                    row(
-                        source, x_at, weights, w_at, bias, c, y_flat, at + group * outputs,
-                        pixels, u_end - u, columns, steps, dilation[0] * pitch, TAPS * dilation[1] * c_in,
-                        w_row, TAPS * depth * w_step, w_step, x_pixel, y_pixel, min(outputs, c_out - group * outputs),
-                    )  # fmt: skip
+                    for group in range(begin, begin + at_once):
+                        c, k, m = group * padded, group * inputs, group * outputs
+                        row(
+                            source, x_at + min(k, max(0, c_in - inputs)), weights, w_at + c, bias, c,
+                            y_flat, at + min(m, max(0, c_out - outputs)),
+                            pixels, u_end - u, columns, steps, dilation[0] * pitch, TAPS * dilation[1] * c_in,
+                            w_row, TAPS * depth * w_step, w_step, x_pixel, y_pixel, min(outputs, c_out),
+                        )  # fmt: skip
 
 
 def add_taps(z, bias, y, dilation):
@@ -213,12 +216,12 @@ def _tile(images, image, width, taps, out, stride, dilation, before, lanes, spar
 
 
 def widened(w, groups, outputs, width):
-    """The last axis of w, with each group's `outputs` padded to `width`; the last group may have fewer."""
+    """The last axis of w, with each group's `outputs` padded to `width`; the last group overlaps the one before it."""
     if outputs == width and groups * width == w.shape[-1]:
         return contiguous(w)
-    whole, wide = (np.zeros((*w.shape[:-1], groups, n), np.float32) for n in (outputs, width))
-    whole.reshape(*w.shape[:-1], -1)[..., : w.shape[-1]] = w
-    wide[..., :outputs] = whole
+    first = np.minimum(np.arange(groups) * outputs, max(0, w.shape[-1] - outputs))
+    wide = np.zeros((*w.shape[:-1], groups, width), np.float32)
+    wide[..., :outputs] = w[..., np.minimum(first[:, None] + np.arange(outputs), w.shape[-1] - 1)]
     return wide.reshape(*w.shape[:-1], -1)
 
 
@@ -307,15 +310,15 @@ def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups=1):
     some = min(some, inputs) if vectors == 1 else some
     dw = np.zeros((rows, -(-inputs // some) * some, groups, vectors * width), np.float32)
     db = np.zeros(-(-total // width) * width, np.float32)
-    if not group:  # a tile reads whole vectors, and all its inputs
-        beyond = 0 if dw.shape[1:] == (inputs, groups, c_out) else max(vectors * width, dw.shape[1])
+    whole = dw.shape == (rows, inputs, groups, size[1]) and groups * size[1] == total
+    beyond = beyond or (0 if whole else max(vectors * width, dw.shape[1]))  # whole vectors, and all inputs of a tile
     high = max(x.shape[1], g.shape[1] * stride[0] + taps_h * dilation[0])
     wide = max(x.shape[2], g.shape[2] * stride[1] + taps_w * dilation[1])
     memory = scratch(high * wide * x.shape[3] + g[0].size + 2 * beyond)
     single = some if vectors == 1 else tiles.INPUTS[registers(width)][1]  # what is not used need not be compiled anew
     run_tiles = _weight_gradient(width, single, tile, group)
-    run_tiles(g, x, dw, db, memory, size, beyond, taps_h, taps_w, stride, dilation, padding)
-    if dw.shape != (rows, inputs, groups, size[1]) or groups * size[1] != total:
+    run_tiles(g, x, dw, db, memory, size, beyond, *kernel, stride, dilation, padding)
+    if not whole:
         dw = np.ascontiguousarray(dw[:, :inputs, :, : size[1]].reshape(rows, inputs, -1)[..., :total])
     return dw.reshape(*kernel, c_in, total), db[:total]
 
