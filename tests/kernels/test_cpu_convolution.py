@@ -35,7 +35,7 @@ def convolutions(draw):
     return draw(x), draw(w), draw(b), draw(g), stride, padding, dilation, groups
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)  # many a shape is a kernel to compile
 @given(convolutions())
 def test_direct(convolution):
     x, w, _, g, *how, groups = convolution
@@ -44,7 +44,7 @@ def test_direct(convolution):
         cases.check_convolution(*convolution)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.data())
 def test_small_groups(data):
     """As many groups in a vector as fit, the last vector partly filled; more inputs than outputs, and fewer."""
@@ -69,25 +69,20 @@ SHAPES = [  # size, kernel, in, out, stride, padding, dilation, groups
     (15, 3, 3, 32, 1, 2, 2, 1),
     (14, 1, 20, 48, 1, 0, 1, 1),
     (7, 3, 24, 32, 1, 0, 1, 2),
-    (9, 4, 10, 5, 2, 1, 1, 5),
     (12, 3, 9, 21, 1, 2, 2, 3),
     (9, 5, 32, 32, 2, 2, 1, 32),
-    (14, 3, 21, 21, 1, 2, 3, 21),
     (8, 3, 5, 15, 1, 1, 1, 5),
     (7, 5, 40, 56, 1, 2, 1, 1),
     (6, 7, 16, 16, 1, 3, 1, 1),
     (6, 3, 16, 16, 1, 1, 1, 4),
     (7, 3, 24, 24, 2, 1, 1, 3),
-    (8, 3, 20, 20, 1, 2, 2, 10),
     (9, 5, 24, 24, 1, 2, 1, 4),
     (7, 7, 48, 24, 1, 3, 1, 6),
     (8, 3, 16, 64, 1, 1, 1, 8),
     (9, 3, 64, 16, 2, 1, 1, 8),
-    (9, 2, 30, 10, 1, 0, 1, 10),
     (6, 3, 7, 49, 1, 2, 2, 7),
     (8, 1, 20, 20, 1, 0, 1, 20),
     (13, 2, 16, 16, 3, 0, 1, 16),
-    (9, 3, 24, 24, 2, 1, 1, 24),
 ]
 
 
