@@ -18,7 +18,7 @@ from functools import cache, partial
 import numba
 import numpy as np
 
-from . import depthwise, tiles
+from . import small_groups, tiles
 from .compiled import compiled, contiguous, helper, images, matrix, numbers, scratch, unbound
 from .vector import lanes, registers, vector
 
@@ -171,9 +171,9 @@ _pair = numba.types.UniTuple(numba.intp, 2)
 
 @cache
 def _correlate(pixels: int, width: int, taps: int, group: tuple):
-    """`group`: what `depthwise.product` needs, with so many `taps` in a step; or ()."""
+    """`group`: what `small_groups.product` needs, with so many `taps` in a step; or ()."""
     sizes = {1: pixels, 2: min(pixels, 8), 3: min(pixels, 8)}
-    tile = partial(depthwise.product, taps, *group) if group else tiles.product
+    tile = partial(small_groups.product, taps, *group) if group else tiles.product
     types = (images, images, numbers, images, numbers, numba.intp, _pair, numba.intp, *[_pair] * 6, numba.intp)
     name = f"_{pixels}x{width}" + f"_groups{taps}{group}" * bool(group)
     return compiled(correlate, types, name, row=vector(tiles.row(sizes, tile), width, places=4), TAPS=taps)
@@ -185,8 +185,8 @@ _scale = cache(lambda: compiled(scale_and_shift, (matrix, numbers, numbers, matr
 
 @cache
 def _weight_gradient(width: int, inputs: int, tile: tuple[int, int, int], group: tuple):
-    """`inputs` of a tile; or the `tile` of taps, and what else `depthwise.taps` needs, or ()."""
-    some = depthwise.taps(tile, *group) if group else tiles.taps({**tiles.INPUTS[registers(width)], 1: inputs})
+    """`inputs` of a tile; or the `tile` of taps, and what else `small_groups.taps` needs, or ()."""
+    some = small_groups.taps(tile, *group) if group else tiles.taps({**tiles.INPUTS[registers(width)], 1: inputs})
     sums = vector(tiles.column_sums, width, places=2)
     types = (images, images, images, numbers, numbers, _pair, *[numba.intp] * 3, _pair, _pair, _pair)
     name, bound = f"_{inputs}x{width}" + f"_groups{tile}{group}" * bool(group), {"LANES": width, "TAPS": tile[0]}
@@ -228,7 +228,7 @@ def widened(w, groups, outputs, width):
 def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1), groups=1) -> None:
     """`correlate` with the tile that fits."""
     width, (_, taps_w, depth, c_out) = lanes(), w.shape
-    group, groups, size, beyond = depthwise.bundled(depth, c_out // groups, groups, width, stride, dilation)
+    group, groups, size, beyond = small_groups.bundled(depth, c_out // groups, groups, width, stride, dilation)
     several = depth > 1 or stride == dilation == (1, 1)  # a number that is not spread is as well loaded again
     taps = next(t for t in (3, 5, 7, 2, 1) if taps_w % t == 0) if several and group else 1
     bias = np.zeros(c_out, np.float32) if bias is None else bias
@@ -299,9 +299,9 @@ def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups=1):
         flipped, _ = weight_and_bias_gradient(x, g, kernel, stride, before, dilation, groups)
         return np.ascontiguousarray(turned(flipped[::-1, ::-1], groups)), bias_gradient(g)
     total, vectors = c_out * groups, -(-c_out // width)
-    group, groups, size, beyond = depthwise.bundled(c_in, c_out, groups, width, stride, dilation)
+    group, groups, size, beyond = small_groups.bundled(c_in, c_out, groups, width, stride, dilation)
     if group:
-        tile, some, joined = depthwise.tile_of_taps(kernel, c_in, width), 1, True
+        tile, some, joined = small_groups.tile_of_taps(kernel, c_in, width), 1, True
     else:
         tile, some = (1, 0, 0), tiles.INPUTS[registers(width)][min(vectors, 2)]
         # The taps of a row as one, where that wastes less than it adds in columns of zeros.
