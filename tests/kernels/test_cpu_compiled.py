@@ -8,9 +8,12 @@ import sys
 import threading
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
+from numba.core import config
 from numba.core.dispatcher import Dispatcher
+from numba.core.errors import TypingError
 
 from minidiff.kernels import cpu, generic
 from minidiff.kernels.cpu import KERNELS, compiled, vector
@@ -50,6 +53,16 @@ def test_a_kernel_is_compiled_for_one_signature_and_refuses_others():
     assert {len(a.signatures) for a in kernels} == {1}
     with pytest.raises(TypeError):
         kernels[0](1j)
+
+
+def test_numba_gets_its_own_level_back_where_compiling_fails():
+    def wrong(x):
+        return x.nothing
+
+    before = config.OPT
+    with pytest.raises(TypingError):
+        compiled.compiled(wrong, (numba.float64,))
+    assert config.OPT is before
 
 
 def test_lanes_are_checked(monkeypatch):

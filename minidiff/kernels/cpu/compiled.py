@@ -8,7 +8,7 @@ accident, and Numba's disk cache, which cannot see into closures, sees a name of
 import hashlib
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import cache, partial
 from pathlib import Path
 from types import FunctionType
@@ -56,10 +56,10 @@ def compiled(function: Callable, arguments: tuple, name: str = "", **bound: Any)
     with suppress(RuntimeError):  # where no folder can be written to, each process compiles for itself
         dispatcher.enable_caching()
         dispatcher._cache._cache_file._source_stamp = _sources()
-    with global_compiler_lock:  # LLVM's level 3 takes a fifth longer than 2, and finds nothing more in vectors
-        level, settings.OPT = settings.OPT, settings._OptLevel(2)
+    with global_compiler_lock, ExitStack() as undo:
+        undo.callback(setattr, settings, "OPT", settings.OPT)
+        settings.OPT = settings._OptLevel(2)  # LLVM's level 3 takes a fifth longer, and finds nothing more in vectors
         dispatcher.compile(arguments)
-        settings.OPT = level
     dispatcher.disable_compile()
     return dispatcher
 
