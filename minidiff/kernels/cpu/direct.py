@@ -25,7 +25,8 @@ from .vector import lanes, registers, vector
 Pair = tuple[int, int]
 
 # Bound by `compiled`, for each tile:
-row = taps = column_sums = unbound
+row = stream = taps = column_sums = unbound
+LARGE = 1 << 20  # numbers of an output that would push all else out of the nearest caches, and leave them itself
 LANES = TAPS = 0  # lanes of a vector; taps of a row in a step of the tile, or rows of taps in a weight gradient's
 
 
@@ -51,12 +52,12 @@ def meeting(first, step, count, size):
     return start, max(start, min(count, (size - 1 - first) // step + 1))
 
 
-def correlate(x, w, bias, y, bordering, groups, size, beyond, out, stride, dilation, before, first, step, together):
+def correlate(x, w, bias, y, memory, groups, size, beyond, out, stride, dilation, before, first, step, together, past):
     """y[first + step · (i, j)] = bias + Σ x[(i, j) · stride − before + tap · dilation] · w[tap], of size `out`.
 
     `size`: a group's inputs and outputs; in w and bias outputs are padded to whole vectors. Small groups that a vector
-    holds count as one, the last of which overlaps the one before it; their tile reads up to `beyond` numbers.
-    `bordering` takes an image. `together`: so many images run along a tile, if not 0.
+    holds count as one; their tile reads up to `beyond` numbers. `memory` takes an image and a row of y.
+    `together`: so many images run along a tile, if not 0. `past`: y is written row by row, past the caches.
     """
     count, height, width, c_in = x.shape
     (taps_h, taps_w, depth, w_step), (inputs, outputs) = w.shape, size
@@ -64,14 +65,18 @@ def correlate(x, w, bias, y, bordering, groups, size, beyond, out, stride, dilat
     wide = (out_w - 1) * stride[1] + (taps_w - 1) * dilation[1] + 1
     flat, weights, y_flat = x.reshape(x.size), w.reshape(w.size), y.reshape(y.size)
     apart = dilation[1] != 1 or depth != c_in  # else a row of taps is one run of memory
-    border = not together and (before[1] != 0 or wide > width)
     image, y_image, w_row = height * width * c_in, y_height * y_width * c_out, taps_w * depth * w_step
     places, pixels, left, right, x_pixel, y_pixel = 1, out_w, 0, wide, stride[1] * c_in, step[1] * c_out
     if together:
         places, pixels, left, right, x_pixel, y_pixel = out_w, together, before[1], width, image, y_image
-    at_once = 1 if y_pixel == c_out else groups  # groups of a pixel after each other: where pixels are far apart
+    # Groups after each other through an image, but through a row where it is written at once or pixels are far apart.
+    at_once = 1 if y_pixel == c_out and not past else groups
+    # To go along memory once, and then through a copy, is quicker than through large x once for each group.
+    border = not together and (before[1] != 0 or wide > width or (past and groups > 1))
+    end = (height * wide * c_in + beyond + LANES - 1) // LANES * LANES
+    bordering, target = memory[:end], memory if past else y_flat
     if border or beyond > 0:
-        bordering[: height * wide * c_in + beyond] = 0
+        bordering[:] = 0
     for k in range(0, count, max(1, together)):
         n = min(k, count - together)
         source, here, pitch = flat, n * image, width * c_in
@@ -92,11 +97,13 @@ def correlate(x, w, bias, y, bordering, groups, size, beyond, out, stride, dilat
                     for group in range(begin, begin + at_once):
                         c, k, m = group * padded, group * inputs, group * outputs
                         row(
-                            source, x_at + min(k, max(0, c_in - inputs)), weights, w_at + c, bias, c,
-                            y_flat, at + min(m, max(0, c_out - outputs)),
+                            source, x_at + k, weights, w_at + c, bias, c, target, (end if past else at) + m,
                             pixels, u_end - u, columns, steps, dilation[0] * pitch, TAPS * dilation[1] * c_in,
-                            w_row, TAPS * depth * w_step, w_step, x_pixel, y_pixel, min(outputs, c_out),
+                            w_row, TAPS * depth * w_step, w_step, x_pixel, y_pixel, min(outputs, c_out - m),
                         )  # fmt: skip
+                    if past:
+                        head = min(-(y_flat.ctypes.data // 4 + at) % LANES, out_w * c_out)
+                        stream(memory, end, y_flat, at, head, out_w * c_out)
 
 
 def add_taps(z, bias, y, dilation):
@@ -150,8 +157,7 @@ def weight_gradient(g, x, dw, db, memory, size, beyond, taps_h, taps_w, stride, 
         if (count - 1 - n) * out_h * out_w * c_out < beyond:
             gradient, g_image = widening, 0
             bordered(g_flat, n * out_h * out_w * c_out, out_h, out_w, c_out, gradient, 0, 0, out_h, out_w)
-        for c in range(0, c_out, LANES):
-            column_sums(gradient, g_image + c, db, c, out_h * out_w, c_out)
+        column_sums(gradient, g_image, db, 0, out_h * out_w, c_out, len(db) // LANES)
         for k in range(0, rows, TAPS):
             down, right = k // per_row * dilation[0] + top - before[0], k % per_row * dilation[1] + left - before[1]
             (i, i_end), (j, j_end) = meeting(down, stride[0], out_h, high), meeting(right, stride[1], out_w, wide)
@@ -160,7 +166,8 @@ def weight_gradient(g, x, dw, db, memory, size, beyond, taps_h, taps_w, stride, 
             for group in range(groups):
                 taps(
                     source, x_at + group * depth, gradient, g_at + group * outputs,
-                    dw_flat, (k * inputs * groups + group) * padded, inputs, padded, i_end - i, j_end - j,
+                    dw_flat, (k * inputs * groups + group) * padded, inputs, min(padded, c_out - group * outputs),
+                    i_end - i, j_end - j,
                     stride[0] * pitch, stride[1] * c_in, out_w * c_out, c_out, groups * padded,
                     dilation[1] * c_in, dilation[0] * pitch,
                 )  # fmt: skip
@@ -174,9 +181,22 @@ def _correlate(pixels: int, width: int, taps: int, group: tuple):
     """`group`: what `small_groups.product` needs, with so many `taps` in a step; or ()."""
     sizes = {1: pixels, 2: min(pixels, 8), 3: min(pixels, 8)}
     tile = partial(small_groups.product, taps, *group) if group else tiles.product
-    types = (images, images, numbers, images, numbers, numba.intp, _pair, numba.intp, *[_pair] * 6, numba.intp)
+    types = (
+        images,
+        images,
+        numbers,
+        images,
+        numbers,
+        numba.intp,
+        _pair,
+        numba.intp,
+        *[_pair] * 6,
+        numba.intp,
+        numba.boolean,
+    )
     name = f"_{pixels}x{width}" + f"_groups{taps}{group}" * bool(group)
-    return compiled(correlate, types, name, row=vector(tiles.row(sizes, tile), width, places=4), TAPS=taps)
+    bound = {"stream": vector(tiles.stream, width, places=2), "TAPS": taps, "LANES": width}
+    return compiled(correlate, types, name, row=vector(tiles.row(sizes, tile), width, places=4), **bound)
 
 
 _add_taps = cache(lambda: compiled(add_taps, (numba.float32[:, :, :, :, :, ::1], numbers, images, _pair)))
@@ -184,7 +204,7 @@ _scale = cache(lambda: compiled(scale_and_shift, (matrix, numbers, numbers, matr
 
 
 @cache
-def _weight_gradient(width: int, inputs: int, tile: tuple[int, int, int], group: tuple):
+def _weight_gradient(width: int, inputs: int, tile: tuple, group: tuple):
     """`inputs` of a tile; or the `tile` of taps, and what else `small_groups.taps` needs, or ()."""
     some = small_groups.taps(tile, *group) if group else tiles.taps({**tiles.INPUTS[registers(width)], 1: inputs})
     sums = vector(tiles.column_sums, width, places=2)
@@ -216,12 +236,13 @@ def _tile(images, image, width, taps, out, stride, dilation, before, lanes, spar
 
 
 def widened(w, groups, outputs, width):
-    """The last axis of w, with each group's `outputs` padded to `width`; the last group overlaps the one before it."""
+    """The last axis of w, with each group's `outputs`, and those that the last one lacks, padded to `width`."""
     if outputs == width and groups * width == w.shape[-1]:
         return contiguous(w)
-    first = np.minimum(np.arange(groups) * outputs, max(0, w.shape[-1] - outputs))
-    wide = np.zeros((*w.shape[:-1], groups, width), np.float32)
-    wide[..., :outputs] = w[..., np.minimum(first[:, None] + np.arange(outputs), w.shape[-1] - 1)]
+    wide, (whole, rest) = np.zeros((*w.shape[:-1], groups, width), np.float32), divmod(w.shape[-1], outputs)
+    wide[..., :whole, :outputs] = w[..., : whole * outputs].reshape(*w.shape[:-1], whole, outputs)
+    if rest:
+        wide[..., whole, :rest] = w[..., whole * outputs :]
     return wide.reshape(*w.shape[:-1], -1)
 
 
@@ -233,12 +254,13 @@ def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1),
     taps = next(t for t in (3, 5, 7, 2, 1) if taps_w % t == 0) if several and group else 1
     bias = np.zeros(c_out, np.float32) if bias is None else bias
     w, bias = (widened(a, groups, size[1], -(-size[1] // width) * width) for a in (w, bias))
-    memory = scratch(x.shape[1] * (out[1] * stride[1] + taps_w * dilation[1]) * x.shape[3] + beyond)
+    image = x.shape[1] * (out[1] * stride[1] + taps_w * dilation[1]) * x.shape[3]
+    memory = scratch(image + beyond + out[1] * y.shape[3] + 2 * width)
     sparse = bool(group) and depth == taps == 1 and stride != (1, 1) and len(w) * taps_w < 10
     how = (taps_w, out[1], stride[1], dilation[1], before[1], width, sparse)
     pixels, together = _tile(1 if taps > 1 or beyond else len(x), x[0].size, x.shape[2], *how)
-    kernel = _correlate(pixels, width, taps, group)
-    kernel(x, w, bias, y, memory, groups, size, beyond, out, stride, dilation, before, first, step, together)
+    kernel, past = _correlate(pixels, width, taps, group), y.size >= LARGE and not together and step[1] == 1
+    kernel(x, w, bias, y, memory, groups, size, beyond, out, stride, dilation, before, first, step, together, past)
 
 
 def turned(w, groups):
@@ -301,9 +323,9 @@ def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups=1):
     total, vectors = c_out * groups, -(-c_out // width)
     group, groups, size, beyond = small_groups.bundled(c_in, c_out, groups, width, stride, dilation)
     if group:
-        tile, some, joined = small_groups.tile_of_taps(kernel, c_in, width), 1, True
+        tile, some, joined = small_groups.tile_of_taps(kernel, c_in, g.shape[2], width), 1, True
     else:
-        tile, some = (1, 0, 0), tiles.INPUTS[registers(width)][min(vectors, 2)]
+        tile, some = (1, 0, 0, 0), tiles.INPUTS[registers(width)][min(vectors, 2)]
         # The taps of a row as one, where that wastes less than it adds in columns of zeros.
         joined = dilation[1] == groups == 1 and c_in % some > 0
     rows, inputs = (taps_h, taps_w * c_in) if joined else (taps_h * taps_w, c_in)

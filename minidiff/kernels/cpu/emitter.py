@@ -68,6 +68,10 @@ class Emitter:
         one = self.ir.insert_element(ir.Constant(kind, ir.Undefined), scalar, I32(0))
         return self.ir.shuffle_vector(one, one, ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes))
 
+    def half(self) -> "Emitter":
+        """An emitter of vectors of half as many lanes."""
+        return Emitter(self.ir, self.lanes // 2)
+
     def constant(self, number: float) -> Value:
         return Value(self, ir.Constant(self.vector, [float(np.float32(number))] * self.lanes))
 
@@ -87,6 +91,12 @@ class Emitter:
         else:
             name = f"llvm.masked.store.v{self.lanes}f32.p0"
             self._call(name, ir.VoidType(), value.ir, pointer, I32(4), where.ir)
+
+    def stream(self, value: Value, place: Value) -> None:
+        """Store past the caches; the place must be a multiple of the vector's size."""
+        store = self.ir.store(value.ir, self.ir.bitcast(place.ir, self.vector.as_pointer()))
+        store.align = 4 * self.lanes
+        store.set_metadata("nontemporal", self.ir.module.add_metadata([I32(1)]))
 
     def integer(self, place: Value) -> Value:
         """The one integer at `place`, in an array of integers."""
@@ -126,12 +136,20 @@ class Emitter:
     def smaller(self, a: Value, b: Value | int) -> Value:
         return self.choose(self.fewer(a, b), a, b)
 
-    def spread(self, vectors: list[Value], k: int, inputs: int, outputs: int) -> Value:
-        """In each run of `outputs` lanes, the k-th of the next `inputs` numbers, which lie in `vectors`."""
+    def spread(self, vectors: dict[int, Value], k: int, inputs: int, outputs: int) -> Value:
+        """In each run of `outputs` lanes, the k-th of the next `inputs` numbers, of which vectors[n] is the n-th."""
         result, indices = vectors[0].ir, ir.VectorType(I32, self.lanes)
-        for n, vector in enumerate(vectors):  # each gives the lanes whose numbers it holds
+        for n, vector in vectors.items():  # each gives the lanes whose numbers it holds
             at = [lane // outputs * inputs + k - n * self.lanes for lane in range(self.lanes)]
             source = [self.lanes + i if 0 <= i < self.lanes else lane for lane, i in enumerate(at)]
+            result = self.ir.shuffle_vector(result, vector.ir, ir.Constant(indices, source))
+        return Value(self, result)
+
+    def side_by_side(self, vectors: list[Value], outputs: int) -> Value:
+        """The first `outputs` lanes of the first vector, then the next ones of the second, and so on."""
+        result, indices = vectors[0].ir, ir.VectorType(I32, self.lanes)
+        for n, vector in enumerate(vectors[1:], 1):
+            source = [lane + self.lanes * (lane // outputs >= n) for lane in range(self.lanes)]
             result = self.ir.shuffle_vector(result, vector.ir, ir.Constant(indices, source))
         return Value(self, result)
 

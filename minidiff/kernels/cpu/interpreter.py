@@ -42,6 +42,9 @@ class Interpreter:
     def __init__(self, lanes: int):
         self.lanes = lanes
 
+    def half(self) -> "Interpreter":
+        return Interpreter(self.lanes // 2)
+
     def constant(self, number: float) -> np.ndarray:
         return np.full(self.lanes, number, np.float32)
 
@@ -52,6 +55,8 @@ class Interpreter:
     def store(self, value: np.ndarray, place: Place, where: np.ndarray | None = None) -> None:
         count = self.lanes if where is None else int(where.sum())
         place.numbers(count)[:] = value[:count]
+
+    stream = store
 
     def integer(self, place: Place) -> int:
         return int(place.numbers(1)[0])
@@ -72,8 +77,11 @@ class Interpreter:
     def two_to(self, n: np.ndarray) -> np.ndarray:
         return np.ldexp(np.float32(1), np.nan_to_num(n).astype(np.int32))
 
-    def spread(self, vectors: list[np.ndarray], k: int, inputs: int, outputs: int) -> np.ndarray:
-        return np.concatenate(vectors).take(np.arange(self.lanes) // outputs * inputs + k, mode="clip")
+    def spread(self, vectors: dict[int, np.ndarray], k: int, inputs: int, outputs: int) -> np.ndarray:
+        places = np.arange(self.lanes) // outputs * inputs + k
+        several = np.zeros((max(vectors) + 1, self.lanes), np.float32)
+        several[list(vectors)] = list(vectors.values())
+        return several.reshape(-1).take(places, mode="clip")
 
     def inside(self, index: int, size: int) -> bool:
         return 0 <= index < size

@@ -108,8 +108,7 @@ def norm(x, weight, bias, shift, skip, y, means, rstds, eps):
         first = n * pixels * channels
         mean, rstd = means[n], rstds[n]
         sums[:] = 0
-        for k in range(0, channels, LANES):
-            column_sums(x_flat, first + k, sums, k, pixels, channels)
+        column_sums(x_flat, first, sums, 0, pixels, channels, channels // LANES)
         for group in range(groups):
             part = slice(group * per_group, (group + 1) * per_group)
             mean[group] = sums[part].sum() * share

@@ -8,7 +8,8 @@
 
 What has been spread serves all taps of a row that meet it, each for another pixel. Depthwise convolution, groups of
 one, is the case where nothing moves. Where a group has more inputs than outputs, they are gathered from several
-vectors. The loops around these tiles are the direct convolution's.
+vectors. What is left for the last vector may fit in a half of one, which costs half as much where registers go through
+their units in halves, and nowhere more. The loops around these tiles are the direct convolution's.
 """
 
 import itertools
@@ -24,8 +25,10 @@ def divisor(n: int, most: int) -> int:
 
 def spread(e, place, steps: int, inputs: int, outputs: int) -> list:
     """The first `steps` inputs of the groups from `place` on, each spread over the outputs."""
-    several = ((e.lanes // outputs - 1) * inputs + steps - 1) // e.lanes + 1
-    loaded = [e.load(place + v * e.lanes) for v in range(several)]
+    held = range(e.lanes // outputs)
+    if inputs >= e.lanes:  # a vector would hold inputs of one group only
+        return [e.side_by_side([e.splat(place + (n * inputs + k)) for n in held], outputs) for k in range(steps)]
+    loaded = {v: e.load(place + v * e.lanes) for v in {(n * inputs + k) // e.lanes for n in held for k in range(steps)}}
     return [e.spread(loaded, k, inputs, outputs) for k in range(steps)]
 
 
@@ -36,10 +39,15 @@ def bundled(inputs: int, outputs: int, groups: int, lanes: int, stride, dilation
     inputs and outputs of each; and if a tile reads beyond a pixel, how far from a group's first input on, else 0.
     """
     held = lanes // outputs
-    if groups == 1 or held < 2 or inputs > lanes:
+    if groups == 1 or held < 2:
         return (), groups, (inputs, outputs), 0
-    reads = 0 if inputs == outputs == 1 and groups >= lanes else held * inputs + lanes
+    reads = 0 if inputs == outputs == 1 and 2 * groups % lanes == 0 else held * inputs + lanes
     return (inputs, outputs, stride[1], dilation[1]), -(-groups // held), (held * inputs, held * outputs), reads
+
+
+def narrowest(e, left, compute) -> None:
+    """compute(e), with vectors half as wide where they hold all outputs that are left."""
+    e.when(e.fewer(e.lanes // 2, left), lambda: compute(e), lambda: compute(e.half()))
 
 
 def meetings(pixels: int, taps: int, stride: int, dilation: int) -> dict[int, list[tuple[int, int]]]:
@@ -54,33 +62,43 @@ def product(taps: int, inputs: int, outputs: int, stride: int, dilation: int, pi
     def body(e, x, w, bias, y, rows, columns, _, x_row, x_column, w_row, w_column, w_step, x_pixel, y_pixel, left):
         some = inputs if taps * inputs <= registers(e.lanes) // 3 else 1  # inputs whose weights all stay in registers
         terms, apart = list(itertools.product(range(taps), range(some))), stride if taps > 1 else 1
-        sums = [e.variable(e.load(bias)) for _ in range(pixels)]
 
-        @e.loop(rows)
-        def _rows(i):
-            @e.loop(columns)
-            def _columns(j):
-                @e.loop(inputs // some)
-                def _inputs(part):
-                    here = x + i * x_row + j * x_column + part * some
-                    first = w + i * w_row + j * w_column + part * (w_step * some)
-                    weights = {(t, k): e.load(first + w_step * (t * inputs + k)) for t, k in terms}
-                    for q, pairs in meetings(pixels, taps, apart, dilation).items():
-                        for k, value in enumerate(spread(e, here + x_pixel // apart * q, some, inputs, outputs)):
-                            for p, t in pairs:
-                                sums[p].set(e.fma(value, weights[t, k], sums[p].get()))
+        def compute(e):
+            sums = [e.variable(e.load(bias)) for _ in range(pixels)]
 
-        tiles.store_sums(e, [[total] for total in sums], y, y_pixel, left)
+            @e.loop(rows)
+            def _rows(i):
+                @e.loop(columns)
+                def _columns(j):
+                    @e.loop(inputs // some)
+                    def _inputs(part):
+                        here = x + i * x_row + j * x_column + part * some
+                        first = w + i * w_row + j * w_column + part * (w_step * some)
+                        weights = {(t, k): e.load(first + w_step * (t * inputs + k)) for t, k in terms}
+                        for q, pairs in meetings(pixels, taps, apart, dilation).items():
+                            for k, value in enumerate(spread(e, here + x_pixel // apart * q, some, inputs, outputs)):
+                                for p, t in pairs:
+                                    sums[p].set(e.fma(value, weights[t, k], sums[p].get()))
+
+            tiles.store_sums(e, [[total] for total in sums], y, y_pixel, left)
+
+        narrowest(e, left, compute)
 
     return body
 
 
-def tile_of_taps(kernel, inputs: int, lanes: int) -> tuple[int, int, int]:
-    """(rows of taps, taps of a row, inputs) of a tile of the weight gradient, a sum for each; all are divisors."""
+def tile_of_taps(kernel, inputs: int, width: int, lanes: int) -> tuple[int, int, int, int]:
+    """(rows of taps, taps of a row, inputs) of a tile of the weight gradient, a sum for each; all are divisors.
+
+    And the pixels of a step: those that need the fewest values spread for a row of g, so many pixels wide.
+    """
     most = 25 if registers(lanes) == 32 else 10
     columns = divisor(kernel[1], 7)
     some = divisor(inputs, most // columns)
-    return divisor(kernel[0], most // (columns * some)), columns, some
+    across = divisor(kernel[0], most // (columns * some))
+    room = min(8, registers(lanes) - 4 - across * columns * some)
+    pixels = min(range(1, room + 1), key=lambda p: width // p * (p + columns - 1) + width % p * columns)
+    return across, columns, some, pixels
 
 
 def taps(tile, inputs: int, outputs: int, stride: int, dilation: int):
@@ -88,41 +106,43 @@ def taps(tile, inputs: int, outputs: int, stride: int, dilation: int):
 
     dw[u, t, k] += Σ over pixels of x[pixel moved by the tap, input k of each group] · g[pixel].
     """
-    across, along, some = tile
+    across, along, some, pixels = tile
     terms = list(itertools.product(range(across), range(along), range(some)))
 
-    def body(e, x, g, dw, all_inputs, _, rows, columns, x_row, x_column, g_row, g_column, dw_tap, x_tap, x_taps):
-        pixels = 4 if registers(e.lanes) == 32 else 2
+    def body(e, x, g, dw, all_inputs, left, rows, columns, x_row, x_column, g_row, g_column, dw_tap, x_tap, x_taps):
         parts = pixels if len(terms) <= 2 else 1  # one or two sums would wait for themselves
 
-        @e.loop(all_inputs // (along * inputs))
-        def _taps(chunk):
-            @e.loop(inputs // some)
-            def _inputs(part):
-                first, at = x + chunk * (along * x_tap) + part * some, chunk * (along * inputs) + part * some
-                places = {(u, t, k): dw + (all_inputs * u + at + t * inputs + k) * dw_tap for u, t, k in terms}
-                sums = [{tap: e.variable(e.load(place)) for tap, place in places.items()}]
-                sums += [{tap: e.variable(e.constant(0)) for tap in terms} for _ in range(parts - 1)]
+        def compute(e):
+            @e.loop(all_inputs // (along * inputs))
+            def _taps(chunk):
+                @e.loop(inputs // some)
+                def _inputs(part):
+                    first, at = x + chunk * (along * x_tap) + part * some, chunk * (along * inputs) + part * some
+                    places = {(u, t, k): dw + (all_inputs * u + at + t * inputs + k) * dw_tap for u, t, k in terms}
+                    sums = [{tap: e.variable(e.load(place)) for tap, place in places.items()}]
+                    sums += [{tap: e.variable(e.constant(0)) for tap in terms} for _ in range(parts - 1)]
 
-                @e.loop(rows)
-                def _rows(i):
-                    whole = columns // pixels
-                    for count, start, times in (pixels, 0, whole), (1, whole * pixels, columns - whole * pixels):
+                    @e.loop(rows)
+                    def _rows(i):
+                        whole = columns // pixels
+                        for count, start, times in (pixels, 0, whole), (1, whole * pixels, columns - whole * pixels):
 
-                        @e.loop(times)
-                        def _columns(j, count=count, start=start):
-                            j = j * count + start
-                            here, across_g = first + i * x_row + j * x_column, g + i * g_row + j * g_column
-                            gradients = [e.load(across_g + g_column * p) for p in range(count)]
-                            met = meetings(count, along, stride, dilation).items()
-                            for u, (q, pairs) in itertools.product(range(across), met):
-                                moved = here + x_taps * u + x_column // stride * q
-                                for k, value in enumerate(spread(e, moved, some, inputs, outputs)):
-                                    for p, t in pairs:
-                                        total = sums[p % parts][u, t, k]
-                                        total.set(e.fma(value, gradients[p], total.get()))
+                            @e.loop(times)
+                            def _columns(j, count=count, start=start):
+                                j = j * count + start
+                                here, across_g = first + i * x_row + j * x_column, g + i * g_row + j * g_column
+                                gradients = [e.load(across_g + g_column * p) for p in range(count)]
+                                met = meetings(count, along, stride, dilation).items()
+                                for u, (q, pairs) in itertools.product(range(across), met):
+                                    moved = here + x_taps * u + x_column // stride * q
+                                    for k, value in enumerate(spread(e, moved, some, inputs, outputs)):
+                                        for p, t in pairs:
+                                            total = sums[p % parts][u, t, k]
+                                            total.set(e.fma(value, gradients[p], total.get()))
 
-                for tap, place in places.items():
-                    e.store(sum([others[tap].get() for others in sums[1:]], sums[0][tap].get()), place)
+                    for tap, place in places.items():
+                        e.store(sum([others[tap].get() for others in sums[1:]], sums[0][tap].get()), place)
+
+        narrowest(e, left, compute)
 
     return body

@@ -158,12 +158,45 @@ def taps(sizes):
                     at = dw + t * dw_input + c
                     tile(e, x + t, g + c, at, rows, columns, x_row, x_column, g_row, g_column, dw_input)
 
-        by_vectors(e, outputs, run)
+        by_vectors(e, (outputs + (e.lanes - 1)) // e.lanes * e.lanes, run)
 
     return body
 
 
-def column_sums(e, g, out, pixels, step):
-    """out[v] += Σ over pixels of g[pixel · step + v], for one vector of channels; four sums run side by side."""
-    total = functions.summed(e, pixels, lambda total, pixel: total + e.load(g + pixel * step))
-    e.store(e.load(out) + total, out)
+def stream(e, source, y, head, count):
+    """Copy `count` numbers past the caches; the first `head` and the last ones fill no aligned vector of y."""
+    e.store(e.load(source), y, e.first(head))
+    whole = (count - head) // e.lanes
+
+    @e.loop(whole)
+    def _(k):
+        e.stream(e.load(source + (head + k * e.lanes)), y + (head + k * e.lanes))
+
+    done = head + whole * e.lanes
+    e.store(e.load(source + done), y + done, e.first(count - done))
+
+
+def column_sums(e, g, out, pixels, step, vectors):
+    """out[v] += Σ over pixels of g[pixel · step + v], for so many vectors of channels.
+
+    Four of them side by side, along the memory; what is left one by one, each in four sums.
+    """
+    fours = vectors // 4
+
+    @e.loop(fours)
+    def _(part):
+        places = [[out + (part * 4 + v) * e.lanes] for v in range(4)]
+        sums = [[e.variable(e.load(place))] for (place,) in places]
+
+        @e.loop(pixels)
+        def _(pixel):
+            for v, (total,) in enumerate(sums):
+                total.set(total.get() + e.load(g + pixel * step + (part * 4 + v) * e.lanes))
+
+        store_all(e, sums, places)
+
+    @e.loop(vectors - fours * 4)
+    def _(part):
+        c = (fours * 4 + part) * e.lanes
+        total = functions.summed(e, pixels, lambda total, pixel: total + e.load(g + pixel * step + c))
+        e.store(e.load(out + c) + total, out + c)
