@@ -83,16 +83,23 @@ SHAPES = [  # size, kernel, in, out, stride, padding, dilation, groups
     (6, 3, 7, 49, 1, 2, 2, 7),
     (8, 1, 20, 20, 1, 0, 1, 20),
     (13, 2, 16, 16, 3, 0, 1, 16),
+    (9, 7, 40, 40, 1, 3, 1, 5),
+    (10, 3, 64, 16, 2, 1, 1, 2),
+    (8, 2, 24, 24, 1, 1, 1, 24),
 ]
 
 
 @pytest.mark.parametrize(("size", "kernel", "c_in", "c_out", "stride", "padding", "dilation", "groups"), SHAPES)
-def test_direct_on_every_lane_width(lanes, size, kernel, c_in, c_out, stride, padding, dilation, groups):
+def test_direct_on_every_lane_width(lanes, monkeypatch, size, kernel, c_in, c_out, stride, padding, dilation, groups):
+    """And as if every output were large enough to be written past the caches."""
     rng = np.random.default_rng(0)
     how = (stride, stride), (padding, padding), (dilation, dilation)
     out = generic.conv_size((size, size), (kernel, kernel), *how)
     shapes = (9, size, size, c_in), (kernel, kernel, c_in // groups, c_out), (c_out,), (9, *out, c_out)
-    cases.check_convolution(*(rng.standard_normal(shape).astype(np.float32) for shape in shapes), *how, groups)
+    arrays = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+    for large in direct.LARGE, 1:
+        monkeypatch.setattr(direct, "LARGE", large)
+        cases.check_convolution(*arrays, *how, groups)
 
 
 def rms(error):

@@ -181,21 +181,10 @@ def _correlate(pixels: int, width: int, taps: int, group: tuple):
     """`group`: what `small_groups.product` needs, with so many `taps` in a step; or ()."""
     sizes = {1: pixels, 2: min(pixels, 8), 3: min(pixels, 8)}
     tile = partial(small_groups.product, taps, *group) if group else tiles.product
-    types = (
-        images,
-        images,
-        numbers,
-        images,
-        numbers,
-        numba.intp,
-        _pair,
-        numba.intp,
-        *[_pair] * 6,
-        numba.intp,
-        numba.boolean,
-    )
+    arrays, rest = (images, images, numbers, images, numbers), (*[_pair] * 6, numba.intp, numba.boolean)
     name = f"_{pixels}x{width}" + f"_groups{taps}{group}" * bool(group)
     bound = {"stream": vector(tiles.stream, width, places=2), "TAPS": taps, "LANES": width}
+    types = (*arrays, numba.intp, _pair, numba.intp, *rest)
     return compiled(correlate, types, name, row=vector(tiles.row(sizes, tile), width, places=4), **bound)
 
 

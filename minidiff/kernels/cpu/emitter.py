@@ -145,14 +145,6 @@ class Emitter:
             result = self.ir.shuffle_vector(result, vector.ir, ir.Constant(indices, source))
         return Value(self, result)
 
-    def side_by_side(self, vectors: list[Value], outputs: int) -> Value:
-        """The first `outputs` lanes of the first vector, then the next ones of the second, and so on."""
-        result, indices = vectors[0].ir, ir.VectorType(I32, self.lanes)
-        for n, vector in enumerate(vectors[1:], 1):
-            source = [lane + self.lanes * (lane // outputs >= n) for lane in range(self.lanes)]
-            result = self.ir.shuffle_vector(result, vector.ir, ir.Constant(indices, source))
-        return Value(self, result)
-
     def inside(self, index: Value, size: Value) -> Value:
         """Whether 0 ≤ index < size."""
         return Value(self, self.ir.icmp_unsigned("<", index.ir, size.ir))

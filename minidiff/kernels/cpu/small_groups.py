@@ -27,7 +27,8 @@ def spread(e, place, steps: int, inputs: int, outputs: int) -> list:
     """The first `steps` inputs of the groups from `place` on, each spread over the outputs."""
     held = range(e.lanes // outputs)
     if inputs >= e.lanes:  # a vector would hold inputs of one group only
-        return [e.side_by_side([e.splat(place + (n * inputs + k)) for n in held], outputs) for k in range(steps)]
+        alike = [{n: e.splat(place + (n * inputs + k)) for n in held} for k in range(steps)]
+        return [e.spread(vectors, 0, e.lanes, outputs) for vectors in alike]
     loaded = {v: e.load(place + v * e.lanes) for v in {(n * inputs + k) // e.lanes for n in held for k in range(steps)}}
     return [e.spread(loaded, k, inputs, outputs) for k in range(steps)]
 
