@@ -27,6 +27,7 @@ Pair = tuple[int, int]
 # Bound by `compiled`, for each tile:
 row = stream = taps = column_sums = unbound
 LARGE = 1 << 20  # numbers of an output that would push all else out of the nearest caches, and leave them itself
+NEAR = 1 << 12  # numbers of weights that stay in the nearest cache
 LANES = TAPS = 0  # lanes of a vector; taps of a row in a step of the tile, or rows of taps in a weight gradient's
 
 
@@ -69,8 +70,8 @@ def correlate(x, w, bias, y, memory, groups, size, beyond, out, stride, dilation
     places, pixels, left, right, x_pixel, y_pixel = 1, out_w, 0, wide, stride[1] * c_in, step[1] * c_out
     if together:
         places, pixels, left, right, x_pixel, y_pixel = out_w, together, before[1], width, image, y_image
-    # Groups after each other through an image, but through a row where it is written at once or pixels are far apart.
-    at_once = 1 if y_pixel == c_out and not past else groups
+    # Groups after each other through a row, or through an image where the weights of all would not stay near.
+    at_once = 1 if w.size > NEAR and y_pixel == c_out and not past else groups
     # To go along memory once, and then through a copy, is quicker than through large x once for each group.
     border = not together and (before[1] != 0 or wide > width or (past and groups > 1))
     end = (height * wide * c_in + beyond + LANES - 1) // LANES * LANES
@@ -177,15 +178,15 @@ _pair = numba.types.UniTuple(numba.intp, 2)
 
 
 @cache
-def _correlate(pixels: int, width: int, taps: int, group: tuple):
+def _correlate(pixels: int, width: int, half: bool, taps: int, group: tuple):
     """`group`: what `small_groups.product` needs, with so many `taps` in a step; or ()."""
     sizes = {1: pixels, 2: min(pixels, 8), 3: min(pixels, 8)}
     tile = partial(small_groups.product, taps, *group) if group else tiles.product
     arrays, rest = (images, images, numbers, images, numbers), (*[_pair] * 6, numba.intp, numba.boolean)
-    name = f"_{pixels}x{width}" + f"_groups{taps}{group}" * bool(group)
+    name = f"_{pixels}x{width}" + f"_groups{taps}{group}" * bool(group) + "_half" * half
     bound = {"stream": vector(tiles.stream, width, places=2), "TAPS": taps, "LANES": width}
     types = (*arrays, numba.intp, _pair, numba.intp, *rest)
-    return compiled(correlate, types, name, row=vector(tiles.row(sizes, tile), width, places=4), **bound)
+    return compiled(correlate, types, name, row=vector(tiles.row(sizes, half, tile), width, places=4), **bound)
 
 
 _add_taps = cache(lambda: compiled(add_taps, (numba.float32[:, :, :, :, :, ::1], numbers, images, _pair)))
@@ -193,12 +194,15 @@ _scale = cache(lambda: compiled(scale_and_shift, (matrix, numbers, numbers, matr
 
 
 @cache
-def _weight_gradient(width: int, inputs: int, tile: tuple, group: tuple):
+def _weight_gradient(width: int, half: bool, inputs: int, tile: tuple, group: tuple):
     """`inputs` of a tile; or the `tile` of taps, and what else `small_groups.taps` needs, or ()."""
-    some = small_groups.taps(tile, *group) if group else tiles.taps({**tiles.INPUTS[registers(width)], 1: inputs})
+    some = small_groups.taps(tile, *group) if group else tiles.taps({**tiles.INPUTS[registers(width)], 1: inputs}, half)
     sums = vector(tiles.column_sums, width, places=2)
     types = (images, images, images, numbers, numbers, _pair, *[numba.intp] * 3, _pair, _pair, _pair)
-    name, bound = f"_{inputs}x{width}" + f"_groups{tile}{group}" * bool(group), {"LANES": width, "TAPS": tile[0]}
+    name, bound = (
+        f"_{inputs}x{width}" + f"_groups{tile}{group}" * bool(group) + "_half" * half,
+        {"LANES": width, "TAPS": tile[0]},
+    )
     return compiled(weight_gradient, types, name, taps=vector(some, width, places=3), column_sums=sums, **bound)
 
 
@@ -248,7 +252,8 @@ def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1),
     sparse = bool(group) and depth == taps == 1 and stride != (1, 1) and len(w) * taps_w < 10
     how = (taps_w, out[1], stride[1], dilation[1], before[1], width, sparse)
     pixels, together = _tile(1 if taps > 1 or beyond else len(x), x[0].size, x.shape[2], *how)
-    kernel, past = _correlate(pixels, width, taps, group), y.size >= LARGE and not together and step[1] == 1
+    half = not group and 0 < size[1] % width <= width // 2
+    kernel, past = _correlate(pixels, width, half, taps, group), y.size >= LARGE and not together and step[1] == 1
     kernel(x, w, bias, y, memory, groups, size, beyond, out, stride, dilation, before, first, step, together, past)
 
 
@@ -268,7 +273,7 @@ def forward(x, w, b, out, stride, padding, dilation, groups=1):
         scale, shift = (np.tile(a.reshape(-1), x.shape[2]) for a in (w, b))
         _scale()(x.reshape(-1, len(scale)), scale, shift, y.reshape(-1, len(scale)))
         return y
-    few = 1 < taps_h * taps_w <= 2 * lanes() // c_out and c_in > 3
+    few = 1 < taps_h * taps_w <= 2 * lanes() // c_out and c_in > 3 and 4 * c_out <= lanes()
     if few and stride == (1, 1) and groups == 1 and min(padding) >= 0:
         # Vectors of (tap, output) take the place of nearly empty ones of outputs; then taps are added.
         high, wide = out[0] + (taps_h - 1) * dilation[0], out[1] + (taps_w - 1) * dilation[1]
@@ -327,7 +332,7 @@ def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups=1):
     wide = max(x.shape[2], g.shape[2] * stride[1] + taps_w * dilation[1])
     memory = scratch(high * wide * x.shape[3] + g[0].size + 2 * beyond)
     single = some if vectors == 1 else tiles.INPUTS[registers(width)][1]  # what is not used need not be compiled anew
-    run_tiles = _weight_gradient(width, single, tile, group)
+    run_tiles = _weight_gradient(width, not group and 0 < size[1] % width <= width // 2, single, tile, group)
     run_tiles(g, x, dw, db, memory, size, beyond, *kernel, stride, dilation, padding)
     if not whole:
         dw = np.ascontiguousarray(dw[:, :inputs, :, : size[1]].reshape(rows, inputs, -1)[..., :total])

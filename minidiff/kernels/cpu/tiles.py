@@ -74,17 +74,25 @@ def store_sums(e, sums, y, y_pixel, left, apart=0):
     e.when(e.fewer(left, len(sums[0]) * e.lanes), some, lambda: [e.store(total.get(), at) for total, at, _ in each])
 
 
-def by_vectors(e, channels, run):
-    """run(vectors, first channel, times): tiles of 3 vectors and of 2 at the end, or the one there is."""
-    vectors = channels // e.lanes
+def by_vectors(e, channels, run, half):
+    """run(emitter, vectors, first channel, times): tiles of 3 vectors and of 2 at the end, or the one there is.
+
+    The last vector is apart if half of one holds what is `half`: ...
+    """
+    vectors = channels // e.lanes if half else (channels + (e.lanes - 1)) // e.lanes
     twos = vectors * 2 % 3
     threes = (vectors - twos * 2) // 3
 
-    several = lambda: (run(3, 0, threes), run(2, threes * (3 * e.lanes), twos))
-    e.when(e.fewer(vectors, 2), lambda: run(1, 0, vectors), several)
+    def several():
+        run(e, 3, 0, threes)
+        run(e, 2, threes * (3 * e.lanes), twos)
+
+    e.when(e.fewer(vectors, 2), lambda: run(e, 1, 0, vectors), several)
+    if half:
+        run(e.half(), 1, vectors * e.lanes, 1)
 
 
-def row(sizes, tile=product):
+def row(sizes, half, tile=product):
     """A row of pixels, all channels: tiles of `sizes[vectors]` pixels, the last of which overlaps the one before it.
 
     `channels` of y are stored, whole vectors computed; the other arguments are `product`'s. Other tiles than `product`
@@ -95,7 +103,7 @@ def row(sizes, tile=product):
         e, x, w, bias, y,
         count, rows, columns, steps, x_row, x_column, w_row, w_column, w_step, x_pixel, y_pixel, channels,
     ):  # fmt: skip
-        def run(vectors, start, times):
+        def run(e, vectors, start, times):
             pixels, compute = sizes[vectors], tile(sizes[vectors], vectors)
 
             @e.loop(times)
@@ -110,7 +118,7 @@ def row(sizes, tile=product):
                         x_row, x_column, w_row, w_column, w_step, x_pixel, y_pixel, channels - c,
                     )  # fmt: skip
 
-        by_vectors(e, (channels + (e.lanes - 1)) // e.lanes * e.lanes, run) if tile is product else run(1, 0, 1)
+        by_vectors(e, channels, run, half) if tile is product else run(e, 1, 0, 1)
 
     return body
 
@@ -141,11 +149,11 @@ def outer(inputs: int, vectors: int, apart: int = 0):
     return body
 
 
-def taps(sizes):
+def taps(sizes, half):
     """One row of taps of a weight gradient, `inputs` × `outputs`, in tiles of `sizes[vectors]` inputs."""
 
     def body(e, x, g, dw, inputs, outputs, rows, columns, x_row, x_column, g_row, g_column, dw_input, _x_tap, _x_taps):
-        def run(vectors, start, times):
+        def run(e, vectors, start, times):
             some, tile = sizes[vectors], outer(sizes[vectors], vectors)
 
             @e.loop(inputs // some)
@@ -158,7 +166,7 @@ def taps(sizes):
                     at = dw + t * dw_input + c
                     tile(e, x + t, g + c, at, rows, columns, x_row, x_column, g_row, g_column, dw_input)
 
-        by_vectors(e, (outputs + (e.lanes - 1)) // e.lanes * e.lanes, run)
+        by_vectors(e, outputs, run, half)
 
     return body
 
