@@ -167,7 +167,7 @@ def weight_gradient(g, x, dw, db, memory, size, beyond, taps_h, taps_w, stride, 
             for group in range(groups):
                 taps(
                     source, x_at + group * depth, gradient, g_at + group * outputs,
-                    dw_flat, (k * inputs * groups + group) * padded, inputs, min(padded, c_out - group * outputs),
+                    dw_flat, (k * inputs * groups + group) * padded, inputs, min(outputs, c_out - group * outputs),
                     i_end - i, j_end - j,
                     stride[0] * pitch, stride[1] * c_in, out_w * c_out, c_out, groups * padded,
                     dilation[1] * c_in, dilation[0] * pitch,
@@ -199,10 +199,8 @@ def _weight_gradient(width: int, half: bool, inputs: int, tile: tuple, group: tu
     some = small_groups.taps(tile, *group) if group else tiles.taps({**tiles.INPUTS[registers(width)], 1: inputs}, half)
     sums = vector(tiles.column_sums, width, places=2)
     types = (images, images, images, numbers, numbers, _pair, *[numba.intp] * 3, _pair, _pair, _pair)
-    name, bound = (
-        f"_{inputs}x{width}" + f"_groups{tile}{group}" * bool(group) + "_half" * half,
-        {"LANES": width, "TAPS": tile[0]},
-    )
+    name = f"_{inputs}x{width}" + f"_groups{tile}{group}" * bool(group) + "_half" * half
+    bound = {"LANES": width, "TAPS": tile[0]}
     return compiled(weight_gradient, types, name, taps=vector(some, width, places=3), column_sums=sums, **bound)
 
 
@@ -239,6 +237,11 @@ def widened(w, groups, outputs, width):
     return wide.reshape(*w.shape[:-1], -1)
 
 
+def leaves_half(outputs, width) -> bool:
+    """Whether half a vector holds what is left of the outputs when whole ones are full."""
+    return 0 < outputs % width <= width // 2
+
+
 def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1), groups=1) -> None:
     """`correlate` with the tile that fits."""
     width, (_, taps_w, depth, c_out) = lanes(), w.shape
@@ -252,8 +255,8 @@ def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1),
     sparse = bool(group) and depth == taps == 1 and stride != (1, 1) and len(w) * taps_w < 10
     how = (taps_w, out[1], stride[1], dilation[1], before[1], width, sparse)
     pixels, together = _tile(1 if taps > 1 or beyond else len(x), x[0].size, x.shape[2], *how)
-    half = not group and 0 < size[1] % width <= width // 2
-    kernel, past = _correlate(pixels, width, half, taps, group), y.size >= LARGE and not together and step[1] == 1
+    kernel = _correlate(pixels, width, not group and leaves_half(size[1], width), taps, group)
+    past = y.size >= LARGE and not together and step[1] == 1
     kernel(x, w, bias, y, memory, groups, size, beyond, out, stride, dilation, before, first, step, together, past)
 
 
@@ -314,25 +317,27 @@ def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups=1):
         before = (kernel[0] - 1 - padding[0], kernel[1] - 1 - padding[1])
         flipped, _ = weight_and_bias_gradient(x, g, kernel, stride, before, dilation, groups)
         return np.ascontiguousarray(turned(flipped[::-1, ::-1], groups)), bias_gradient(g)
-    total, vectors = c_out * groups, -(-c_out // width)
+    total, padded = c_out * groups, -(-c_out // width) * width
     group, groups, size, beyond = small_groups.bundled(c_in, c_out, groups, width, stride, dilation)
+    half = not group and leaves_half(c_out, width)
+    single = c_out <= width + half * width // 2  # there is one whole vector, or none
     if group:
         tile, some, joined = small_groups.tile_of_taps(kernel, c_in, g.shape[2], width), 1, True
     else:
-        tile, some = (1, 0, 0, 0), tiles.INPUTS[registers(width)][min(vectors, 2)]
+        tile, some = (1, 0, 0, 0), tiles.INPUTS[registers(width)][1 if single else 2]
         # The taps of a row as one, where that wastes less than it adds in columns of zeros.
         joined = dilation[1] == groups == 1 and c_in % some > 0
     rows, inputs = (taps_h, taps_w * c_in) if joined else (taps_h * taps_w, c_in)
-    some = min(some, inputs) if vectors == 1 else some
-    dw = np.zeros((rows, -(-inputs // some) * some, groups, vectors * width), np.float32)
+    some = min(some, inputs) if single else some
+    dw = np.zeros((rows, -(-inputs // some) * some, groups, padded), np.float32)
     db = np.zeros(-(-total // width) * width, np.float32)
     whole = dw.shape == (rows, inputs, groups, size[1]) and groups * size[1] == total
-    beyond = beyond or (0 if whole else max(vectors * width, dw.shape[1]))  # whole vectors, and all inputs of a tile
+    beyond = beyond or (0 if whole else max(padded, dw.shape[1]))  # whole vectors, and all inputs of a tile
     high = max(x.shape[1], g.shape[1] * stride[0] + taps_h * dilation[0])
     wide = max(x.shape[2], g.shape[2] * stride[1] + taps_w * dilation[1])
     memory = scratch(high * wide * x.shape[3] + g[0].size + 2 * beyond)
-    single = some if vectors == 1 else tiles.INPUTS[registers(width)][1]  # what is not used need not be compiled anew
-    run_tiles = _weight_gradient(width, not group and 0 < size[1] % width <= width // 2, single, tile, group)
+    of_one = some if single or half else tiles.INPUTS[registers(width)][1]  # what is not used need not be compiled anew
+    run_tiles = _weight_gradient(width, half, of_one, tile, group)
     run_tiles(g, x, dw, db, memory, size, beyond, *kernel, stride, dilation, padding)
     if not whole:
         dw = np.ascontiguousarray(dw[:, :inputs, :, : size[1]].reshape(rows, inputs, -1)[..., :total])

@@ -16,6 +16,8 @@ work: a pixel's channels are a vector, and a row of taps is one run of memory (t
 dw[t][v] += x[pixel + t] · g[pixel][v].
 """
 
+from functools import partial
+
 from . import functions
 
 # Inputs of a weight gradient's tile (or Winograd's tiles) with 1, 2 and 3 vectors, for 32 and for 16 vector registers.
@@ -74,25 +76,26 @@ def store_sums(e, sums, y, y_pixel, left, apart=0):
     e.when(e.fewer(left, len(sums[0]) * e.lanes), some, lambda: [e.store(total.get(), at) for total, at, _ in each])
 
 
-def by_vectors(e, channels, run, half):
-    """run(emitter, vectors, first channel, times): tiles of 3 vectors and of 2 at the end, or the one there is.
-
-    The last vector is apart if half of one holds what is `half`: ...
-    """
-    vectors = channels // e.lanes if half else (channels + (e.lanes - 1)) // e.lanes
+def by_vectors(e, channels, run):
+    """run(vectors, first channel, times): tiles of 3 vectors and of 2 at the end, or the one there is."""
+    vectors = channels // e.lanes
     twos = vectors * 2 % 3
     threes = (vectors - twos * 2) // 3
 
-    def several():
-        run(e, 3, 0, threes)
-        run(e, 2, threes * (3 * e.lanes), twos)
+    several = lambda: (run(3, 0, threes), run(2, threes * (3 * e.lanes), twos))
+    e.when(e.fewer(vectors, 2), lambda: run(1, 0, vectors), several)
 
-    e.when(e.fewer(vectors, 2), lambda: run(e, 1, 0, vectors), several)
+
+def by_vectors_and_half(e, channels, run, half):
+    """`by_vectors` for any number of channels; run takes an emitter first. Where `half` a vector holds the rest, it
+    does: that takes half the time where registers go through their units in halves, and nowhere more."""
+    whole = channels // e.lanes * e.lanes if half else (channels + (e.lanes - 1)) // e.lanes * e.lanes
+    by_vectors(e, whole, partial(run, e))
     if half:
-        run(e.half(), 1, vectors * e.lanes, 1)
+        run(e.half(), 1, whole, 1)
 
 
-def row(sizes, half, tile=product):
+def row(sizes, half=False, tile=product):
     """A row of pixels, all channels: tiles of `sizes[vectors]` pixels, the last of which overlaps the one before it.
 
     `channels` of y are stored, whole vectors computed; the other arguments are `product`'s. Other tiles than `product`
@@ -118,7 +121,7 @@ def row(sizes, half, tile=product):
                         x_row, x_column, w_row, w_column, w_step, x_pixel, y_pixel, channels - c,
                     )  # fmt: skip
 
-        by_vectors(e, channels, run, half) if tile is product else run(e, 1, 0, 1)
+        by_vectors_and_half(e, channels, run, half) if tile is product else run(e, 1, 0, 1)
 
     return body
 
@@ -149,7 +152,7 @@ def outer(inputs: int, vectors: int, apart: int = 0):
     return body
 
 
-def taps(sizes, half):
+def taps(sizes, half=False):
     """One row of taps of a weight gradient, `inputs` × `outputs`, in tiles of `sizes[vectors]` inputs."""
 
     def body(e, x, g, dw, inputs, outputs, rows, columns, x_row, x_column, g_row, g_column, dw_input, _x_tap, _x_taps):
@@ -166,7 +169,7 @@ def taps(sizes, half):
                     at = dw + t * dw_input + c
                     tile(e, x + t, g + c, at, rows, columns, x_row, x_column, g_row, g_column, dw_input)
 
-        by_vectors(e, outputs, run, half)
+        by_vectors_and_half(e, outputs, run, half)
 
     return body
 

@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numba
+import numpy as np
 from llvmlite import binding, ir
 from numba.core import config
 
@@ -73,7 +74,8 @@ def vector(body: Callable, lanes: int, places: int) -> Callable:
     if not JIT:
 
         def twin(*arguments: Any) -> None:
-            body(Interpreter(lanes), *paired(arguments, lambda array, index: Place(array.reshape(-1), index)))
+            with np.errstate(over="ignore", invalid="ignore"):  # in lanes that nobody looks at, as in compiled code
+                body(Interpreter(lanes), *paired(arguments, lambda array, index: Place(array.reshape(-1), index)))
 
         return twin
 
