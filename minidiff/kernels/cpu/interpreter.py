@@ -42,6 +42,9 @@ class Interpreter:
     def __init__(self, lanes: int):
         self.lanes = lanes
 
+    def call(self, body: Callable, *arguments: Any) -> None:
+        body(self, *arguments)
+
     def constant(self, number: float) -> np.ndarray:
         return np.full(self.lanes, number, np.float32)
 
@@ -65,7 +68,7 @@ class Interpreter:
     def fma(self, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
         return a * b + c
 
-    round, smaller = staticmethod(np.rint), staticmethod(min)
+    round, sqrt, smaller = staticmethod(np.rint), staticmethod(np.sqrt), staticmethod(min)
     below = fewer = staticmethod(operator.lt)
     variable = Box
 
@@ -83,7 +86,7 @@ class Interpreter:
             return np.where(condition, yes, no)
         return yes if condition else no
 
-    def when(self, condition: bool, yes: Callable[[], None], no: Callable[[], None]) -> None:
+    def when(self, condition: bool, yes: Callable[[], None], no: Callable[[], None] = lambda: None) -> None:
         (yes if condition else no)()
 
     def loop(self, count: int) -> Callable[[Callable[[int], None]], None]:

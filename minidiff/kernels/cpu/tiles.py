@@ -167,3 +167,8 @@ def column_sums(e, g, out, pixels, step):
     """out[v] += Σ over pixels of g[pixel · step + v], for one vector of channels; four sums run side by side."""
     total = functions.summed(e, pixels, lambda total, pixel: total + e.load(g + pixel * step))
     e.store(e.load(out) + total, out)
+
+
+def cleared(e, a, size):
+    """Zeros: so many, whole vectors of them."""
+    e.loop(size // e.lanes)(lambda i: e.store(e.constant(0), a + i * e.lanes))
