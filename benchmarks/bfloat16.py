@@ -70,7 +70,7 @@ def tile(pixels, vectors, product):
             for v in range(vectors):
                 e.store(sums[p][v].get(), y + outputs * p + v * LANES)
 
-    return vector(body, LANES, places=3)
+    return vector(body, LANES)
 
 
 def convolution(pixels, vectors, product):
@@ -87,7 +87,7 @@ def convolution(pixels, vectors, product):
                     at = ((n * height + i) * width + j) * outputs
                     for c in range(0, outputs, vectors * LANES):
                         first = (n * (height + 2) + i) * row + j * words
-                        run(x_flat, first, w_flat, c, y_flat, at + c, row, words, outputs)
+                        run(x_flat[first:], w_flat[c:], y_flat[at + c :], row, words, outputs)
 
     return convolve
 
@@ -119,11 +119,11 @@ def spin(product):
         for k, total in enumerate(sums):
             e.store(total.get(), out + k * LANES)
 
-    run, memory = vector(body, LANES, places=1), np.zeros(12 * LANES, np.float32)
+    run, memory = vector(body, LANES), np.zeros(12 * LANES, np.float32)
 
     @numba.njit(nogil=True)
     def spin(out, steps):
-        run(out, 0, steps)
+        run(out, steps)
 
     return lambda: spin(memory, 100_000)
 

@@ -120,11 +120,11 @@ def register_peak():
         for k, total in enumerate(sums):
             e.store(total.get(), out + k * e.lanes)
 
-    run = vector(body, lanes(), places=1)
+    run = vector(body, lanes())
 
     @numba.njit(nogil=True)
     def spin(out, steps):
-        run(out, 0, steps)
+        run(out, steps)
 
     out, steps = np.full(12 * lanes(), 0.5, np.float32), 200_000
     return max(2 * 12 * lanes() * steps / median(lambda: spin(out, steps), 9) / 1e3 for _ in range(3))

@@ -5,24 +5,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidiff.kernels.cpu.runs import BLOCK, NUMBERS, cut, find_runs
+from minidiff.kernels.cpu.runs import BLOCK, cut, find_runs
 
 
 def tiles_of(images, height, width, outputs):
     """For each block: (image, top, left, rows, columns, slots) of each tile, and the shares."""
-    total = images * cut(height, outputs)[0] * cut(width, outputs)[0]
-    runs, shares = np.empty((BLOCK, NUMBERS), np.int64), np.empty(4, np.int64)
-    for first in range(0, total, BLOCK):
-        found = find_runs(first, min(BLOCK, total - first), height, width, outputs, runs, shares)
+    runs, blocks = find_runs(images, height, width, outputs)
+    for first, found, *shares in blocks.tolist():
         block = []
-        for image, top, left, length, wides, span, *slots in runs[:found].tolist():
+        for image, top, left, length, wides, span, *slots in runs[first : first + found].tolist():
             for k in range(length):
                 wide, tall = k < wides, slots[2] < BLOCK
                 start = min(k * (outputs - 1) + min(k, wides), span - (outputs - 1))
                 members = zip(slots, (True, wide, tall, wide and tall), strict=True)
                 own = [slot + k if member else BLOCK for slot, member in members]
                 block.append((image, top, left + start, outputs - (not tall), outputs - (not wide), own))
-        yield block, shares.tolist()
+        yield block, shares
 
 
 @given(st.integers(1, 5), st.integers(4, 40), st.integers(4, 40), st.sampled_from([2, 4]))

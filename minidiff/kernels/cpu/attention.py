@@ -18,12 +18,10 @@ import numpy as np
 
 from .. import generic
 from . import functions, tiles
-from .compiled import contiguous, for_lanes, helper, numbers, scratch, unbound
+from .compiled import contiguous, kernel, number, numbers, scratch
 from .ran import ran
 from .vector import lanes, registers
 
-product = transposed_product = copied = softmax_columns = gradient_columns = unbound  # bound by `compiled`
-LANES = 0
 _cube, _square = numba.float32[:, :, ::1], numba.float32[:, :, :, ::1]
 
 
@@ -60,23 +58,33 @@ def _copied(e, a, b, rows, columns, a_row, b_row):
             e.store(e.load(a + i * a_row + c, some), b + i * b_row + c, some)
 
 
+def _transposed(e, a, b, rows, columns, a_row, b_row):
+    """b = aᵀ"""
+
+    @e.loop(rows)
+    def _(i):
+        @e.loop(columns)
+        def _(k):
+            e.store(e.splat(a + i * a_row + k), b + k * b_row + i, e.first(1))
+
+
 # --- bodies: one vector of columns, `rows` numbers down, `step` apart ---
 
 
 def _softmax_columns(e, s, scale, rows, step):
     """s ← softmax(s · scale) down each column."""
-    factor, top, total = e.splat(scale), e.variable(e.load(s)), e.variable(e.constant(0))
+    top, total = e.variable(e.load(s)), e.variable(e.constant(0))
 
     @e.loop(rows)
     def _(i):
         value = e.load(s + i * step)
         top.set(e.choose(e.below(top.get(), value), value, top.get()))
 
-    highest = top.get() * factor
+    highest = top.get() * scale
 
     @e.loop(rows)
     def _(i):
-        value = functions.exp(e, e.load(s + i * step) * factor - highest)
+        value = functions.exp(e, e.load(s + i * step) * scale - highest)
         e.store(value, s + i * step)
         total.set(total.get() + value)
 
@@ -89,7 +97,7 @@ def _softmax_columns(e, s, scale, rows, step):
 
 def _gradient_columns(e, dp, p, scale, rows, step):
     """dp ← p · (dp − Σ dp·p) · scale down each column."""
-    factor, total = e.splat(scale), e.variable(e.constant(0))
+    total = e.variable(e.constant(0))
 
     @e.loop(rows)
     def _(i):
@@ -97,83 +105,64 @@ def _gradient_columns(e, dp, p, scale, rows, step):
 
     @e.loop(rows)
     def _(i):
-        e.store(e.load(p + i * step) * (e.load(dp + i * step) - total.get()) * factor, dp + i * step)
+        e.store(e.load(p + i * step) * (e.load(dp + i * step) - total.get()) * scale, dp + i * step)
 
 
-# --- the loops ---
+# --- bodies: all images and heads ---
 
 
-@helper
-def transposed(a, n, d, step, into, wide):
-    """n rows of d numbers, `step` apart, as d rows of `wide` numbers."""
-    for i in range(n):
-        for k in range(d):
-            into[k * wide + i] = a[i * step + k]
+def _sizes(e, n, wide, channels, heads):
+    """Of a head: its numbers, padded to whole vectors; how many there are in queries, in values, and in a result."""
+    d = channels // heads
+    narrow = (d + (e.lanes - 1)) // e.lanes * e.lanes
+    return d, narrow, d * wide, n * narrow, wide * narrow
 
 
-@helper
-def parted(memory, n, d, wide, narrow):
-    """Zeros for d × wide, n × narrow, wide × narrow and n × wide numbers."""
-    a, b = d * wide, d * wide + n * narrow
-    c, end = b + wide * narrow, b + wide * narrow + n * wide
-    memory[:end] = 0
-    return memory[:a], memory[a:b], memory[b:c], memory[c:end]
-
-
-@for_lanes(
-    (_cube, *(numbers,) * 3, _square, _cube),
-    product=(_product, 4),
-    transposed_product=(_transposed_product, 3),
-    copied=(_copied, 2),
-    softmax_columns=(_softmax_columns, 2),
-)
-def attend(qkv, scale, zero, memory, p, out):
+@kernel(_cube, number, numbers, numbers, _square, _cube)
+def attend(e, qkv, scale, zero, memory, p, out, images, heads, n, wide, channels):
     """qkv (images, n, 3 · channels), p (images, heads, keys, queries padded), out (images, n, channels)."""
-    (count, heads, n, wide), channels = p.shape, out.shape[2]
-    d, step = channels // heads, 3 * channels
-    narrow = -(-d // LANES) * LANES
-    queries, values, result, _ = parted(memory, n, d, wide, narrow)
-    flat, p_flat, out_flat = qkv.reshape(qkv.size), p.reshape(p.size), out.reshape(out.size)
-    for h in range(count * heads):
-        first, s = h // heads * n * step + h % heads * d, h * n * wide
-        transposed(flat[first:], n, d, step, queries, wide)
-        product(flat, first + channels, queries, 0, zero, 0, p_flat, s, n, d, wide, step, wide, wide)
-        for j in range(0, wide, LANES):
-            softmax_columns(p_flat, s + j, scale, 0, n, wide)
-        copied(flat, first + 2 * channels, values, 0, n, d, step, narrow)
-        result[:] = 0
-        transposed_product(p_flat, s, values, 0, result, 0, wide, n, narrow, wide, narrow, narrow)
-        copied(result, 0, out_flat, h // heads * n * channels + h % heads * d, n, d, narrow, channels)
+    step, (d, narrow, queries_size, values_size, size) = channels * 3, _sizes(e, n, wide, channels, heads)
+    queries, values, result = memory, memory + queries_size, memory + queries_size + values_size
+    e.call(tiles.cleared, memory, queries_size + values_size)
+
+    @e.loop(images)
+    def _(image):
+        @e.loop(heads)
+        def _(head):
+            s, of_head = p + (image * heads + head) * n * wide, qkv + image * n * step + head * d
+            e.call(_transposed, of_head, queries, n, d, step, wide)
+            e.call(_product, of_head + channels, queries, zero, s, n, d, wide, step, wide, wide)
+            e.loop(wide // e.lanes)(lambda j: _softmax_columns(e, s + j * e.lanes, scale, n, wide))
+            e.call(_copied, of_head + channels * 2, values, n, d, step, narrow)
+            e.call(tiles.cleared, result, size)
+            e.call(_transposed_product, s, values, result, wide, n, narrow, wide, narrow, narrow)
+            e.call(_copied, result, out + image * n * channels + head * d, n, d, narrow, channels)
 
 
-@for_lanes(
-    (_cube, _cube, _square, *(numbers,) * 3, _cube),
-    product=(_product, 4),
-    transposed_product=(_transposed_product, 3),
-    copied=(_copied, 2),
-    gradient_columns=(_gradient_columns, 3),
-)
-def attend_gradient(g, qkv, p, scale, zero, memory, dqkv):
-    (count, heads, n, wide), channels = p.shape, g.shape[2]
-    d, step = channels // heads, 3 * channels
-    narrow = -(-d // LANES) * LANES
-    gradients, right, result, ds = parted(memory, n, d, wide, narrow)
-    flat, p_flat, g_flat, to = qkv.reshape(qkv.size), p.reshape(p.size), g.reshape(g.size), dqkv.reshape(dqkv.size)
-    for h in range(count * heads):
-        first, s = h // heads * n * step + h % heads * d, h * n * wide
-        g_first = h // heads * n * channels + h % heads * d
-        transposed(g_flat[g_first:], n, d, channels, gradients, wide)
-        product(flat, first + 2 * channels, gradients, 0, zero, 0, ds, 0, n, d, wide, step, wide, wide)
-        for j in range(0, wide, LANES):
-            gradient_columns(ds, j, p_flat, s + j, scale, 0, n, wide)
-        copied(flat, first + channels, right, 0, n, d, step, narrow)  # dq = ds k
-        result[:] = 0
-        transposed_product(ds, 0, right, 0, result, 0, wide, n, narrow, wide, narrow, narrow)
-        copied(result, 0, to, first, n, d, narrow, step)
-        copied(flat, first, right, 0, n, d, step, narrow)  # dk = dsᵀ q
-        product(ds, 0, right, 0, zero, 0, to, first + channels, n, n, d, wide, narrow, step)
-        copied(g_flat, g_first, right, 0, n, d, channels, narrow)  # dv = pᵀ g
-        product(p_flat, s, right, 0, zero, 0, to, first + 2 * channels, n, n, d, wide, narrow, step)
+@kernel(_cube, _cube, _square, number, numbers, numbers, _cube)
+def attend_gradient(e, g, qkv, p, scale, zero, memory, dqkv, images, heads, n, wide, channels):
+    step, (d, narrow, queries_size, values_size, size) = channels * 3, _sizes(e, n, wide, channels, heads)
+    gradients, right, result = memory, memory + queries_size, memory + queries_size + values_size
+    ds = result + size
+    e.call(tiles.cleared, memory, queries_size + values_size)
+
+    @e.loop(images)
+    def _(image):
+        @e.loop(heads)
+        def _(head):
+            s, first = p + (image * heads + head) * n * wide, image * n * step + head * d
+            of_head, to, g_of_head = qkv + first, dqkv + first, g + image * n * channels + head * d
+            e.call(_transposed, g_of_head, gradients, n, d, channels, wide)
+            e.call(_product, of_head + channels * 2, gradients, zero, ds, n, d, wide, step, wide, wide)
+            e.loop(wide // e.lanes)(lambda j: _gradient_columns(e, ds + j * e.lanes, s + j * e.lanes, scale, n, wide))
+            e.call(_copied, of_head + channels, right, n, d, step, narrow)  # dq = ds k
+            e.call(tiles.cleared, result, size)
+            e.call(_transposed_product, ds, right, result, wide, n, narrow, wide, narrow, narrow)
+            e.call(_copied, result, to, n, d, narrow, step)
+            e.call(_copied, of_head, right, n, d, step, narrow)  # dk = dsᵀ q
+            e.call(_product, ds, right, zero, to + channels, n, n, d, wide, narrow, step)
+            e.call(_copied, g_of_head, right, n, d, channels, narrow)  # dv = pᵀ g
+            e.call(_product, s, right, zero, to + channels * 2, n, n, d, wide, narrow, step)
 
 
 # --- the wrappers ---
@@ -184,11 +173,10 @@ def _wide(n: int) -> int:
     return -(-n // 16) * 16
 
 
-def _fixed(n: int, channels: int, heads: int) -> list[np.ndarray]:
+def _fixed(n: int, channels: int, heads: int) -> list:
     """The scale, a bias of zeros, scratch memory."""
     wide, d = _wide(n), channels // heads
-    scale, size = np.array([1 / math.sqrt(d)], np.float32), wide * (3 * d + 3 * 16 + n)
-    return [scale, np.zeros(wide + d + 16, np.float32), scratch(size)]
+    return [1 / math.sqrt(d), np.zeros(wide + d + 16, np.float32), scratch(wide * (3 * d + 3 * 16 + n))]
 
 
 def self_attention(qkv, heads):
@@ -197,7 +185,7 @@ def self_attention(qkv, heads):
         return generic.self_attention(qkv, heads)
     ran["self_attention"] += 1
     p, out = np.empty((count, heads, n, _wide(n)), np.float32), np.empty((count, n, channels), np.float32)
-    attend(lanes())(contiguous(qkv), *_fixed(n, channels, heads), p, out)
+    attend(lanes())(contiguous(qkv), *_fixed(n, channels, heads), p, out, count, heads, n, _wide(n), channels)
     return out, p
 
 
@@ -207,5 +195,7 @@ def self_attention_dqkv(g, qkv, aux, heads):
         return generic.self_attention_dqkv(g, qkv, aux, heads)
     ran["self_attention_dqkv"] += 1
     dqkv = np.empty(qkv.shape, np.float32)
-    attend_gradient(lanes())(contiguous(g), contiguous(qkv), aux, *_fixed(n, channels, heads), dqkv)
+    attend_gradient(lanes())(
+        contiguous(g), contiguous(qkv), aux, *_fixed(n, channels, heads), dqkv, len(g), heads, n, _wide(n), channels
+    )
     return dqkv

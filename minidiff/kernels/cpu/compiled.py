@@ -1,11 +1,12 @@
 """Compiling: one explicit signature a kernel, a disk cache that knows all the kernels' sources, scratch memory.
 
-A kernel is a plain function that names the register tile it uses as a global; `compiled` binds that name to one
-tile and compiles the result for one signature. So one text serves every tile, a call never compiles anything by
-accident, and Numba's disk cache, which cannot see into closures, sees a name of its own for each variant.
+A kernel is a vector body, or a plain function that names the bodies it uses as globals; `compiled` binds those names
+and compiles the result for one signature. So one text serves every width, a call never compiles anything by accident,
+and Numba's disk cache, which cannot see into closures, sees a name of its own for each variant.
 """
 
 import hashlib
+import inspect
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -23,16 +24,13 @@ from .vector import JIT, vector
 
 # Without "nnan" and "ninf": a NaN or an infinity must come out where one goes in.
 FAST = {"contract", "arcp", "nsz", "reassoc", "afn"}
+number, integers = numba.float32, numba.int64[::1]
 images = numba.float32[:, :, :, ::1]
 matrix = numba.float32[:, ::1]
 numbers = numba.float32[::1]
 
 settings: Any = config
 _jit = partial(numba.njit, nogil=True, error_model="numpy", boundscheck=False, fastmath=FAST, no_cfunc_wrapper=True)
-helper: Any = _jit()  # for functions that only compiled functions call
-# For those of them that calculate. Were one left a call, what is compiled now and what is read from the cache could run
-# two versions of it, and differ in the last bit.
-inlined: Any = _jit(forceinline=True)
 
 
 def digest(folder: Path) -> str:
@@ -48,8 +46,8 @@ def _sources() -> str:
 
 def compiled(function: Callable, arguments: tuple, name: str = "", **bound: Any) -> Callable:
     """`function`, with the globals in `bound`, compiled for arguments of these types (or left alone without a JIT)."""
-    variant = FunctionType(function.__code__, {**function.__globals__, **bound}, function.__name__ + name)
-    variant.__qualname__, variant.__module__ = function.__qualname__ + name, function.__module__
+    variant = FunctionType(function.__code__, {**function.__globals__, **bound}, name or function.__name__)
+    variant.__qualname__, variant.__module__ = variant.__name__, function.__module__
     if not JIT:
         return variant
     dispatcher: Any = _jit()(variant)
@@ -64,21 +62,23 @@ def compiled(function: Callable, arguments: tuple, name: str = "", **bound: Any)
     return dispatcher
 
 
-def for_lanes(arguments: tuple, **tiles: tuple[Callable, int]) -> Callable[[Callable], Callable]:
-    """A decorator: the loop becomes a function that gives, for vectors of so many lanes, the loop compiled.
+def compiled_body(body: Callable, arguments: tuple, lanes: int, name: str) -> Callable:
+    """A vector body as a kernel; it takes an array for each place. After `arguments` it takes whole numbers."""
+    arguments += (numba.intp,) * (len(inspect.signature(body).parameters) - 1 - len(arguments))
+    names = ", ".join(f"a{k}" for k in range(len(arguments)))
+    function = eval(compile(f"lambda {names}: body({names})", __file__, "eval"), globals())  # there is no `*` in Numba
+    return compiled(function, arguments, f"{name}_x{lanes}", body=vector(body, lanes))
 
-    `tiles` are the vector bodies that it calls, with the number of their places; LANES is bound as well.
-    """
 
-    def decorated(loop: Callable) -> Callable:
-        @cache
-        def of(lanes: int = 0) -> Callable:
-            bound = {name: vector(body, lanes, places) for name, (body, places) in tiles.items()}
-            return compiled(loop, arguments, f"_x{lanes}", LANES=lanes, **bound)
+def kernel(*arguments: Any) -> Callable[[Callable], Callable]:
+    """A decorator: the vector body becomes a function that gives, for so many lanes, the body compiled."""
+    return lambda body: cache(lambda lanes: compiled_body(body, arguments, lanes, body.__name__))
 
-        return of
 
-    return decorated
+def for_lanes(arguments: tuple, **bodies: Callable) -> Callable[[Callable], Callable]:
+    """A decorator: the loop becomes a function that gives, for so many lanes of `bodies` in it, the loop compiled."""
+    bound = lambda lanes: {name: vector(body, lanes) for name, body in bodies.items()}
+    return lambda loop: cache(lambda lanes=0: compiled(loop, arguments, f"{loop.__name__}_x{lanes}", **bound(lanes)))
 
 
 def contiguous(a: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ _ids = numba.int64[::1]
 # --- the loops; ids that are no rows are refused ---
 
 
-@for_lanes((matrix, numbers, numbers, matrix, _ids, matrix), step=(functions.silu_each, 2))
+@for_lanes((matrix, numbers, numbers, matrix, _ids, matrix), step=functions.silu_each)
 def forward(z, b, c, table, ids, y):
     for i in range(len(ids)):
         if not 0 <= ids[i] < len(table):
@@ -31,13 +31,13 @@ def forward(z, b, c, table, ids, y):
         row, own = z[i], table[ids[i]]
         for k in range(len(row)):
             row[k] += b[k] + c[k] + own[k]
-    step(z.reshape(z.size), 0, y.reshape(y.size), 0, z.size)
+    step(z, y, z.size)
     return True
 
 
-@for_lanes((matrix, matrix, _ids, matrix, numbers, matrix), step=(functions.silu_dx_each, 3))
+@for_lanes((matrix, matrix, _ids, matrix, numbers, matrix), step=functions.silu_dx_each)
 def backward(g, z, ids, dz, db, dtable):
-    step(g.reshape(g.size), 0, z.reshape(z.size), 0, dz.reshape(dz.size), 0, z.size)
+    step(g, z, dz, z.size)
     db[:] = 0
     dtable[:] = 0
     for i in range(len(ids)):

@@ -13,195 +13,201 @@ The input gradient is a convolution of g with the weights flipped. Where the str
 pixels of dx whose row and column leave the same rest modulo s meet the same taps, every s-th one of the kernel.
 """
 
+import sys
 from functools import cache, partial
 
 import numba
 import numpy as np
 
-from . import small_groups, tiles
-from .compiled import compiled, contiguous, helper, images, matrix, numbers, scratch, unbound
-from .vector import lanes, registers, vector
+from . import functions, small_groups, tiles
+from .compiled import compiled_body, contiguous, images, integers, kernel, matrix, numbers, scratch
+from .vector import lanes, registers
 
 Pair = tuple[int, int]
-
-# Bound by `compiled`, for each tile:
-row = stream = taps = column_sums = unbound
 LARGE = 1 << 20  # numbers of an output that would push all else out of the nearest caches, and leave them itself
 NEAR = 1 << 12  # numbers of weights that stay in the nearest cache
-LANES = TAPS = 0  # lanes of a vector; taps of a row in a step of the tile, or rows of taps in a weight gradient's
 
 
-# --- the loops ---
+# --- bodies ---
 
 
-@helper
-def bordered(x, first, height, width, channels, into, top, left, high, wide):
-    """Copy one image (at x[first]) into a scratch of high × wide pixels; its border there is zero already."""
-    for i in range(max(0, -top), min(height, high - top)):
-        j, end = max(0, -left), min(width, wide - left)
-        source = x[first + (i * width + j) * channels : first + (i * width + end) * channels]
-        start = ((i + top) * wide + j + left) * channels
-        row = into[start : start + (end - j) * channels]
-        for k in range(len(row)):
-            row[k] = source[k]
+def _bordered(e, x, into, height, width, channels, top, left, high, wide):
+    """Copy one image into a scratch of high × wide pixels; its border there is zero already."""
+    i, j = e.smaller(top, 0) * -1, e.smaller(left, 0) * -1  # what is not below 0
+    span = (e.smaller(width, wide - left) - j) * channels
+
+    @e.loop(e.smaller(height, high - top) - i)
+    def _(k):
+        source, to = x + ((i + k) * width + j) * channels, into + ((i + k + top) * wide + j + left) * channels
+        functions.copied(e, source, to, span)
 
 
-@helper
-def meeting(first, step, count, size):
-    """(start, end) of those k of 0 … count − 1 for which first + k · step lies in 0 … size − 1."""
-    start = min(count, max(0, -(first // step)))
-    return start, max(start, min(count, (size - 1 - first) // step + 1))
+def _own_or_copied(e, own, after, reach, to, height, width, channels, top, left, high, wide):
+    """Where to read an image, and how wide it is there: if fewer than `reach` numbers come after it, in a copy."""
+    copied = e.fewer(after, reach)
+    e.when(copied, lambda: e.call(_bordered, own, to, height, width, channels, top, left, high, wide))
+    return e.choose(copied, to, own), e.choose(copied, wide, width)
 
 
-def correlate(x, w, bias, y, memory, groups, size, beyond, out, stride, dilation, before, first, step, together, past):
-    """y[first + step · (i, j)] = bias + Σ x[(i, j) · stride − before + tap · dilation] · w[tap], of size `out`.
-
-    `size`: a group's inputs and outputs; in w and bias outputs are padded to whole vectors. Small groups that a vector
-    holds count as one; their tile reads up to `beyond` numbers. `memory` takes an image and a row of y.
-    `together`: so many images run along a tile, if not 0. `past`: y is written row by row, past the caches.
-    """
-    count, height, width, c_in = x.shape
-    (taps_h, taps_w, depth, w_step), (inputs, outputs) = w.shape, size
-    (_, y_height, y_width, c_out), (out_h, out_w), padded = y.shape, out, w_step // groups
-    wide = (out_w - 1) * stride[1] + (taps_w - 1) * dilation[1] + 1
-    flat, weights, y_flat = x.reshape(x.size), w.reshape(w.size), y.reshape(y.size)
-    apart = dilation[1] != 1 or depth != c_in  # else a row of taps is one run of memory
-    image, y_image, w_row = height * width * c_in, y_height * y_width * c_out, taps_w * depth * w_step
-    places, pixels, left, right, x_pixel, y_pixel = 1, out_w, 0, wide, stride[1] * c_in, step[1] * c_out
-    if together:
-        places, pixels, left, right, x_pixel, y_pixel = out_w, together, before[1], width, image, y_image
-    # Groups after each other through a row, or through an image where the weights of all would not stay near.
-    at_once = 1 if w.size > NEAR and y_pixel == c_out and not past else groups
-    # To go along memory once, and then through a copy, is quicker than through large x once for each group.
-    border = not together and (before[1] != 0 or wide > width or (past and groups > 1))
-    end = (height * wide * c_in + beyond + LANES - 1) // LANES * LANES
-    bordering, target = memory[:end], memory if past else y_flat
-    if border or beyond > 0:
-        bordering[:] = 0
-    for k in range(0, count, max(1, together)):
-        n = min(k, count - together)
-        source, here, pitch = flat, n * image, width * c_in
-        if border or (count - 1 - n) * image < beyond:
-            source, here, pitch = bordering, 0, wide * c_in
-            bordered(flat, n * image, height, width, c_in, source, 0, before[1], height, wide)
-        for begin in range(0, groups, at_once):
-            for i in range(out_h):
-                down = i * stride[0] - before[0]
-                u, u_end = meeting(down, dilation[0], taps_h, height)
-                for j in range(places):
-                    across = j * stride[1] - left
-                    v, v_end = meeting(across, dilation[1], taps_w, right)
-                    columns, steps = ((v_end - v) // TAPS, depth) if apart else (1, (v_end - v) * c_in)
-                    w_at = u * w_row + v * depth * w_step
-                    x_at = here + (down + u * dilation[0]) * pitch + (across + v * dilation[1]) * c_in
-                    at = n * y_image + ((first[0] + i * step[0]) * y_width + first[1] + j * step[1]) * c_out
-                    for group in range(begin, begin + at_once):
-                        c, k, m = group * padded, group * inputs, group * outputs
-                        row(
-                            source, x_at + k, weights, w_at + c, bias, c, target, (end if past else at) + m,
-                            pixels, u_end - u, columns, steps, dilation[0] * pitch, TAPS * dilation[1] * c_in,
-                            w_row, TAPS * depth * w_step, w_step, x_pixel, y_pixel, min(outputs, c_out - m),
-                        )  # fmt: skip
-                    if past:
-                        head = min(-(y_flat.ctypes.data // 4 + at) % LANES, out_w * c_out)
-                        stream(memory, end, y_flat, at, head, out_w * c_out)
-
-
-def add_taps(z, bias, y, dilation):
+@kernel(numba.float32[:, :, :, :, :, ::1], numbers, images)
+def add_taps(e, z, bias, y, images, height, width, channels, taps_h, taps_w, down, right):
     """y = bias + Σ over taps of z, which has for each pixel its products with all taps: (tap row, column, out)."""
-    count, height, width, channels = y.shape
-    taps_h, taps_w = z.shape[3], z.shape[4]
-    for n in range(count):
-        for i in range(height):
-            for c in range(channels):
-                row = y[n, i, :, c]
-                row[:] = bias[c]
-                for u in range(taps_h):
-                    for v in range(taps_w):
-                        terms = z[n, i + u * dilation[0], v * dilation[1] : v * dilation[1] + width, u, v, c]
-                        for j in range(width):
-                            row[j] += terms[j]
+    high, wide = height + (taps_h - 1) * down, width + (taps_w - 1) * right
+    pixel, some = taps_h * taps_w * channels, e.first(channels)
+
+    @e.loop(images * height)
+    def _(i):
+        @e.loop(width)
+        def _(j):
+            total = e.variable(e.load(bias, some))
+
+            @e.loop(taps_h)
+            def _(u):
+                row = z + ((i // height * high + i % height + u * down) * wide + j) * pixel + u * taps_w * channels
+
+                @e.loop(taps_w)
+                def _(v):
+                    total.set(total.get() + e.load(row + v * (right * pixel + channels), some))
+
+            e.store(total.get(), y + (i * width + j) * channels, some)
 
 
-def scale_and_shift(x, scale, shift, y):
-    for i in range(len(x)):
-        for k in range(len(scale)):
-            y[i, k] = x[i, k] * scale[k] + shift[k]
+def _meeting(e, first, step, count, size):
+    """(start, end) of those k of 0 … count − 1 for which first + k · step lies in 0 … size − 1; end < start if none."""
+    start, end = (e.smaller(first, 0) * -1 + (step - 1)) // step, (size - first + (step - 1)) // step
+    return e.smaller(count, start), e.smaller(count, end)
 
 
-def weight_gradient(g, x, dw, db, memory, size, beyond, taps_h, taps_w, stride, dilation, before):
+def _correlate(row, taps):
+    """y[first + step · (i, j)] = bias + Σ x[(i, j) · stride − before + tap · dilation] · w[tap], `taps` a step.
+
+    In w and bias the outputs of a group are padded to whole vectors. Small groups that a vector holds count as one;
+    their tile reads on beyond a pixel. An image with fewer than `reach` numbers after it is copied to `bordering`, and
+    what is written past the caches is made in `line`, a row at a time. The other arguments are explained in `run`.
+    """
+
+    def body(e, x, w, bias, y, bordering, line, given):
+        (
+            count, height, width, c_in, taps_h, taps_w, depth, w_step, y_height, y_width, c_out, groups, inputs,
+            outputs, reach, out_h, stride_h, stride_w, dilation_h, dilation_w, before_h, before_w, first_h, first_w,
+            step_h, step_w, wide, apart, together, images, places, pixels, left, right, x_pixel, y_pixel, at_once,
+            past, address,
+        ) = (e.integer(given + k) for k in range(39))  # fmt: skip
+        image, y_image = height * width * c_in, y_height * y_width * c_out
+        w_row, padded = taps_w * depth * w_step, w_step // groups
+
+        @e.loop((count + (images - 1)) // images)
+        def _(k):
+            n = e.smaller(k * images, count - together)
+            of_image = x + n * image, (count - 1 - n) * image, reach, bordering, height, width, c_in
+            source, pitch = _own_or_copied(e, *of_image, 0, before_w, height, wide)
+            pitch = pitch * c_in
+
+            @e.loop(groups // at_once)
+            def _(begin):
+                @e.loop(out_h)
+                def _(i):
+                    down = i * stride_h - before_h
+                    u, u_end = _meeting(e, down, dilation_h, taps_h, height)
+
+                    @e.loop(places)
+                    def _(j):
+                        across = j * stride_w - left
+                        v, v_end = _meeting(e, across, dilation_w, taps_w, right)
+                        columns = e.choose(e.fewer(0, apart), (v_end - v) // taps, 1)
+                        steps = e.choose(e.fewer(0, apart), depth, (v_end - v) * c_in)
+                        here = source + (down + u * dilation_h) * pitch + (across + v * dilation_w) * c_in
+                        at = n * y_image + ((first_h + i * step_h) * y_width + first_w + j * step_w) * c_out
+                        to, weights = e.choose(e.fewer(0, past), line, y + at), w + u * w_row + v * depth * w_step
+
+                        @e.loop(at_once)
+                        def _(one):
+                            group = begin * at_once + one
+                            row(
+                                e, here + group * inputs, weights + group * padded, bias + group * padded,
+                                to + group * outputs,
+                                pixels, u_end - u, columns, steps, dilation_h * pitch, dilation_w * c_in * taps,
+                                w_row, depth * w_step * taps, w_step, x_pixel, y_pixel,
+                                e.smaller(outputs, c_out - group * outputs),
+                            )  # fmt: skip
+
+                        head = (address + at + (e.lanes - 1)) % e.lanes * -1 + (e.lanes - 1)  # up to an aligned place
+                        size = pixels * c_out
+                        copy = lambda: e.call(tiles.stream, line, y + at, e.smaller(head, size), size)
+                        e.when(e.fewer(0, past), copy)
+
+    return body
+
+
+def _weight_gradient(taps, rows_of_taps):
     """dw[row of taps, tap and input, group, output] += Σ over output pixels of x · g, and db += Σ g.
 
     Inputs and outputs are padded to whole tiles: what lies beyond is written and means nothing; tiles read up to
-    `beyond` numbers from their first on. Groups are `size` apart: see `correlate`.
+    `beyond` numbers from their first on. The other arguments are explained in `weight_and_bias_gradient`.
     """
-    (count, out_h, out_w, c_out), (_, height, width, c_in) = g.shape, x.shape
-    (rows, inputs, groups, padded), (depth, outputs) = dw.shape, size
-    x_flat, g_flat, dw_flat = x.reshape(x.size), g.reshape(g.size), dw.reshape(dw.size)
-    per_row = rows // taps_h  # 1: a row of dw holds a whole row of taps; else one tap
-    top, left, high, wide = 0, 0, height, width  # the border that is copied: none where a tap's pixels can be chosen
-    if TAPS > 1:
-        top, high = before[0], (out_h - 1) * stride[0] + (taps_h - 1) * dilation[0] + 1
-    if per_row == 1:
-        left, wide = before[1], (out_w - 1) * stride[1] + (taps_w - 1) * dilation[1] + 1
-    border = top != 0 or left != 0 or high > height or wide > width
-    end = high * wide * c_in + beyond
-    bordering, widening = memory[:end], memory[end : end + out_h * out_w * c_out + beyond]
-    if border or beyond > 0:
-        bordering[:], widening[:] = 0, 0
-    for n in range(count):
-        source, image, pitch = x_flat, n * height * width * c_in, width * c_in
-        gradient, g_image = g_flat, n * out_h * out_w * c_out
-        if border or (count - 1 - n) * height * width * c_in < beyond:
-            source, image, pitch = bordering, 0, wide * c_in
-            bordered(x_flat, n * height * width * c_in, height, width, c_in, source, top, left, high, wide)
-        if (count - 1 - n) * out_h * out_w * c_out < beyond:
-            gradient, g_image = widening, 0
-            bordered(g_flat, n * out_h * out_w * c_out, out_h, out_w, c_out, gradient, 0, 0, out_h, out_w)
-        column_sums(gradient, g_image, db, 0, out_h * out_w, c_out, len(db) // LANES)
-        for k in range(0, rows, TAPS):
-            down, right = k // per_row * dilation[0] + top - before[0], k % per_row * dilation[1] + left - before[1]
-            (i, i_end), (j, j_end) = meeting(down, stride[0], out_h, high), meeting(right, stride[1], out_w, wide)
-            x_at = image + (down + i * stride[0]) * pitch + (right + j * stride[1]) * c_in
-            g_at = g_image + (i * out_w + j) * c_out
-            for group in range(groups):
-                taps(
-                    source, x_at + group * depth, gradient, g_at + group * outputs,
-                    dw_flat, (k * inputs * groups + group) * padded, inputs, min(outputs, c_out - group * outputs),
-                    i_end - i, j_end - j,
-                    stride[0] * pitch, stride[1] * c_in, out_w * c_out, c_out, groups * padded,
-                    dilation[1] * c_in, dilation[0] * pitch,
-                )  # fmt: skip
+
+    def body(e, g, x, dw, db, bordering, widening, given):
+        (
+            count, out_h, out_w, c_out, height, width, c_in, rows, inputs, groups, padded, depth, outputs, beyond,
+            reach, per_row, top, left, high, wide, stride_h, stride_w, dilation_h, dilation_w, before_h, before_w,
+        ) = (e.integer(given + k) for k in range(26))  # fmt: skip
+        image, g_image = height * width * c_in, out_h * out_w * c_out
+
+        @e.loop(count)
+        def _(n):
+            of_x = x + n * image, (count - 1 - n) * image, reach, bordering, height, width, c_in
+            of_g = g + n * g_image, (count - 1 - n) * g_image, beyond, widening, out_h, out_w, c_out
+            source, pitch = _own_or_copied(e, *of_x, top, left, high, wide)
+            gradient, pitch = _own_or_copied(e, *of_g, 0, 0, out_h, out_w)[0], pitch * c_in
+
+            tiles.column_sums(e, gradient, db, out_h * out_w, c_out, (c_out + (e.lanes - 1)) // e.lanes)
+
+            @e.loop(rows // rows_of_taps)
+            def _(part):
+                k = part * rows_of_taps
+                down = k // per_row * dilation_h + top - before_h
+                across = k % per_row * dilation_w + left - before_w
+                i, i_end = _meeting(e, down, stride_h, out_h, high)
+                j, j_end = _meeting(e, across, stride_w, out_w, wide)
+                here = source + (down + i * stride_h) * pitch + (across + j * stride_w) * c_in
+                from_g = gradient + (i * out_w + j) * c_out
+
+                @e.loop(groups)
+                def _(group):
+                    taps(
+                        e, here + group * depth, from_g + group * outputs,
+                        dw + (k * inputs * groups + group) * padded, inputs,
+                        e.smaller(outputs, c_out - group * outputs), i_end - i, j_end - j,
+                        stride_h * pitch, stride_w * c_in, out_w * c_out, c_out, groups * padded,
+                        dilation_w * c_in, dilation_h * pitch,
+                    )  # fmt: skip
+
+    return body
 
 
-_pair = numba.types.UniTuple(numba.intp, 2)
+@kernel(matrix, numbers, numbers, matrix)
+def scale_and_shift(e, x, scale, shift, y, rows, columns):
+    fma = lambda e, *vectors: e.fma(*vectors)
+    e.loop(rows)(lambda i: functions.each(e, fma, [x + i * columns, scale, shift], y + i * columns, columns))
 
 
 @cache
-def _correlate(pixels: int, width: int, half: bool, taps: int, group: tuple):
+def _correlate_kernel(pixels: int, width: int, half: bool, taps: int, group: tuple):
     """`group`: what `small_groups.product` needs, with so many `taps` in a step; or ()."""
     sizes = {1: pixels, 2: min(pixels, 8), 3: min(pixels, 8)}
     tile = partial(small_groups.product, taps, *group) if group else tiles.product
-    arrays, rest = (images, images, numbers, images, numbers), (*[_pair] * 6, numba.intp, numba.boolean)
-    name = f"_{pixels}x{width}" + f"_groups{taps}{group}" * bool(group) + "_half" * half
-    bound = {"stream": vector(tiles.stream, width, places=2), "TAPS": taps, "LANES": width}
-    types = (*arrays, numba.intp, _pair, numba.intp, *rest)
-    return compiled(correlate, types, name, row=vector(tiles.row(sizes, half, tile), width, places=4), **bound)
-
-
-_add_taps = cache(lambda: compiled(add_taps, (numba.float32[:, :, :, :, :, ::1], numbers, images, _pair)))
-_scale = cache(lambda: compiled(scale_and_shift, (matrix, numbers, numbers, matrix)))
+    name = f"correlate_{pixels}" + f"_groups{taps}{group}" * bool(group) + "_half" * half
+    types = images, images, numbers, images, numbers, numbers, integers
+    return compiled_body(_correlate(tiles.row(sizes, half, tile), taps), types, width, name)
 
 
 @cache
-def _weight_gradient(width: int, half: bool, inputs: int, tile: tuple, group: tuple):
+def _weight_gradient_kernel(width: int, half: bool, inputs: int, tile: tuple, group: tuple):
     """`inputs` of a tile; or the `tile` of taps, and what else `small_groups.taps` needs, or ()."""
     some = small_groups.taps(tile, *group) if group else tiles.taps({**tiles.INPUTS[registers(width)], 1: inputs}, half)
-    sums = vector(tiles.column_sums, width, places=2)
-    types = (images, images, images, numbers, numbers, _pair, *[numba.intp] * 3, _pair, _pair, _pair)
-    name = f"_{inputs}x{width}" + f"_groups{tile}{group}" * bool(group) + "_half" * half
-    bound = {"LANES": width, "TAPS": tile[0]}
-    return compiled(weight_gradient, types, name, taps=vector(some, width, places=3), column_sums=sums, **bound)
+    name = f"weight_gradient_{inputs}" + f"_groups{tile}{group}" * bool(group) + "_half" * half
+    types = images, images, images, numbers, numbers, numbers, integers
+    return compiled_body(_weight_gradient(some, tile[0]), types, width, name)
 
 
 # --- the wrappers ---
@@ -250,14 +256,31 @@ def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1),
     taps = next(t for t in (3, 5, 7, 2, 1) if taps_w % t == 0) if several and group else 1
     bias = np.zeros(c_out, np.float32) if bias is None else bias
     w, bias = (widened(a, groups, size[1], -(-size[1] // width) * width) for a in (w, bias))
-    image = x.shape[1] * (out[1] * stride[1] + taps_w * dilation[1]) * x.shape[3]
-    memory = scratch(image + beyond + out[1] * y.shape[3] + 2 * width)
     sparse = bool(group) and depth == taps == 1 and stride != (1, 1) and len(w) * taps_w < 10
     how = (taps_w, out[1], stride[1], dilation[1], before[1], width, sparse)
     pixels, together = _tile(1 if taps > 1 or beyond else len(x), x[0].size, x.shape[2], *how)
-    kernel = _correlate(pixels, width, not group and leaves_half(size[1], width), taps, group)
-    past = y.size >= LARGE and not together and step[1] == 1
-    kernel(x, w, bias, y, memory, groups, size, beyond, out, stride, dilation, before, first, step, together, past)
+    (height, x_width, c_in), y_channels = x.shape[1:], y.shape[3]
+    wide = (out[1] - 1) * stride[1] + (taps_w - 1) * dilation[1] + 1
+    apart = dilation[1] != 1 or depth != c_in  # else a row of taps is one run of memory
+    past = not together and step[1] == 1 and y.size >= LARGE  # written a row at a time, past the caches
+    # To go along memory once, and then through a copy, is quicker than through large x once for each group.
+    border = not together and (before[1] != 0 or wide > x_width or (past and groups > 1))
+    end = -(-(height * wide * c_in + beyond) // width) * width
+    memory = scratch(end + out[1] * y_channels + width)
+    if border or beyond > 0:
+        memory[:end] = 0
+    # One row of pixels along a tile, or the same pixel of so many images `together`, in each of so many `places`; the
+    # columns of x that there are for taps; how far apart the pixels are. Groups come after each other through a row, or
+    # through an image where the weights of all would not stay near.
+    along = 1, out[1], 0, wide, stride[1] * c_in, step[1] * y_channels
+    if together:
+        along = out[1], together, before[1], x_width, height * x_width * c_in, y[0].size
+    at_once = 1 if w.size > NEAR and along[-1] == y_channels and not past else groups
+    kernel = _correlate_kernel(pixels, width, not group and leaves_half(size[1], width), taps, group)
+    sizes = *x.shape, *w.shape, *y.shape[1:], groups, *size, sys.maxsize if border else beyond, out[0]
+    how = *stride, *dilation, *before, *first, *step, wide, int(apart), together, max(1, together)
+    address = y.ctypes.data // 4 % width if past else 0
+    kernel(x, w, bias, y, memory, memory[end:], np.array((*sizes, *how, *along, at_once, past, address)))
 
 
 def turned(w, groups):
@@ -274,7 +297,8 @@ def forward(x, w, b, out, stride, padding, dilation, groups=1):
         # Numbers times numbers, a row of pixels at a time: in the order of memory, where tiles would leap over pixels.
         b = np.zeros(c_out, np.float32) if b is None else b
         scale, shift = (np.tile(a.reshape(-1), x.shape[2]) for a in (w, b))
-        _scale()(x.reshape(-1, len(scale)), scale, shift, y.reshape(-1, len(scale)))
+        rows = x.reshape(-1, len(scale))
+        scale_and_shift(lanes())(rows, scale, shift, y.reshape(rows.shape), *rows.shape)
         return y
     few = 1 < taps_h * taps_w <= 2 * lanes() // c_out and c_in > 3 and 4 * c_out <= lanes()
     if few and stride == (1, 1) and groups == 1 and min(padding) >= 0:
@@ -283,7 +307,8 @@ def forward(x, w, b, out, stride, padding, dilation, groups=1):
         z = np.zeros((len(x), high, wide, taps_h, taps_w, c_out), np.float32)
         one = w.transpose(2, 0, 1, 3).reshape(1, 1, c_in, -1)
         run(x, one, None, z.reshape(len(x), high, wide, -1), x.shape[1:3], stride, stride, (0, 0), first=padding)
-        _add_taps()(z, np.zeros(c_out, np.float32) if b is None else contiguous(b), y, dilation)
+        b = np.zeros(c_out, np.float32) if b is None else contiguous(b)
+        add_taps(lanes())(z, b, y, *y.shape, taps_h, taps_w, *dilation)
         return y
     run(x, w, b, y, out, stride, dilation, padding, groups=groups)
     return y
@@ -337,8 +362,22 @@ def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups=1):
     wide = max(x.shape[2], g.shape[2] * stride[1] + taps_w * dilation[1])
     memory = scratch(high * wide * x.shape[3] + g[0].size + 2 * beyond)
     of_one = some if single or half else tiles.INPUTS[registers(width)][1]  # what is not used need not be compiled anew
-    run_tiles = _weight_gradient(width, half, of_one, tile, group)
-    run_tiles(g, x, dw, db, memory, size, beyond, *kernel, stride, dilation, padding)
+    per_row = len(dw) // taps_h  # 1: a row of dw holds a whole row of taps; else one tap
+    # The border that is copied: none where a tap's pixels can be chosen.
+    top, left, (high, wide) = 0, 0, x.shape[1:3]
+    if tile[0] > 1:
+        top, high = padding[0], (g.shape[1] - 1) * stride[0] + (taps_h - 1) * dilation[0] + 1
+    if per_row == 1:
+        left, wide = padding[1], (g.shape[2] - 1) * stride[1] + (taps_w - 1) * dilation[1] + 1
+    border = top != 0 or left != 0 or high > x.shape[1] or wide > x.shape[2]
+    end = high * wide * x.shape[3] + beyond
+    if border or beyond > 0:
+        memory[: end + g[0].size + beyond] = 0
+    sizes = *g.shape, *x.shape[1:], *dw.shape, *size, beyond, sys.maxsize if border else beyond
+    how = per_row, top, left, high, wide, *stride, *dilation, *padding
+    _weight_gradient_kernel(width, half, of_one, tile, group)(
+        g, x, dw, db, memory[:end], memory[end:], np.array((*sizes, *how))
+    )
     if not whole:
         dw = np.ascontiguousarray(dw[:, :inputs, :, : size[1]].reshape(rows, inputs, -1)[..., :total])
     return dw.reshape(*kernel, c_in, total), db[:total]

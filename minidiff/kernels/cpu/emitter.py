@@ -53,8 +53,22 @@ def _integer(n: Value | int) -> ir.Value:
 class Emitter:
     """Emits LLVM IR. Vectors have `lanes` float32 lanes; `where` is a mask: the lanes that take part."""
 
-    def __init__(self, builder: ir.IRBuilder, lanes: int):
+    def __init__(self, builder: ir.IRBuilder, lanes: int, functions: dict[Callable, ir.Function] | None = None):
         self.ir, self.lanes, self.vector = builder, lanes, ir.VectorType(F32, lanes)
+        self.functions = {} if functions is None else functions  # what `call` has made
+
+    def call(self, body: Callable, *arguments: Value | int) -> None:
+        """Run a body that is a function of its own: LLVM optimises it once, however often it is called."""
+        values = [_integer(argument) for argument in arguments]
+        if body not in self.functions:
+            kind, name = ir.FunctionType(ir.VoidType(), [v.type for v in values]), body.__qualname__
+            function = ir.Function(self.ir.module, kind, self.ir.module.get_unique_name(name))
+            function.linkage, self.functions[body] = "internal", function
+            function.attributes.add("noinline")
+            inside = Emitter(ir.IRBuilder(function.append_basic_block()), self.lanes, self.functions)
+            body(inside, *(Value(inside, argument) for argument in function.args))
+            inside.ir.ret_void()
+        self.ir.call(self.functions[body], values)
 
     def _call(self, name: str, result: ir.Type, *arguments: ir.Value) -> Any:
         kind = ir.FunctionType(result, [a.type for a in arguments])
@@ -63,10 +77,12 @@ class Emitter:
     def _map(self, name: str, *vectors: Value) -> Value:
         return Value(self, self._call(f"llvm.{name}.v{self.lanes}f32", self.vector, *(v.ir for v in vectors)))
 
-    def _all(self, scalar: ir.Value) -> ir.Value:
+    def every(self, scalar: ir.Value) -> Value:
+        """That number in every lane."""
         kind = ir.VectorType(scalar.type, self.lanes)
         one = self.ir.insert_element(ir.Constant(kind, ir.Undefined), scalar, I32(0))
-        return self.ir.shuffle_vector(one, one, ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes))
+        zeros = ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes)
+        return Value(self, self.ir.shuffle_vector(one, one, zeros))
 
     def half(self) -> "Emitter":
         """An emitter of vectors of half as many lanes."""
@@ -106,18 +122,21 @@ class Emitter:
         """The one number at `place`, in every lane."""
         scalar = self.ir.load(place.ir)
         scalar.align = 4
-        return Value(self, self._all(scalar))
+        return self.every(scalar)
 
     def first(self, count: Value | int) -> Value:
         """The mask of the first `count` lanes (all of them if count ≥ lanes)."""
         steps = ir.Constant(ir.VectorType(I64, self.lanes), list(range(self.lanes)))
-        return Value(self, self.ir.icmp_signed("<", steps, self._all(_integer(count))))
+        return Value(self, self.ir.icmp_signed("<", steps, self.every(_integer(count)).ir))
 
     def fma(self, a: Value, b: Value, c: Value) -> Value:
         return self._map("fma", a, b, c)
 
     def round(self, a: Value) -> Value:
         return self._map("nearbyint", a)
+
+    def sqrt(self, a: Value) -> Value:
+        return self._map("sqrt", a)
 
     def two_to(self, n: Value) -> Value:
         """2ⁿ for whole n in -126 … 127: n goes straight into the bits of the exponent."""
@@ -155,7 +174,7 @@ class Emitter:
     def variable(self, value: Value) -> "Variable":
         return Variable(self, value)
 
-    def when(self, condition: Value, yes: Callable[[], None], no: Callable[[], None]) -> None:
+    def when(self, condition: Value, yes: Callable[[], None], no: Callable[[], None] = lambda: None) -> None:
         with self.ir.if_else(condition.ir) as (then, otherwise):
             with then:
                 yes()

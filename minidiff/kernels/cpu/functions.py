@@ -65,7 +65,7 @@ def summed(e, pixels, add):
 # --- the same as bodies: of n numbers, not of a vector ---
 
 
-def _each(e, formula, places, y, n):
+def each(e, formula, places, y, n):
     """y[i] = formula of the places' i-th numbers, i < n: whole vectors first, then a masked rest."""
     whole = n // e.lanes
     rest = e.first(n - whole * e.lanes)
@@ -77,9 +77,13 @@ def _each(e, formula, places, y, n):
     e.store(formula(e, *(e.load(place + whole * e.lanes, rest) for place in places)), y + whole * e.lanes, rest)
 
 
+def copied(e, x, y, n):
+    each(e, lambda e, numbers: numbers, [x], y, n)
+
+
 def silu_each(e, x, y, n):
-    _each(e, silu, [x], y, n)
+    each(e, silu, [x], y, n)
 
 
 def silu_dx_each(e, g, x, y, n):
-    _each(e, silu_dx, [g, x], y, n)
+    each(e, silu_dx, [g, x], y, n)

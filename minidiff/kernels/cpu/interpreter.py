@@ -45,6 +45,9 @@ class Interpreter:
     def half(self) -> "Interpreter":
         return Interpreter(self.lanes // 2)
 
+    def call(self, body: Callable, *arguments: Any) -> None:
+        body(self, *arguments)
+
     def constant(self, number: float) -> np.ndarray:
         return np.full(self.lanes, number, np.float32)
 
@@ -70,7 +73,7 @@ class Interpreter:
     def fma(self, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
         return a * b + c
 
-    round, smaller = staticmethod(np.rint), staticmethod(min)
+    round, sqrt, smaller = staticmethod(np.rint), staticmethod(np.sqrt), staticmethod(min)
     below = fewer = staticmethod(operator.lt)
     variable = Box
 
@@ -91,7 +94,7 @@ class Interpreter:
             return np.where(condition, yes, no)
         return yes if condition else no
 
-    def when(self, condition: bool, yes: Callable[[], None], no: Callable[[], None]) -> None:
+    def when(self, condition: bool, yes: Callable[[], None], no: Callable[[], None] = lambda: None) -> None:
         (yes if condition else no)()
 
     def loop(self, count: int) -> Callable[[Callable[[int], None]], None]:

@@ -11,21 +11,15 @@ Backward, with h = x·a + b: d = g · silu'(h) is written to dx while Σ d and �
 dweight, dbias, dshift and the group's two means, with which dx = d · a + x · c + b' in a last pass over what is cached.
 """
 
-from functools import cache
+from functools import cache, partial
 
-import numba
 import numpy as np
 
 from .. import generic
 from . import functions, tiles
-from .compiled import contiguous, for_lanes, inlined, matrix, numbers, unbound
+from .compiled import contiguous, kernel, matrix, number, numbers, scratch
 from .ran import ran
 from .vector import lanes
-
-column_sums = squares = apply = gradient_sums = affine = unbound  # bound by `compiled`
-LANES = 0
-_cube = numba.float32[:, :, ::1]
-
 
 # --- bodies: one vector of channels down all pixels (`step` numbers apart) ---
 
@@ -68,9 +62,8 @@ def _gradient_sums(e, g, x, mean, a, b, d, sums, products, pixels, step):
     e.store(product.get(), products)
 
 
-def _affine(e, d, x, a, c, b, pixels, step):
-    """d ← d · a + x · c + b"""
-    scale, slope, offset = e.load(a), e.load(c), e.load(b)
+def _affine(e, d, x, scale, slope, offset, pixels, step):
+    """d ← d · scale + x · slope + offset, with three vectors of channels"""
 
     @e.loop(pixels)
     def _(i):
@@ -78,88 +71,110 @@ def _affine(e, d, x, a, c, b, pixels, step):
         e.store(e.fma(e.load(place), scale, e.fma(e.load(x + i * step), slope, offset)), place)
 
 
-# --- the loops ---
+# --- bodies: the channels of one image; there are channels or no `shifts` ---
 
 
-@inlined
-def scale_and_offset(mean, rstd, weight, bias, shift, a, b):
+def _vectors(e, channels, do):
+    """do(first channel) for each vector of channels."""
+    e.loop(channels // e.lanes)(lambda c: do(c * e.lanes))
+
+
+def _means(e, terms, share, finish, to, groups, per_group):
+    """to[group] = finish(`share` times the sum of the group's terms)."""
+
+    @e.loop(groups)
+    def _(group):
+        total, first = e.variable(e.constant(0)), terms + group * per_group
+        e.loop(per_group)(lambda k: total.set(total.get() + e.splat(first + k)))
+        e.store(finish(total.get() * share), to + group, e.first(1))
+
+
+def _spread(e, numbers, to, groups, per_group):
+    """Each group's number, to all its channels."""
+
+    @e.loop(groups)
+    def _(group):
+        number, first = e.splat(numbers + group), to + group * per_group
+        e.loop(per_group)(lambda k: e.store(number, first + k, e.first(1)))
+
+
+def _scale_and_offset(e, mean, rstd, weight, bias, shift, a, b, channels, shifts):
     """y = x · a + b is the normalised, weighted, shifted x."""
-    per_group = len(weight) // len(mean)
-    for k in range(len(weight)):
-        a[k] = rstd[k // per_group] * weight[k]
-        b[k] = bias[k] - mean[k // per_group] * a[k] + (shift[k] if len(shift) else np.float32(0))
+
+    @partial(_vectors, e, channels)
+    def _(k):
+        scale = e.load(rstd + k) * e.load(weight + k)
+        offset = e.fma(-e.load(mean + k), scale, e.load(bias + k))
+        e.store(scale, a + k)
+        e.store(offset + e.load(shift + k, e.first(shifts)), b + k)
 
 
-@for_lanes(
-    (_cube, numbers, numbers, matrix, numbers, _cube, matrix, matrix, numba.float64),
-    column_sums=(tiles.column_sums, 2),
-    squares=(_squares, 3),
-    apply=(_apply, 5),
-)
-def norm(x, weight, bias, shift, skip, y, means, rstds, eps):
-    """x and y as (images, pixels, channels); shift (images, channels) or (images, 0); skip may be empty."""
-    (count, pixels, channels), groups = x.shape, means.shape[1]
-    per_group, share = channels // groups, np.float32(groups / (pixels * channels))
-    work = np.empty((3, channels), np.float32)
-    sums, a, b = work[0], work[1], work[2]
-    x_flat, y_flat, skips = x.reshape(x.size), y.reshape(y.size), min(1, skip.size)
-    skip = skip if skips else x_flat  # what is read, and left out
-    for n in range(count):
-        first = n * pixels * channels
-        mean, rstd = means[n], rstds[n]
-        sums[:] = 0
-        column_sums(x_flat, first, sums, 0, pixels, channels, channels // LANES)
-        for group in range(groups):
-            part = slice(group * per_group, (group + 1) * per_group)
-            mean[group] = sums[part].sum() * share
-            a[part] = mean[group]
-        for k in range(0, channels, LANES):
-            squares(x_flat, first + k, a, k, sums, k, pixels, channels)
-        for group in range(groups):
-            variance = sums[group * per_group : (group + 1) * per_group].sum() * share
-            rstd[group] = 1 / np.sqrt(variance + np.float32(eps))
-        scale_and_offset(mean, rstd, weight, bias, shift[n], a, b)
-        for k in range(0, channels, LANES):
-            at = first + k
-            apply(x_flat, at, a, k, b, k, skip, at, y_flat, at, pixels, channels, skips)
+# --- bodies: all images; `share`: of one number in its group's mean ---
 
 
-@for_lanes(
-    (_cube, _cube, numbers, numbers, matrix, matrix, matrix, _cube, numbers, numbers, matrix),
-    gradient_sums=(_gradient_sums, 8),
-    affine=(_affine, 5),
-)
-def norm_gradients(g, x, weight, bias, shift, means, rstds, dx, dweight, dbias, dshift):
-    (count, pixels, channels), groups = x.shape, means.shape[1]
-    per_group, share = channels // groups, np.float32(groups / (pixels * channels))
-    work = np.empty((4, channels), np.float32)
-    a, b, slope, products = work[0], work[1], work[2], work[3]
-    g_flat, x_flat, dx_flat = g.reshape(g.size), x.reshape(x.size), dx.reshape(dx.size)
-    dweight[:], dbias[:] = 0, 0
-    for n in range(count):
-        first = n * pixels * channels
-        mean, rstd, sums = means[n], rstds[n], dshift[n]
-        scale_and_offset(mean, rstd, weight, bias, shift[n], a, b)
-        for k in range(channels):
-            slope[k] = mean[k // per_group]
-        for k in range(0, channels, LANES):
-            at = first + k
-            gradient_sums(
-                g_flat, at, x_flat, at, slope, k, a, k, b, k, dx_flat, at, sums, k, products, k, pixels, channels
-            )  # fmt: skip
-        for group in range(groups):
-            h = normal_h = np.float32(0)
-            for k in range(group * per_group, (group + 1) * per_group):
-                products[k] *= rstd[group]  # Σ d · x̂
-                dweight[k] += products[k]
-                dbias[k] += sums[k]
-                h += weight[k] * sums[k] * share
-                normal_h += weight[k] * products[k] * share
-            for k in range(group * per_group, (group + 1) * per_group):
-                slope[k] = -normal_h * rstd[group] * rstd[group]
-                b[k] = -h * rstd[group] - mean[group] * slope[k]
-        for k in range(0, channels, LANES):
-            affine(dx_flat, first + k, x_flat, first + k, a, k, slope, k, b, k, pixels, channels)
+@kernel(*(numbers,) * 3, matrix, numbers, numbers, matrix, matrix, numbers, number, number)
+def norm(
+    e, x, weight, bias, shift, skip, y, means, rstds, memory, share, eps,
+    images, pixels, channels, groups, shifts, skips,
+):  # fmt: skip
+    """`shifts`: channels, or 0 where shift is (images, 0); `skips`: 1, or 0 where skip stands for nothing."""
+    sums, centre, a, b = (memory + channels * k for k in range(4))
+    per_group = channels // groups
+
+    @e.loop(images)
+    def _(n):
+        at, mean, rstd, moved = n * pixels * channels, means + n * groups, rstds + n * groups, shift + n * shifts
+        e.call(tiles.cleared, sums, channels)
+        tiles.column_sums(e, x + at, sums, pixels, channels, channels // e.lanes)
+        _means(e, sums, share, lambda mean: mean, mean, groups, per_group)
+        e.call(_spread, mean, centre, groups, per_group)
+        _vectors(e, channels, lambda k: _squares(e, x + at + k, centre + k, sums + k, pixels, channels))
+        _means(e, sums, share, lambda variance: e.constant(1) / e.sqrt(variance + eps), rstd, groups, per_group)
+        e.call(_spread, rstd, a, groups, per_group)
+        _scale_and_offset(e, centre, a, weight, bias, moved, a, b, channels, shifts)
+
+        @partial(_vectors, e, channels)
+        def _(k):
+            _apply(e, x + at + k, a + k, b + k, skip + at + k, y + at + k, pixels, channels, skips)
+
+
+@kernel(*(numbers,) * 4, matrix, *(numbers,) * 5, matrix, numbers, number)
+def norm_gradients(
+    e, g, x, weight, bias, shift, means, rstds, dx, dweight, dbias, dshift, memory, share,
+    images, pixels, channels, groups, shifts,
+):  # fmt: skip
+    centre, scale, a, b, products, h, normal_h, h_mean, normal_h_mean = (memory + channels * k for k in range(9))
+    per_group = channels // groups
+    for total in dweight, dbias:
+        e.call(tiles.cleared, total, channels)
+
+    @e.loop(images)
+    def _(n):
+        at, sums, moved = n * pixels * channels, dshift + n * channels, shift + n * shifts
+        e.call(_spread, means + n * groups, centre, groups, per_group)
+        e.call(_spread, rstds + n * groups, scale, groups, per_group)
+        _scale_and_offset(e, centre, scale, weight, bias, moved, a, b, channels, shifts)
+
+        @partial(_vectors, e, channels)
+        def _(k):
+            given = g + at + k, x + at + k, centre + k, a + k, b + k
+            _gradient_sums(e, *given, dx + at + k, sums + k, products + k, pixels, channels)
+            total, product, factor = e.load(sums + k), e.load(products + k) * e.load(scale + k), e.load(weight + k)
+            e.store(e.load(dbias + k) + total, dbias + k)
+            e.store(e.load(dweight + k) + product, dweight + k)  # Σ d · x̂
+            e.store(factor * total, h + k)
+            e.store(factor * product, normal_h + k)
+
+        for terms, mean in (h, h_mean), (normal_h, normal_h_mean):
+            _means(e, terms, share, lambda mean: mean, mean, groups, per_group)
+            e.call(_spread, mean, terms, groups, per_group)
+
+        @partial(_vectors, e, channels)
+        def _(k):
+            rstd = e.load(scale + k)
+            slope = -e.load(normal_h + k) * rstd * rstd
+            offset = e.fma(-e.load(centre + k), slope, -e.load(h + k) * rstd)
+            _affine(e, dx + at + k, x + at + k, e.load(a + k), slope, offset, pixels, channels)
 
 
 # --- the wrappers ---
@@ -171,20 +186,22 @@ def _lanes(channels, dtype, most) -> int:
     return next((n for n in (16, 8, 4) if n <= most and channels % n == 0 and dtype == np.float32), 0)
 
 
-def _given(x, weight, bias, shift):
-    """What both loops take, as they take it."""
+def _given(x, weight, bias, shift, groups):
+    """What both kernels take: arrays, the share of one number of x in its group's mean, whole numbers."""
     shift = np.empty((len(x), 0), np.float32) if shift is None else contiguous(shift)
-    return contiguous(x).reshape(len(x), -1, x.shape[-1]), contiguous(weight), contiguous(bias), shift
+    arrays = contiguous(x).reshape(-1), contiguous(weight), contiguous(bias), shift
+    channels, size = x.shape[-1], x.size // len(x)
+    return arrays, groups / size, (len(x), size // channels, channels, groups, shift.shape[1])
 
 
 def group_norm_silu(x, weight, bias, shift, skip, groups, eps):
     if x.size == 0 or not (width := _lanes(x.shape[-1], x.dtype, lanes())):
         return generic.group_norm_silu(x, weight, bias, shift, skip, groups, eps)
     ran["group_norm_silu"] += 1
-    given = _given(x, weight, bias, shift)
-    skip = np.empty(0, np.float32) if skip is None else contiguous(skip).reshape(-1)
+    given, share, sizes = _given(x, weight, bias, shift, groups)
     y, mean, rstd = (np.empty(shape, np.float32) for shape in (x.shape, (len(x), groups), (len(x), groups)))
-    norm(width)(*given, skip, y.reshape(given[0].shape), mean, rstd, eps)
+    given += (given[0] if skip is None else contiguous(skip).reshape(-1), y.reshape(-1), mean, rstd)
+    norm(width)(*given, scratch(4 * x.shape[-1]), share, eps, *sizes, int(skip is not None))
     return y, (mean.reshape(-1, 1, groups, 1), rstd.reshape(-1, 1, groups, 1))
 
 
@@ -192,9 +209,9 @@ def group_norm_silu_grads(g, x, weight, bias, shift, aux, groups):
     if x.size == 0 or not (width := _lanes(x.shape[-1], x.dtype, lanes())):
         return generic.group_norm_silu_grads(g, x, weight, bias, shift, aux, groups)
     ran["group_norm_silu_grads"] += 1
-    given, g, (mean, rstd) = _given(x, weight, bias, shift), contiguous(g), (contiguous(a) for a in aux)
-    shape, channels = given[0].shape, x.shape[-1]
-    dx, dweight, dbias = np.empty(x.shape, np.float32), np.empty(channels, np.float32), np.empty(channels, np.float32)
-    dshift, stats = np.empty((len(x), channels), np.float32), (mean.reshape(-1, groups), rstd.reshape(-1, groups))
-    norm_gradients(width)(g.reshape(shape), *given, *stats, dx.reshape(shape), dweight, dbias, dshift)
+    (given, share, sizes), channels = _given(x, weight, bias, shift, groups), x.shape[-1]
+    dx, dweight, dbias = (np.empty(shape, np.float32) for shape in (x.shape, channels, channels))
+    dshift, (mean, rstd) = np.empty((len(x), channels), np.float32), (contiguous(a).reshape(-1) for a in aux)
+    made = dx.reshape(-1), dweight, dbias, dshift, scratch(9 * channels)
+    norm_gradients(width)(contiguous(g).reshape(-1), *given, mean, rstd, *made, share, *sizes)
     return dx, dweight, dbias, None if shift is None else dshift

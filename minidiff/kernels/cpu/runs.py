@@ -9,46 +9,43 @@ positions (i, j), 0 … 5 each way, but without outputs in a fourth column nothi
 each position has slots for those tiles of the block that take part in it, and one more, for what is not wanted.
 """
 
+from functools import lru_cache
 from typing import Any
 
-from .compiled import helper
+import numpy as np
 
 BLOCK = 32  # tiles
-NUMBERS = 10  # of a run: see `Run`
+NUMBERS, OF_BLOCK = 10, 6  # of a run: see `Run`; of a block: see `find_runs`
 
 
-@helper
 def cut(size, outputs):
     """(tiles along a side, how many have all outputs). Where shorter ones do not fit either, the last overlaps."""
     count = (size + outputs - 1) // outputs
     return count, max(0, size - count * (outputs - 1))
 
 
-@helper
-def find_runs(first, count, height, width, outputs, runs, shares):
-    """The runs of a block of tiles, as `Run` reads them. Gives how many, and in `shares` how many tiles take part: in
-    all positions but those at ∞; at j = 5; at i = 5; at both.
+@lru_cache(maxsize=64)
+def find_runs(images, height, width, outputs):
+    """All runs, as `Run` reads them, and for each block: its first run, how many there are, and how many tiles take
+    part: in all positions but those at ∞; at j = 5; at i = 5; at both.
     """
     (down, tall), (across, wide) = cut(height, outputs), cut(width, outputs)
-    shares[:] = 0
-    r = 0
-    while shares[0] < count:
-        strip, j = divmod(first + shares[0], across)
-        n, i = divmod(strip, down)
-        run, length, is_tall = runs[r], min(across - j, count - shares[0]), 1 if i < tall else 0
-        wides = max(0, min(wide - j, length))
-        run[0], run[1] = n, min(i * (outputs - 1) + min(i, tall), height - outputs + 1 - is_tall)
-        run[2] = min(j * (outputs - 1) + min(j, wide), width - outputs + (0 if wides else 1))
-        run[3], run[4], run[5] = length, wides, min(length * (outputs - 1) + wides, width - run[2])
-        run[6], run[7], run[8], run[9] = shares[0], shares[1], BLOCK, BLOCK
-        if is_tall:
-            run[8], run[9] = shares[2], shares[3]
-        shares[0] += length
-        shares[1] += wides
-        shares[2] += length * is_tall
-        shares[3] += wides * is_tall
-        r += 1
-    return r
+    total, runs, blocks = images * down * across, list[tuple](), list[tuple]()
+    for first in range(0, total, BLOCK):
+        start, count, shares = len(runs), min(BLOCK, total - first), [0] * 4
+        while shares[0] < count:
+            strip, j = divmod(first + shares[0], across)
+            n, i = divmod(strip, down)
+            length, is_tall = min(across - j, count - shares[0]), i < tall
+            wides = max(0, min(wide - j, length))
+            top = min(i * (outputs - 1) + min(i, tall), height - outputs + 1 - is_tall)
+            left = min(j * (outputs - 1) + min(j, wide), width - outputs + (not wides))
+            span = min(length * (outputs - 1) + wides, width - left)
+            runs.append((n, top, left, length, wides, span, *shares[:2], *(shares[2:] if is_tall else (BLOCK, BLOCK))))
+            more = length, wides, length * is_tall, wides * is_tall
+            shares = [share + some for share, some in zip(shares, more, strict=True)]
+        blocks.append((start, len(runs) - start, *shares))
+    return np.array(runs), np.array(blocks)
 
 
 def pitch(e: Any) -> int:

@@ -211,3 +211,8 @@ def column_sums(e, g, out, pixels, step, vectors):
         c = (fours * 4 + part) * e.lanes
         total = functions.summed(e, pixels, lambda total, pixel: total + e.load(g + pixel * step + c))
         e.store(e.load(out + c) + total, out + c)
+
+
+def cleared(e, a, size):
+    """Zeros: so many, whole vectors of them."""
+    e.loop(size // e.lanes)(lambda i: e.store(e.constant(0), a + i * e.lanes))

@@ -10,16 +10,17 @@ unroll at compile time, and accumulators stay in registers:
         def _(i):                               a loop at run time
             e.store(e.fma(factor, e.load(x + i * e.lanes), e.load(y + i * e.lanes)), y + i * e.lanes)
 
-`vector(axpy, lanes=16, places=3)` is a function for compiled code; it takes each place as an array and an index:
-`axpy(a, 0, x, 16, y, 0, n)`. With NUMBA_DISABLE_JIT=1 the same body runs on `Interpreter`, NumPy's twin of
-`Emitter`, and a debugger can walk through it.
+`vector(axpy, lanes=16)` is a function for compiled code; it takes an array for each place: `axpy(a, x, y, n)`. With
+NUMBA_DISABLE_JIT=1 the same body runs on `Interpreter`, NumPy's twin of `Emitter`, and a debugger can walk through it.
+
+Whole kernels are bodies (see `compiled.kernel`), not only their inner loops: written for Numba, the loops around those
+came to three quarters of all instructions that LLVM was given, for a slice or a range there is a hundred of them.
 """
 
 import inspect
-import operator
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -64,38 +65,41 @@ def registers(lanes: int) -> int:
     return 32 if lanes == 16 or platform.machine() in ("aarch64", "arm64") else 16
 
 
-def vector(body: Callable, lanes: int, places: int) -> Callable:
-    """The body as a function for compiled code. Its first `places` arguments are passed as (array, index) each."""
+def vector(body: Callable, lanes: int) -> Callable:
+    """The body as a function for compiled code, which gives it arrays for places: each from its first number on.
 
-    def paired(arguments: Sequence, place: Callable) -> list:
-        pairs = [place(*arguments[2 * k : 2 * k + 2]) for k in range(places)]
-        return [*pairs, *arguments[2 * places :]]
-
+    Whole numbers are passed on as they are, others as float32 in every lane.
+    """
     if not JIT:
+
+        def value(argument: Any) -> Any:
+            if isinstance(argument, np.ndarray):
+                return Place(argument.reshape(-1), 0)
+            return np.full(lanes, argument, np.float32) if isinstance(argument, float) else argument
 
         def twin(*arguments: Any) -> None:
             with np.errstate(over="ignore", invalid="ignore"):  # in lanes that nobody looks at, as in compiled code
-                body(Interpreter(lanes), *paired(arguments, lambda array, index: Place(array.reshape(-1), index)))
+                body(Interpreter(lanes), *map(value, arguments))
 
         return twin
 
     def typed(_context: Any, *kinds: Any) -> tuple:
-        arrays = kinds[: 2 * places : 2]
-        pairs = [kind for array in arrays for kind in (array, numba.types.intp)]
-        signature = numba.types.void(*pairs, *[numba.types.intp] * (len(kinds) - len(pairs)))
+        array, real = numba.types.Array, numba.types.Float
+        passed = [k if isinstance(k, array) else numba.float32 if isinstance(k, real) else numba.intp for k in kinds]
 
         def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-            e = Emitter(builder, lanes)
-            values = [Value(e, argument) for argument in arguments]
-            for k, kind in enumerate(arrays):
-                values[2 * k] = Value(e, context.make_array(kind)(context, builder, arguments[2 * k]).data)
-            body(e, *paired(values, operator.add))
+            e, values = Emitter(builder, lanes), []
+            for kind, value in zip(signature.args, arguments, strict=True):
+                if isinstance(kind, array):
+                    value = context.make_array(kind)(context, builder, value).data
+                values.append(e.every(value) if kind == numba.float32 else Value(e, value))
+            e.call(body, *values)
             return context.get_dummy_value()
 
-        return signature, emit
+        return numba.types.void(*passed), emit
 
-    # Numba asks for the parameters and does not take *args: a context, the body's own after `e`, every place twice.
-    count = len(inspect.signature(body).parameters) + places
+    # Numba asks for the parameters and does not take *args: a context, and the body's own after `e`.
+    count = len(inspect.signature(body).parameters)
     parameters = [inspect.Parameter(f"p{k}", inspect.Parameter.POSITIONAL_OR_KEYWORD) for k in range(count)]
     typed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return numba.extending.intrinsic(typed)

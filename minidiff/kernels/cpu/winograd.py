@@ -15,7 +15,7 @@ output wants: where 4 does not divide a side, its last tiles have three, and 5 p
 
 V and M lie as [vector of channels][position][tile][lane]: all places of a tile are constants apart, and the pixels of a
 product are `lanes` apart, for any number of channels. F(2 × 2, 5 × 5) has the same tile of input, and 36 products in
-place of 100: `TAPS` tells them apart.
+place of 100: `taps` tells them apart.
 
 The input gradient is the same with flipped weights. Weight gradient: dU += Vᵀ (A g Aᵀ) in each position, dw = Gᵀ dU G;
 not for 5 × 5, where it would err more than three times as much as the direct one, and so would y if it were a sum over
@@ -28,16 +28,12 @@ import numba
 import numpy as np
 
 from . import tiles, transforms
-from .compiled import compiled, contiguous, helper, images, numbers, scratch, unbound
-from .runs import BLOCK, NUMBERS, cut, find_runs, pitch
-from .vector import lanes, registers, vector
+from .compiled import compiled_body, contiguous, images, numbers, scratch
+from .runs import BLOCK, NUMBERS, OF_BLOCK, find_runs, pitch
+from .vector import lanes, registers
 
 LEAST = 16  # tiles: a register tile
 LINES = 6 * (4 * BLOCK + 3)  # vectors: what `transforms.read` puts down for a run of a whole block
-
-# Bound by `compiled`:
-read = write = read_gradient = transform_weights = restore_weights = multiply = gather = unbound
-LANES = TAPS = 0
 
 
 # --- bodies: the product of one position ---
@@ -91,104 +87,92 @@ def _gather(sizes):
     return body
 
 
-# --- the loops ---
+# --- bodies: all tiles ---
 
 
-@helper
-def part(memory, size):
-    """(So many numbers of the memory, the rest.)"""
-    return memory[:size], memory[size:]
+def _parts(e, memory, inputs, c_in, c_out):
+    """Of the memory: `lines`, U, V, M, and what is left."""
+    u, slots = memory + LINES * e.lanes, 36 * (BLOCK + 1)
+    v = u + inputs * c_out * 36
+    return memory, u, v, v + c_in * slots, v + (c_in + c_out) * slots
 
 
-@helper
-def share_of(k, shares):
-    """How many tiles take part in position k: see `find_runs`."""
-    return shares[k // 30 * 2 + k % 6 // 5]
+def _at(e, v, k, channel):
+    """The place in V or M of position k, from that channel on."""
+    return v + k * pitch(e) + channel * (36 * (BLOCK + 1))
 
 
-def convolve(x, w, bias, y, groups, memory, zero):
-    """w is (TAPS, TAPS, inputs of a group, c_out)."""
-    (count, height, width, c_in), c_out, whole = x.shape, y.shape[3], 7 - TAPS
-    inputs, outputs, position = c_in // groups, c_out // groups, (BLOCK + 1) * LANES
-    size, total = inputs * c_out, count * cut(height, whole)[0] * cut(width, whole)[0]
-    lines, memory = part(memory, LINES * LANES)
-    u, memory = part(memory, 36 * size)
-    v, memory = part(memory, 36 * (BLOCK + 1) * c_in)
-    m, spare = part(memory, 36 * (BLOCK + 1) * c_out)
-    x_flat, y_flat = x.reshape(x.size), y.reshape(y.size)
-    transform_weights(w.reshape(w.size), 0, u, 0, size)
-    runs, shares = np.empty((BLOCK, NUMBERS), np.int64), np.empty(4, np.int64)
-    table = runs.reshape(runs.size)
-    for first in range(0, total, BLOCK):
-        found = find_runs(first, min(BLOCK, total - first), height, width, whole, runs, shares)
-        for r in range(found):
-            read(x_flat, 0, zero, 0, v, 0, lines, 0, table, r * NUMBERS, height, width, c_in)
-        for k in range(36):
-            for group in range(groups):
-                v_at, m_at = group * inputs * 36 * (BLOCK + 1), group * outputs * 36 * (BLOCK + 1)
-                multiply(
-                    v, v_at + k * position, u, k * size + group * outputs, zero, 0, m, m_at + k * position,
-                    share_of(k, shares), inputs, outputs, c_out,
-                )  # fmt: skip
-        for r in range(found):
-            write(m, 0, bias, 0, y_flat, 0, spare, 0, table, r * NUMBERS, height, width, c_out)
+def _blocks(e, blocks, count, runs, groups, before, product, after=lambda run: None):
+    """Of each block: before(run) for all its runs, product(position, group, tiles that take part), after(run)."""
+
+    @e.loop(count)
+    def _(n):
+        block = blocks + n * OF_BLOCK
+
+        def each_run(do):
+            first = e.integer(block)
+            e.loop(e.integer(block + 1))(lambda r: do(runs + (first + r) * NUMBERS))
+
+        each_run(before)
+
+        @e.loop(36)
+        def _(k):
+            share = e.integer(block + (k // 30 * 2 + k % 6 // 5 + 2))
+            e.loop(groups)(lambda group: product(k, group, share))
+
+        each_run(after)
 
 
-def gradient(g, x, dw, db, groups, memory, zero):
+def _convolve(taps, width):
+    """y, from w as (taps, taps, inputs of a group, c_out)."""
+    multiply, transform_weights = _multiply(tiles.INPUTS[registers(width)]), transforms.weights(taps)
+    read, write = transforms.read(taps), transforms.write(taps)
+
+    def body(e, x, w, bias, y, memory, zero, runs, blocks, count, height, width, c_in, c_out, groups):
+        inputs, outputs, size = c_in // groups, c_out // groups, c_in // groups * c_out
+        lines, u, v, m, spare = _parts(e, memory, inputs, c_in, c_out)
+        e.call(transform_weights, w, u, size)
+
+        def product(k, group, share):
+            source, to = _at(e, v, k, group * inputs), _at(e, m, k, group * outputs)
+            e.call(multiply, source, u + k * size + group * outputs, zero, to, share, inputs, outputs, c_out)
+
+        before = lambda run: e.call(read, x, zero, v, lines, run, height, width, c_in)
+        after = lambda run: e.call(write, m, bias, y, spare, run, height, width, c_out)
+        _blocks(e, blocks, count, runs, groups, before, product, after)
+
+    return body
+
+
+def _gradient(width):
     """dw and db of the 3 × 3 convolution."""
-    (count, height, width, c_in), c_out = x.shape, g.shape[3]
-    inputs, outputs, position = c_in // groups, c_out // groups, (BLOCK + 1) * LANES
-    size, total = inputs * c_out, count * cut(height, 4)[0] * cut(width, 4)[0]
-    lines, memory = part(memory, LINES * LANES)
-    u, memory = part(memory, 36 * size)
-    v, d = part(memory, 36 * (BLOCK + 1) * c_in)
-    x_flat, g_flat = x.reshape(x.size), g.reshape(g.size)
-    u[:] = 0
-    db[:] = 0
-    runs, shares = np.empty((BLOCK, NUMBERS), np.int64), np.empty(4, np.int64)
-    table = runs.reshape(runs.size)
-    for first in range(0, total, BLOCK):
-        for r in range(find_runs(first, min(BLOCK, total - first), height, width, 4, runs, shares)):
-            read(x_flat, 0, zero, 0, v, 0, lines, 0, table, r * NUMBERS, height, width, c_in)
-            read_gradient(g_flat, 0, zero, 0, d, 0, db, 0, table, r * NUMBERS, height, width, c_out)
-        for k in range(36):
-            for group in range(groups):
-                v_at, d_at = group * inputs * 36 * (BLOCK + 1), group * outputs * 36 * (BLOCK + 1)
-                gather(
-                    v, v_at + k * position, d, d_at + k * position, u, k * size + group * outputs,
-                    share_of(k, shares), inputs, outputs, c_out,
-                )  # fmt: skip
-    restore_weights(u, 0, dw.reshape(dw.size), 0, size)
+    gather = _gather({vectors: min(size, width) for vectors, size in tiles.INPUTS[registers(width)].items()})
+    read = transforms.read(3)
+
+    def body(e, x, dw, db, g, memory, zero, runs, blocks, count, height, width, c_in, c_out, groups):
+        inputs, outputs, size = c_in // groups, c_out // groups, c_in // groups * c_out
+        lines, u, v, d, _ = _parts(e, memory, inputs, c_in, c_out)
+        e.call(tiles.cleared, u, size * 36)
+        e.call(tiles.cleared, db, c_out)
+
+        def before(run):
+            e.call(read, x, zero, v, lines, run, height, width, c_in)
+            e.call(transforms.read_gradient, g, zero, d, db, run, height, width, c_out)
+
+        def product(k, group, share):
+            left, right = _at(e, v, k, group * inputs), _at(e, d, k, group * outputs)
+            e.call(gather, left, right, u + k * size + group * outputs, share, inputs, outputs, c_out)
+
+        _blocks(e, blocks, count, runs, groups, before, product)
+        e.call(transforms.restore_weights, u, dw, size)
+
+    return body
 
 
-@cache
-def _convolve(taps: int, width: int):
-    return compiled(
-        convolve,
-        (images, images, numbers, images, numba.intp, numbers, numbers),
-        f"_{taps}x{width}",
-        read=vector(transforms.read(taps), width, places=5),
-        transform_weights=vector(transforms.weights(taps), width, places=2),
-        multiply=vector(_multiply(tiles.INPUTS[registers(width)]), width, places=4),
-        write=vector(transforms.write(taps), width, places=5),
-        LANES=width,
-        TAPS=taps,
-    )
-
-
-@cache
-def _gradient(width: int):
-    inputs = {vectors: min(size, width) for vectors, size in tiles.INPUTS[registers(width)].items()}
-    return compiled(
-        gradient,
-        (images, images, images, numbers, numba.intp, numbers, numbers),
-        f"_x{width}",
-        read=vector(transforms.read(3), width, places=5),
-        read_gradient=vector(transforms.read_gradient, width, places=5),
-        gather=vector(_gather(inputs), width, places=3),
-        restore_weights=vector(transforms.restore_weights, width, places=2),
-        LANES=width,
-    )
+_table = numba.int64[:, ::1]
+_types = (images, images, numbers, images, numbers, numbers, _table, _table)
+_forward = cache(lambda taps, width: compiled_body(_convolve(taps, width), _types, width, f"convolve_{taps}"))
+_weight_gradient = cache(lambda width: compiled_body(_gradient(width), _types, width, "convolve_gradient"))
 
 
 # --- the wrappers ---
@@ -226,7 +210,9 @@ def forward(x, w, b, groups, width):
     c_in, c_out = x.shape[3], w.shape[3]
     y, zero = np.empty((*x.shape[:3], c_out), np.float32), _zero(x.shape[2] * max(c_in, c_out))
     bias, memory = zero[:c_out] if b is None else contiguous(b), _scratch(c_in // groups, c_in, c_out)
-    _convolve(len(w), width)(x, contiguous(w), bias, y, groups, memory, zero)
+    runs, blocks = find_runs(*x.shape[:3], 7 - len(w))
+    sizes = len(blocks), *x.shape[1:], c_out, groups
+    _forward(len(w), width)(x, contiguous(w), bias, y, memory, zero, runs, blocks, *sizes)
     return y
 
 
@@ -234,5 +220,6 @@ def weight_and_bias_gradient(g, x, groups, width):
     c_in, c_out = x.shape[3], g.shape[3]
     dw, db = np.empty((3, 3, c_in // groups, c_out), np.float32), np.empty(c_out, np.float32)
     memory, zero = _scratch(c_in // groups, c_in, c_out), _zero(x.shape[2] * max(c_in, c_out))
-    _gradient(width)(g, x, dw, db, groups, memory, zero)
+    runs, blocks = find_runs(*x.shape[:3], 4)
+    _weight_gradient(width)(x, dw, db, g, memory, zero, runs, blocks, len(blocks), *x.shape[1:], c_out, groups)
     return dw, db
