@@ -13,7 +13,7 @@ ONES = ((1, 1), (1, 1), (1, 1))
 
 
 def is_for_winograd(*shape, **how):
-    return winograd.fits(vector.lanes(), *shape, **how) > 0
+    return winograd.fits(vector.lanes(), *shape, **how) > 0 or convolution._plain(*shape, **how) is not None
 
 
 @st.composite
@@ -106,30 +106,33 @@ def rms(error):
     return float(np.sqrt(np.mean(np.square(error, dtype=np.float64))))
 
 
-WINOGRAD = [  # batch, height, width, in, out, taps, groups
-    (4, 28, 28, 16, 16, 3, 1),
-    (16, 6, 6, 16, 16, 3, 1),
-    (16, 7, 7, 48, 48, 3, 1),
-    (12, 7, 9, 32, 80, 3, 1),
-    (32, 4, 5, 80, 32, 3, 1),
-    (20, 5, 5, 32, 48, 3, 1),
-    (6, 13, 10, 16, 144, 3, 1),
-    (9, 11, 9, 8, 24, 3, 1),
-    (8, 28, 28, 8, 8, 3, 1),
-    (6, 13, 14, 64, 32, 3, 2),
-    (8, 9, 9, 24, 24, 3, 3),
-    (7, 9, 10, 48, 16, 5, 1),
-    (9, 8, 8, 32, 64, 5, 2),
+WINOGRAD = [  # batch, height, width, in, out, taps, groups, dilation
+    (4, 28, 28, 16, 16, 3, 1, 1),
+    (16, 6, 6, 16, 16, 3, 1, 1),
+    (16, 7, 7, 48, 48, 3, 1, 1),
+    (12, 7, 9, 32, 80, 3, 1, 1),
+    (32, 4, 5, 80, 32, 3, 1, 1),
+    (20, 5, 5, 32, 48, 3, 1, 1),
+    (6, 13, 10, 16, 144, 3, 1, 1),
+    (9, 11, 9, 8, 24, 3, 1, 1),
+    (8, 28, 28, 8, 8, 3, 1, 1),
+    (6, 13, 14, 64, 32, 3, 2, 1),
+    (8, 9, 9, 24, 24, 3, 3, 1),
+    (7, 9, 10, 48, 16, 5, 1, 1),
+    (9, 8, 8, 32, 64, 5, 2, 1),
+    (4, 12, 14, 32, 24, 3, 1, 2),
+    (5, 17, 13, 96, 48, 3, 2, 3),
+    (3, 17, 18, 32, 64, 5, 1, 2),
 ]
 
 
-@pytest.mark.parametrize(("batch", "height", "width", "c_in", "c_out", "taps", "groups"), WINOGRAD)
-def test_winograd_is_as_exact_as_three_direct_ones(lanes, batch, height, width, c_in, c_out, taps, groups):
+@pytest.mark.parametrize(("batch", "height", "width", "c_in", "c_out", "taps", "groups", "dilation"), WINOGRAD)
+def test_winograd_is_as_exact_as_three_direct_ones(lanes, batch, height, width, c_in, c_out, taps, groups, dilation):
     rng = np.random.default_rng(1)
     shapes = (batch, height, width, c_in), (taps, taps, c_in // groups, c_out), (c_out,), (batch, height, width, c_out)
     x, w, b, g = (rng.standard_normal(shape).astype(np.float32) for shape in shapes)
     x64, w64, b64, g64 = cases.wide(x, w, b, g)
-    how = (1, 1), (taps // 2, taps // 2), (1, 1), groups
+    how = (1, 1), (taps // 2 * dilation,) * 2, (dilation, dilation), groups
     before = sum(ran[way] for way in ("winograd", "winograd_dx", "winograd_dw_db"))
     y, dx = KERNELS["conv2d_bias"](x, w, b, *how), KERNELS["conv2d_dx"](g, w, (height, width), *how)
     dw, db = KERNELS["conv2d_dw_db"](g, x, (taps, taps), *how)
@@ -170,13 +173,13 @@ def test_which_layers_are_for_winograd(lanes, size, channels, kernel, groups, co
 @given(st.data())
 def test_winograd_takes_any_layout(data):
     batch, height, width = 32, data.draw(st.integers(4, 12)), data.draw(st.integers(5, 12))
-    taps, groups = data.draw(st.sampled_from([3, 5])), data.draw(st.sampled_from([1, 1, 3]))
+    taps, groups, dilation = (data.draw(st.sampled_from(some)) for some in ([3, 5], [1, 1, 3], [1, 1, 2]))
     c_in, c_out = (data.draw(st.sampled_from([8, 16, 24, 32, 80])) for _ in range(2))
     x = data.draw(cases.arrays(batch, height, width, c_in * groups))
     w = data.draw(cases.arrays(taps, taps, c_in, c_out * groups))
     g = data.draw(cases.arrays(batch, height, width, c_out * groups))
     x64, w64, g64 = cases.wide(x, w, g)
-    how = (1, 1), (taps // 2, taps // 2), (1, 1), groups
+    how = (1, 1), (taps // 2 * dilation,) * 2, (dilation, dilation), groups
     cases.close(cases.runs("conv2d", "winograd conv2d", x, w, *how), generic.conv2d(x64, w64, *how))
     dx = cases.runs("conv2d_dx", "winograd_dx conv2d_dx", g, w, (height, width), *how)
     cases.close(dx, generic.conv2d_dx(g64, w64, (height, width), *how))

@@ -1,6 +1,11 @@
 """The convolution kernels of the table: which way each shape takes.
 
-float32 runs on register tiles (`direct`); anything else is `generic`'s.
+float32 runs on register tiles (`direct`); anything else is `generic`'s. A dilated convolution is a plain one of the
+pixels that lie a dilation apart, and as that it may be one for Winograd:
+
+    0 1 0 1 0        dilation 2: a tap reaches only pixels of its own kind, which are taken
+    2 3 2 3 2   →    for four images:   0 0 0    1 1    2 2 2    3 3
+    0 1 0 1 0                           0 0 0    1 1
 """
 
 import numpy as np
@@ -16,6 +21,37 @@ def _fast(a, b) -> bool:
     return a.dtype == b.dtype == np.float32 and a.size > 0 and b.size > 0
 
 
+def _plain(x_shape, channels, kernel, stride, padding, dilation, groups, of_weights=False):
+    """The padding of those plain convolutions that a dilated one is, if they are for Winograd; else None.
+
+    Over fewer than 24 channels, Winograd saves less than the copies cost.
+    """
+    (count, height, width, c_in), (d, f) = x_shape, dilation
+    plain = padding[0] // d, padding[1] // f
+    if dilation == (1, 1) or (plain[0] * d, plain[1] * f) != padding or c_in < 24 * groups:
+        return None
+    shape = count * d * f, -(-height // d), -(-width // f), c_in
+    return plain if winograd.fits(lanes(), shape, channels, kernel, stride, plain, (1, 1), groups, of_weights) else None
+
+
+def _apart(a, dilation):
+    """Pixels that lie a dilation apart as images of their own, filled up with zeros to one size."""
+    (d, f), (height, width, channels) = dilation, a.shape[1:]
+    if height % d or width % f:
+        a = np.pad(a, ((0, 0), (0, -height % d), (0, -width % f), (0, 0)))
+    parts = a.reshape(len(a), a.shape[1] // d, d, a.shape[2] // f, f, channels)
+    return parts.transpose(0, 2, 4, 1, 3, 5).reshape(-1, parts.shape[1], parts.shape[3], channels)
+
+
+def _joined(parts, size, dilation):
+    """Such images together again, without what was filled up."""
+    (d, f), (height, width, channels) = dilation, parts.shape[1:]
+    a = np.empty((len(parts) // (d * f), height * d, width * f, channels), parts.dtype)
+    into = a.reshape(-1, height, d, width, f, channels).transpose(0, 2, 4, 1, 3, 5)
+    into[:] = parts.reshape(-1, d, f, height, width, channels)
+    return contiguous(a[:, : size[0], : size[1]])
+
+
 def conv2d(x, w, stride, padding, dilation, groups):
     return conv2d_bias(x, w, None, stride, padding, dilation, groups)
 
@@ -25,6 +61,9 @@ def conv2d_bias(x, w, b, stride, padding, dilation, groups):
     if fast and (width := winograd.fits(lanes(), x.shape, w.shape[3], w.shape[:2], stride, padding, dilation, groups)):
         ran["winograd"] += 1
         return winograd.forward(contiguous(x), w, b, groups, width)
+    if fast and (plain := _plain(x.shape, w.shape[3], w.shape[:2], stride, padding, dilation, groups)):
+        y = conv2d_bias(_apart(x, dilation), w, b, stride, plain, (1, 1), groups)
+        return _joined(y, x.shape[1:3], dilation)  # Winograd's are of the same size
     out = generic.conv_size(x.shape[1:3], w.shape[:2], stride, padding, dilation)
     if not fast or min(out) < 1:
         y = generic.conv2d(x, w, stride, padding, dilation, groups)
@@ -39,6 +78,10 @@ def conv2d_dx(g, w, x_size, stride, padding, dilation, groups):
     if width := winograd.fits(lanes(), g.shape, w.shape[2] * groups, w.shape[:2], stride, padding, dilation, groups):
         ran["winograd_dx"] += 1
         return winograd.forward(contiguous(g), direct.turned(w[::-1, ::-1], groups), None, groups, width)
+    if plain := _plain(g.shape, w.shape[2] * groups, w.shape[:2], stride, padding, dilation, groups):
+        apart = _apart(g, dilation)
+        dx = conv2d_dx(apart, w, apart.shape[1:3], stride, plain, (1, 1), groups)
+        return _joined(dx, x_size, dilation)
     ran["conv2d_dx"] += 1
     return direct.input_gradient(contiguous(g), w, x_size, stride, padding, dilation, groups)
 
@@ -50,6 +93,8 @@ def conv2d_dw(g, x, kernel, stride, padding, dilation, groups):
 def conv2d_dw_db(g, x, kernel, stride, padding, dilation, groups):
     if not _fast(g, x) or min(kernel) < 1:
         return generic.conv2d_dw_db(g, x, kernel, stride, padding, dilation, groups)
+    if plain := _plain(x.shape, g.shape[3], kernel, stride, padding, dilation, groups, of_weights=True):
+        return conv2d_dw_db(_apart(g, dilation), _apart(x, dilation), kernel, stride, plain, (1, 1), groups)
     g, x = contiguous(g), contiguous(x)
     if width := winograd.fits(lanes(), x.shape, g.shape[3], kernel, stride, padding, dilation, groups, of_weights=True):
         ran["winograd_dw_db"] += 1
