@@ -31,21 +31,23 @@ NEAR = 1 << 12  # numbers of weights that stay in the nearest cache
 # --- bodies ---
 
 
-def _bordered(e, x, into, height, width, channels, top, left, high, wide):
-    """Copy one image into a scratch of high × wide pixels; its border there is zero already."""
-    i, j = e.smaller(top, 0) * -1, e.smaller(left, 0) * -1  # what is not below 0
-    span = (e.smaller(width, wide - left) - j) * channels
+def _bordered(e, x, into, height, width, channels, top, left, high, wide, spacing):
+    """Copy one image into a scratch of high × wide pixels, which are zeros: around it, and between its columns."""
+    i, j = e.smaller(top, 0) * -1, e.smaller(left, 0) * -1  # what is not below 0; no left below 0 with a spacing
+    columns, spaced = e.smaller(width, (wide - left + (spacing - 1)) // spacing) - j, e.fewer(1, spacing)
+    span = e.choose(spaced, channels, columns * channels)  # a pixel, or a row
 
     @e.loop(e.smaller(height, high - top) - i)
     def _(k):
         source, to = x + ((i + k) * width + j) * channels, into + ((i + k + top) * wide + j + left) * channels
-        functions.copied(e, source, to, span)
+        copy = lambda c: functions.copied(e, source + c * channels, to + c * spacing * channels, span)
+        e.loop(e.choose(spaced, columns, 1))(copy)
 
 
-def _own_or_copied(e, own, after, reach, to, height, width, channels, top, left, high, wide):
+def _own_or_copied(e, own, after, reach, to, height, width, channels, top, left, high, wide, spacing):
     """Where to read an image, and how wide it is there: if fewer than `reach` numbers come after it, in a copy."""
     copied = e.fewer(after, reach)
-    e.when(copied, lambda: e.call(_bordered, own, to, height, width, channels, top, left, high, wide))
+    e.when(copied, lambda: e.call(_bordered, own, to, height, width, channels, top, left, high, wide, spacing))
     return e.choose(copied, to, own), e.choose(copied, wide, width)
 
 
@@ -91,8 +93,8 @@ def _correlate(row, taps):
             count, height, width, c_in, taps_h, taps_w, depth, w_step, y_height, y_width, c_out, groups, inputs,
             outputs, reach, out_h, stride_h, stride_w, dilation_h, dilation_w, before_h, before_w, first_h, first_w,
             step_h, step_w, wide, apart, together, images, places, pixels, left, right, x_pixel, y_pixel, at_once,
-            past, address,
-        ) = (e.integer(given + k) for k in range(39))  # fmt: skip
+            past, address, spacing,
+        ) = (e.integer(given + k) for k in range(40))  # fmt: skip
         image, y_image = height * width * c_in, y_height * y_width * c_out
         w_row, padded = taps_w * depth * w_step, w_step // groups
 
@@ -100,7 +102,7 @@ def _correlate(row, taps):
         def _(k):
             n = e.smaller(k * images, count - together)
             of_image = x + n * image, (count - 1 - n) * image, reach, bordering, height, width, c_in
-            source, pitch = _own_or_copied(e, *of_image, 0, before_w, height, wide)
+            source, pitch = _own_or_copied(e, *of_image, 0, before_w, height, wide, spacing)
             pitch = pitch * c_in
 
             @e.loop(groups // at_once)
@@ -157,8 +159,8 @@ def _weight_gradient(taps, rows_of_taps):
         def _(n):
             of_x = x + n * image, (count - 1 - n) * image, reach, bordering, height, width, c_in
             of_g = g + n * g_image, (count - 1 - n) * g_image, beyond, widening, out_h, out_w, c_out
-            source, pitch = _own_or_copied(e, *of_x, top, left, high, wide)
-            gradient, pitch = _own_or_copied(e, *of_g, 0, 0, out_h, out_w)[0], pitch * c_in
+            source, pitch = _own_or_copied(e, *of_x, top, left, high, wide, 1)
+            gradient, pitch = _own_or_copied(e, *of_g, 0, 0, out_h, out_w, 1)[0], pitch * c_in
 
             tiles.column_sums(e, gradient, db, out_h * out_w, c_out, (c_out + (e.lanes - 1)) // e.lanes)
 
@@ -248,8 +250,8 @@ def leaves_half(outputs, width) -> bool:
     return 0 < outputs % width <= width // 2
 
 
-def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1), groups=1) -> None:
-    """`correlate` with the tile that fits."""
+def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1), groups=1, spacing=1) -> None:
+    """`correlate` with the tile that fits; columns of x may be taken `spacing` apart, with zeros between them."""
     width, (_, taps_w, depth, c_out) = lanes(), w.shape
     group, groups, size, beyond = small_groups.bundled(depth, c_out // groups, groups, width, stride, dilation)
     several = depth > 1 or stride == dilation == (1, 1)  # a number that is not spread is as well loaded again
@@ -258,13 +260,13 @@ def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1),
     w, bias = (widened(a, groups, size[1], -(-size[1] // width) * width) for a in (w, bias))
     sparse = bool(group) and depth == taps == 1 and stride != (1, 1) and len(w) * taps_w < 10
     how = (taps_w, out[1], stride[1], dilation[1], before[1], width, sparse)
-    pixels, together = _tile(1 if taps > 1 or beyond else len(x), x[0].size, x.shape[2], *how)
+    pixels, together = _tile(1 if taps > 1 or beyond or spacing > 1 else len(x), x[0].size, x.shape[2], *how)
     (height, x_width, c_in), y_channels = x.shape[1:], y.shape[3]
     wide = (out[1] - 1) * stride[1] + (taps_w - 1) * dilation[1] + 1
     apart = dilation[1] != 1 or depth != c_in  # else a row of taps is one run of memory
     past = not together and step[1] == 1 and y.size >= LARGE  # written a row at a time, past the caches
     # To go along memory once, and then through a copy, is quicker than through large x once for each group.
-    border = not together and (before[1] != 0 or wide > x_width or (past and groups > 1))
+    border = not together and (spacing > 1 or before[1] != 0 or wide > x_width or (past and groups > 1))
     end = -(-(height * wide * c_in + beyond) // width) * width
     memory = scratch(end + out[1] * y_channels + width)
     if border or beyond > 0:
@@ -280,7 +282,7 @@ def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1),
     sizes = *x.shape, *w.shape, *y.shape[1:], groups, *size, sys.maxsize if border else beyond, out[0]
     how = *stride, *dilation, *before, *first, *step, wide, int(apart), together, max(1, together)
     address = y.ctypes.data // 4 % width if past else 0
-    kernel(x, w, bias, y, memory, memory[end:], np.array((*sizes, *how, *along, at_once, past, address)))
+    kernel(x, w, bias, y, memory, memory[end:], np.array((*sizes, *how, *along, at_once, past, address, spacing)))
 
 
 def turned(w, groups):
@@ -322,6 +324,9 @@ def input_gradient(g, w, x_size, stride, padding, dilation, groups=1):
         return forward(g, turned(w[::-1, ::-1], groups), None, x_size, stride, before, dilation, groups)
     dx = np.zeros if s > w.shape[0] or t > w.shape[1] else np.empty  # some pixels meet no tap
     dx = dx((g.shape[0], *x_size, w.shape[2] * groups), np.float32)
+    # Depthwise, memory is what is slow: it is written in whole rows, with zeros between the columns of g.
+    spacing = t if w.shape[2] == 1 and w.shape[3] == groups and padding[1] < w.shape[1] else 1
+    t //= spacing
     for i in range(s):
         for j in range(t):
             taps = turned(w[i::s, j::t][::-1, ::-1], groups)
@@ -330,7 +335,7 @@ def input_gradient(g, w, x_size, stride, padding, dilation, groups=1):
             if 0 in taps.shape or min(out) <= 0:
                 continue
             before = (len(taps) - 1 - (first[0] + padding[0]) // s, taps.shape[1] - 1 - (first[1] + padding[1]) // t)
-            run(g, taps, None, dx, out, (1, 1), (1, 1), before, first, stride, groups)
+            run(g, taps, None, dx, out, (1, 1), (1, 1), before, first, (s, t), groups, spacing)
     return dx
 
 
