@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidiff.kernels import generic
-from minidiff.kernels.cpu import KERNELS, convolution, direct, ran, vector, winograd
+from minidiff.kernels.cpu import KERNELS, convolution, direct, ran, vector, weight_gradient, winograd
 
 ONES = ((1, 1), (1, 1), (1, 1))
 
@@ -138,7 +138,7 @@ def test_winograd_is_as_exact_as_three_direct_ones(lanes, batch, height, width, 
     dw, db = KERNELS["conv2d_dw_db"](g, x, (taps, taps), *how)
     assert sum(ran[way] for way in ("winograd", "winograd_dx", "winograd_dw_db")) > before
 
-    plain = direct.weight_and_bias_gradient(g, x, (taps, taps), *how)
+    plain = weight_gradient.weight_and_bias_gradient(g, x, (taps, taps), *how)
     wanted = generic.conv2d_dw_db(g64, x64, (taps, taps), *how)
     for result, same, want in [
         (y, direct.forward(x, w, b, (height, width), *how), generic.conv2d_bias(x64, w64, b64, *how)),

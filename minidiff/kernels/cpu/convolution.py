@@ -11,7 +11,7 @@ pixels that lie a dilation apart, and as that it may be one for Winograd:
 import numpy as np
 
 from .. import generic
-from . import direct, winograd
+from . import direct, weight_gradient, winograd
 from .compiled import contiguous
 from .ran import ran
 from .vector import lanes
@@ -100,7 +100,7 @@ def conv2d_dw_db(g, x, kernel, stride, padding, dilation, groups):
         ran["winograd_dw_db"] += 1
         return winograd.weight_and_bias_gradient(g, x, groups, width)
     ran["conv2d_dw_db"] += 1
-    return direct.weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups)
+    return weight_gradient.weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups)
 
 
 SMALL = 1 << 18  # multiply-adds: up to here BLAS is quicker, and uses one thread
@@ -123,5 +123,5 @@ def dense_dw_db(g, x):
         return generic.dense_dw_db(g, x)
     ran["dense_dw_db"] += 1
     g, x = (contiguous(a).reshape(1, 1, -1, a.shape[-1]) for a in (g, x))
-    dw, db = direct.weight_and_bias_gradient(g, x, (1, 1), (1, 1), (0, 0), (1, 1))
+    dw, db = weight_gradient.weight_and_bias_gradient(g, x, (1, 1), (1, 1), (0, 0), (1, 1))
     return dw.reshape(dw.shape[2:]), db

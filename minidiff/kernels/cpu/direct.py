@@ -1,13 +1,13 @@
-"""Direct convolution on register tiles: forward, input gradient, weight and bias gradient, dense layers.
+"""Direct convolution on register tiles: forward, input gradient, dense layers.
 
-Each image is copied into a small zero-bordered scratch that stays in the cache (where it needs a border at all); a
-tile then walks along the rows of the output. All sizes are run-time arguments; only the tile is fixed at compile time.
+Each image is copied into a small scratch with a border (where it needs one at all); a tile then walks along the rows of
+the output. All sizes are run-time arguments; only the tile is fixed at compile time.
 
-    scratch (row = wide · channels)            output
-    0 0 0 0 0 0 0 0 0                          . . . . . . .
-    0 x x x x x x x 0      w (3 × 3)           [ one tile ] .    tiles of `PIXELS` neighbours; the last one of
-    0 x x x x x x x 0   ⋆            =         . . [ tile   ]    a row overlaps the one before it
-    0 0 0 0 0 0 0 0 0                          . . . . . . .
+    scratch                                    output
+    0 x x x x x x x 0                          . . . . . . .
+    0 x x x x x x x 0      w (3 × 3)           [ one tile ] .    tiles of neighbours; the last one of a row
+    0 x x x x x x x 0   ⋆            =         . . [ tile   ]    overlaps the one before it
+    0 x x x x x x x 0                          . . . . . . .
 
 The input gradient is a convolution of g with the weights flipped. Where the stride is s, it is s × s convolutions:
 pixels of dx whose row and column leave the same rest modulo s meet the same taps, every s-th one of the kernel.
@@ -20,35 +20,15 @@ import numba
 import numpy as np
 
 from . import functions, small_groups, tiles
+from .borders import meeting, own_or_copied
 from .compiled import compiled_body, contiguous, images, integers, kernel, matrix, numbers, scratch
 from .vector import lanes, registers
 
-Pair = tuple[int, int]
 LARGE = 1 << 20  # numbers of an output that would push all else out of the nearest caches, and leave them itself
 NEAR = 1 << 12  # numbers of weights that stay in the nearest cache
 
 
 # --- bodies ---
-
-
-def _bordered(e, x, into, height, width, channels, top, left, high, wide, spacing):
-    """Copy one image into a scratch of high × wide pixels, which are zeros: around it, and between its columns."""
-    i, j = e.smaller(top, 0) * -1, e.smaller(left, 0) * -1  # what is not below 0; no left below 0 with a spacing
-    columns, spaced = e.smaller(width, (wide - left + (spacing - 1)) // spacing) - j, e.fewer(1, spacing)
-    span = e.choose(spaced, channels, columns * channels)  # a pixel, or a row
-
-    @e.loop(e.smaller(height, high - top) - i)
-    def _(k):
-        source, to = x + ((i + k) * width + j) * channels, into + ((i + k + top) * wide + j + left) * channels
-        copy = lambda c: functions.copied(e, source + c * channels, to + c * spacing * channels, span)
-        e.loop(e.choose(spaced, columns, 1))(copy)
-
-
-def _own_or_copied(e, own, after, reach, to, height, width, channels, top, left, high, wide, spacing):
-    """Where to read an image, and how wide it is there: if fewer than `reach` numbers come after it, in a copy."""
-    copied = e.fewer(after, reach)
-    e.when(copied, lambda: e.call(_bordered, own, to, height, width, channels, top, left, high, wide, spacing))
-    return e.choose(copied, to, own), e.choose(copied, wide, width)
 
 
 @kernel(numba.float32[:, :, :, :, :, ::1], numbers, images)
@@ -74,12 +54,6 @@ def add_taps(e, z, bias, y, images, height, width, channels, taps_h, taps_w, dow
             e.store(total.get(), y + (i * width + j) * channels, some)
 
 
-def _meeting(e, first, step, count, size):
-    """(start, end) of those k of 0 … count − 1 for which first + k · step lies in 0 … size − 1; end < start if none."""
-    start, end = (e.smaller(first, 0) * -1 + (step - 1)) // step, (size - first + (step - 1)) // step
-    return e.smaller(count, start), e.smaller(count, end)
-
-
 def _correlate(row, taps):
     """y[first + step · (i, j)] = bias + Σ x[(i, j) · stride − before + tap · dilation] · w[tap], `taps` a step.
 
@@ -102,7 +76,7 @@ def _correlate(row, taps):
         def _(k):
             n = e.smaller(k * images, count - together)
             of_image = x + n * image, (count - 1 - n) * image, reach, bordering, height, width, c_in
-            source, pitch = _own_or_copied(e, *of_image, 0, before_w, height, wide, spacing)
+            source, pitch = own_or_copied(e, *of_image, 0, before_w, height, wide, spacing)
             pitch = pitch * c_in
 
             @e.loop(groups // at_once)
@@ -110,12 +84,12 @@ def _correlate(row, taps):
                 @e.loop(out_h)
                 def _(i):
                     down = i * stride_h - before_h
-                    u, u_end = _meeting(e, down, dilation_h, taps_h, height)
+                    u, u_end = meeting(e, down, dilation_h, taps_h, height)
 
                     @e.loop(places)
                     def _(j):
                         across = j * stride_w - left
-                        v, v_end = _meeting(e, across, dilation_w, taps_w, right)
+                        v, v_end = meeting(e, across, dilation_w, taps_w, right)
                         columns = e.choose(e.fewer(0, apart), (v_end - v) // taps, 1)
                         steps = e.choose(e.fewer(0, apart), depth, (v_end - v) * c_in)
                         here = source + (down + u * dilation_h) * pitch + (across + v * dilation_w) * c_in
@@ -141,56 +115,9 @@ def _correlate(row, taps):
     return body
 
 
-def _weight_gradient(taps, rows_of_taps):
-    """dw[row of taps, tap and input, group, output] += Σ over output pixels of x · g, and db += Σ g.
-
-    Inputs and outputs are padded to whole tiles: what lies beyond is written and means nothing; tiles read up to
-    `beyond` numbers from their first on. The other arguments are explained in `weight_and_bias_gradient`.
-    """
-
-    def body(e, g, x, dw, db, bordering, widening, given):
-        (
-            count, out_h, out_w, c_out, height, width, c_in, rows, inputs, groups, padded, depth, outputs, beyond,
-            reach, per_row, top, left, high, wide, stride_h, stride_w, dilation_h, dilation_w, before_h, before_w,
-        ) = (e.integer(given + k) for k in range(26))  # fmt: skip
-        image, g_image = height * width * c_in, out_h * out_w * c_out
-
-        @e.loop(count)
-        def _(n):
-            of_x = x + n * image, (count - 1 - n) * image, reach, bordering, height, width, c_in
-            of_g = g + n * g_image, (count - 1 - n) * g_image, beyond, widening, out_h, out_w, c_out
-            source, pitch = _own_or_copied(e, *of_x, top, left, high, wide, 1)
-            gradient, pitch = _own_or_copied(e, *of_g, 0, 0, out_h, out_w, 1)[0], pitch * c_in
-
-            tiles.column_sums(e, gradient, db, out_h * out_w, c_out, (c_out + (e.lanes - 1)) // e.lanes)
-
-            @e.loop(rows // rows_of_taps)
-            def _(part):
-                k = part * rows_of_taps
-                down = k // per_row * dilation_h + top - before_h
-                across = k % per_row * dilation_w + left - before_w
-                i, i_end = _meeting(e, down, stride_h, out_h, high)
-                j, j_end = _meeting(e, across, stride_w, out_w, wide)
-                here = source + (down + i * stride_h) * pitch + (across + j * stride_w) * c_in
-                from_g = gradient + (i * out_w + j) * c_out
-
-                @e.loop(groups)
-                def _(group):
-                    taps(
-                        e, here + group * depth, from_g + group * outputs,
-                        dw + (k * inputs * groups + group) * padded, inputs,
-                        e.smaller(outputs, c_out - group * outputs), i_end - i, j_end - j,
-                        stride_h * pitch, stride_w * c_in, out_w * c_out, c_out, groups * padded,
-                        dilation_w * c_in, dilation_h * pitch,
-                    )  # fmt: skip
-
-    return body
-
-
 @kernel(matrix, numbers, numbers, matrix)
 def scale_and_shift(e, x, scale, shift, y, rows, columns):
-    fma = lambda e, *vectors: e.fma(*vectors)
-    e.loop(rows)(lambda i: functions.each(e, fma, [x + i * columns, scale, shift], y + i * columns, columns))
+    e.loop(rows)(lambda i: functions.each(e, type(e).fma, [x + i * columns, scale, shift], y + i * columns, columns))
 
 
 @cache
@@ -203,20 +130,11 @@ def _correlate_kernel(pixels: int, width: int, half: bool, taps: int, group: tup
     return compiled_body(_correlate(tiles.row(sizes, half, tile), taps), types, width, name)
 
 
-@cache
-def _weight_gradient_kernel(width: int, half: bool, inputs: int, tile: tuple, group: tuple):
-    """`inputs` of a tile; or the `tile` of taps, and what else `small_groups.taps` needs, or ()."""
-    some = small_groups.taps(tile, *group) if group else tiles.taps({**tiles.INPUTS[registers(width)], 1: inputs}, half)
-    name = f"weight_gradient_{inputs}" + f"_groups{tile}{group}" * bool(group) + "_half" * half
-    types = images, images, images, numbers, numbers, numbers, integers
-    return compiled_body(_weight_gradient(some, tile[0]), types, width, name)
-
-
 # --- the wrappers ---
 
 
 @cache
-def _tile(images, image, width, taps, out, stride, dilation, before, lanes, sparse) -> Pair:
+def _tile(images, image, width, taps, out, stride, dilation, before, lanes, sparse) -> tuple[int, int]:
     """(pixels of a tile, 0), which runs along a row of `out`; or (p, p): the tile is the same pixel of p images.
 
     Sums in registers, and overlaps computed twice, cost alike; beside neighbours of one image lie columns of zeros.
@@ -243,11 +161,6 @@ def widened(w, groups, outputs, width):
     if rest:
         wide[..., whole, :rest] = w[..., whole * outputs :]
     return wide.reshape(*w.shape[:-1], -1)
-
-
-def leaves_half(outputs, width) -> bool:
-    """Whether half a vector holds what is left of the outputs when whole ones are full."""
-    return 0 < outputs % width <= width // 2
 
 
 def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1), groups=1, spacing=1) -> None:
@@ -278,7 +191,7 @@ def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1),
     if together:
         along = out[1], together, before[1], x_width, height * x_width * c_in, y[0].size
     at_once = 1 if w.size > NEAR and along[-1] == y_channels and not past else groups
-    kernel = _correlate_kernel(pixels, width, not group and leaves_half(size[1], width), taps, group)
+    kernel = _correlate_kernel(pixels, width, not group and tiles.leaves_half(size[1], width), taps, group)
     sizes = *x.shape, *w.shape, *y.shape[1:], groups, *size, sys.maxsize if border else beyond, out[0]
     how = *stride, *dilation, *before, *first, *step, wide, int(apart), together, max(1, together)
     address = y.ctypes.data // 4 % width if past else 0
@@ -337,59 +250,3 @@ def input_gradient(g, w, x_size, stride, padding, dilation, groups=1):
             before = (len(taps) - 1 - (first[0] + padding[0]) // s, taps.shape[1] - 1 - (first[1] + padding[1]) // t)
             run(g, taps, None, dx, out, (1, 1), (1, 1), before, first, (s, t), groups, spacing)
     return dx
-
-
-def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups=1):
-    """(dw, db)."""
-    width, (taps_h, taps_w), c_in, c_out = lanes(), kernel, x.shape[3] // groups, g.shape[3] // groups
-    if c_out < min(c_in, width) and stride == dilation == (1, 1) and kernel != (1, 1):
-        # Few outputs: with x and g in each other's place the vectors are full, and the taps come out flipped.
-        before = (kernel[0] - 1 - padding[0], kernel[1] - 1 - padding[1])
-        flipped, _ = weight_and_bias_gradient(x, g, kernel, stride, before, dilation, groups)
-        return np.ascontiguousarray(turned(flipped[::-1, ::-1], groups)), bias_gradient(g)
-    total, padded = c_out * groups, -(-c_out // width) * width
-    group, groups, size, beyond = small_groups.bundled(c_in, c_out, groups, width, stride, dilation)
-    half = not group and leaves_half(c_out, width)
-    single = c_out <= width + half * width // 2  # there is one whole vector, or none
-    if group:
-        tile, some, joined = small_groups.tile_of_taps(kernel, c_in, g.shape[2], width), 1, True
-    else:
-        tile, some = (1, 0, 0, 0), tiles.INPUTS[registers(width)][1 if single else 2]
-        # The taps of a row as one, where that wastes less than it adds in columns of zeros.
-        joined = dilation[1] == groups == 1 and c_in % some > 0
-    rows, inputs = (taps_h, taps_w * c_in) if joined else (taps_h * taps_w, c_in)
-    some = min(some, inputs) if single else some
-    dw = np.zeros((rows, -(-inputs // some) * some, groups, padded), np.float32)
-    db = np.zeros(-(-total // width) * width, np.float32)
-    whole = dw.shape == (rows, inputs, groups, size[1]) and groups * size[1] == total
-    beyond = beyond or (0 if whole else max(padded, dw.shape[1]))  # whole vectors, and all inputs of a tile
-    high = max(x.shape[1], g.shape[1] * stride[0] + taps_h * dilation[0])
-    wide = max(x.shape[2], g.shape[2] * stride[1] + taps_w * dilation[1])
-    memory = scratch(high * wide * x.shape[3] + g[0].size + 2 * beyond)
-    of_one = some if single or half else tiles.INPUTS[registers(width)][1]  # what is not used need not be compiled anew
-    per_row = len(dw) // taps_h  # 1: a row of dw holds a whole row of taps; else one tap
-    # The border that is copied: none where a tap's pixels can be chosen.
-    top, left, (high, wide) = 0, 0, x.shape[1:3]
-    if tile[0] > 1:
-        top, high = padding[0], (g.shape[1] - 1) * stride[0] + (taps_h - 1) * dilation[0] + 1
-    if per_row == 1:
-        left, wide = padding[1], (g.shape[2] - 1) * stride[1] + (taps_w - 1) * dilation[1] + 1
-    border = top != 0 or left != 0 or high > x.shape[1] or wide > x.shape[2]
-    end = high * wide * x.shape[3] + beyond
-    if border or beyond > 0:
-        memory[: end + g[0].size + beyond] = 0
-    sizes = *g.shape, *x.shape[1:], *dw.shape, *size, beyond, sys.maxsize if border else beyond
-    how = per_row, top, left, high, wide, *stride, *dilation, *padding
-    _weight_gradient_kernel(width, half, of_one, tile, group)(
-        g, x, dw, db, memory[:end], memory[end:], np.array((*sizes, *how))
-    )
-    if not whole:
-        dw = np.ascontiguousarray(dw[:, :inputs, :, : size[1]].reshape(rows, inputs, -1)[..., :total])
-    return dw.reshape(*kernel, c_in, total), db[:total]
-
-
-def bias_gradient(g):
-    """Σ over pixels, 64 sums side by side for each channel: NumPy is slow where rows are short."""
-    rows = g.reshape(-1, g.shape[3])
-    end = len(rows) // 64 * 64
-    return rows[:end].reshape(-1, 64 * g.shape[3]).sum(0).reshape(64, -1).sum(0) + rows[end:].sum(0)

@@ -95,6 +95,11 @@ def by_vectors_and_half(e, channels, run, half):
         run(e.half(), 1, whole, 1)
 
 
+def leaves_half(channels: int, lanes: int) -> bool:
+    """Whether half a vector holds what is left when whole ones are full."""
+    return 0 < channels % lanes <= lanes // 2
+
+
 def row(sizes, half=False, tile=product):
     """A row of pixels, all channels: tiles of `sizes[vectors]` pixels, the last of which overlaps the one before it.
 
