@@ -13,7 +13,7 @@ import minidiff
 
 HOUSE = Path(minidiff.__file__).parent
 KERNELS = HOUSE / "kernels/cpu"  # what CUDA sources are elsewhere: counted apart
-BUDGETS = {".": 5000, "kernels/cpu": 1600, "autograd": 900, "diffusion": 1000, "autograd/tape.py": 200}
+BUDGETS = {".": 5000, "kernels/cpu": 1700, "autograd": 900, "diffusion": 1000, "autograd/tape.py": 200}
 SILENT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING,
           tokenize.ENDMARKER}  # fmt: skip
 

@@ -134,12 +134,11 @@ def _correlate_kernel(pixels: int, width: int, half: bool, taps: int, group: tup
 
 
 @cache
-def _tile(images, image, width, taps, out, stride, dilation, before, lanes, sparse) -> tuple[int, int]:
+def _tile(images, image, width, taps, out, stride, dilation, before, lanes) -> tuple[int, int]:
     """(pixels of a tile, 0), which runs along a row of `out`; or (p, p): the tile is the same pixel of p images.
 
     Sums in registers, and overlaps computed twice, cost alike; beside neighbours of one image lie columns of zeros.
     Images lie far apart, which must be outweighed; if by multiples of 4 KiB, they share a few places of the cache.
-    Where a pixel is met by few multiplications (`sparse`), to copy images for a border costs more than that.
     """
 
     def best(count, most=16):
@@ -148,8 +147,7 @@ def _tile(images, image, width, taps, out, stride, dilation, before, lanes, spar
 
     inside = sum(0 <= j * stride + v * dilation - before < width for j in range(out) for v in range(taps))
     (along, p), (together, q) = best(out), best(images, 16 if image % 1024 else 4)
-    far = 0.8 if sparse and inside < out * taps else 1.08
-    return (-q, -q) if images > 1 and together * inside * far < along * out * taps else (-p, 0)
+    return (-q, -q) if images > 1 and together * inside * 1.08 < along * out * taps else (-p, 0)
 
 
 def widened(w, groups, outputs, width):
@@ -171,8 +169,7 @@ def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1),
     taps = next(t for t in (3, 5, 7, 2, 1) if taps_w % t == 0) if several and group else 1
     bias = np.zeros(c_out, np.float32) if bias is None else bias
     w, bias = (widened(a, groups, size[1], -(-size[1] // width) * width) for a in (w, bias))
-    sparse = bool(group) and depth == taps == 1 and stride != (1, 1) and len(w) * taps_w < 10
-    how = (taps_w, out[1], stride[1], dilation[1], before[1], width, sparse)
+    how = taps_w, out[1], stride[1], dilation[1], before[1], width
     pixels, together = _tile(1 if taps > 1 or beyond or spacing > 1 else len(x), x[0].size, x.shape[2], *how)
     (height, x_width, c_in), y_channels = x.shape[1:], y.shape[3]
     wide = (out[1] - 1) * stride[1] + (taps_w - 1) * dilation[1] + 1
