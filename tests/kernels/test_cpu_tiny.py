@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from minidiff.kernels import generic
-from minidiff.kernels.cpu import KERNELS, vector
+from minidiff.kernels.cpu import KERNELS, direct, vector
 
 PAIR = (1, 1)
 
@@ -22,9 +22,11 @@ def normal(*shape):
 @pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize(
     ("c_in", "c_out", "stride", "dilation"),
-    [(3, 5, 1, 1), (3, 1, 1, 1), (2, 4, 2, 1), (1, 6, 1, 2), (1, 1, 1, 1), (2, 2, 1, 1)],
+    [(3, 5, 1, 1), (3, 1, 1, 1), (2, 4, 2, 1), (1, 6, 1, 2), (1, 1, 1, 1), (1, 1, 2, 1), (2, 2, 1, 1)],
 )
-def test_direct(c_in, c_out, stride, dilation, groups, padding):
+@pytest.mark.parametrize("large", [direct.LARGE, 1])  # outputs are written past the caches
+def test_direct(monkeypatch, c_in, c_out, stride, dilation, groups, padding, large):
+    monkeypatch.setattr(direct, "LARGE", large)
     c_out *= groups
     how = (stride, stride), (padding, padding), (dilation, dilation)
     out = generic.conv_size((5, 6), (3, 3), *how)
@@ -41,7 +43,9 @@ def test_direct_across_images(c_in, c_out, stride, groups):
     cases.check_convolution(x, w, normal(c_out), normal(5, *out, c_out), *how, groups)
 
 
-@pytest.mark.parametrize(("c_in", "c_out", "groups"), [(8, 8, 2), (4, 4, 4), (5, 2, 3)])
+@pytest.mark.parametrize(
+    ("c_in", "c_out", "groups"), [(8, 8, 2), (4, 4, 4), (5, 2, 3), (2, 2, 3), (1, 1, 6), (1, 1, 7)]
+)
 def test_groups_that_fill_a_vector(c_in, c_out, groups):
     """Step by step, a place outside an array is an error."""
     x, w = normal(2, 4, 5, c_in * groups), normal(3, 3, c_in, c_out * groups)

@@ -87,8 +87,11 @@ def by_vectors(e, channels, run):
 
 
 def by_vectors_and_half(e, channels, run, half):
-    """`by_vectors` for any number of channels; run takes an emitter first. Where `half` a vector holds the rest, it
-    does: that takes half the time where registers go through their units in halves, and nowhere more."""
+    """`by_vectors` for any number of channels; run takes an emitter first.
+
+    If `half`, half a vector holds what is left when whole ones are full. That takes half the time of a whole one where
+    registers go through their units in halves, and elsewhere hardly more.
+    """
     whole = channels // e.lanes * e.lanes if half else (channels + (e.lanes - 1)) // e.lanes * e.lanes
     by_vectors(e, whole, partial(run, e))
     if half:
