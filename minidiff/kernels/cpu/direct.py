@@ -13,8 +13,9 @@ The input gradient is a convolution of g with the weights flipped. Where the str
 pixels of dx whose row and column leave the same rest modulo s meet the same taps, every s-th one of the kernel.
 """
 
+import math
 import sys
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 
 import numba
 import numpy as np
@@ -59,16 +60,17 @@ def _correlate(row, taps):
 
     In w and bias the outputs of a group are padded to whole vectors. Small groups that a vector holds count as one;
     their tile reads on beyond a pixel. An image with fewer than `reach` numbers after it is copied to `bordering`, and
-    what is written past the caches is made in `line`, a row at a time. The other arguments are explained in `run`.
+    what is written past the caches is made in `line`, a row at a time; `address` is y's, in numbers, modulo a vector's.
+    The other arguments are explained in `_plan`.
     """
 
-    def body(e, x, w, bias, y, bordering, line, given):
+    def body(e, x, w, bias, y, bordering, line, given, address):
         (
             count, height, width, c_in, taps_h, taps_w, depth, w_step, y_height, y_width, c_out, groups, inputs,
             outputs, reach, out_h, stride_h, stride_w, dilation_h, dilation_w, before_h, before_w, first_h, first_w,
             step_h, step_w, wide, apart, together, images, places, pixels, left, right, x_pixel, y_pixel, at_once,
-            past, address, spacing,
-        ) = (e.integer(given + k) for k in range(40))  # fmt: skip
+            past, spacing,
+        ) = (e.integer(given + k) for k in range(39))  # fmt: skip
         image, y_image = height * width * c_in, y_height * y_width * c_out
         w_row, padded = taps_w * depth * w_step, w_step // groups
 
@@ -133,7 +135,6 @@ def _correlate_kernel(pixels: int, width: int, half: bool, taps: int, group: tup
 # --- the wrappers ---
 
 
-@cache
 def _tile(images, image, width, taps, out, stride, dilation, before, lanes) -> tuple[int, int]:
     """(pixels of a tile, 0), which runs along a row of `out`; or (p, p): the tile is the same pixel of p images.
 
@@ -161,38 +162,48 @@ def widened(w, groups, outputs, width):
     return wide.reshape(*w.shape[:-1], -1)
 
 
-def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1), groups=1, spacing=1) -> None:
-    """`correlate` with the tile that fits; columns of x may be taken `spacing` apart, with zeros between them."""
-    width, (_, taps_w, depth, c_out) = lanes(), w.shape
+@lru_cache(1024)  # of shapes: a network asks for the same few again and again
+def _plan(x_shape, w_shape, y_shape, out, stride, dilation, before, first, step, groups, spacing, large, width):
+    """How `run` runs: the kernel; its groups, their outputs, and these in whole vectors; zeros that the memory starts
+    with, where the rest of it begins, its size; and the numbers that the kernel is given."""
+    (count, height, x_width, c_in), (taps_h, taps_w, depth, c_out) = x_shape, w_shape
     group, groups, size, beyond = small_groups.bundled(depth, c_out // groups, groups, width, stride, dilation)
     several = depth > 1 or stride == dilation == (1, 1)  # a number that is not spread is as well loaded again
     taps = next(t for t in (3, 5, 7, 2, 1) if taps_w % t == 0) if several and group else 1
-    bias = np.zeros(c_out, np.float32) if bias is None else bias
-    w, bias = (widened(a, groups, size[1], -(-size[1] // width) * width) for a in (w, bias))
+    padded, image, along_row = -(-size[1] // width) * width, height * x_width * c_in, taps > 1 or beyond or spacing > 1
     how = taps_w, out[1], stride[1], dilation[1], before[1], width
-    pixels, together = _tile(1 if taps > 1 or beyond or spacing > 1 else len(x), x[0].size, x.shape[2], *how)
-    (height, x_width, c_in), y_channels = x.shape[1:], y.shape[3]
+    pixels, together = _tile(1 if along_row else count, image, x_width, *how)
     wide = (out[1] - 1) * stride[1] + (taps_w - 1) * dilation[1] + 1
     apart = dilation[1] != 1 or depth != c_in  # else a row of taps is one run of memory
-    past = not together and step[1] == 1 and y.size >= LARGE  # written a row at a time, past the caches
+    past = large and not together and step[1] == 1  # y is written a row at a time, past the caches
     # To go along memory once, and then through a copy, is quicker than through large x once for each group.
     border = not together and (spacing > 1 or before[1] != 0 or wide > x_width or (past and groups > 1))
     end = -(-(height * wide * c_in + beyond) // width) * width
-    memory = scratch(end + out[1] * y_channels + width)
-    if border or beyond > 0:
-        memory[:end] = 0
     # One row of pixels along a tile, or the same pixel of so many images `together`, in each of so many `places`; the
     # columns of x that there are for taps; how far apart the pixels are. Groups come after each other through a row, or
     # through an image where the weights of all would not stay near.
-    along = 1, out[1], 0, wide, stride[1] * c_in, step[1] * y_channels
+    along = 1, out[1], 0, wide, stride[1] * c_in, step[1] * y_shape[3]
     if together:
-        along = out[1], together, before[1], x_width, height * x_width * c_in, y[0].size
-    at_once = 1 if w.size > NEAR and along[-1] == y_channels and not past else groups
+        along = out[1], together, before[1], x_width, image, math.prod(y_shape[1:])
+    weights = taps_h * taps_w * depth, groups * padded
+    at_once = 1 if math.prod(weights) > NEAR and along[-1] == y_shape[3] and not past else groups
     kernel = _correlate_kernel(pixels, width, not group and tiles.leaves_half(size[1], width), taps, group)
-    sizes = *x.shape, *w.shape, *y.shape[1:], groups, *size, sys.maxsize if border else beyond, out[0]
+    sizes = *x_shape, *w_shape[:3], weights[1], *y_shape[1:], groups, *size, sys.maxsize if border else beyond, out[0]
     how = *stride, *dilation, *before, *first, *step, wide, int(apart), together, max(1, together)
-    address = y.ctypes.data // 4 % width if past else 0
-    kernel(x, w, bias, y, memory, memory[end:], np.array((*sizes, *how, *along, at_once, past, address, spacing)))
+    numbers = np.array((*sizes, *how, *along, at_once, past, spacing))
+    zeros = end if border or beyond > 0 else 0
+    return kernel, groups, size[1], padded, zeros, end, end + out[1] * y_shape[3] + width, numbers
+
+
+def run(x, w, bias, y, out, stride, dilation, before, first=(0, 0), step=(1, 1), groups=1, spacing=1) -> None:
+    """`correlate` with the tile that fits; columns of x may be taken `spacing` apart, with zeros between them."""
+    how, large, width = (out, stride, dilation, before, first, step, groups, spacing), y.size >= LARGE, lanes()
+    kernel, groups, outputs, padded, zeros, end, size, given = _plan(x.shape, w.shape, y.shape, *how, large, width)
+    bias = np.zeros(w.shape[3], np.float32) if bias is None else bias
+    w, bias = (widened(a, groups, outputs, padded) for a in (w, bias))
+    memory = scratch(size)
+    memory[:zeros] = 0
+    kernel(x, w, bias, y, memory, memory[end:], given, y.ctypes.data // 4 % width if large else 0)
 
 
 def turned(w, groups):
