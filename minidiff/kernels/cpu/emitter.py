@@ -109,7 +109,10 @@ class Emitter:
             self._call(name, ir.VoidType(), value.ir, pointer, I32(4), where.ir)
 
     def stream(self, value: Value, place: Value) -> None:
-        """Store past the caches; the place must be a multiple of the vector's size."""
+        """Store past the caches; the place must be a multiple of the vector's size.
+
+        Such stores are ordered before locked instructions only: with one of these, threads hand over results.
+        """
         store = self.ir.store(value.ir, self.ir.bitcast(place.ir, self.vector.as_pointer()))
         store.align = 4 * self.lanes
         store.set_metadata("nontemporal", self.ir.module.add_metadata([I32(1)]))
