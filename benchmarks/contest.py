@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 # Settings that make BLAS take the processor for another one, or Python compile all modules at every start.
@@ -71,7 +72,7 @@ def contestants(names: Sequence[str], threads: int):
             contestant.close()
 
 
-def alternate(turns: Mapping[str, tuple], rounds: int, seconds: float) -> tuple[dict[str, list[float]], dict[str, str]]:
+def alternate(turns: Mapping[Any, tuple], rounds: int, seconds: float) -> tuple[dict[Any, list[float]], dict[Any, str]]:
     """Rounds of turns, each of about `seconds`. `turns`: label -> (contestant, task, *arguments).
 
     Gives the seconds of every round, and the note, for each label. A turn of short calls starts with an untimed one.
@@ -81,7 +82,7 @@ def alternate(turns: Mapping[str, tuple], rounds: int, seconds: float) -> tuple[
         first = contestant.run(*task, warm=2, count=1)
         counts[label], notes[label] = max(1, round(seconds / first["seconds"])), first["note"]
         warm[label] = int(first["seconds"] < 0.1)
-    times: dict[str, list[float]] = {label: [] for label in turns}
+    times: dict[Any, list[float]] = {label: [] for label in turns}
     for _ in range(rounds):
         for label, (contestant, *task) in turns.items():
             times[label].append(contestant.run(*task, warm=warm[label], count=counts[label])["seconds"])

@@ -99,7 +99,8 @@ def unable(name: str, why: str) -> None:
 def race(options, title: str, peers: dict, tasks: dict, must, aim, *, threads=None, seconds=0.3, each=False):
     """Ours against the fastest of the peers, or against `each`, for every task: name -> (task, *arguments).
 
-    `must` is a function of the task. Turns take about `seconds`.
+    `must` is a function of the task. Turns take about `seconds`. A round has turns for all tasks, so that what slows
+    the machine for a while is not one task's alone.
     """
     for who in peers:
         for name in tasks if missing([who]) else []:
@@ -108,19 +109,20 @@ def race(options, title: str, peers: dict, tasks: dict, must, aim, *, threads=No
     if not peers:
         return
     with contestants(["ours", *peers], threads or options.threads) as running:
-        for name, task in tasks.items():
-            try:
-                times, notes = alternate({who: (c, *task) for who, c in running.items()}, options.rounds, seconds)
-            except RuntimeError as error:
-                unable(f"{title}{name}", str(error).replace("\n", " "))
-                continue
-            ours = times.pop("ours")
-            took = {who: f"{statistics.median(t) * 1e3:.3g} ms" for who, t in times.items()}
-            for who in times if each else [fastest(times)]:
-                against = f" / {peers[who]}" if each else ""
-                others = "" if each else "".join(f"; {peers[o]} {took[o]}" for o in times if o != who)
-                about = f"{statistics.median(ours) * 1e3:.3g} ms; {peers[who]} ({notes[who]}) {took[who]}{others}"
-                line(f"{title}{name}{against}", ratios(times[who], ours), "×", must(task), aim, about)
+        turns = {(name, who): (c, *task) for name, task in tasks.items() for who, c in running.items()}
+        try:
+            measured, notes = alternate(turns, options.rounds, seconds)
+        except RuntimeError as error:
+            unable(f"{title}{', '.join(tasks)}", str(error).replace("\n", " "))
+            return
+    for name, task in tasks.items():
+        ours, times = measured[name, "ours"], {who: measured[name, who] for who in peers}
+        took = {who: f"{statistics.median(t) * 1e3:.3g} ms" for who, t in times.items()}
+        for who in times if each else [fastest(times)]:
+            against = f" / {peers[who]}" if each else ""
+            others = "" if each else "".join(f"; {peers[o]} {took[o]}" for o in times if o != who)
+            about = f"{statistics.median(ours) * 1e3:.3g} ms; {peers[who]} ({notes[name, who]}) {took[who]}{others}"
+            line(f"{title}{name}{against}", ratios(times[who], ours), "×", must(task), aim, about)
 
 
 def train(options):
@@ -227,7 +229,7 @@ def layers(options):
     """A convolution and its three gradients; one thread, since ours go over pieces of the batch, around all layers."""
     tasks = {name: ("layer", 32, *layer) for name, layer in LAYERS.items()}
     bar = lambda task: 1 if task[4] % 8 == task[5] % 8 == 0 else 0.5
-    race(options, "layer ", EAGER, tasks, bar, 1, threads=1, seconds=0.05)
+    race(options, "layer ", EAGER, tasks, bar, 1, threads=1, seconds=0.1)
 
 
 ROWS = [train, forward, exported, mlp, memory, start, imports, linear, networks, layers, compiled]
