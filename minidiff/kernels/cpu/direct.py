@@ -135,16 +135,17 @@ def _correlate_kernel(pixels: int, width: int, half: bool, taps: int, group: tup
 # --- the wrappers ---
 
 
-def _tile(images, image, width, taps, out, stride, dilation, before, lanes) -> tuple[int, int]:
+def _tile(images, image, width, taps, out, stride, dilation, before, lanes, spread) -> tuple[int, int]:
     """(pixels of a tile, 0), which runs along a row of `out`; or (p, p): the tile is the same pixel of p images.
 
     Sums in registers, and overlaps computed twice, cost alike; beside neighbours of one image lie columns of zeros.
-    Images lie far apart, which must be outweighed; if by multiples of 4 KiB, they share a few places of the cache.
+    Images lie far apart, which must be outweighed; if by multiples of 4 KiB, they share a few places of the cache. What
+    is `spread` for small groups serves more pixels of a longer tile.
     """
 
     def best(count, most=16):
-        sizes = [p for p in ((7, 8, 16, 6, 4, 1) if registers(lanes) == 32 else (4, 1)) if p <= min(count, most)]
-        return min((-(-count // p) * (p + 1) / count, -p) for p in sizes)
+        sizes = (7, 8, 16, 6, 4, 1, *[14] * spread) if registers(lanes) == 32 else (4, 1)
+        return min((-(-count // p) * (p + 1) / count, -p) for p in sizes if p <= min(count, most))
 
     inside = sum(0 <= j * stride + v * dilation - before < width for j in range(out) for v in range(taps))
     (along, p), (together, q) = best(out), best(images, 16 if image % 1024 else 4)
@@ -171,7 +172,7 @@ def _plan(x_shape, w_shape, y_shape, out, stride, dilation, before, first, step,
     several = depth > 1 or stride == dilation == (1, 1)  # a number that is not spread is as well loaded again
     taps = next(t for t in (3, 5, 7, 2, 1) if taps_w % t == 0) if several and group else 1
     padded, image, along_row = -(-size[1] // width) * width, height * x_width * c_in, taps > 1 or beyond or spacing > 1
-    how = taps_w, out[1], stride[1], dilation[1], before[1], width
+    how = taps_w, out[1], stride[1], dilation[1], before[1], width, bool(group) and depth > 1
     pixels, together = _tile(1 if along_row else count, image, x_width, *how)
     wide = (out[1] - 1) * stride[1] + (taps_w - 1) * dilation[1] + 1
     apart = dilation[1] != 1 or depth != c_in  # else a row of taps is one run of memory
