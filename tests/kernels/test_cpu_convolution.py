@@ -149,6 +149,19 @@ def test_winograd_is_as_exact_as_three_direct_ones(lanes, batch, height, width, 
         assert rms(result - want) <= 3 * rms(same - want) + 1e-6 * (result is db)
 
 
+@pytest.mark.parametrize("size", [13, 14])
+def test_dilated_and_larger_by_an_output_padding(size):
+    """A transposed convolution may give more rows than its input has: 'same' it is not, and Winograd's neither."""
+    rng = np.random.default_rng(3)
+    shapes = (4, size + 1, size + 1, 32), (3, 3, 32, 32), (4, size, size, 32)
+    x, w, g = (rng.standard_normal(shape).astype(np.float32) for shape in shapes)
+    x64, w64, g64 = cases.wide(x, w, g)
+    how = (1, 1), (2, 2), (2, 2), 1
+    dx = KERNELS["conv2d_dx"](g, w, (size + 1, size + 1), *how)
+    cases.close(dx, generic.conv2d_dx(g64, w64, (size + 1, size + 1), *how))
+    cases.close(KERNELS["conv2d_dw_db"](g, x, (3, 3), *how), generic.conv2d_dw_db(g64, x64, (3, 3), *how))
+
+
 @pytest.mark.parametrize(
     ("size", "channels", "kernel", "groups", "convolution", "of_weights"),
     [

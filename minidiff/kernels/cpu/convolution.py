@@ -22,7 +22,7 @@ def _fast(a, b) -> bool:
 
 
 def _plain(x_shape, channels, kernel, stride, padding, dilation, groups, of_weights=False):
-    """The padding of those plain convolutions that a dilated one is, if they are for Winograd; else None.
+    """The padding of those plain convolutions that a dilated one is, if they are for Winograd ('same'); else None.
 
     Over fewer than 24 channels, Winograd saves less than the copies cost.
     """
@@ -62,8 +62,7 @@ def conv2d_bias(x, w, b, stride, padding, dilation, groups):
         ran["winograd"] += 1
         return winograd.forward(contiguous(x), w, b, groups, width)
     if fast and (plain := _plain(x.shape, w.shape[3], w.shape[:2], stride, padding, dilation, groups)):
-        y = conv2d_bias(_apart(x, dilation), w, b, stride, plain, (1, 1), groups)
-        return _joined(y, x.shape[1:3], dilation)  # Winograd's are of the same size
+        return _joined(conv2d_bias(_apart(x, dilation), w, b, stride, plain, (1, 1), groups), x.shape[1:3], dilation)
     out = generic.conv_size(x.shape[1:3], w.shape[:2], stride, padding, dilation)
     if not fast or min(out) < 1:
         y = generic.conv2d(x, w, stride, padding, dilation, groups)
@@ -78,10 +77,10 @@ def conv2d_dx(g, w, x_size, stride, padding, dilation, groups):
     if width := winograd.fits(lanes(), g.shape, w.shape[2] * groups, w.shape[:2], stride, padding, dilation, groups):
         ran["winograd_dx"] += 1
         return winograd.forward(contiguous(g), direct.turned(w[::-1, ::-1], groups), None, groups, width)
-    if plain := _plain(g.shape, w.shape[2] * groups, w.shape[:2], stride, padding, dilation, groups):
+    same = x_size == g.shape[1:3]  # the output_padding of a transposed convolution makes x larger
+    if same and (plain := _plain(g.shape, w.shape[2] * groups, w.shape[:2], stride, padding, dilation, groups)):
         apart = _apart(g, dilation)
-        dx = conv2d_dx(apart, w, apart.shape[1:3], stride, plain, (1, 1), groups)
-        return _joined(dx, x_size, dilation)
+        return _joined(conv2d_dx(apart, w, apart.shape[1:3], stride, plain, (1, 1), groups), x_size, dilation)
     ran["conv2d_dx"] += 1
     return direct.input_gradient(contiguous(g), w, x_size, stride, padding, dilation, groups)
 
@@ -93,7 +92,8 @@ def conv2d_dw(g, x, kernel, stride, padding, dilation, groups):
 def conv2d_dw_db(g, x, kernel, stride, padding, dilation, groups):
     if not _fast(g, x) or min(kernel) < 1:
         return generic.conv2d_dw_db(g, x, kernel, stride, padding, dilation, groups)
-    if plain := _plain(x.shape, g.shape[3], kernel, stride, padding, dilation, groups, of_weights=True):
+    same = x.shape[1:3] == g.shape[1:3]
+    if same and (plain := _plain(x.shape, g.shape[3], kernel, stride, padding, dilation, groups, of_weights=True)):
         return conv2d_dw_db(_apart(g, dilation), _apart(x, dilation), kernel, stride, plain, (1, 1), groups)
     g, x = contiguous(g), contiguous(x)
     if width := winograd.fits(lanes(), x.shape, g.shape[3], kernel, stride, padding, dilation, groups, of_weights=True):
