@@ -1,6 +1,8 @@
-"""A short training on real MNIST that must get somewhere: 1,500 steps, then the validation loss and the agreement.
+"""A short training on real MNIST that must get somewhere: 1,500 steps, then the validation loss and
+the agreement.
 
-What they reached when this was written stands beside the bars, which leave room for another processor's rounding.
+What they reached when this was written stands beside the bars, which leave room for another
+processor's rounding.
 """
 
 import numpy as np
@@ -30,7 +32,9 @@ def loss(x, labels, rng):
 history = Trainer(model, loss, optimizer, ema).fit(training, 1, validation)
 wanted = np.repeat(np.arange(10), 30)
 with ema.applied():
-    drawn = diffusion.sample(classifier_free(diffusion.denoiser(model, schedule), 2.0), schedule, condition=wanted + 1)
+    drawn = diffusion.sample(
+        classifier_free(diffusion.denoiser(model, schedule), 2.0), schedule, condition=wanted + 1
+    )
 agreement = metrics.accuracy(wanted, metrics.predict(md.pretrained("lenet"), drawn))
 reached = history["validation"][-1]
 print(

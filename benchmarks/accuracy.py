@@ -1,12 +1,14 @@
-"""What Winograd's rounding costs: errors of single layers, and the loss of whole trainings with it and without.
+"""What Winograd's rounding costs: errors of single layers, and the loss of whole trainings with it
+and without.
 
     python benchmarks/accuracy.py [--seeds 3] [--steps 600] [--batch 64] [--validation 5000]
 
-First, for every layer of the UNet that Winograd takes, and some harder ones (short sums, small images), the
-root-mean-square error of both kernels against float64, over the root mean square of the result. Then, for each seed,
-the UNet is trained on MNIST twice, from the same weights on the same draws: as it is, and with all convolutions on the
-direct kernels. The loss is that on held-out images, with the same times and noise for all trainings. How far seeds lie
-apart is the measure of what a difference means.
+First, for every layer of the UNet that Winograd takes, and some harder ones (short sums, small
+images), the root-mean-square error of both kernels against float64, over the root mean square of
+the result. Then, for each seed, the UNet is trained on MNIST twice, from the same weights on the
+same draws: as it is, and with all convolutions on the direct kernels. The loss is that on held-out
+images, with the same times and noise for all trainings. How far seeds lie apart is the measure of
+what a difference means.
 """
 
 import argparse
@@ -31,7 +33,10 @@ MORE = [
     (28, 5, 16, 16, 1),
     (8, 5, 16, 16, 1),
 ]
-WINOGRAD, DIRECT = ("winograd", "winograd_dx", "winograd_dw_db"), ("conv2d", "conv2d_dx", "conv2d_dw_db")
+WINOGRAD, DIRECT = (
+    ("winograd", "winograd_dx", "winograd_dw_db"),
+    ("conv2d", "conv2d_dx", "conv2d_dw_db"),
+)
 
 
 def direct_only():
@@ -49,7 +54,12 @@ def counted(function, *arguments):
 def passes(x, w, g, stride):
     """Forward and both gradients of a convolution."""
     forward, dx, dw = (find(name, np.ndarray) for name in ("conv2d", "conv2d_dx", "conv2d_dw"))
-    how = {"stride": (stride, stride), "padding": ((len(w) - 1) // 2,) * 2, "dilation": (1, 1), "groups": 1}
+    how = {
+        "stride": (stride, stride),
+        "padding": ((len(w) - 1) // 2,) * 2,
+        "dilation": (1, 1),
+        "groups": 1,
+    }
     return [forward(x, w, **how), dx(g, w, x.shape[1:3], **how), dw(g, x, w.shape[:2], **how)]
 
 
@@ -85,7 +95,9 @@ def layers(batch):
 def train(seed, steps, batch, training, validation):
     """The validation loss after one training."""
     schedule, model = diffusion.cosine_schedule(100), md.models.UNet(rng=seed)
-    optimizer = optim.Adam(model.parameters(), lr=optim.warmup_cosine(2e-3, warmup=steps // 10, total=steps))
+    optimizer = optim.Adam(
+        model.parameters(), lr=optim.warmup_cosine(2e-3, warmup=steps // 10, total=steps)
+    )
     ema = optim.EMA(model, 0.995)
 
     def loss(x, labels, rng):
@@ -98,17 +110,25 @@ def train(seed, steps, batch, training, validation):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=3, help="at least 2 (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=600, help="of each training (default: %(default)s)")
+    parser.add_argument(
+        "--steps", type=int, default=600, help="of each training (default: %(default)s)"
+    )
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--validation", type=int, default=5000, help="held-out images (default: %(default)s)")
+    parser.add_argument(
+        "--validation", type=int, default=5000, help="held-out images (default: %(default)s)"
+    )
     options = parser.parse_args()
     layers(16)
 
     training, held_out = data.split_validation(*data.mnist("train"))
     validation = [part[: options.validation] for part in held_out]
-    print(f"{options.steps} steps at batch {options.batch}; loss on {len(validation[0])} held-out images")
+    print(
+        f"{options.steps} steps at batch {options.batch}; loss on {len(validation[0])} held-out images"
+    )
     print(f"{'seed':>4}{'Winograd':>12}{'direct':>12}{'difference':>12}{'seconds':>16}")
     rows = []
     for seed in range(options.seeds):
@@ -120,11 +140,18 @@ def main():
         seconds = f"{middle - start:.0f} and {time.perf_counter() - middle:.0f}"
         rows.append((ours, plain))
         print(f"{seed:4d}{ours:12.6f}{plain:12.6f}{ours - plain:+12.1e}{seconds:>16}", flush=True)
-    means, spreads = ([function(column) for column in zip(*rows)] for function in (statistics.fmean, statistics.stdev))
+    means, spreads = (
+        [function(column) for column in zip(*rows)]
+        for function in (statistics.fmean, statistics.stdev)
+    )
     print(f"{'mean':>4}{means[0]:12.6f}{means[1]:12.6f}{means[0] - means[1]:+12.1e}")
-    print(f"standard deviation between seeds: {spreads[0]:.6f} with Winograd, {spreads[1]:.6f} without")
+    print(
+        f"standard deviation between seeds: {spreads[0]:.6f} with Winograd, {spreads[1]:.6f} without"
+    )
     for name, ways in ("Winograd", with_it), ("direct", without):
-        print(f"convolutions of the last training, {name}:\n    {', '.join(f'{k} {n}' for k, n in ways.items() if n)}")
+        print(
+            f"convolutions of the last training, {name}:\n    {', '.join(f'{k} {n}' for k, n in ways.items() if n)}"
+        )
 
 
 if __name__ == "__main__":

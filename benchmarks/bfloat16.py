@@ -1,11 +1,13 @@
-"""What products in bfloat16 would give: 3 × 3 convolutions of the UNet with AVX-512's dot product of pairs.
+"""What products in bfloat16 would give: 3 × 3 convolutions of the UNet with AVX-512's dot product
+of pairs.
 
     python benchmarks/bfloat16.py [--batch 16] [--rounds 60]
 
-`vdpbf16ps` adds two products of bfloat16 to each float32 lane, so a register tile takes half as many steps. It is held
-against the same tile in float32 and against the kernel that the layers take (Winograd), one thread, in turns. Each
-layer's input is padded and rounded beforehand. A real kernel would have to do both: rounding is timed apart.
-The error is the root mean square against float64, relative to the output's.
+`vdpbf16ps` adds two products of bfloat16 to each float32 lane, so a register tile takes half as
+many steps. It is held against the same tile in float32 and against the kernel that the layers take
+(Winograd), one thread, in turns. Each layer's input is padded and rounded beforehand. A real kernel
+would have to do both: rounding is timed apart. The error is the root mean square against float64,
+relative to the output's.
 """
 
 import argparse
@@ -20,7 +22,8 @@ from minidiff.kernels.cpu.emitter import Value
 from minidiff.kernels.cpu.vector import vector
 
 LANES = 16
-LAYERS = [(28, 16, 16), (14, 32, 32), (14, 48, 32), (7, 48, 48), (7, 80, 48), (7, 48, 144)]  # size, in, out
+# size, in, out
+LAYERS = [(28, 16, 16), (14, 32, 32), (14, 48, 32), (7, 48, 48), (7, 80, 48), (7, 48, 144)]
 
 
 class _BFloat(ir.Type):
@@ -96,7 +99,9 @@ def convolution(pixels, vectors, product):
 def to_bfloat(bits, halves):
     """The upper half of each float32's bits, rounded to the nearest, ties to even."""
     for k in range(bits.size):
-        halves[k] = (bits[k] + np.uint32(0x7FFF) + (bits[k] >> np.uint32(16) & np.uint32(1))) >> np.uint32(16)
+        halves[k] = (
+            bits[k] + np.uint32(0x7FFF) + (bits[k] >> np.uint32(16) & np.uint32(1))
+        ) >> np.uint32(16)
 
 
 def rounded(x):
@@ -109,7 +114,11 @@ def spin(product):
     """A function that does nothing but products in registers, and how many of them."""
 
     def body(e, out, steps):
-        sums, a, b = [e.variable(e.constant(0)) for _ in range(12)], e.load(out), e.load(out + LANES)
+        sums, a, b = (
+            [e.variable(e.constant(0)) for _ in range(12)],
+            e.load(out),
+            e.load(out + LANES),
+        )
 
         @e.loop(steps)
         def _(_):
@@ -142,9 +151,18 @@ def in_turns(calls, rounds):
 
 def compare(rng, batch, rounds, size, c_in, c_out):
     """Microseconds of the layer's kernel, of both tiles, of rounding the input; the errors of the three."""
-    kernel, how = find("conv2d", np.ndarray), {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
-    x, w = rng.standard_normal((batch, size, size, c_in), "f"), rng.standard_normal((3, 3, c_in, c_out), "f")
-    padded, y = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), np.empty((2, batch, size, size, c_out), np.float32)
+    kernel, how = (
+        find("conv2d", np.ndarray),
+        {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1},
+    )
+    x, w = (
+        rng.standard_normal((batch, size, size, c_in), "f"),
+        rng.standard_normal((3, 3, c_in, c_out), "f"),
+    )
+    padded, y = (
+        np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))),
+        np.empty((2, batch, size, size, c_out), np.float32),
+    )
     x_pairs = rounded(padded).view(np.float32)  # two channels in the place of one
     w_pairs = rounded(w).reshape(9, c_in // 2, 2, c_out).swapaxes(2, 3).copy().view(np.float32)
     vectors = 1 if c_out == 16 else 2 if c_out == 32 else 3
@@ -158,12 +176,19 @@ def compare(rng, batch, rounds, size, c_in, c_out):
     )
     times = in_turns(calls, rounds)
     places = [(i, j) for i in range(3) for j in range(3)]
-    exact = sum(padded[:, i : i + size, j : j + size].astype(float) @ w[i, j].astype(float) for i, j in places)
-    return times, [np.sqrt(np.mean((out - exact) ** 2) / np.mean(exact**2)) for out in (calls[0](), *y)]
+    exact = sum(
+        padded[:, i : i + size, j : j + size].astype(float) @ w[i, j].astype(float)
+        for i, j in places
+    )
+    return times, [
+        np.sqrt(np.mean((out - exact) ** 2) / np.mean(exact**2)) for out in (calls[0](), *y)
+    ]
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=60)
     options = parser.parse_args()
@@ -175,10 +200,15 @@ def main():
     print(f"{'':16s}   kernel µs   float32  bfloat16  + rounding  kernel/both")
     rng = np.random.default_rng(0)
     for size, c_in, c_out in LAYERS:
-        (kernel, *tiles, rounding), errors = compare(rng, options.batch, options.rounds, size, c_in, c_out)
+        (kernel, *tiles, rounding), errors = compare(
+            rng, options.batch, options.rounds, size, c_in, c_out
+        )
         name = f"{size}×{size} {c_in}→{c_out}"
-        print(f"{name:16s}{kernel:12.0f}{tiles[0]:10.0f}{tiles[1]:10.0f}{rounding:12.0f}"
-              f"{kernel / (tiles[1] + rounding):12.2f}" + "".join(f"{error:10.1e}" for error in errors))  # fmt: skip
+        print(
+            f"{name:16s}{kernel:12.0f}{tiles[0]:10.0f}{tiles[1]:10.0f}{rounding:12.0f}"
+            f"{kernel / (tiles[1] + rounding):12.2f}"
+            + "".join(f"{error:10.1e}" for error in errors)
+        )
 
 
 if __name__ == "__main__":

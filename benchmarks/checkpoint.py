@@ -1,6 +1,8 @@
-"""Memory against time: a chain of layers, each checkpointed or not. `python -m benchmarks.checkpoint`
+"""Memory against time: a chain of layers, each checkpointed or not. `python -m
+benchmarks.checkpoint`
 
-Without, the tape holds what every operation keeps; with, only the results of layers, and one layer's inside at a time.
+Without, the tape holds what every operation keeps; with, only the results of layers, and one
+layer's inside at a time.
 """
 
 import gc
@@ -59,8 +61,12 @@ def main() -> None:
     print(f"{'blocks':>6} {'MB kept':>10} {'checkpointed':>14} {'ms':>8} {'checkpointed':>14}")
     for depth in (2, 4, 8, 16):
         plain, saving = measure(depth, lambda f: f), measure(depth, md.checkpoint)
-        assert all(np.array_equal(a, b) for a, b in zip(plain[2], saving[2])), "checkpoint changed a gradient"
-        print(f"{depth:>6} {plain[1]:>10.1f} {saving[1]:>14.1f} {plain[0] * 1e3:>8.1f} {saving[0] * 1e3:>14.1f}")
+        assert all(np.array_equal(a, b) for a, b in zip(plain[2], saving[2])), (
+            "checkpoint changed a gradient"
+        )
+        print(
+            f"{depth:>6} {plain[1]:>10.1f} {saving[1]:>14.1f} {plain[0] * 1e3:>8.1f} {saving[0] * 1e3:>14.1f}"
+        )
 
 
 if __name__ == "__main__":

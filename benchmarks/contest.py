@@ -1,7 +1,8 @@
 """How contestants are compared: each in a process of its own, taking turns, round after round.
 
-A round is one turn of each; a ratio is taken within a round, so what slows the machine for a while slows both. Between
-its turns a contestant is stopped, so that no thread of it spins while another one runs.
+A round is one turn of each; a ratio is taken within a round, so what slows the machine for a while
+slows both. Between its turns a contestant is stopped, so that no thread of it spins while another
+one runs.
 """
 
 import json
@@ -17,13 +18,17 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-# Settings that make BLAS take the processor for another one, or Python compile all modules at every start.
+# Settings that make BLAS take the processor for another one, or Python compile all modules at every
+# start.
 HELD_BACK = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "PYTHONDONTWRITEBYTECODE")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in HELD_BACK}
 
 
 class Contestant:
-    """A running `contestants.py`; `environment` is added to ours. `run` raises RuntimeError if the process ends."""
+    """A running `contestants.py`; `environment` is added to ours.
+
+    `run` raises RuntimeError if the process ends.
+    """
 
     def __init__(self, name: str, threads: int, environment: Mapping[str, str] | None = None):
         self.name, self.errors = name, tempfile.TemporaryFile("w+")  # noqa: SIM115
@@ -48,7 +53,9 @@ class Contestant:
             answer = ""
         if not answer:
             self.errors.seek(0)
-            raise RuntimeError(f"{self.name}: {self.errors.read().strip()[-300:] or 'ended without a word'}")
+            raise RuntimeError(
+                f"{self.name}: {self.errors.read().strip()[-300:] or 'ended without a word'}"
+            )
         self.process.send_signal(signal.SIGSTOP)
         return json.loads(answer)
 
@@ -72,10 +79,13 @@ def contestants(names: Sequence[str], threads: int):
             contestant.close()
 
 
-def alternate(turns: Mapping[Any, tuple], rounds: int, seconds: float) -> tuple[dict[Any, list[float]], dict[Any, str]]:
+def alternate(
+    turns: Mapping[Any, tuple], rounds: int, seconds: float
+) -> tuple[dict[Any, list[float]], dict[Any, str]]:
     """Rounds of turns, each of about `seconds`. `turns`: label -> (contestant, task, *arguments).
 
-    Gives the seconds of every round, and the note, for each label. A turn of short calls starts with an untimed one.
+    Gives the seconds of every round, and the note, for each label. A turn of short calls starts
+    with an untimed one.
     """
     counts, warm, notes = {}, {}, {}
     for label, (contestant, *task) in turns.items():
@@ -85,7 +95,9 @@ def alternate(turns: Mapping[Any, tuple], rounds: int, seconds: float) -> tuple[
     times: dict[Any, list[float]] = {label: [] for label in turns}
     for _ in range(rounds):
         for label, (contestant, *task) in turns.items():
-            times[label].append(contestant.run(*task, warm=warm[label], count=counts[label])["seconds"])
+            times[label].append(
+                contestant.run(*task, warm=warm[label], count=counts[label])["seconds"]
+            )
     return times, notes
 
 

@@ -1,8 +1,10 @@
-"""One contestant, a process of its own that `contest.py` starts: python -m benchmarks.contestants NAME THREADS
+"""One contestant, a process of its own that `contest.py` starts: python -m benchmarks.contestants
+NAME THREADS
 
-It reads requests, one JSON list [task, arguments, warm, count] a line, and answers each with the mean seconds of
-`count` calls after `warm` untimed ones, its peak memory, and a note. A task is a method that builds a function; float32
-everywhere. What is drawn at random in a training step (dropped labels, times, noise) is drawn inside the timed call.
+It reads requests, one JSON list [task, arguments, warm, count] a line, and answers each with the
+mean seconds of `count` calls after `warm` untimed ones, its peak memory, and a note. A task is a
+method that builds a function; float32 everywhere. What is drawn at random in a training step
+(dropped labels, times, noise) is drawn inside the timed call.
 """
 
 import json
@@ -32,14 +34,19 @@ class Ours:
 
         md = self.md
         md.ops.matmul(np.ones((2, 2), np.float32), np.ones((2, 2), np.float32))
-        blas = [f"{p['internal_api']} {p['version']} ({p.get('architecture')})" for p in threadpool_info()]
+        blas = [
+            f"{p['internal_api']} {p['version']} ({p.get('architecture')})"
+            for p in threadpool_info()
+        ]
         numpy = f"NumPy {np.__version__} with {', '.join(blas)}"
         return f"minidiff: {self.threads} threads; {numpy}; Numba {numba.__version__}"
 
     def train(self, batch, width=16, size=28):
         x0 = np.random.default_rng(0).uniform(-1, 1, (batch, size, size, 1)).astype(np.float32)
         model = self.md.models.UNet(width=width, timesteps=TIMESTEPS["unet"])
-        return self._step(model, self.md.diffusion.cosine_schedule(TIMESTEPS["unet"]), x0, 10), "Adam"
+        return self._step(
+            model, self.md.diffusion.cosine_schedule(TIMESTEPS["unet"]), x0, 10
+        ), "Adam"
 
     def mlp(self, batch):
         x0 = np.random.default_rng(0).uniform(-1, 1, (batch, 2)).astype(np.float32)
@@ -62,7 +69,11 @@ class Ours:
 
     def forward(self, batch):
         md, rng = self.md, np.random.default_rng(0)
-        x, t, labels = rng.standard_normal((batch, 28, 28, 1), np.float32), np.full(batch, 50), np.arange(batch) % 11
+        x, t, labels = (
+            rng.standard_normal((batch, 28, 28, 1), np.float32),
+            np.full(batch, 50),
+            np.arange(batch) % 11,
+        )
         model = md.sharded(md.models.UNet(timesteps=TIMESTEPS["unet"]).eval())
 
         def forward():
@@ -78,7 +89,11 @@ class Ours:
         md, rng = self.md, np.random.default_rng(0)
         x, w, b = (
             md.Tensor(rng.standard_normal(shape, np.float32), requires_grad=True)
-            for shape in ((batch, size, size, inputs), (kernel, kernel, inputs // groups, outputs), (outputs,))
+            for shape in (
+                (batch, size, size, inputs),
+                (kernel, kernel, inputs // groups, outputs),
+                (outputs,),
+            )
         )
         convolve = lambda: md.ops.conv2d(x, w, b, stride, padding, dilation, groups)
         g = rng.standard_normal(convolve().shape, np.float32)
@@ -115,7 +130,10 @@ class Torch:
     def mlp(self, batch):
         from benchmarks.peer import ConditionalMLP
 
-        model, x0 = ConditionalMLP(timesteps=TIMESTEPS["mlp"]), self.torch.empty(batch, 2).uniform_(-1, 1)
+        model, x0 = (
+            ConditionalMLP(timesteps=TIMESTEPS["mlp"]),
+            self.torch.empty(batch, 2).uniform_(-1, 1),
+        )
         return self._step(model, self.torch.linspace(1, 0.01, TIMESTEPS["mlp"] + 1), x0, 3)
 
     def _step(self, model, alpha_bar, x0, classes):
@@ -132,7 +150,9 @@ class Torch:
 
         def backward():
             dropped = torch.where(torch.rand(batch) < DROPPED, 0, labels)
-            loss(torch.randint(1, len(alpha_bar), (batch,)), dropped, torch.randn_like(x0)).backward()
+            loss(
+                torch.randint(1, len(alpha_bar), (batch,)), dropped, torch.randn_like(x0)
+            ).backward()
 
         backward()
         optimizer, name = self._fastest_adam(model)
@@ -146,7 +166,11 @@ class Torch:
 
     def _fastest_adam(self, model):
         """PyTorch has three Adams; each takes ten steps, and the one with the quickest step stays."""
-        variants = {"fused": {"fused": True}, "foreach": {"foreach": True}, "for loop": {"foreach": False}}
+        variants = {
+            "fused": {"fused": True},
+            "foreach": {"foreach": True},
+            "for loop": {"foreach": False},
+        }
         optimizers, quickest = {}, {}
         for name, how in variants.items():
             optimizers[name] = self.torch.optim.Adam(model.parameters(), lr=1e-3, **how)
@@ -178,7 +202,11 @@ class Torch:
     def layer(self, batch, size, kernel, inputs, outputs, stride, padding, dilation, groups):
         torch = self.torch
         x = torch.randn(batch, inputs, size, size).to(memory_format=self.layout).requires_grad_()
-        w = torch.randn(outputs, inputs // groups, kernel, kernel).to(memory_format=self.layout).requires_grad_()
+        w = (
+            torch.randn(outputs, inputs // groups, kernel, kernel)
+            .to(memory_format=self.layout)
+            .requires_grad_()
+        )
         b = torch.randn(outputs, requires_grad=True)
         convolve = lambda: torch.nn.functional.conv2d(x, w, b, stride, padding, dilation, groups)
         g = torch.randn_like(convolve())
@@ -193,7 +221,11 @@ class Exported:
 
     def forward(self, batch):
         rng = np.random.default_rng(0)
-        x, t, labels = rng.standard_normal((batch, 1, 28, 28), np.float32), np.full(batch, 50), np.arange(batch) % 11
+        x, t, labels = (
+            rng.standard_normal((batch, 1, 28, 28), np.float32),
+            np.full(batch, 50),
+            np.arange(batch) % 11,
+        )
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "unet.onnx"
             subprocess.run([sys.executable, "-m", "benchmarks.peer", str(batch), path], check=True)
@@ -228,7 +260,11 @@ class OpenVino(Exported):
     def load(self, path, inputs):
         import openvino
 
-        how = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": self.threads}
+        how = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": self.threads,
+        }
         request = openvino.Core().compile_model(path, "CPU", how).create_infer_request()
         return lambda: request.infer(inputs)
 
@@ -256,7 +292,9 @@ def main():
             for _ in range(count):
                 function()
             seconds = (time.perf_counter() - start) / max(count, 1)
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+                1 if sys.platform == "darwin" else 1024
+            )
             answer = {"seconds": seconds, "peak": peak, "note": note}
         print(json.dumps(answer), file=answers, flush=True)
 

@@ -1,9 +1,11 @@
-"""Every convolution of the UNet, forward and both gradients: time, GFLOP/s, per cent of the register peak, PyTorch.
+"""Every convolution of the UNet, forward and both gradients: time, GFLOP/s, per cent of the
+register peak, PyTorch.
 
     python benchmarks/layers.py [--batch 16] [--rounds 30] [--no-torch]
 
-One thread. Times are medians in microseconds; GFLOP/s are nominal: 2 · products of the plain algorithm, though Winograd
-(W) makes fewer. PyTorch, where it is installed, runs in a process of its own, in both memory layouts.
+One thread. Times are medians in microseconds; GFLOP/s are nominal: 2 · products of the plain
+algorithm, though Winograd (W) makes fewer. PyTorch, where it is installed, runs in a process of its
+own, in both memory layouts.
 """
 
 import argparse
@@ -59,7 +61,10 @@ def ours(batch, rounds, layer):
 
     _, size, k, c_in, c_out, stride = layer
     rng, b = np.random.default_rng(0), np.zeros(c_out, np.float32)
-    x, w = rng.standard_normal((batch, size, size, c_in), "f"), rng.standard_normal((k, k, c_in, c_out), "f")
+    x, w = (
+        rng.standard_normal((batch, size, size, c_in), "f"),
+        rng.standard_normal((k, k, c_in, c_out), "f"),
+    )
     names = "conv2d_bias", "conv2d_dx", "conv2d_dw_db"
     how = {"stride": (stride, stride), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
     forward, dx, dw = (find(name, np.ndarray) for name in names)
@@ -93,12 +98,25 @@ def torchs(batch, rounds, layer, channels_last):
     with torch.no_grad():
         first = median(lambda: forward(x, w), rounds)
     x_leaf, w_leaf = x.clone().requires_grad_(), w.clone().requires_grad_()
-    return [first, median(backward(x_leaf, w, x_leaf), rounds), median(backward(x, w_leaf, w_leaf), rounds)]
+    return [
+        first,
+        median(backward(x_leaf, w, x_leaf), rounds),
+        median(backward(x, w_leaf, w_leaf), rounds),
+    ]
 
 
 def peer(batch, rounds, layout):
     """PyTorch's table of times, from a process of its own."""
-    command = [sys.executable, __file__, "--batch", str(batch), "--rounds", str(rounds), "--peer", layout]
+    command = [
+        sys.executable,
+        __file__,
+        "--batch",
+        str(batch),
+        "--rounds",
+        str(rounds),
+        "--peer",
+        layout,
+    ]
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
@@ -127,7 +145,9 @@ def register_peak():
         run(out, steps)
 
     out, steps = np.full(12 * lanes(), 0.5, np.float32), 200_000
-    return max(2 * 12 * lanes() * steps / median(lambda: spin(out, steps), 9) / 1e3 for _ in range(3))
+    return max(
+        2 * 12 * lanes() * steps / median(lambda: spin(out, steps), 9) / 1e3 for _ in range(3)
+    )
 
 
 def row(name, times, work, peak, others):
@@ -135,12 +155,16 @@ def row(name, times, work, peak, others):
     line = f"{name:22s}"
     for j, (time_, products_) in enumerate(zip(times, work, strict=True)):
         speed = 2 * products_ / time_ / 1e3
-        line += f"{time_:10.0f}{speed:9.0f}{speed / peak:6.0%}" + "".join(f"{o[j] / time_:8.1f}×" for o in others)
+        line += f"{time_:10.0f}{speed:9.0f}{speed / peak:6.0%}" + "".join(
+            f"{o[j] / time_:8.1f}×" for o in others
+        )
     return line
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--no-torch", action="store_true")
@@ -151,7 +175,9 @@ def main():
         import torch
 
         torch.set_num_threads(1)
-        print(json.dumps([torchs(batch, rounds, layer, options.peer == "last") for layer in LAYERS]))
+        print(
+            json.dumps([torchs(batch, rounds, layer, options.peer == "last") for layer in LAYERS])
+        )
         return
     layouts = [] if options.no_torch or not importlib.util.find_spec("torch") else ["nchw", "last"]
     others = [peer(batch, rounds, layout) for layout in layouts]
@@ -160,13 +186,16 @@ def main():
         f"batch {batch}, one thread, register peak {peak:.0f} GFLOP/s; PyTorch: {', '.join(layouts) or 'not measured'}"
     )
     heads = "".join(
-        f"{name + ' µs':>10s}{'GFLOP/s':>9s}{'peak':>6s}" + "".join(f"{p:>9s}" for p in layouts) for name in PASSES
+        f"{name + ' µs':>10s}{'GFLOP/s':>9s}{'peak':>6s}" + "".join(f"{p:>9s}" for p in layouts)
+        for name in PASSES
     )
     print(f"{'':22s}{heads}")
     for k, layer in enumerate(LAYERS):
         times, size, kernel, c_in, c_out, stride = layer
         name = f"{times} × {size:2d} {kernel}×{kernel} {c_in:2d}→{c_out:3d} {'' if stride == 1 else stride}"
-        print(row(name, mine[k], [products(batch, layer)] * 3, peak, [other[k] for other in others]))
+        print(
+            row(name, mine[k], [products(batch, layer)] * 3, peak, [other[k] for other in others])
+        )
     counts = np.array([layer[0] for layer in LAYERS])
     work = [sum(layer[0] * products(batch, layer) for layer in LAYERS)] * 3
     print(row("all", counts @ mine, work, peak, [counts @ other for other in others]))

@@ -1,10 +1,11 @@
-"""What the tape itself costs: forward and backward of small operations, against MyGrad and HIPS autograd.
+"""What the tape itself costs: forward and backward of small operations, against MyGrad and HIPS
+autograd.
 
     pip install mygrad autograd && python -m benchmarks.overhead
 
-All engines run in one process, in turns, so that what slows the machine for a while slows all of them; a ratio is taken
-within a round, and the median of the rounds is shown. Arrays have a few numbers only: NumPy's own work is the same for
-all, and the rest is overhead.
+All engines run in one process, in turns, so that what slows the machine for a while slows all of
+them; a ratio is taken within a round, and the median of the rounds is shown. Arrays have a few
+numbers only: NumPy's own work is the same for all, and the rest is overhead.
 """
 
 import argparse
@@ -28,7 +29,10 @@ PROGRAMS: dict[str, tuple[Callable, list[np.ndarray]]] = {
     "x * y, summed": (lambda xp, a, b: xp.sum(a * b), [v, v + 1]),
     "exp, sin, tanh": (lambda xp, a: xp.sum(xp.exp(xp.sin(xp.tanh(a)))), [v]),
     "a chain of 100 sums": (lambda xp, a, b: xp.sum(_chain(a, b)), [v, v]),
-    "two dense layers": (lambda xp, a, w: xp.sum(xp.tanh(xp.matmul(xp.tanh(xp.matmul(a, w)), w))), [x, w]),
+    "two dense layers": (
+        lambda xp, a, w: xp.sum(xp.tanh(xp.matmul(xp.tanh(xp.matmul(a, w)), w))),
+        [x, w],
+    ),
     "broadcast and reduce": (lambda xp, a, b: xp.sum((a - b) * (a - b) / 2.0), [x, v]),
     "log of a sum of exps": (lambda xp, a: xp.sum(xp.log(xp.sum(xp.exp(a), axis=1))), [x]),
     "indexing and reshaping": (lambda xp, a: xp.sum(xp.reshape(a[1:3], (-1,))[::2] * 3.0), [x]),
@@ -61,7 +65,9 @@ ENGINES = {"minidiff": with_minidiff, "MyGrad": with_mygrad, "HIPS autograd": wi
 
 
 def seconds(run: Callable, program: Callable, arrays: list, count: int) -> float:
-    gc.collect()  # before each engine's turn: the call after a collection takes some 160 µs more, whoever makes it
+    # before each engine's turn: the call after a collection takes some 160 µs more, whoever makes
+    # it
+    gc.collect()
     start = perf_counter()
     for _ in range(count):
         run(program, arrays)
@@ -69,12 +75,19 @@ def seconds(run: Callable, program: Callable, arrays: list, count: int) -> float
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=21)
-    parser.add_argument("--count", type=int, default=400, help="calls in a turn, so many that its caches are warm")
+    parser.add_argument(
+        "--count", type=int, default=400, help="calls in a turn, so many that its caches are warm"
+    )
     args = parser.parse_args()
-    print(f"{'forward and backward':<24}" + "".join(f"{name + ' µs':>18}" for name in ENGINES)
-          + "".join(f"{'minidiff / ' + name:>28}" for name in list(ENGINES)[1:]))  # fmt: skip
+    print(
+        f"{'forward and backward':<24}"
+        + "".join(f"{name + ' µs':>18}" for name in ENGINES)
+        + "".join(f"{'minidiff / ' + name:>28}" for name in list(ENGINES)[1:])
+    )
     for name, (program, arrays) in PROGRAMS.items():
         wanted = with_minidiff(program, arrays)
         for run in ENGINES.values():
@@ -87,8 +100,14 @@ def main() -> None:
             rounds.append([seconds(run, program, arrays, count) for run in ENGINES.values()])
         gc.enable()
         times = [statistics.median(column) * 1e6 for column in zip(*rounds)]
-        ratios = [statistics.median(row[0] / row[k] for row in rounds) for k in range(1, len(ENGINES))]
-        print(f"{name:<24}" + "".join(f"{time:>18.1f}" for time in times) + "".join(f"{r:>28.2f}" for r in ratios))
+        ratios = [
+            statistics.median(row[0] / row[k] for row in rounds) for k in range(1, len(ENGINES))
+        ]
+        print(
+            f"{name:<24}"
+            + "".join(f"{time:>18.1f}" for time in times)
+            + "".join(f"{r:>28.2f}" for r in ratios)
+        )
 
 
 if __name__ == "__main__":

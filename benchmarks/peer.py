@@ -19,7 +19,9 @@ class Waves(nn.Module):
         super().__init__()
         frequencies = 10000.0 ** (-2 * torch.arange(dim // 2, dtype=torch.float64) / (dim - 2))
         phase = torch.arange(timesteps + 1, dtype=torch.float64)[:, None] * frequencies
-        self.register_buffer("table", torch.stack([phase.sin(), phase.cos()], -1).flatten(1).float())
+        self.register_buffer(
+            "table", torch.stack([phase.sin(), phase.cos()], -1).flatten(1).float()
+        )
 
     def forward(self, t):
         return self.table[t]
@@ -83,9 +85,13 @@ class UNet(nn.Module):
         self.embedding = TimeAndCondition(4 * width, timesteps, classes)
         self.enter = nn.Conv2d(1, width, 3, padding=1)
         self.down_blocks = nn.ModuleList(ResBlock(i, i, e) for i in ins)
-        self.down = nn.ModuleList(nn.Conv2d(i, o, 4, stride=2, padding=1) for i, o in zip(ins[:-1], outs[:-1]))
+        self.down = nn.ModuleList(
+            nn.Conv2d(i, o, 4, stride=2, padding=1) for i, o in zip(ins[:-1], outs[:-1])
+        )
         self.down.append(nn.Conv2d(ins[-1], bottom, 3, padding=1))
-        self.bottom = nn.ModuleList([ResBlock(bottom, bottom, e), Attention(bottom), ResBlock(bottom, bottom, e)])
+        self.bottom = nn.ModuleList(
+            [ResBlock(bottom, bottom, e), Attention(bottom), ResBlock(bottom, bottom, e)]
+        )
         self.up_blocks = nn.ModuleList(ResBlock(i + o, o, e) for i, o in zip(ins, outs))
         self.up = nn.ModuleList(nn.Conv2d(o, i, 3, padding=1) for i, o in zip(ins[1:], outs[1:]))
         self.leave = nn.Conv2d(outs[0], 1, 3, padding=1)
@@ -119,7 +125,9 @@ class ConditionalMLP(nn.Module):
     def __init__(self, hidden=32, classes=3, timesteps=40):
         super().__init__()
         self.time = Waves(hidden, timesteps)
-        self.layers = nn.ModuleList(ConditionedDense(inputs, hidden, classes) for inputs in (2, hidden, hidden))
+        self.layers = nn.ModuleList(
+            ConditionedDense(inputs, hidden, classes) for inputs in (2, hidden, hidden)
+        )
         self.layers.append(nn.Linear(hidden, 2))
 
     def forward(self, x, t, labels):
@@ -131,6 +139,12 @@ class ConditionalMLP(nn.Module):
 
 if __name__ == "__main__":
     batch, path = int(sys.argv[1]), sys.argv[2]
-    example = torch.zeros(batch, 1, 28, 28), torch.ones(batch, dtype=torch.int64), torch.ones(batch, dtype=torch.int64)
+    example = (
+        torch.zeros(batch, 1, 28, 28),
+        torch.ones(batch, dtype=torch.int64),
+        torch.ones(batch, dtype=torch.int64),
+    )
     names = ["x", "t", "labels"]
-    torch.onnx.export(UNet().eval(), example, path, input_names=names, output_names=["y"], external_data=False)
+    torch.onnx.export(
+        UNet().eval(), example, path, input_names=names, output_names=["y"], external_data=False
+    )

@@ -1,11 +1,13 @@
-"""Where a training step of the UNet goes, on one thread and on all: kernels by operation, Python, waiting.
+"""Where a training step of the UNet goes, on one thread and on all: kernels by operation, Python,
+waiting.
 
     python benchmarks/profile.py [--batch 32] [--steps 30] [--threads N]
 
-Every kernel is wrapped in two clocks: the wall's, and that of its thread's processor time. What a kernel takes longer
-on the wall is waiting: for the interpreter's lock, which it takes back as it returns, or for a processor. The processor
-time of all threads that is not in kernels is Python's: the tape, the table, the draws, sums of gradients. What Python
-does inside a kernel (checks, fresh arrays, calling what is compiled) counts as the kernel's.
+Every kernel is wrapped in two clocks: the wall's, and that of its thread's processor time. What a
+kernel takes longer on the wall is waiting: for the interpreter's lock, which it takes back as it
+returns, or for a processor. The processor time of all threads that is not in kernels is Python's:
+the tape, the table, the draws, sums of gradients. What Python does inside a kernel (checks, fresh
+arrays, calling what is compiled) counts as the kernel's.
 """
 
 import argparse
@@ -21,7 +23,7 @@ import numpy as np
 
 import minidiff as md
 from minidiff import kernels
-from minidiff.autograd.debug import Observer
+from minidiff.tools.debug import Observer
 
 PASSES = "forward", "backward", "update"
 
@@ -70,8 +72,14 @@ class TimedKernels(dict):
         return True
 
     def __missing__(self, name):
-        own, generic = (importlib.import_module(f"minidiff.kernels.{room}") for room in ("cpu", "generic"))
-        kernel = own.KERNELS[name] if name in own.KERNELS else getattr(generic, name, None) or getattr(np, name)
+        own, generic = (
+            importlib.import_module(f"minidiff.kernels.{room}") for room in ("cpu", "generic")
+        )
+        kernel = (
+            own.KERNELS[name]
+            if name in own.KERNELS
+            else getattr(generic, name, None) or getattr(np, name)
+        )
         self[name] = lambda *arrays, **statics: self.clocks.kernel(name, kernel, *arrays, **statics)
         return self[name]
 
@@ -81,9 +89,16 @@ KERNELS = TimedKernels()
 
 def training(batch: int):
     """The three parts of a training step, by name."""
-    model, schedule, rng = md.models.UNet(), md.diffusion.cosine_schedule(100), np.random.default_rng(0)
+    model, schedule, rng = (
+        md.models.UNet(),
+        md.diffusion.cosine_schedule(100),
+        np.random.default_rng(0),
+    )
     optimizer = md.optim.Adam(model.parameters(), lr=1e-3)
-    x0, labels = rng.uniform(-1, 1, (batch, 28, 28, 1)).astype(np.float32), rng.integers(1, 11, batch)
+    x0, labels = (
+        rng.uniform(-1, 1, (batch, 28, 28, 1)).astype(np.float32),
+        rng.integers(1, 11, batch),
+    )
     made = {}
 
     def loss():
@@ -140,28 +155,46 @@ def show(threads: int, batch: int, steps: int) -> None:
     ms = lambda total: f"{total / steps * 1e3:8.2f} ms"
     share = lambda total: f"{ms(total)}  {total / wall / threads:4.0%}"
     middle, least, most = (f(unobserved) * 1e3 for f in (statistics.median, min, max))
-    print(f"\n{threads} thread{'s' * (threads > 1)}, batch {batch}: {middle:.1f} ms a step ({least:.1f} … {most:.1f}), "
-          f"with clocks {wall / steps * 1e3:.1f}")  # fmt: skip
+    print(
+        f"\n{threads} thread{'s' * (threads > 1)}, batch {batch}: {middle:.1f} ms a step ({least:.1f} … {most:.1f}), "
+        f"with clocks {wall / steps * 1e3:.1f}"
+    )
     for name, part in seconds.items():
         print(f"  {ms(sum(part))}  {name}")
     print(f"{threads} × {wall / steps * 1e3:.1f} ms are")
     print(f"  {share(computing)}  kernels computing ({calls / steps:.0f} calls)")
     print(f"  {share(processor - computing)}  Python and NumPy between kernels")
     print(f"  {share(in_kernels - computing)}  waiting inside kernels")
-    print(f"  {share(wall * threads - processor - in_kernels + computing)}  waiting between kernels, or nothing to do")
-    print(f"{'kernels by operation':24s}{'calls':>7s}" + "".join(f"{name:>14s}" for name in PASSES) + f"{'share':>8s}")
+    print(
+        f"  {share(wall * threads - processor - in_kernels + computing)}  waiting between kernels, or nothing to do"
+    )
+    print(
+        f"{'kernels by operation':24s}{'calls':>7s}"
+        + "".join(f"{name:>14s}" for name in PASSES)
+        + f"{'share':>8s}"
+    )
     total = lambda operation: sum(sums[operation, name][1] for name in PASSES)
     for operation in sorted({operation for operation, _ in sums}, key=total, reverse=True):
         rows = [sums[operation, name] for name in PASSES]
         times = "".join(f"{ms(row[1]):>14s}" if row[0] else " " * 14 for row in rows)
-        print(f"  {operation:22s}{sum(row[0] for row in rows) / steps:7.0f}{times}{total(operation) / in_kernels:8.1%}")
+        print(
+            f"  {operation:22s}{sum(row[0] for row in rows) / steps:7.0f}{times}{total(operation) / in_kernels:8.1%}"
+        )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", type=int, default=32, help="images in a step (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=30, help="how many are averaged (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="besides one (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--batch", type=int, default=32, help="images in a step (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=30, help="how many are averaged (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=os.cpu_count(), help="besides one (default: %(default)s)"
+    )
     options = parser.parse_args()
     for threads in sorted({1, options.threads}):
         show(threads, options.batch, options.steps)

@@ -2,8 +2,9 @@
 
     Traced arrays ── a kernel, an operator, a copy ──> Call(function, where its arguments are, where its results go)
 
-`Traced` is the array of a backend of its own, whose kernels are all there are, each noted as it runs. Arrays that calls
-make have numbered cells; what merely looks at an array in another way is no call, but a View of its cell.
+`Traced` is the array of a backend of its own, whose kernels are all there are, each noted as it
+runs. Arrays that calls make have numbered cells; what merely looks at an array in another way is no
+call, but a View of its cell.
 """
 
 from collections.abc import Callable
@@ -65,7 +66,8 @@ class Recording:
     def __init__(self):
         self.calls: list[Call] = []
         self.cells: list[Any] = []
-        self.owners: dict[int, tuple] = {}  # by id; with the cell of what a call made there, or None if it was given
+        # by id; with the cell of what a call made there, or None if it was given
+        self.owners: dict[int, tuple] = {}
 
     def give(self, array: np.ndarray) -> "Traced":
         """The array as one whose computations are noted."""
@@ -74,7 +76,11 @@ class Recording:
 
     def place(self, value: Any) -> int | View:
         """Where the value will be when the calls are run again."""
-        _, cell = self.owners.get(id(owner(value)), (None, None)) if isinstance(value, np.ndarray) else (None, None)
+        _, cell = (
+            self.owners.get(id(owner(value)), (None, None))
+            if isinstance(value, np.ndarray)
+            else (None, None)
+        )
         if cell is None:
             if isinstance(value, Traced) and id(owner(value)) not in self.owners:
                 raise RuntimeError("an array came from a call that was not noted")
@@ -153,11 +159,15 @@ def play(calls: list[Call], cells: list) -> None:
 
     def fetch(place: Any) -> Any:
         if type(place) is View:
-            return np.ndarray(place.shape, place.dtype, cells[place.cell], place.offset, place.strides)
+            return np.ndarray(
+                place.shape, place.dtype, cells[place.cell], place.offset, place.strides
+            )
         return cells[place] if type(place) is int else type(place)(map(fetch, place))
 
     for call in calls:
-        out = call.function(*[cells[a] if type(a) is int else fetch(a) for a in call.arguments], **call.statics)
+        out = call.function(
+            *[cells[a] if type(a) is int else fetch(a) for a in call.arguments], **call.statics
+        )
         for cell, part in zip(call.results, flat(out)):
             if cell is not None:
                 cells[cell] = part

@@ -1,10 +1,12 @@
-"""minidiff against PyTorch, ONNX Runtime and OpenVINO: how many times as fast, with min … max over the rounds.
+"""minidiff against PyTorch, ONNX Runtime and OpenVINO: how many times as fast, with min … max over
+the rounds.
 
     python benchmarks/run.py [--only NAME …] [--rounds 7] [--threads N]
 
-Every contestant is a process of its own, and they take turns within a round; see contest.py and contestants.py. A line
-gives the median, min … max of its rounds, and judges the median: ✓✓ the aim is reached, ✓ the bar, ✗ neither. Times
-behind a ratio are medians. Peers that are not installed (the `bench` extra) are said to be missing.
+Every contestant is a process of its own, and they take turns within a round; see contest.py and
+contestants.py. A line gives the median, min … max of its rounds, and judges the median: ✓✓ the aim
+is reached, ✓ the bar, ✗ neither. Times behind a ratio are medians. Peers that are not installed
+(the `bench` extra) are said to be missing.
 """
 
 import argparse
@@ -19,7 +21,16 @@ import tempfile
 import time
 from pathlib import Path
 
-from contest import ENVIRONMENT, HELD_BACK, ROOT, Contestant, alternate, contestants, fastest, ratios
+from contest import (
+    ENVIRONMENT,
+    HELD_BACK,
+    ROOT,
+    Contestant,
+    alternate,
+    contestants,
+    fastest,
+    ratios,
+)
 
 EAGER = {"torch-nchw": "PyTorch NCHW", "torch-channels_last": "PyTorch channels_last"}
 COMPILED = {"torch-compiled": "torch.compile"}
@@ -31,7 +42,8 @@ PACKAGES = {
 }
 BATCHES = 32, 64, 128, 256, 512
 NETWORKS = [(8, 28), (32, 28), (64, 28), (16, 16), (16, 32), (16, 64)]  # width, image size
-# name of the layer: size of its input, kernel, in, out, stride, padding, dilation, groups; at batch 32
+# name of the layer: size of its input, kernel, in, out, stride, padding, dilation, groups; at batch
+# 32
 LAYERS = {
     "3×3 8→8 at 28": (28, 3, 8, 8, 1, 1, 1, 1),
     "3×3 16→16 at 16": (16, 3, 16, 16, 1, 1, 1, 1),
@@ -82,7 +94,15 @@ def missing(names) -> str:
     return ", ".join(sorted(package for package in wanted if not importlib.util.find_spec(package)))
 
 
-def line(name: str, values: list[float], unit: str, must: float, aim: float, about: str, least: bool = True) -> None:
+def line(
+    name: str,
+    values: list[float],
+    unit: str,
+    must: float,
+    aim: float,
+    about: str,
+    least: bool = True,
+) -> None:
     """Print one row; `least`: the bars are lower bounds."""
     middle = statistics.median(values)
     reached = [middle >= bar if least else middle <= bar for bar in (must, aim)]
@@ -96,11 +116,23 @@ def unable(name: str, why: str) -> None:
     print(f"| {name} | – | – | {why} |", flush=True)
 
 
-def race(options, title: str, peers: dict, tasks: dict, must, aim, *, threads=None, seconds=0.3, each=False):
-    """Ours against the fastest of the peers, or against `each`, for every task: name -> (task, *arguments).
+def race(
+    options,
+    title: str,
+    peers: dict,
+    tasks: dict,
+    must,
+    aim,
+    *,
+    threads=None,
+    seconds=0.3,
+    each=False,
+):
+    """Ours against the fastest of the peers, or against `each`, for every task: name -> (task,
+    *arguments).
 
-    `must` is a function of the task. Turns take about `seconds`. A round has turns for all tasks, so that what slows
-    the machine for a while is not one task's alone.
+    `must` is a function of the task. Turns take about `seconds`. A round has turns for all tasks,
+    so that what slows the machine for a while is not one task's alone.
     """
     for who in peers:
         for name in tasks if missing([who]) else []:
@@ -109,7 +141,9 @@ def race(options, title: str, peers: dict, tasks: dict, must, aim, *, threads=No
     if not peers:
         return
     with contestants(["ours", *peers], threads or options.threads) as running:
-        turns = {(name, who): (c, *task) for name, task in tasks.items() for who, c in running.items()}
+        turns = {
+            (name, who): (c, *task) for name, task in tasks.items() for who, c in running.items()
+        }
         try:
             measured, notes = alternate(turns, options.rounds, seconds)
         except RuntimeError as error:
@@ -142,14 +176,30 @@ def exported(options):
 
 def compiled(options):
     """Each batch size in a process of its own, so that no shape is compiled as one of several."""
-    race(options, "training step, batch ", COMPILED, {"32": ("train", 32)}, lambda _: 1.8, 3, each=True)
+    race(
+        options,
+        "training step, batch ",
+        COMPILED,
+        {"32": ("train", 32)},
+        lambda _: 1.8,
+        3,
+        each=True,
+    )
     race(options, "forward, batch ", COMPILED, {"20": ("forward", 20)}, lambda _: 1.8, 3, each=True)
 
 
 def compiled_more(options):
     """The other batch sizes: one and a half minutes of compiling each for training, the first time."""
     for batch in (64, 128):
-        race(options, "training step, batch ", COMPILED, {f"{batch}": ("train", batch)}, lambda _: 1.8, 3, each=True)
+        race(
+            options,
+            "training step, batch ",
+            COMPILED,
+            {f"{batch}": ("train", batch)},
+            lambda _: 1.8,
+            3,
+            each=True,
+        )
     race(options, "forward, batch ", COMPILED, {"64": ("forward", 64)}, lambda _: 1.8, 3, each=True)
 
 
@@ -188,7 +238,15 @@ def start(options):
 
     with tempfile.TemporaryDirectory() as folder:
         empty = [first_step(Path(folder, name)) for name in ("first", "second")]
-        line("first training step, empty cache", empty, " s", 15, 6, "imports included; 2 rounds", least=False)
+        line(
+            "first training step, empty cache",
+            empty,
+            " s",
+            15,
+            6,
+            "imports included; 2 rounds",
+            least=False,
+        )
         warm = [first_step(Path(folder, "first")) for _ in range(options.rounds)]
         line("first training step, warm cache", warm, " s", 2, 1, "imports included", least=False)
 
@@ -202,22 +260,37 @@ def imports(options):
             code = f"import time; t = time.perf_counter(); import {package}; print(time.perf_counter() - t)"
             seconds[package].append(float(python("-c", code)))
     alone = statistics.median(seconds["numpy"])
-    line("import minidiff", seconds["minidiff"], " s", 0.4, 0.2, f"import numpy {alone:.2f} s", least=False)
+    line(
+        "import minidiff",
+        seconds["minidiff"],
+        " s",
+        0.4,
+        0.2,
+        f"import numpy {alone:.2f} s",
+        least=False,
+    )
 
 
 def linear(options):
-    """How far the cost of an image, at any batch size, is from its mean over all batch sizes: the largest deviation.
+    """How far the cost of an image, at any batch size, is from its mean over all batch sizes: the
+    largest deviation.
 
-    It is judged by the median cost at each batch size; the largest deviations within single rounds are told beside it.
+    It is judged by the median cost at each batch size; the largest deviations within single rounds
+    are told beside it.
     """
     with contestants(["ours"], options.threads) as running:
-        times, _ = alternate({b: (running["ours"], "train", b) for b in BATCHES}, options.rounds, 1.0)
+        times, _ = alternate(
+            {b: (running["ours"], "train", b) for b in BATCHES}, options.rounds, 1.0
+        )
 
     def off(seconds):
         costs = [s / batch for s, batch in zip(seconds, BATCHES)]
         return max(abs(cost / statistics.mean(costs) - 1) for cost in costs)
 
-    medians, single = [statistics.median(t) for t in times.values()], [off(each) for each in zip(*times.values())]
+    medians, single = (
+        [statistics.median(t) for t in times.values()],
+        [off(each) for each in zip(*times.values())],
+    )
     about = ", ".join(f"{batch}: {s / batch * 1e3:.3f}" for batch, s in zip(BATCHES, medians))
     rounds = f"single rounds {min(single):.2f} … {max(single):.2f}, their median {statistics.median(single):.2f}"
     line(
@@ -249,7 +322,9 @@ ON_DEMAND = [compiled_more]
 
 def python(*arguments: str) -> str:
     """What another Python prints."""
-    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True
+    )
     return done.stdout.strip() if done.returncode == 0 else f"failed: {done.stderr.strip()[-300:]}"
 
 
@@ -260,13 +335,19 @@ def machine(threads: int) -> None:
         fields = [part.partition(":") for part in Path("/proc/cpuinfo").read_text().splitlines()]
         known = {name.strip(): value.strip() for name, _, value in fields}
         cpu = known.get("model name", cpu)
-        wide = [flag for flag in ("avx2", "avx512f", "avx512_bf16") if flag in known.get("flags", "").split()]
+        wide = [
+            flag
+            for flag in ("avx2", "avx512f", "avx512_bf16")
+            if flag in known.get("flags", "").split()
+        ]
         cpu += f" ({', '.join(wide)}; L2 {known.get('cache size', '?')})"
         memory = f", {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB"
     print(f"- {cpu}, {os.cpu_count()} processors{memory}, {platform.system()} {platform.machine()}")
     git = shutil.which("git")
     commit = (
-        subprocess.run([git, "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True).stdout
+        subprocess.run(
+            [git, "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
+        ).stdout
         if git
         else ""
     )
@@ -286,18 +367,36 @@ def machine(threads: int) -> None:
         for name in sorted(ENVIRONMENT)
         if name.startswith(("OPENBLAS_", "OMP_", "MKL_", "NUMBA_"))
     ]
-    print(f"- settings of the environment: {', '.join(kept) or 'none'}; withheld from all: {', '.join(held) or 'none'}")
+    print(
+        f"- settings of the environment: {', '.join(kept) or 'none'}; withheld from all: {', '.join(held) or 'none'}"
+    )
     print(f"- load average before the first row: {os.getloadavg()[0]:.1f}\n", flush=True)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     rows = {row.__name__: row for row in [*ROWS, *ON_DEMAND]}
     default = [row.__name__ for row in ROWS]
-    about = f"of {', '.join(rows)}; by default all but {', '.join(row.__name__ for row in ON_DEMAND)}"
-    parser.add_argument("--only", nargs="+", choices=rows, default=default, metavar="NAME", help=about)
-    parser.add_argument("--rounds", type=int, default=7, help="turns that each contestant gets (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of each contestant (default: %(default)s)")
+    about = (
+        f"of {', '.join(rows)}; by default all but {', '.join(row.__name__ for row in ON_DEMAND)}"
+    )
+    parser.add_argument(
+        "--only", nargs="+", choices=rows, default=default, metavar="NAME", help=about
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=7,
+        help="turns that each contestant gets (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=os.cpu_count(),
+        help="of each contestant (default: %(default)s)",
+    )
     options = parser.parse_args()
     begun, took = time.monotonic(), []
     machine(options.threads)

@@ -2,9 +2,10 @@
 
     python -m benchmarks.shapes [--rounds 5] [--seconds 0.015]
 
-Forward and all gradients at batch 32, on one thread, all contestants in one process, in turns of a few hundredths of a
-second: so short that what slows the machine slows both. Twenty minutes. `run.py` has the hardest of these shapes as
-rows, there with each contestant in a process of its own.
+Forward and all gradients at batch 32, on one thread, all contestants in one process, in turns of a
+few hundredths of a second: so short that what slows the machine slows both. Twenty minutes.
+`run.py` has the hardest of these shapes as rows, there with each contestant in a process of its
+own.
 """
 
 import argparse
@@ -23,13 +24,55 @@ def shapes():
     ):
         padding = (kernel - 1) // 2 if kernel > 2 else 2 - stride
         yield size, kernel, channels, channels, stride, padding, 1, channels
-    grouped = [(16, 16, 2), (16, 16, 8), (24, 24, 3), (40, 40, 5), (40, 40, 10), (64, 16, 2), (16, 64, 4), (64, 64, 4),
-               (80, 96, 4), (96, 96, 3), (48, 48, 6), (8, 64, 8), (64, 64, 16)]  # fmt: skip
+    grouped = [
+        (16, 16, 2),
+        (16, 16, 8),
+        (24, 24, 3),
+        (40, 40, 5),
+        (40, 40, 10),
+        (64, 16, 2),
+        (16, 64, 4),
+        (64, 64, 4),
+        (80, 96, 4),
+        (96, 96, 3),
+        (48, 48, 6),
+        (8, 64, 8),
+        (64, 64, 16),
+    ]
     for kernel, (inputs, outputs, groups), stride in product((1, 2, 3, 5, 7), grouped, (1, 2)):
-        yield 14 if kernel > 3 else 28, kernel, inputs, outputs, stride, (kernel - 1) // 2, 1, groups
-    plain = [(8, 8), (16, 16), (24, 24), (32, 32), (40, 40), (64, 64), (96, 96), (8, 64), (64, 8), (48, 16)]
+        yield (
+            14 if kernel > 3 else 28,
+            kernel,
+            inputs,
+            outputs,
+            stride,
+            (kernel - 1) // 2,
+            1,
+            groups,
+        )
+    plain = [
+        (8, 8),
+        (16, 16),
+        (24, 24),
+        (32, 32),
+        (40, 40),
+        (64, 64),
+        (96, 96),
+        (8, 64),
+        (64, 8),
+        (48, 16),
+    ]
     for kernel, (inputs, outputs), stride in product((1, 2, 3, 4, 5, 7), plain, (1, 2)):
-        yield 14 if inputs >= 64 and kernel > 3 else 28, kernel, inputs, outputs, stride, (kernel - 1) // 2, 1, 1
+        yield (
+            14 if inputs >= 64 and kernel > 3 else 28,
+            kernel,
+            inputs,
+            outputs,
+            stride,
+            (kernel - 1) // 2,
+            1,
+            1,
+        )
     for kernel, channels, dilation in product((2, 3, 5), (8, 16, 24, 32, 64), (2, 3)):
         yield 28, kernel, channels, channels, 1, dilation * (kernel - 1) // 2, dilation, 1
     for inputs, outputs, groups in (32, 32, 4), (40, 40, 5), (24, 24, 24), (64, 64, 2):
@@ -62,13 +105,35 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.015, help="of a turn")
     options = parser.parse_args()
-    contestants = {"ours": Ours(1, ""), "nchw": Torch(1, "nchw"), "channels_last": Torch(1, "channels_last")}
-    found = sorted((compare(contestants, shape, options.rounds, options.seconds), shape) for shape in shapes())
-    least = ", ".join(f"{sum(middle < bar for (middle, _, _), _ in found)} below {bar}" for bar in (0.95, 1, 1.1, 1.5))
-    print(f"{len(found)} shapes: {least}; median {statistics.median(middle for (middle, _, _), _ in found):.2f}")
-    for (middle, low, high), (size, kernel, inputs, outputs, stride, padding, dilation, groups) in found[:25]:
+    contestants = {
+        "ours": Ours(1, ""),
+        "nchw": Torch(1, "nchw"),
+        "channels_last": Torch(1, "channels_last"),
+    }
+    found = sorted(
+        (compare(contestants, shape, options.rounds, options.seconds), shape) for shape in shapes()
+    )
+    least = ", ".join(
+        f"{sum(middle < bar for (middle, _, _), _ in found)} below {bar}"
+        for bar in (0.95, 1, 1.1, 1.5)
+    )
+    print(
+        f"{len(found)} shapes: {least}; median {statistics.median(middle for (middle, _, _), _ in found):.2f}"
+    )
+    for (middle, low, high), (
+        size,
+        kernel,
+        inputs,
+        outputs,
+        stride,
+        padding,
+        dilation,
+        groups,
+    ) in found[:25]:
         how = f"stride {stride}, padding {padding}, dilation {dilation}, {groups} groups"
-        print(f"{middle:.2f}, {low:.2f} … {high:.2f}  {kernel}×{kernel} {inputs}→{outputs} at {size}, {how}")
+        print(
+            f"{middle:.2f}, {low:.2f} … {high:.2f}  {kernel}×{kernel} {inputs}→{outputs} at {size}, {how}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""Guidance by a classifier, both ways: train one on noisy MNIST, take its gradient, and steer unconditional samples.
+"""Guidance by a classifier, both ways: train one on noisy MNIST, take its gradient, and steer
+unconditional samples.
 
     python examples/classifier_guidance.py          pictures go to runs/classifier_guidance/
 
-The network that draws is asked for the null label only. Two ways to use the classifier: its gradient shifts
-DDPM's mean (eq. 2.1 of Dhariwal & Nichol 2021), or the predicted noise, which any sampler can use.
+The network that draws is asked for the null label only. Two ways to use the classifier: its
+gradient shifts DDPM's mean (eq. 2.1 of Dhariwal & Nichol 2021), or the predicted noise, which any
+sampler can use.
 """
 
 import argparse
@@ -38,17 +40,32 @@ class NoisyClassifier(nn.Module):
         return self.dense(ops.reshape(h, (x.shape[0], 4 * 4 * 64)))
 
     def log_prob(self, x, t, labels):
-        """log p(label given x_t), (batch,): what guidance takes the gradient of. Labels count from 1."""
+        """log p(label given x_t), (batch,): what guidance takes the gradient of.
+
+        Labels count from 1.
+        """
         return ops.log_softmax(self(x, t), axis=-1)[np.arange(len(labels)), labels - 1]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", metavar="FILE", help="a network for MNIST (default: the one that ships)")
-    parser.add_argument("--data", metavar="FOLDER", help="where the four MNIST files are, if you have them")
-    parser.add_argument("--epochs", type=int, default=2, help="to train the classifier (default: %(default)s)")
-    parser.add_argument("--count", type=int, default=100, help="digits for each scale (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--checkpoint", metavar="FILE", help="a network for MNIST (default: the one that ships)"
+    )
+    parser.add_argument(
+        "--data", metavar="FOLDER", help="where the four MNIST files are, if you have them"
+    )
+    parser.add_argument(
+        "--epochs", type=int, default=2, help="to train the classifier (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--count", type=int, default=100, help="digits for each scale (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of all that is random (default: %(default)s)"
+    )
     args = parser.parse_args()
     schedule, folder = diffusion.cosine_schedule(TIMESTEPS), Path("runs/classifier_guidance")
     classifier = train(args, schedule)
@@ -62,7 +79,9 @@ def train(args: argparse.Namespace, schedule: diffusion.Schedule) -> NoisyClassi
     def loss(x0, labels, rng):
         t = rng.integers(1, TIMESTEPS + 1, size=len(x0))
         x_t = diffusion.q_sample(schedule, x0, t, rng=rng)
-        return md.sharded(lambda x, t, y: ops.cross_entropy(classifier(x, t), y - 1))(x_t, t, labels)
+        return md.sharded(lambda x, t, y: ops.cross_entropy(classifier(x, t), y - 1))(
+            x_t, t, labels
+        )
 
     optimizer = optim.Adam(classifier.parameters(), lr=1e-3)
     Trainer(classifier, loss, optimizer, batch_size=64, seed=args.seed).fit(training, args.epochs)
@@ -70,30 +89,46 @@ def train(args: argparse.Namespace, schedule: diffusion.Schedule) -> NoisyClassi
     for t in (1, 25, 50, 75):
         noisy = diffusion.q_sample(schedule, images[:1000], t, rng=np.random.default_rng(t))
         read = metrics.predict(lambda x, t=t: classifier(x, t), noisy)
-        print(f"the classifier's accuracy at t = {t}: {metrics.accuracy(labels[:1000] - 1, read):.1%}")
+        print(
+            f"the classifier's accuracy at t = {t}: {metrics.accuracy(labels[:1000] - 1, read):.1%}"
+        )
     return classifier
 
 
-def draw(args: argparse.Namespace, schedule: diffusion.Schedule, classifier: NoisyClassifier, path: Path) -> None:
-    denoise = diffusion.denoiser(md.load(args.checkpoint) if args.checkpoint else md.pretrained("mnist"), schedule)
+def draw(
+    args: argparse.Namespace, schedule: diffusion.Schedule, classifier: NoisyClassifier, path: Path
+) -> None:
+    denoise = diffusion.denoiser(
+        md.load(args.checkpoint) if args.checkpoint else md.pretrained("mnist"), schedule
+    )
     lenet, wanted = md.pretrained("lenet"), np.arange(args.count) % 10
     null = lambda x, t, condition: denoise(x, t, None)
     ways = {
         "mean shift, DDPM": lambda s: diffusion.sample(
-            null, schedule, condition=wanted + 1, sampler="ddpm", steps=TIMESTEPS, rng=args.seed,
+            null,
+            schedule,
+            condition=wanted + 1,
+            sampler="ddpm",
+            steps=TIMESTEPS,
+            rng=args.seed,
             mean_shift=guidance.gradient(classifier.log_prob, s),
         ),
         "noise shift, DDIM": lambda s: diffusion.sample(
-            guidance.classifier(denoise, classifier.log_prob, s), schedule, condition=wanted + 1,
-            steps=25, rng=args.seed,
+            guidance.classifier(denoise, classifier.log_prob, s),
+            schedule,
+            condition=wanted + 1,
+            steps=25,
+            rng=args.seed,
         ),
-    }  # fmt: skip
+    }
     cells, captions = [], []
     for name, sample in ways.items():
         cells.append([sample(scale) for scale in SCALES])
         agreement = [metrics.accuracy(wanted, metrics.predict(lenet, x)) for x in cells[-1]]
         captions.append([f"{share:.1%}" for share in agreement])
-        print(f"{name:>20}: a LeNet reads as wanted, by scale: " + ", ".join(captions[-1]), flush=True)
+        print(
+            f"{name:>20}: a LeNet reads as wanted, by scale: " + ", ".join(captions[-1]), flush=True
+        )
     plot.table(cells, path, list(ways), [f"scale {scale}" for scale in SCALES], captions)
     print(f"drawn: {path}")
 

@@ -23,7 +23,9 @@ def rules(weak=None) -> dict:
     """Each rule's name and how it guides: (denoise, scale) -> Denoise."""
     found = {
         "classifier-free": guidance.classifier_free,
-        "interval": lambda d, s: guidance.guided(d, guidance.interval(s, 0.2 * TIMESTEPS, 0.8 * TIMESTEPS)),
+        "interval": lambda d, s: guidance.guided(
+            d, guidance.interval(s, 0.2 * TIMESTEPS, 0.8 * TIMESTEPS)
+        ),
         "rescaled": lambda d, s: guidance.guided(d, s, combine=guidance.rescaled(0.7)),
         "projected": lambda d, s: guidance.guided(d, s, combine=guidance.projected()),
         "CFG++ (s / 10)": lambda d, s: guidance.guided(d, s / 10, combine=guidance.cfg_pp),
@@ -35,11 +37,21 @@ def rules(weak=None) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", metavar="FILE", help="a network for MNIST (default: the one that ships)")
-    parser.add_argument("--weak", metavar="FILE", help="an early checkpoint of it, to guide against; default: none")
-    parser.add_argument("--count", type=int, help="samples in each panel (default: 2000 points, 100 digits)")
-    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--checkpoint", metavar="FILE", help="a network for MNIST (default: the one that ships)"
+    )
+    parser.add_argument(
+        "--weak", metavar="FILE", help="an early checkpoint of it, to guide against; default: none"
+    )
+    parser.add_argument(
+        "--count", type=int, help="samples in each panel (default: 2000 points, 100 digits)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of all that is random (default: %(default)s)"
+    )
     args = parser.parse_args()
     folder = Path("runs/guidance")
     points(args, folder / "points.png")
@@ -51,23 +63,31 @@ def points(args: argparse.Namespace, path: Path) -> None:
     count, schedule = args.count or 2000, diffusion.cosine_schedule(TIMESTEPS)
     means, labels = [[-0.5, 0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, -0.5]], [1, 1, 2, 2]
     mixture = GaussianMixture(means, 0.25, labels=labels)
-    denoise, weak = (GaussianMixture(means, s, labels=labels).denoiser(schedule) for s in (0.25, 0.5))
+    denoise, weak = (
+        GaussianMixture(means, s, labels=labels).denoiser(schedule) for s in (0.25, 0.5)
+    )
     print("points: how sure the exact classifier is of class 1 on the average")
     log_prob = mixture.log_prob(schedule)
     sure = lambda x: f"{np.exp(log_prob(x, 1, np.ones(len(x), np.int64))).mean():.1%}"
-    draw = lambda rule, s: diffusion.sample(rule(denoise, s), schedule, (2,), 1, n=count, steps=50, rng=args.seed)
+    draw = lambda rule, s: diffusion.sample(
+        rule(denoise, s), schedule, (2,), 1, n=count, steps=50, rng=args.seed
+    )
     picture(rules(weak), draw, sure, path)
 
 
 def digits(args: argparse.Namespace, path: Path) -> None:
     """Digits 0 to 9 again and again; what a LeNet reads, against what was wanted."""
     schedule, lenet = diffusion.cosine_schedule(TIMESTEPS), md.pretrained("lenet")
-    denoise = diffusion.denoiser(md.load(args.checkpoint) if args.checkpoint else md.pretrained("mnist"), schedule)
+    denoise = diffusion.denoiser(
+        md.load(args.checkpoint) if args.checkpoint else md.pretrained("mnist"), schedule
+    )
     weak = diffusion.denoiser(md.load(args.weak), schedule) if args.weak else None
     wanted = np.arange(args.count or 100) % 10
     print("digits: how many a LeNet reads as wanted")
     agreement = lambda x: f"{metrics.accuracy(wanted, metrics.predict(lenet, x)):.1%}"
-    draw = lambda rule, s: diffusion.sample(rule(denoise, s), schedule, condition=wanted + 1, steps=25, rng=args.seed)
+    draw = lambda rule, s: diffusion.sample(
+        rule(denoise, s), schedule, condition=wanted + 1, steps=25, rng=args.seed
+    )
     picture(rules(weak), draw, agreement, path)
 
 

@@ -1,4 +1,5 @@
-"""Train a small UNet on MNIST, then draw the digits that you ask for, by classifier-free guided diffusion.
+"""Train a small UNet on MNIST, then draw the digits that you ask for, by classifier-free guided
+diffusion.
 
 python examples/mnist_guided.py                       train, then draw everything into runs/mnist/
 python examples/mnist_guided.py --resume              go on with a run that was stopped
@@ -24,21 +25,46 @@ COUNT = 100  # of each digit, for the judgement
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--name", default="mnist", help="results go to runs/NAME (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=4, help="passes over the training images (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default: %(default)s)")
-    parser.add_argument("--data", metavar="FOLDER", help="where the four MNIST files are, if you have them")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--name", default="mnist", help="results go to runs/NAME (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        default=4,
+        help="passes over the training images (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of all that is random (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--data", metavar="FOLDER", help="where the four MNIST files are, if you have them"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the run of that name")
-    parser.add_argument("--shuffle-labels", action="store_true", help="an experiment: labels that mean nothing")
-    parser.add_argument("--digits", help="draw these, such as 31415, and do nothing else; needs --checkpoint")
+    parser.add_argument(
+        "--shuffle-labels", action="store_true", help="an experiment: labels that mean nothing"
+    )
+    parser.add_argument(
+        "--digits", help="draw these, such as 31415, and do nothing else; needs --checkpoint"
+    )
     parser.add_argument("--checkpoint", metavar="FILE", help="the network that --digits draws with")
-    parser.add_argument("--guidance", type=float, default=2.0, help="the scale for --digits (default: %(default)s)")
-    parser.add_argument("--threads", type=int, help="how many to use (default: one for each processor)")
-    parser.add_argument("--device", default="cpu", help="cpu, or cuda with CuPy (default: %(default)s)")
+    parser.add_argument(
+        "--guidance", type=float, default=2.0, help="the scale for --digits (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--threads", type=int, help="how many to use (default: one for each processor)"
+    )
+    parser.add_argument(
+        "--device", default="cpu", help="cpu, or cuda with CuPy (default: %(default)s)"
+    )
     args = parser.parse_args()
     if (args.digits is None) != (args.checkpoint is None):
-        parser.error("--digits and --checkpoint go together: what to draw, and the network to draw it with")
+        parser.error(
+            "--digits and --checkpoint go together: what to draw, and the network to draw it with"
+        )
     if args.digits is not None and not args.digits.isdecimal():
         parser.error(f"--digits must be digits, such as 31415; got {args.digits!r}")
     return args
@@ -74,10 +100,13 @@ def train(args: argparse.Namespace, folder: Path, schedule: diffusion.Schedule) 
     model = md.models.UNet(classes=10, timesteps=TIMESTEPS, rng=args.seed).to(args.device)
     steps = args.epochs * data.batch_count(len(training[0]), BATCH)
     optimizer = optim.Adam(
-        model.parameters(), lr=optim.warmup_cosine(1e-3, warmup=min(200, steps // 10), total=steps, end=1e-4)
+        model.parameters(),
+        lr=optim.warmup_cosine(1e-3, warmup=min(200, steps // 10), total=steps, end=1e-4),
     )
     ema = optim.EMA(model, decay=0.999)
-    print(f"{model.num_parameters:,} parameters, {len(training[0]):,} images, {md.get_num_threads()} threads")
+    print(
+        f"{model.num_parameters:,} parameters, {len(training[0]):,} images, {md.get_num_threads()} threads"
+    )
 
     def loss(x, labels, rng):
         dropped = diffusion.label_dropout(labels, 0.2, rng)
@@ -96,10 +125,14 @@ def train(args: argparse.Namespace, folder: Path, schedule: diffusion.Schedule) 
     return trainer
 
 
-def draw_digits(model, schedule, digits: str, scale: float, seed: int, device: str, path: Path) -> None:
+def draw_digits(
+    model, schedule, digits: str, scale: float, seed: int, device: str, path: Path
+) -> None:
     denoise = classifier_free(diffusion.denoiser(model, schedule), scale)
     labels = np.array([int(digit) + 1 for digit in digits])  # label 0 is the null label
-    images = diffusion.sample(denoise, schedule, condition=labels, steps=50, rng=seed, device=device)
+    images = diffusion.sample(
+        denoise, schedule, condition=labels, steps=50, rng=seed, device=device
+    )
     plot.grid(md.kernels.to_host(images)[None], path, titles=digits)
     print(f"drawn: {path}")
 
@@ -109,7 +142,9 @@ def draw_scales(model, schedule, seed: int, device: str, path: Path) -> None:
     rows = []
     for scale in SCALES:
         denoise = classifier_free(diffusion.denoiser(model, schedule), scale)
-        images = diffusion.sample(denoise, schedule, condition=np.arange(1, 11), steps=50, rng=seed, device=device)
+        images = diffusion.sample(
+            denoise, schedule, condition=np.arange(1, 11), steps=50, rng=seed, device=device
+        )
         rows.append(md.kernels.to_host(images))
     plot.grid(np.stack(rows), path, row_labels=SCALES, titles=range(10), ylabel="guidance")
     print(f"drawn: {path}")
@@ -119,7 +154,13 @@ def draw_video(model, schedule, seed: int, device: str, path: Path) -> None:
     """Ten digits becoming visible: x_t above, what the network makes of it below."""
     denoise = classifier_free(diffusion.denoiser(model, schedule), 2.0)
     steps = diffusion.sample_steps(
-        denoise, schedule, condition=np.arange(1, 11), sampler="ddpm", steps=TIMESTEPS, rng=seed, device=device
+        denoise,
+        schedule,
+        condition=np.arange(1, 11),
+        sampler="ddpm",
+        steps=TIMESTEPS,
+        rng=seed,
+        device=device,
     )
     _, x, x0 = diffusion.all_steps(steps)
     keep = [*range(0, len(x) - 1, 4), len(x) - 1]
@@ -132,7 +173,10 @@ def judge(model, schedule, args: argparse.Namespace, path: Path) -> None:
     lenet = md.pretrained("lenet")
     wanted = np.repeat(np.arange(10), COUNT)
     noise_of = diffusion.denoiser(model, schedule)
-    real, other = (features(lenet, data.mnist(split, args.data)[0][: len(wanted)]) for split in ("train", "test"))
+    real, other = (
+        features(lenet, data.mnist(split, args.data)[0][: len(wanted)])
+        for split in ("train", "test")
+    )
     floor = metrics.frechet_distance(real, other)
 
     def draw(scale: float, condition: np.ndarray | None) -> tuple[np.ndarray, str]:
@@ -149,19 +193,27 @@ def judge(model, schedule, args: argparse.Namespace, path: Path) -> None:
         seconds = time.perf_counter() - start
         images = md.kernels.to_host(images)
         distance = metrics.frechet_distance(real, features(lenet, images)) / floor
-        return metrics.predict(lenet, images), f"Fréchet distance {distance:.1f} × that of test images, {seconds:.1f} s"
+        return metrics.predict(
+            lenet, images
+        ), f"Fréchet distance {distance:.1f} × that of test images, {seconds:.1f} s"
 
     for scale in (1.0, 2.0):
         read, figures = draw(scale, wanted + 1)
         agreement = metrics.accuracy(wanted, read)
-        print(f"guidance {scale:g}: a LeNet reads {agreement:.1%} of {len(wanted):,} digits as wanted ({figures})")
+        print(
+            f"guidance {scale:g}: a LeNet reads {agreement:.1%} of {len(wanted):,} digits as wanted ({figures})"
+        )
     read, figures = draw(1.0, None)
     plot.label_counts(read + 1, path, names=range(10))
-    print(f"null label: {np.bincount(read, minlength=10)} of the digits 0 to 9 ({figures}); drawn: {path}")
+    print(
+        f"null label: {np.bincount(read, minlength=10)} of the digits 0 to 9 ({figures}); drawn: {path}"
+    )
 
 
 def features(lenet, images: np.ndarray) -> np.ndarray:
-    return np.concatenate([lenet.features(images[i : i + 250]).numpy() for i in range(0, len(images), 250)])
+    return np.concatenate(
+        [lenet.features(images[i : i + 250]).numpy() for i in range(0, len(images), 250)]
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Three patterns in the plane from one network of 5,826 parameters: the label says which, guidance how strictly.
+"""Three patterns in the plane from one network of 5,826 parameters: the label says which, guidance
+how strictly.
 
     python examples/patterns_guided.py          results go to runs/patterns/
 
@@ -20,10 +21,21 @@ PATTERNS = {"spiral": data.spiral, "s-curve": data.s_curve, "moons": data.moons}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=250, help="passes over the 9,000 points (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default: %(default)s)")
-    parser.add_argument("--guidance", type=float, default=1.0, help="the guidance scale (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        default=250,
+        help="passes over the 9,000 points (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of all that is random (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--guidance", type=float, default=1.0, help="the guidance scale (default: %(default)s)"
+    )
     args = parser.parse_args()
     folder = Path("runs/patterns")
 
@@ -34,8 +46,11 @@ def main() -> None:
     labels = np.repeat(np.arange(1, len(PATTERNS) + 1), 3000)  # label 0 is the null label
     training, validation = data.split_validation(points, labels, seed=args.seed)
 
-    model = md.models.ConditionalMLP(hidden=32, classes=len(PATTERNS), timesteps=TIMESTEPS, rng=args.seed)
-    schedule = diffusion.cosine_schedule(TIMESTEPS)  # its alpha_bar ends at 2e-6: samples may start from pure noise
+    model = md.models.ConditionalMLP(
+        hidden=32, classes=len(PATTERNS), timesteps=TIMESTEPS, rng=args.seed
+    )
+    # its alpha_bar ends at 2e-6: samples may start from pure noise
+    schedule = diffusion.cosine_schedule(TIMESTEPS)
     steps = args.epochs * data.batch_count(len(training[0]), BATCH)
     optimizer = optim.Adam(model.parameters(), lr=optim.warmup_cosine(3e-3, warmup=10, total=steps))
     ema = optim.EMA(model, decay=0.999)
@@ -45,14 +60,22 @@ def main() -> None:
 
     notes = {"scaling": [{"low": s.low.tolist(), "high": s.high.tolist()} for s in scalings]}
     path = folder / "checkpoint.safetensors"
-    trainer = Trainer(model, loss, optimizer, ema, batch_size=BATCH, seed=args.seed, path=path, **notes)
+    trainer = Trainer(
+        model, loss, optimizer, ema, batch_size=BATCH, seed=args.seed, path=path, **notes
+    )
     trainer.fit(training, args.epochs, validation)
     plot.loss_curve(trainer.history, folder / "loss.png")
 
     wanted = np.repeat(np.arange(len(PATTERNS) + 1), 1000)
     denoise = classifier_free(diffusion.denoiser(md.load(path), schedule), args.guidance)
     way = diffusion.sample_steps(
-        denoise, schedule, shape=(2,), condition=wanted, sampler="ddpm", steps=TIMESTEPS, rng=args.seed
+        denoise,
+        schedule,
+        shape=(2,),
+        condition=wanted,
+        sampler="ddpm",
+        steps=TIMESTEPS,
+        rng=args.seed,
     )
     _, xs, _ = diffusion.all_steps(way)
     plot.points_video(xs, folder / "patterns.gif", labels=wanted, titles=["null label", *PATTERNS])

@@ -1,4 +1,5 @@
-"""Every sampler at 5, 10, 20, 50 and 100 steps, in one picture, with the distance to the data under each.
+"""Every sampler at 5, 10, 20, 50 and 100 steps, in one picture, with the distance to the data under
+each.
 
     python examples/samplers.py            pictures go to runs/samplers/
 
@@ -20,12 +21,22 @@ TIMESTEPS = 100
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", metavar="FILE", help="a network for MNIST (default: the one that ships)")
-    parser.add_argument("--data", metavar="FOLDER", help="where the four MNIST files are, if you have them")
-    parser.add_argument("--count", type=int, help="samples in each panel (default: 2000 points, 200 digits)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--checkpoint", metavar="FILE", help="a network for MNIST (default: the one that ships)"
+    )
+    parser.add_argument(
+        "--data", metavar="FOLDER", help="where the four MNIST files are, if you have them"
+    )
+    parser.add_argument(
+        "--count", type=int, help="samples in each panel (default: 2000 points, 200 digits)"
+    )
     parser.add_argument("--spacing", default="trailing", help="of the times (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of all that is random (default: %(default)s)"
+    )
     args = parser.parse_args()
     folder = Path("runs/samplers")
     points(args, folder / "points.png")
@@ -45,7 +56,14 @@ def points(args: argparse.Namespace, path: Path) -> None:
     print(f"points: energy distance × 1000; two draws of the data: {1000 * floor:.2f}")
     denoise = mixture.denoiser(schedule)
     draw = lambda name, steps: diffusion.sample(
-        denoise, schedule, (2,), n=count, sampler=name, steps=steps, spacing=args.spacing, rng=args.seed
+        denoise,
+        schedule,
+        (2,),
+        n=count,
+        sampler=name,
+        steps=steps,
+        spacing=args.spacing,
+        rng=args.seed,
     )
     picture(draw, lambda x: f"{1000 * energy_distance(x, target):.2f}", path)
 
@@ -55,12 +73,24 @@ def digits(args: argparse.Namespace, path: Path) -> None:
     lenet, count = md.pretrained("lenet"), args.count or 200
     schedule = diffusion.cosine_schedule(TIMESTEPS)
     denoise, labels = diffusion.denoiser(model, schedule), np.arange(count) % 10 + 1
-    features = lambda x: np.concatenate([lenet.features(x[i : i + 250]).numpy() for i in range(0, len(x), 250)])
-    training, test = (features(data.mnist(split, args.data)[0][:count]) for split in ("train", "test"))
+    features = lambda x: np.concatenate(
+        [lenet.features(x[i : i + 250]).numpy() for i in range(0, len(x), 250)]
+    )
+    training, test = (
+        features(data.mnist(split, args.data)[0][:count]) for split in ("train", "test")
+    )
     floor = metrics.frechet_distance(training, test)
-    print(f"digits: Fréchet LeNet distance, in multiples of that of {count} training to test images ({floor:.2f})")
+    print(
+        f"digits: Fréchet LeNet distance, in multiples of that of {count} training to test images ({floor:.2f})"
+    )
     draw = lambda name, steps: diffusion.sample(
-        denoise, schedule, condition=labels, sampler=name, steps=steps, spacing=args.spacing, rng=args.seed
+        denoise,
+        schedule,
+        condition=labels,
+        sampler=name,
+        steps=steps,
+        spacing=args.spacing,
+        rng=args.seed,
     )
     picture(draw, lambda x: f"{metrics.frechet_distance(features(x), test) / floor:.1f} ×", path)
 
@@ -72,7 +102,9 @@ def picture(draw, distance, path: Path) -> None:
         cells.append([draw(name, steps) for steps in STEPS])
         captions.append([distance(x) for x in cells[-1]])
         print(f"{name:>16}" + "".join(f"{caption:>10}" for caption in captions[-1]), flush=True)
-    plot.table(cells, path, list(samplers.SAMPLERS), [f"{steps} steps" for steps in STEPS], captions)
+    plot.table(
+        cells, path, list(samplers.SAMPLERS), [f"{steps} steps" for steps in STEPS], captions
+    )
     print(f"drawn: {path}")
 
 

@@ -1,4 +1,5 @@
-"""Teach 1,442 parameters a spiral: unconditional diffusion of points in the plane, the smallest whole example.
+"""Teach 1,442 parameters a spiral: unconditional diffusion of points in the plane, the smallest
+whole example.
 
 python examples/spiral.py           results go to runs/spiral/
 """
@@ -16,9 +17,18 @@ TIMESTEPS, BATCH = 40, 32
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=500, help="passes over the 3,000 points (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        default=500,
+        help="passes over the 3,000 points (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of all that is random (default: %(default)s)"
+    )
     args = parser.parse_args()
     folder = Path("runs/spiral")
 
@@ -28,7 +38,8 @@ def main() -> None:
     training, validation = scaling.apply(training), scaling.apply(validation)
 
     model = md.models.ConditionalMLP(hidden=16, classes=None, timesteps=TIMESTEPS, rng=args.seed)
-    schedule = diffusion.cosine_schedule(TIMESTEPS)  # its alpha_bar ends at 2e-6: samples may start from pure noise
+    # its alpha_bar ends at 2e-6: samples may start from pure noise
+    schedule = diffusion.cosine_schedule(TIMESTEPS)
     steps = args.epochs * data.batch_count(len(training), BATCH)
     optimizer = optim.Adam(model.parameters(), lr=optim.warmup_cosine(3e-3, warmup=10, total=steps))
     ema = optim.EMA(model, decay=0.999)
@@ -38,12 +49,16 @@ def main() -> None:
 
     notes = {"scaling": {"low": scaling.low.tolist(), "high": scaling.high.tolist()}}
     path = folder / "checkpoint.safetensors"
-    trainer = Trainer(model, loss, optimizer, ema, batch_size=BATCH, seed=args.seed, path=path, **notes)
+    trainer = Trainer(
+        model, loss, optimizer, ema, batch_size=BATCH, seed=args.seed, path=path, **notes
+    )
     trainer.fit((training,), args.epochs, (validation,))
     plot.loss_curve(trainer.history, folder / "loss.png")
 
     denoise = diffusion.denoiser(md.load(path), schedule)
-    way = diffusion.sample_steps(denoise, schedule, shape=(2,), n=1000, sampler="ddpm", steps=TIMESTEPS, rng=args.seed)
+    way = diffusion.sample_steps(
+        denoise, schedule, shape=(2,), n=1000, sampler="ddpm", steps=TIMESTEPS, rng=args.seed
+    )
     _, xs, _ = diffusion.all_steps(way)
     plot.points_video(xs, folder / "spiral.gif")
     plot.scatter(scaling.inverse(xs[-1]), folder / "spiral.png")

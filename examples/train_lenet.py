@@ -1,4 +1,5 @@
-"""Train the LeNet-5 that judges drawn digits; the weights that ship with the package were made by this script.
+"""Train the LeNet-5 that judges drawn digits; the weights that ship with the package were made by
+this script.
 
 python examples/train_lenet.py --out runs/lenet.safetensors
 """
@@ -15,33 +16,55 @@ BATCH = 64
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", default="runs/lenet.safetensors", help="the file to write (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=8, help="passes over the training images (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default: %(default)s)")
-    parser.add_argument("--data", metavar="FOLDER", help="where the four MNIST files are, if you have them")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--out", default="runs/lenet.safetensors", help="the file to write (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        default=8,
+        help="passes over the training images (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of all that is random (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--data", metavar="FOLDER", help="where the four MNIST files are, if you have them"
+    )
     args = parser.parse_args()
 
     images, labels = data.mnist("train", args.data)
     test_images, test_labels = data.mnist("test", args.data)
     model = md.models.LeNet5(rng=args.seed)
     steps = args.epochs * data.batch_count(len(images), BATCH)
-    optimizer = optim.Adam(model.parameters(), lr=optim.warmup_cosine(2e-3, warmup=100, total=steps))
+    optimizer = optim.Adam(
+        model.parameters(), lr=optim.warmup_cosine(2e-3, warmup=100, total=steps)
+    )
 
     def loss(x, y, rng):
         return md.sharded(lambda x, y: ops.cross_entropy(model(x), y))(x, y)
 
-    classes = labels - 1  # labels count from 1, since 0 is the null condition; a classifier's classes from 0
+    # labels count from 1, since 0 is the null condition; a classifier's classes from 0
+    classes = labels - 1
     test_classes = test_labels - 1
-    Trainer(model, loss, optimizer, batch_size=BATCH, seed=args.seed).fit((images, classes), args.epochs)
+    Trainer(model, loss, optimizer, batch_size=BATCH, seed=args.seed).fit(
+        (images, classes), args.epochs
+    )
     read = metrics.predict(model, test_images)
     print(metrics.classification_report(test_classes, read))
     accuracy = metrics.accuracy(test_classes, read)
     path = md.save(args.out, model, test_accuracy=accuracy)
-    a, b = (np.concatenate([model.features(x[i : i + 500]).numpy() for i in range(0, 10_000, 500)])
-            for x in (images, test_images))  # fmt: skip
-    print(f"test accuracy {accuracy:.2%}; Fréchet distance between training and test images "
-          f"{metrics.frechet_distance(a, b):.3f}; written: {path}")  # fmt: skip
+    a, b = (
+        np.concatenate([model.features(x[i : i + 500]).numpy() for i in range(0, 10_000, 500)])
+        for x in (images, test_images)
+    )
+    print(
+        f"test accuracy {accuracy:.2%}; Fréchet distance between training and test images "
+        f"{metrics.frechet_distance(a, b):.3f}; written: {path}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,22 +1,23 @@
-"""minidiff: a tiny autograd engine on NumPy that trains a UNet and draws digits by guided diffusion.
+"""minidiff: a tiny autograd engine on NumPy that trains a UNet and draws digits by guided
+diffusion.
 
-Read `autograd/tape.py` first.
+Read `tape/tape.py` first.
 """
 
 # fmt: off
 # isort: off
 from . import data, diffusion, kernels, metrics, models, nn, ops, optim, plot, storage, training
-from .autograd.check import gradcheck, gradgradcheck
-from .autograd.debug import debug_mode, detect_anomaly
-from .autograd.primitive import Primitive
+from .autograd.finite_differences import gradcheck, gradgradcheck
+from .tools.debug import debug_mode, detect_anomaly
+from .tape.primitive import Primitive, primitive
 from .autograd.tensor import Tensor, no_grad
 from .autograd.threads import get_num_threads, set_num_threads, sharded
 from .autograd.transforms import (
-    checkpoint, grad, gradient_hook, hessian, hvp, jacobian, jvp, primitive, stop_gradient, value_and_grad,
+    checkpoint, grad, gradient_hook, hessian, hvp, jacobian, jvp, stop_gradient, value_and_grad,
 )
-from .drawing import graph
+from .tools.drawing import graph
 from .kernels import devices
-from .profiler import profile
+from .tools.profiler import profile
 from .storage import load, pretrained, save
 
 __all__ = [

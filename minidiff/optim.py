@@ -1,7 +1,7 @@
 """Optimisers, learning-rate schedules, gradient clipping, and the average of the weights.
 
-Everything is updated in place, by kernels where there are some, and each written Tensor's version is bumped, so that a
-tape which still needs the old content notices.
+Everything is updated in place, by kernels where there are some, and each written Tensor's version
+is bumped, so that a tape which still needs the old content notices.
 """
 
 import math
@@ -17,18 +17,22 @@ from .autograd.tensor import Tensor
 from .kernels import Array
 from .nn.module import Module, fitting
 
-SMALL = 1 << 12  # parameters of no more numbers are updated together: each call costs what some thousand numbers do
+# parameters of no more numbers are updated together: each call costs what some thousand numbers do
+SMALL = 1 << 12
 LearningRate = float | Callable[[int], float]
 
 
 def warmup_cosine(peak: float, warmup: int, total: int, end: float = 0.0) -> Callable[[int], float]:
-    """A learning rate as a function of the step, from 1: linear up to `peak` at step `warmup`, then half a cosine wave
-    down to `end` at step `total`, and `end` from there on (Loshchilov & Hutter 2017, arXiv 1608.03983, eq. 5).
+    """A learning rate as a function of the step, from 1: linear up to `peak` at step `warmup`, then
+    half a cosine wave down to `end` at step `total`, and `end` from there on (Loshchilov & Hutter
+    2017, arXiv 1608.03983, eq. 5).
 
     Give it to an optimiser as `lr`. Raises ValueError unless 0 ≤ warmup < total.
     """
     if not 0 <= warmup < total:
-        raise ValueError(f"warmup: given {warmup} of total {total} steps, wanted 0 ≤ warmup < total")
+        raise ValueError(
+            f"warmup: given {warmup} of total {total} steps, wanted 0 ≤ warmup < total"
+        )
 
     def lr(step: int) -> float:
         if step <= warmup:
@@ -40,8 +44,9 @@ def warmup_cosine(peak: float, warmup: int, total: int, end: float = 0.0) -> Cal
 
 
 def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
-    """Scale all gradients by one factor so that the norm of all their elements is at most `max_norm`; give the norm
-    before (Pascanu et al. 2013, arXiv 1211.5063, algorithm 1). Parameters without a gradient do not count.
+    """Scale all gradients by one factor so that the norm of all their elements is at most
+    `max_norm`; give the norm before (Pascanu et al. 2013, arXiv 1211.5063, algorithm 1). Parameters
+    without a gradient do not count.
 
     Raises ValueError for a `max_norm` that is not positive.
     """
@@ -79,13 +84,14 @@ class Stored:
 
 
 class Optimizer(Stored):
-    """What the optimisers share: the parameters, the count of steps, and arrays of state beside each parameter.
+    """What the optimisers share: the parameters, the count of steps, and arrays of state beside
+    each parameter.
 
-    `lr` is a number, or a function of the step, counted from 1. A parameter without a gradient is left as it is; one
-    that is given twice counts once.
-    Small parameters become parts of one row of numbers: `update` is called once for all of them.
-    In its state are "steps", and "0.m" for m of parameter 0.
-    Raises ValueError without parameters and for a negative `lr`, TypeError for what cannot be trained.
+    `lr` is a number, or a function of the step, counted from 1. A parameter without a gradient is
+    left as it is; one that is given twice counts once. Small parameters become parts of one row of
+    numbers: `update` is called once for all of them. In its state are "steps", and "0.m" for m of
+    parameter 0. Raises ValueError without parameters and for a negative `lr`, TypeError for what
+    cannot be trained.
     """
 
     state_names: tuple[str, ...] = ()
@@ -93,13 +99,19 @@ class Optimizer(Stored):
     def __init__(self, parameters: Iterable[Tensor], lr: LearningRate):
         self.parameters = list(parameters)
         if not self.parameters:
-            raise ValueError("parameters: given none, wanted at least one Tensor, such as model.parameters()")
+            raise ValueError(
+                "parameters: given none, wanted at least one Tensor, such as model.parameters()"
+            )
         for p in self.parameters:
             if not isinstance(p, Tensor) or p.node is not None or not p.requires_grad:
-                raise TypeError(f"parameters: given {type(p).__name__}, wanted leaves with requires_grad=True, such as "
-                                f"model.parameters()")  # fmt: skip
+                raise TypeError(
+                    f"parameters: given {type(p).__name__}, wanted leaves with requires_grad=True, such as "
+                    f"model.parameters()"
+                )
         if not (callable(lr) or lr >= 0):
-            raise ValueError(f"lr: given {lr}, wanted a number, at least 0, or a function of the step")
+            raise ValueError(
+                f"lr: given {lr}, wanted a number, at least 0, or a function of the step"
+            )
         self.lr, self.parameters = lr, list(dict.fromkeys(self.parameters))
         together: dict[Any, list[Tensor]] = {}
         for k, p in enumerate(self.parameters):
@@ -120,7 +132,11 @@ class Optimizer(Stored):
             gradients = [_gradient(p) for p in row.parameters if p.grad is not None]
             together = 1 < len(gradients) == len(row.parameters)
             if together:
-                self.update(**row.arrays, grad=kernels.namespace(gradients[0]).concatenate(gradients, axis=None), lr=lr)
+                self.update(
+                    **row.arrays,
+                    grad=kernels.namespace(gradients[0]).concatenate(gradients, axis=None),
+                    lr=lr,
+                )
             for p, part in zip(row.parameters, row.parts):
                 if p.grad is not None:
                     if not together:
@@ -133,26 +149,37 @@ class Optimizer(Stored):
 
     def _arrays(self) -> dict[str, Array]:
         parts = {id(p): part for row in self.rows for p, part in zip(row.parameters, row.parts)}
-        return {f"{i}.{name}": parts[id(p)][name] for i, p in enumerate(self.parameters) for name in self.state_names}
+        return {
+            f"{i}.{name}": parts[id(p)][name]
+            for i, p in enumerate(self.parameters)
+            for name in self.state_names
+        }
 
 
 class _Row:
-    """Parameters whose numbers are one row in memory, and the rows of the optimiser's state beside it.
+    """Parameters whose numbers are one row in memory, and the rows of the optimiser's state beside
+    it.
 
-    `arrays` has the rows by name, "param" the first, and `parts` their views for each parameter; the views of "param"
-    are the parameters' arrays.
+    `arrays` has the rows by name, "param" the first, and `parts` their views for each parameter;
+    the views of "param" are the parameters' arrays.
     """
 
     def __init__(self, parameters: list[Tensor], state_names: tuple[str, ...]):
         self.parameters = parameters
         like, size = parameters[0].data, sum(p.size for p in parameters)
-        self.arrays = {name: kernels.namespace(like).zeros(size, like.dtype) for name in ("param", *state_names)}
+        self.arrays = {
+            name: kernels.namespace(like).zeros(size, like.dtype)
+            for name in ("param", *state_names)
+        }
         self._take_in()
 
     def _take_in(self) -> None:
         ends = accumulate(p.size for p in self.parameters)
         cuts = [(p.shape, slice(end - p.size, end)) for p, end in zip(self.parameters, ends)]
-        self.parts = [{name: row[cut].reshape(shape) for name, row in self.arrays.items()} for shape, cut in cuts]
+        self.parts = [
+            {name: row[cut].reshape(shape) for name, row in self.arrays.items()}
+            for shape, cut in cuts
+        ]
         for p, part in zip(self.parameters, self.parts):
             part["param"][...] = p.data
             p._data = part["param"]  # the same numbers: who has saved the array need not know
@@ -161,12 +188,17 @@ class _Row:
         """Take the parameters in again where they have got other arrays since, perhaps on another device."""
         if any(p._data is not part["param"] for p, part in zip(self.parameters, self.parts)):
             device = self.parameters[0].device
-            self.arrays = {name: kernels.to_device(array, device) for name, array in self.arrays.items()}
+            self.arrays = {
+                name: kernels.to_device(array, device) for name, array in self.arrays.items()
+            }
             self._take_in()
 
 
 class SGD(Optimizer):
-    """v ← momentum·v + grad, param ← param − lr·v (Sutskever et al. 2013, with lr outside v as in PyTorch)."""
+    """v ← momentum·v + grad, param ← param − lr·v (Sutskever et al.
+
+    2013, with lr outside v as in PyTorch).
+    """
 
     def __init__(self, parameters: Iterable[Tensor], lr: LearningRate, momentum: float = 0.0):
         self.state_names = ("velocity",) if momentum else ()
@@ -183,42 +215,58 @@ class SGD(Optimizer):
 
 
 class AdamW(Optimizer):
-    """Adam with decoupled weight decay: param ← param − lr·(m̂ / (√v̂ + eps) + weight_decay·param), with m and v the
-    decaying means of the gradient and of its square, and m̂, v̂ these corrected for their start at 0.
+    """Adam with decoupled weight decay: param ← param − lr·(m̂ / (√v̂ + eps) + weight_decay·param),
+    with m and v the decaying means of the gradient and of its square, and m̂, v̂ these corrected
+    for their start at 0.
 
-    Source: Kingma & Ba 2015 (arXiv 1412.6980, algorithm 1), Loshchilov & Hutter 2019 (arXiv 1711.05101, algorithm 2).
+    Source: Kingma & Ba 2015 (arXiv 1412.6980, algorithm 1), Loshchilov & Hutter 2019 (arXiv
+    1711.05101, algorithm 2).
     """
 
     state_names = ("m", "v")
 
     def __init__(
-        self, parameters: Iterable[Tensor], lr: LearningRate = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8, weight_decay: float = 0.01,
-    ):  # fmt: skip
+        self,
+        parameters: Iterable[Tensor],
+        lr: LearningRate = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ):
         super().__init__(parameters, lr)
         beta1, beta2 = (_share("betas", beta) for beta in betas)
-        self.settings = {"beta1": beta1, "beta2": beta2, "eps": float(eps), "weight_decay": float(weight_decay)}
+        self.settings = {
+            "beta1": beta1,
+            "beta2": beta2,
+            "eps": float(eps),
+            "weight_decay": float(weight_decay),
+        }
 
     def update(self, param: Array, grad: Array, lr: float, **state: Array) -> None:
-        kernels.call("adam", param, grad, state["m"], state["v"], lr=lr, step=self.steps, **self.settings)
+        kernels.call(
+            "adam", param, grad, state["m"], state["v"], lr=lr, step=self.steps, **self.settings
+        )
 
 
 class Adam(AdamW):
     """Adam (Kingma & Ba 2015, arXiv 1412.6980, algorithm 1)."""
 
     def __init__(
-        self, parameters: Iterable[Tensor], lr: LearningRate = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
+        self,
+        parameters: Iterable[Tensor],
+        lr: LearningRate = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
-    ):  # fmt: skip
+    ):
         super().__init__(parameters, lr, betas, eps, weight_decay=0.0)
 
 
 class EMA(Stored):
     """The exponential moving average of a model's weights: average ← d·average + (1 − d)·weights.
 
-    At update k, from 0, d is the smaller of `decay` and (1 + k) / (10 + k): a young average forgets the start faster
-    (the warm-up of TensorFlow's ExponentialMovingAverage). Update it after each step of the optimiser.
-    In its state are "updates", and "average.<name>" for each parameter.
+    At update k, from 0, d is the smaller of `decay` and (1 + k) / (10 + k): a young average forgets
+    the start faster (the warm-up of TensorFlow's ExponentialMovingAverage). Update it after each
+    step of the optimiser. In its state are "updates", and "average.<name>" for each parameter.
     """
 
     count = "updates"
@@ -226,13 +274,16 @@ class EMA(Stored):
     def __init__(self, model: Module, decay: float = 0.999):
         self.decay = _share("decay", decay)
         self.parameters = dict(model.named_parameters())
-        self.average = {name: kernels.namespace(p.data).array(p.data) for name, p in self.parameters.items()}
+        self.average = {
+            name: kernels.namespace(p.data).array(p.data) for name, p in self.parameters.items()
+        }
 
     def update(self) -> None:
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         self.steps += 1
         for name, p in self.parameters.items():
-            self.average[name] = kernels.to_device(self.average[name], p.device)  # the model may have been moved since
+            # the model may have been moved since
+            self.average[name] = kernels.to_device(self.average[name], p.device)
             kernels.call("ema", self.average[name], p.data, decay=decay)
 
     @contextmanager

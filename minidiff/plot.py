@@ -1,8 +1,10 @@
-"""Pictures and videos, written to files: losses, grids of images, denoising, points in the plane, schedules.
+"""Pictures and videos, written to files: losses, grids of images, denoising, points in the plane,
+schedules.
 
-No window and no global state: every figure is an object of its own, so all of this runs without a display and in
-any thread. Images are (..., height, width, channels) in [-1, 1] with 1 or 3 channels; values beyond are clipped.
-Folders are made as needed. Videos are GIFs, which every browser and README shows.
+No window and no global state: every figure is an object of its own, so all of this runs without a
+display and in any thread. Images are (..., height, width, channels) in [-1, 1] with 1 or 3
+channels; values beyond are clipped. Folders are made as needed. Videos are GIFs, which every
+browser and README shows.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +17,8 @@ from .data import check_samples
 from .diffusion import Schedule
 
 GAP = 2  # pixels between the tiles of a montage
-PLANE = {"xlim": (-1.5, 1.5), "ylim": (-1.5, 1.5), "aspect": "equal"}  # the view of points in [-1, 1]
+# the view of points in [-1, 1]
+PLANE = {"xlim": (-1.5, 1.5), "ylim": (-1.5, 1.5), "aspect": "equal"}
 
 
 def loss_curve(history: Mapping[str, Sequence[float]], path: str | Path) -> None:
@@ -33,9 +36,14 @@ def loss_curve(history: Mapping[str, Sequence[float]], path: str | Path) -> None
 
 
 def grid(
-    images: np.ndarray, path: str | Path, row_labels: Sequence = (), titles: Sequence = (), ylabel: str = ""
+    images: np.ndarray,
+    path: str | Path,
+    row_labels: Sequence = (),
+    titles: Sequence = (),
+    ylabel: str = "",
 ) -> None:
-    """Images (rows, columns, height, width, channels) as a table, with a label per row and a title per column.
+    """Images (rows, columns, height, width, channels) as a table, with a label per row and a title
+    per column.
 
     With one row per guidance scale this is the picture of samples against guidance scale.
     """
@@ -43,11 +51,15 @@ def grid(
     rows, columns, height, width = images.shape[:4]
     for name, labels, count in (("row_labels", row_labels, rows), ("titles", titles, columns)):
         if len(labels) not in (0, count):
-            raise ValueError(f"{name}: found {len(labels)} of them, wanted {count} for images {images.shape}, or none")
+            raise ValueError(
+                f"{name}: found {len(labels)} of them, wanted {count} for images {images.shape}, or none"
+            )
     figure, (axes,) = _figure(0.8 * columns + 0.8, 0.8 * rows * height / width + 0.4)
     axes.imshow(tiles, interpolation="nearest")
     axes.set_xticks((np.arange(len(titles)) + 0.5) * (width + GAP) + GAP / 2, map(str, titles))
-    axes.set_yticks((np.arange(len(row_labels)) + 0.5) * (height + GAP) + GAP / 2, map(str, row_labels))
+    axes.set_yticks(
+        (np.arange(len(row_labels)) + 0.5) * (height + GAP) + GAP / 2, map(str, row_labels)
+    )
     axes.set_ylabel(ylabel)
     axes.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
     axes.spines[:].set_visible(False)
@@ -55,10 +67,14 @@ def grid(
 
 
 def table(
-    cells: Sequence[Sequence[np.ndarray]], path: str | Path, row_labels: Sequence, titles: Sequence,
+    cells: Sequence[Sequence[np.ndarray]],
+    path: str | Path,
+    row_labels: Sequence,
+    titles: Sequence,
     captions: Sequence[Sequence[str]],
-) -> None:  # fmt: skip
-    """Rows and columns of panels, each with a caption below: points (n, 2), or images (n, height, width, channels).
+) -> None:
+    """Rows and columns of panels, each with a caption below: points (n, 2), or images (n, height,
+    width, channels).
 
     Of images, as many are shown as fill a square. The view of points is [-1.5, 1.5].
     """
@@ -79,24 +95,34 @@ def table(
     _save(figure, path)
 
 
-def denoising_video(xs: Sequence[np.ndarray], x0s: Sequence[np.ndarray], path: str | Path, zoom: int = 3) -> None:
-    """A GIF of images on their way: each frame shows x_t (n, height, width, channels) above and x0 below.
+def denoising_video(
+    xs: Sequence[np.ndarray], x0s: Sequence[np.ndarray], path: str | Path, zoom: int = 3
+) -> None:
+    """A GIF of images on their way: each frame shows x_t (n, height, width, channels) above and x0
+    below.
 
     xs, x0s: one array per step, in the order of sampling. The last frame stays for two seconds.
     """
     if len(xs) != len(x0s) or not len(xs):
-        raise ValueError(f"xs, x0s: found {len(xs)} and {len(x0s)} steps, wanted as many of both, 1 or more")
+        raise ValueError(
+            f"xs, x0s: found {len(xs)} and {len(x0s)} steps, wanted as many of both, 1 or more"
+        )
     frames = (montage(np.stack([x, x0])) for x, x0 in zip(xs, x0s))
     _save_gif((frame.repeat(zoom, axis=0).repeat(zoom, axis=1) for frame in frames), path)
 
 
 def points_video(
-    xs: Sequence[np.ndarray], path: str | Path, labels: np.ndarray | None = None, titles: Sequence[str] = ()
+    xs: Sequence[np.ndarray],
+    path: str | Path,
+    labels: np.ndarray | None = None,
+    titles: Sequence[str] = (),
 ) -> None:
-    """A GIF of points in the plane on their way: xs holds one (n, 2) array per step, in the order of sampling.
+    """A GIF of points in the plane on their way: xs holds one (n, 2) array per step, in the order
+    of sampling.
 
-    labels (n,), integers: a panel and a colour for each value, in ascending order, under its title; None: one panel.
-    The view is [-1.5, 1.5], for data in [-1, 1]. The last frame stays for two seconds.
+    labels (n,), integers: a panel and a colour for each value, in ascending order, under its title;
+    None: one panel. The view is [-1.5, 1.5], for data in [-1, 1]. The last frame stays for two
+    seconds.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -116,7 +142,12 @@ def points_video(
     _save_gif(map(frame, xs), path)
 
 
-def scatter(points: np.ndarray, path: str | Path, labels: np.ndarray | None = None, titles: Sequence[str] = ()) -> None:
+def scatter(
+    points: np.ndarray,
+    path: str | Path,
+    labels: np.ndarray | None = None,
+    titles: Sequence[str] = (),
+) -> None:
     """Points (n, 2) in one panel; labels (n,), integers, colour them, and titles name the labels in ascending order."""
     figure, (axes,) = _figure(4, 4)
     for title, rows in _groups(points, labels, titles):
@@ -128,11 +159,18 @@ def scatter(points: np.ndarray, path: str | Path, labels: np.ndarray | None = No
 
 
 def label_counts(labels: np.ndarray, path: str | Path, names: Sequence) -> None:
-    """How often each label 1..k occurs in `labels` (n,), as bars; names: what labels 1, 2, ... k are called."""
+    """How often each label 1..k occurs in `labels` (n,), as bars; names: what labels 1, 2, ...
+
+    k are called.
+    """
     if labels.size and not (labels.min() >= 1 and labels.max() <= len(names)):
-        raise ValueError(f"labels: found values from {labels.min()} to {labels.max()}, wanted 1 to {len(names)}")
+        raise ValueError(
+            f"labels: found values from {labels.min()} to {labels.max()}, wanted 1 to {len(names)}"
+        )
     figure, (axes,) = _figure(6, 3.5)
-    bars = axes.bar([str(name) for name in names], np.bincount(labels, minlength=len(names) + 1)[1:])
+    bars = axes.bar(
+        [str(name) for name in names], np.bincount(labels, minlength=len(names) + 1)[1:]
+    )
     axes.bar_label(bars, fontsize=8)
     axes.set(xlabel="label", ylabel="count")
     _save(figure, path)
@@ -143,7 +181,9 @@ def schedule_curves(schedules: Mapping[str, Schedule], path: str | Path) -> None
     figure, panels = _figure(12, 3.5, 3)
     for name, schedule in schedules.items():
         alpha_bar, t = schedule.alpha_bar[1:], range(1, len(schedule.alpha_bar))
-        for axes, values in zip(panels, (schedule.beta[1:], alpha_bar, alpha_bar / (1 - alpha_bar))):
+        for axes, values in zip(
+            panels, (schedule.beta[1:], alpha_bar, alpha_bar / (1 - alpha_bar))
+        ):
             axes.plot(t, values, label=name)
     for axes, title in zip(panels, ("beta", "alpha_bar", "signal to noise")):
         axes.set(xlabel="t", title=title)
@@ -156,16 +196,22 @@ def schedule_curves(schedules: Mapping[str, Schedule], path: str | Path) -> None
 def montage(images: np.ndarray) -> np.ndarray:
     """Images (rows, columns, height, width, channels) in [-1, 1] as one RGB picture (H, W, 3), uint8."""
     if images.ndim != 5 or images.shape[-1] not in (1, 3):
-        raise ValueError(f"images: found shape {images.shape}, wanted (rows, columns, height, width, 1 or 3)")
+        raise ValueError(
+            f"images: found shape {images.shape}, wanted (rows, columns, height, width, 1 or 3)"
+        )
     check_samples(images, "images")
     rows, columns, height, width, _ = images.shape
     tiles = np.full((rows, height + GAP, columns, width + GAP, 3), 255, np.uint8)
-    tiles[:, GAP:, :, GAP:] = np.rint((images.clip(-1, 1) + 1) * 127.5).astype(np.uint8).swapaxes(1, 2)
+    tiles[:, GAP:, :, GAP:] = (
+        np.rint((images.clip(-1, 1) + 1) * 127.5).astype(np.uint8).swapaxes(1, 2)
+    )
     picture = tiles.reshape(rows * (height + GAP), columns * (width + GAP), 3)
     return np.pad(picture, ((0, GAP), (0, GAP), (0, 0)), constant_values=255)
 
 
-def _groups(points: np.ndarray, labels: np.ndarray | None, titles: Sequence[str]) -> list[tuple[str, Any]]:
+def _groups(
+    points: np.ndarray, labels: np.ndarray | None, titles: Sequence[str]
+) -> list[tuple[str, Any]]:
     """(title, rows) of each label's points, or of all points where there are no labels."""
     if points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(f"points: found shape {points.shape}, wanted (n, 2)")
@@ -196,4 +242,6 @@ def _save_gif(frames: Iterable[np.ndarray], path: str | Path) -> None:
     first, *others = [Image.fromarray(frame).quantize(32) for frame in frames]
     milliseconds = [80] * len(others) + [2000]
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    first.save(path, format="GIF", save_all=True, append_images=others, duration=milliseconds, loop=0)
+    first.save(
+        path, format="GIF", save_all=True, append_images=others, duration=milliseconds, loop=0
+    )

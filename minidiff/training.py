@@ -1,7 +1,8 @@
-"""The training loop: one step after the other, so that a run stopped anywhere goes on as if it had not been.
+"""The training loop: one step after the other, so that a run stopped anywhere goes on as if it had
+not been.
 
-Step k draws from `default_rng([seed, k])` and epoch e shuffles with `[seed, tag, e]`. Seed and step are then all that a
-checkpoint must know of randomness.
+Step k draws from `default_rng([seed, k])` and epoch e shuffles with `[seed, tag, e]`. Seed and step
+are then all that a checkpoint must know of randomness.
 """
 
 import os
@@ -19,43 +20,61 @@ from .data import batch_count, check_samples, minibatches
 from .nn import Module
 from .optim import EMA
 
-_EVALUATION = 2_000_000_011  # a tag above any step, so that evaluations draw nothing that a step draws
+# a tag above any step, so that evaluations draw nothing that a step draws
+_EVALUATION = 2_000_000_011
 
 
 class Trainer:
     """A model, how it is trained, and how far.
 
-    `loss(*batch, rng) -> Tensor` gives the mean loss over a batch, drawing what it needs from `rng`. `path` is the
-    checkpoint's, written after every epoch and when the run is interrupted; `notes` are kept in it.
+    `loss(*batch, rng) -> Tensor` gives the mean loss over a batch, drawing what it needs from
+    `rng`. `path` is the checkpoint's, written after every epoch and when the run is interrupted;
+    `notes` are kept in it.
     """
 
     def __init__(
-        self, model: Module, loss: Callable[..., Tensor], optimizer: Any, ema: EMA | None = None,
-        batch_size: int = 32, seed: int = 0, path: str | os.PathLike | None = None, **notes: Any,
-    ):  # fmt: skip
+        self,
+        model: Module,
+        loss: Callable[..., Tensor],
+        optimizer: Any,
+        ema: EMA | None = None,
+        batch_size: int = 32,
+        seed: int = 0,
+        path: str | os.PathLike | None = None,
+        **notes: Any,
+    ):
         self.model, self.loss, self.optimizer, self.ema = model, loss, optimizer, ema
         self.batch_size, self.seed, self.path, self.notes = batch_size, seed, path, notes
         if taken := notes.keys() & {"step", "history", "epoch_loss"}:
-            raise ValueError(f"notes: given {sorted(taken)}, which the checkpoint has from the Trainer itself")
+            raise ValueError(
+                f"notes: given {sorted(taken)}, which the checkpoint has from the Trainer itself"
+            )
         self.step = 0
         self.history: dict[str, list[float]] = {"training": [], "validation": []}
         self._epoch_loss = 0.0  # the sum over the samples of the epoch that is under way
 
     def train_step(self, *batch: Any) -> float:
-        """One step on one batch; gives its mean loss. Raises FloatingPointError where that is no longer finite."""
+        """One step on one batch; gives its mean loss.
+
+        Raises FloatingPointError where that is no longer finite.
+        """
         loss = self.loss(*batch, np.random.default_rng([self.seed, self.step]))
         self.optimizer.zero_grad()
         loss.backward()
         value = loss.item()
         if not np.isfinite(value):
-            raise FloatingPointError(f"the loss is {value} at step {self.step}; a smaller learning rate may help")
+            raise FloatingPointError(
+                f"the loss is {value} at step {self.step}; a smaller learning rate may help"
+            )
         self.optimizer.step()
         if self.ema is not None:
             self.ema.update()
         self.step += 1
         return value
 
-    def fit(self, data: Sequence, epochs: int, validation: Sequence | None = None, progress: bool = True) -> dict:
+    def fit(
+        self, data: Sequence, epochs: int, validation: Sequence | None = None, progress: bool = True
+    ) -> dict:
         """Train until `epochs` epochs are done in all; gives the history of mean losses, per epoch.
 
         `data` and `validation` are tuples of arrays with one first axis, such as (images, labels).
@@ -70,7 +89,13 @@ class Trainer:
             for epoch in range(self.step // per_epoch, epochs):
                 start = self.step % per_epoch
                 seen = start * self.batch_size
-                bar = tqdm(desc=f"epoch {epoch + 1}/{epochs}", total=n, initial=seen, unit="img", disable=not progress)
+                bar = tqdm(
+                    desc=f"epoch {epoch + 1}/{epochs}",
+                    total=n,
+                    initial=seen,
+                    unit="img",
+                    disable=not progress,
+                )
                 for batch in minibatches(data, self.batch_size, self.seed, epoch, start):
                     size = len(batch[0])
                     self._epoch_loss += size * self.train_step(*batch)
@@ -83,8 +108,12 @@ class Trainer:
                     self.history["training"].append(self._epoch_loss / n)
                     self._epoch_loss = 0.0
                     if validation is not None:
-                        self.history["validation"].append(evaluate(self.model, self.loss, validation, self.seed))
-                        bar.set_postfix({name: f"{losses[-1]:.4f}" for name, losses in self.history.items()})
+                        self.history["validation"].append(
+                            evaluate(self.model, self.loss, validation, self.seed)
+                        )
+                        bar.set_postfix(
+                            {name: f"{losses[-1]:.4f}" for name, losses in self.history.items()}
+                        )
                 bar.close()
                 self.save()
                 if interrupted.is_set():
@@ -94,14 +123,19 @@ class Trainer:
     def save(self) -> None:
         """Write the checkpoint, if there is a path for it."""
         if self.path is not None:
-            state = {"seed": self.seed, "step": self.step, "history": self.history, "epoch_loss": self._epoch_loss}
+            state = {
+                "seed": self.seed,
+                "step": self.step,
+                "history": self.history,
+                "epoch_loss": self._epoch_loss,
+            }
             storage.save(self.path, self.model, self.ema, self.optimizer, **state, **self.notes)
 
     def resume(self) -> None:
         """Go on where the checkpoint at `path` stopped.
 
-        Raises FileNotFoundError or ValueError, changing nothing, if it is missing, damaged, of another model or
-        optimiser, without averages where there is an `ema` here, or no Trainer's.
+        Raises FileNotFoundError or ValueError, changing nothing, if it is missing, damaged, of
+        another model or optimiser, without averages where there is an `ema` here, or no Trainer's.
         """
         if self.path is None:
             raise ValueError("path: a Trainer without a path has no checkpoint to resume from")
@@ -109,7 +143,9 @@ class Trainer:
         notes = checkpoint.notes
         if "epoch_loss" not in notes:
             raise ValueError(f"path: {self.path} holds a model, and not the state of a Trainer")
-        parts = {"model": self.model, "optimizer": self.optimizer} | ({} if self.ema is None else {"ema": self.ema})
+        parts = {"model": self.model, "optimizer": self.optimizer} | (
+            {} if self.ema is None else {"ema": self.ema}
+        )
         before = {name: part.state_dict() for name, part in parts.items()}
         try:
             for name, part in parts.items():
@@ -122,7 +158,9 @@ class Trainer:
         self._epoch_loss = notes["epoch_loss"]
 
 
-def evaluate(model: Module, loss: Callable[..., Tensor], data: Sequence, seed: int = 0, chunk: int = 256) -> float:
+def evaluate(
+    model: Module, loss: Callable[..., Tensor], data: Sequence, seed: int = 0, chunk: int = 256
+) -> float:
     """The mean loss over a data set, in eval mode; chunk c draws from `[seed, tag, c]`, the same at every call."""
     total = 0.0
     with model.evaluating():

@@ -1,4 +1,5 @@
-"""Reverse mode as one would write it first: a tree of closures, walked by recursion along every path.
+"""Reverse mode as one would write it first: a tree of closures, walked by recursion along every
+path.
 
 Slow, and obvious: what the engine does with a heap, buffers and freed nodes must come to the same.
 """
@@ -35,9 +36,17 @@ class Var:
 
 def record(value, operands, saves=(), on=True):
     """The result of an operation; `operands` are (Var, derivative), `saves` the Vars whose memory that reads."""
-    memory = next((x.memory for x, _ in operands if np.shares_memory(value, x.value)), None) or Memory()
+    memory = (
+        next((x.memory for x, _ in operands if np.shares_memory(value, x.value)), None) or Memory()
+    )
     wanted = [(x, pull) for x, pull in operands if x.requires_grad] if on else []
-    return Var(value, bool(wanted), wanted, [(s.memory, s.memory.version) for s in saves] if wanted else [], memory)
+    return Var(
+        value,
+        bool(wanted),
+        wanted,
+        [(s.memory, s.memory.version) for s in saves] if wanted else [],
+        memory,
+    )
 
 
 def backward(root, gradient, retain):
@@ -63,6 +72,8 @@ def _walk(var, gradient):
     if not var.parents:
         var.grad = gradient if var.grad is None else var.grad + gradient
     for parent, pull in var.parents:
-        part = np.broadcast_to(pull(gradient), np.broadcast_shapes(parent.value.shape, np.shape(pull(gradient))))
+        part = np.broadcast_to(
+            pull(gradient), np.broadcast_shapes(parent.value.shape, np.shape(pull(gradient)))
+        )
         axes = tuple(i for i, n in enumerate(parent.value.shape) if n == 1 and part.shape[i] != 1)
         _walk(parent, part.sum(axes, keepdims=True))

@@ -2,10 +2,11 @@
 
     python tests/plant_faults.py [name of a row …]
 
-For every primitive: the sign of each rule is flipped (one that gives zeros gives ones instead), and for a joint rule
-that of each of its gradients; that of its reference; and in the source of each rule, and of the private functions that
-it calls, each term of a sum is left out in turn. For every gradient kernel, generic and Numba: each output is flipped,
-then zeroed; and terms of the generic ones are left out. Each time the operation's own row of `OPS` must be red.
+For every primitive: the sign of each rule is flipped (one that gives zeros gives ones instead), and
+for a joint rule that of each of its gradients; that of its reference; and in the source of each
+rule, and of the private functions that it calls, each term of a sum is left out in turn. For every
+gradient kernel, generic and Numba: each output is flipped, then zeroed; and terms of the generic
+ones are left out. Each time the operation's own row of `OPS` must be red.
 
 Prints what went unseen, and exits with 1 then.
 """
@@ -30,8 +31,8 @@ from ops_table import OPS
 from ops_table.row import primitives
 
 from minidiff import kernels
-from minidiff.autograd.primitive import _spread
 from minidiff.kernels import cpu, generic
+from minidiff.tape.primitive import _spread
 
 GRADIENT = re.compile(r"_(d[a-z]+|grads|dw_db)$")
 
@@ -70,12 +71,18 @@ def without_terms(f: FunctionType) -> Iterator[tuple[str, FunctionType]]:
     tree, module = _definition(f), f.__globals__
     closed = inspect.getclosurevars(f).nonlocals
     for node, parent, field, place in list(_sums(tree)):
-        for kept in (node.left, node.right) if isinstance(node, ast.BinOp) else (ast.copy_location(ast.Pass(), node),):
+        for kept in (
+            (node.left, node.right)
+            if isinstance(node, ast.BinOp)
+            else (ast.copy_location(ast.Pass(), node),)
+        ):
             before = getattr(parent, field)
             if place is None:
                 setattr(parent, field, kept)
             else:
-                setattr(parent, field, [kept if i == place else item for i, item in enumerate(before)])
+                setattr(
+                    parent, field, [kept if i == place else item for i, item in enumerate(before)]
+                )
             mutant = copy.deepcopy(tree)
             setattr(parent, field, before)
             name = f"{ast.unparse(node)!r} becomes {ast.unparse(kept)!r}"
@@ -88,9 +95,12 @@ def _definition(f: FunctionType) -> ast.AST:
     first, last = min((p[0], p[2]) for p in positions), max((p[1], p[3]) for p in positions)
     source = ast.parse(Path(f.__code__.co_filename).read_text())
     spans = [
-        node for node in ast.walk(source) if isinstance(node, ast.Lambda | ast.FunctionDef)
-        and (node.lineno, node.col_offset) <= first and last <= (node.end_lineno, node.end_col_offset)
-    ]  # fmt: skip
+        node
+        for node in ast.walk(source)
+        if isinstance(node, ast.Lambda | ast.FunctionDef)
+        and (node.lineno, node.col_offset) <= first
+        and last <= (node.end_lineno, node.end_col_offset)
+    ]
     return max(spans, key=lambda node: (node.lineno, node.col_offset))
 
 
@@ -110,7 +120,9 @@ def _sums(tree: ast.AST, parent=None, field="", place=None) -> Iterator[tuple]:
 
 def _compiled(tree: ast.AST, names: dict, name: str) -> FunctionType:
     if isinstance(tree, ast.Lambda):
-        return eval(compile(ast.fix_missing_locations(ast.Expression(tree)), "<fault>", "eval"), names)
+        return eval(
+            compile(ast.fix_missing_locations(ast.Expression(tree)), "<fault>", "eval"), names
+        )
     tree.decorator_list = []
     exec(compile(ast.fix_missing_locations(ast.Module([tree], [])), "<fault>", "exec"), names)
     return names[name]
@@ -145,7 +157,11 @@ def rule_replaced(primitive, of: str, rule: Callable):
 
 def written(rule: Callable) -> FunctionType:
     """The rule as it stands in the source, without what makes positions of its `**how`."""
-    return inspect.getclosurevars(rule).nonlocals.get("rule", rule) if "_spread" in rule.__qualname__ else rule
+    return (
+        inspect.getclosurevars(rule).nonlocals.get("rule", rule)
+        if "_spread" in rule.__qualname__
+        else rule
+    )
 
 
 def private(f: FunctionType) -> dict[str, FunctionType]:
@@ -156,7 +172,10 @@ def private(f: FunctionType) -> dict[str, FunctionType]:
         here = todo.pop()
         for name in _names(here.__code__):
             value = here.__globals__.get(name)
-            here_too = isinstance(value, FunctionType) and value.__code__.co_filename == f.__code__.co_filename
+            here_too = (
+                isinstance(value, FunctionType)
+                and value.__code__.co_filename == f.__code__.co_filename
+            )
             if name.startswith("_") and here_too and name not in found:
                 found[name] = value
                 todo.append(value)
@@ -176,7 +195,11 @@ def faults_of_rules() -> Iterator[tuple[str, str, object]]:
             for k in range(len(primitive.operands)) if of == "joint" else [None]:
                 if k is None or OPS[name].differentiable(k):
                     what = f"rule for {of}" + f", gradient {k}" * (k is not None)
-                    yield name, f"{what}: sign", rule_replaced(primitive, of, at_output(rule, k, flipped))
+                    yield (
+                        name,
+                        f"{what}: sign",
+                        rule_replaced(primitive, of, at_output(rule, k, flipped)),
+                    )
             for what, mutant in without_terms(source):
                 yield (
                     name,
@@ -199,7 +222,8 @@ def faults_of_kernels() -> Iterator[tuple[str, str, object]]:
         sources += [helper for source in sources for helper in private(source).values()]
         for text in {name}.union(*(_strings(source.__code__) for source in sources)):
             users.setdefault(text, name)
-    for name, function in inspect.getmembers(generic, inspect.isfunction):  # kernels that other kernels call
+    # kernels that other kernels call
+    for name, function in inspect.getmembers(generic, inspect.isfunction):
         for called in _names(function.__code__) if name in users else ():
             users.setdefault(called, users[name])
     homes = [(f"generic.{name}", generic, name) for name in vars(generic) if GRADIENT.search(name)]
@@ -213,9 +237,12 @@ def faults_of_kernels() -> Iterator[tuple[str, str, object]]:
             yield "", f"{title}: no operation uses it", None
             continue
         row, kernel = users[name], getattr(module, name)
-        outputs = range(name.count("_d") if "_d" in name else 1) if name.endswith("_dw_db") else [None]
+        outputs = (
+            range(name.count("_d") if "_d" in name else 1) if name.endswith("_dw_db") else [None]
+        )
         if name.endswith("_grads"):
-            results, _, _ = inspect.getdoc(getattr(generic, name)).partition(")")  # "(dx, dweight, …"
+            # "(dx, dweight, …"
+            results, _, _ = inspect.getdoc(getattr(generic, name)).partition(")")
             outputs = [k for k in range(results.count(",") + 1) if OPS[row].differentiable(k)]
         for k in outputs:
             for change in (flipped, zeroed):
@@ -254,7 +281,8 @@ def main(names: list[str]) -> int:
                 continue
             if not planted_is_seen(row, planted):
                 unseen.append(f"{row}: {what}")
-    sick = [name for name in OPS if (not names or name in names) and seen(name)]  # sound again, or never was
+    # sound again, or never was
+    sick = [name for name in OPS if (not names or name in names) and seen(name)]
     for text in unseen:
         print(f"unseen  {text}")
     for name in sick:

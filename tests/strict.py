@@ -1,8 +1,10 @@
-"""A stand-in for a device array: NumPy inside, but it does only what an array of a real device would do.
+"""A stand-in for a device array: NumPy inside, but it does only what an array of a real device
+would do.
 
-It refuses every implicit conversion: `np.asarray(array)` raises, and so does any function or operator that is given
-host arrays beside it. Code that runs on it calls the functions of the array's own namespace, moves data with
-`from_host` and `to_host` only, and meets 0-d arrays where NumPy would give scalars.
+It refuses every implicit conversion: `np.asarray(array)` raises, and so does any function or
+operator that is given host arrays beside it. Code that runs on it calls the functions of the
+array's own namespace, moves data with `from_host` and `to_host` only, and meets 0-d arrays where
+NumPy would give scalars.
 """
 
 from contextlib import contextmanager
@@ -81,7 +83,19 @@ def _operator(name):
     return method
 
 
-for _name in ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor"]:
+for _name in [
+    "add",
+    "sub",
+    "mul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "pow",
+    "matmul",
+    "and",
+    "or",
+    "xor",
+]:
     for _kind in "", "r", "i":
         setattr(StrictArray, f"__{_kind}{_name}__", _operator(f"__{_kind}{_name}__"))
 for _name in ["neg", "pos", "abs", "invert", "eq", "ne", "lt", "le", "gt", "ge"]:
@@ -93,7 +107,9 @@ def _unwrap(value):
     if isinstance(value, StrictArray):
         return value._array
     if isinstance(value, np.ndarray):
-        raise TypeError(f"a host array {value.dtype} {value.shape} beside device arrays: move it with from_host")
+        raise TypeError(
+            f"a host array {value.dtype} {value.shape} beside device arrays: move it with from_host"
+        )
     if isinstance(value, tuple | list):
         return type(value)(map(_unwrap, value))
     return value
@@ -121,7 +137,9 @@ class _Function:
         self._function = function
 
     def __call__(self, *args, **kwargs):
-        result = self._function(*map(_unwrap, args), **{name: _unwrap(value) for name, value in kwargs.items()})
+        result = self._function(
+            *map(_unwrap, args), **{name: _unwrap(value) for name, value in kwargs.items()}
+        )
         return _wrap(result, args)
 
     def __getattr__(self, name):
@@ -134,7 +152,8 @@ class _Namespace:
     def __init__(self, module):
         self._module = module
 
-    def asarray(self, value, dtype=None):  # the one function that may be given host arrays: it says what it does
+    # the one function that may be given host arrays: it says what it does
+    def asarray(self, value, dtype=None):
         if isinstance(value, StrictArray):
             return value.astype(dtype or value.dtype, copy=False)
         return StrictArray(np.asarray(value, dtype))
@@ -153,7 +172,9 @@ def from_host(array):
 @contextmanager
 def registered():
     """In the block, `minidiff` knows the device "strict"."""
-    backend = kernels.Backend(StrictArray, "strict", _Namespace(np), None, from_host, lambda a: a._array.copy())
+    backend = kernels.Backend(
+        StrictArray, "strict", _Namespace(np), None, from_host, lambda a: a._array.copy()
+    )
     kernels.register(backend)
     try:
         yield backend

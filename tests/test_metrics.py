@@ -21,19 +21,25 @@ def test_commuting_gaussians():
     """Diagonal covariances: the distance is that of the means and of the standard deviations."""
     a = rows_with([0, 1, 2], np.diag([1.0, 4.0, 9.0]))
     b = rows_with([3, 1, 2], np.diag([16.0, 4.0, 1.0]), n=80, seed=1)
-    assert frechet_distance(a, b) == pytest.approx(3**2 + (4 - 1) ** 2 + 0 + (3 - 1) ** 2, rel=1e-10)
+    assert frechet_distance(a, b) == pytest.approx(
+        3**2 + (4 - 1) ** 2 + 0 + (3 - 1) ** 2, rel=1e-10
+    )
 
 
 def test_covariances_that_do_not_commute():
     """In two dimensions, trace (AB)^1/2 = sqrt(trace AB + 2 sqrt(det AB))."""
     first, second = np.array([[2.0, 1.0], [1.0, 3.0]]), np.array([[1.0, -0.5], [-0.5, 2.0]])
     product = first @ second
-    expected = np.trace(first + second) - 2 * np.sqrt(np.trace(product) + 2 * np.sqrt(np.linalg.det(product)))
+    expected = np.trace(first + second) - 2 * np.sqrt(
+        np.trace(product) + 2 * np.sqrt(np.linalg.det(product))
+    )
     distance = frechet_distance(rows_with([0, 0], first), rows_with([0, 0], second, seed=1))
     assert distance == pytest.approx(expected, rel=1e-10)
 
 
-rows = arrays.arrays(np.float64, st.tuples(st.integers(2, 12), st.just(4)), elements=st.floats(-100, 100, width=32))
+rows = arrays.arrays(
+    np.float64, st.tuples(st.integers(2, 12), st.just(4)), elements=st.floats(-100, 100, width=32)
+)
 
 
 @given(a=rows, b=rows)
@@ -57,9 +63,17 @@ def test_float32_rows_are_computed_in_float64():
     [
         (np.zeros((5, 3)), np.zeros((5, 4)), "a, b: found 3 and 4 features"),
         (np.zeros(5), np.zeros((5, 1)), r"a: found shape \(5,\), wanted \(n, d\)"),
-        (np.zeros((5, 3)), np.zeros((1, 3)), r"b: found shape \(1, 3\), wanted \(n, d\): 2 feature rows or more"),
+        (
+            np.zeros((5, 3)),
+            np.zeros((1, 3)),
+            r"b: found shape \(1, 3\), wanted \(n, d\): 2 feature rows or more",
+        ),
         (np.zeros((5, 0)), np.zeros((5, 0)), r"a: found shape \(5, 0\)"),
-        (np.zeros((5, 3)), np.full((5, 3), np.nan), "b: found 15 of 15 values that are NaN or infinite"),
+        (
+            np.zeros((5, 3)),
+            np.full((5, 3), np.nan),
+            "b: found 15 of 15 values that are NaN or infinite",
+        ),
     ],
 )
 def test_bad_rows(a, b, message):
@@ -85,7 +99,11 @@ def test_report_counts(labels, predicted):
         assert recall == (true / held if held else 0)
         assert support == held
         assert f1 == pytest.approx(2 * precision * recall / (precision + recall) if true else 0)
-    assert report.accuracy == accuracy(labels, predicted) == sum(label == p for label, p in pairs) / len(pairs)
+    assert (
+        report.accuracy
+        == accuracy(labels, predicted)
+        == sum(label == p for label, p in pairs) / len(pairs)
+    )
     assert report.macro == (report.precision.mean(), report.recall.mean(), report.f1.mean())
 
 

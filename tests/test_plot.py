@@ -39,7 +39,11 @@ def picture(path):
 )
 @settings(deadline=None, max_examples=50)
 def test_montage_puts_each_image_in_its_place(rows, columns, height, width, channels, dtype):
-    images = np.random.default_rng(0).uniform(-1.5, 1.5, (rows, columns, height, width, channels)).astype(dtype)
+    images = (
+        np.random.default_rng(0)
+        .uniform(-1.5, 1.5, (rows, columns, height, width, channels))
+        .astype(dtype)
+    )
     tiles, gap = plot.montage(images), plot.GAP
     assert tiles.dtype == np.uint8
     assert tiles.shape == (rows * (height + gap) + gap, columns * (width + gap) + gap, 3)
@@ -68,7 +72,13 @@ def test_montage_refuses(images, message):
 def test_grid_shows_the_images(tmp_path):
     images = np.full((2, 3, 8, 8, 1), -1.0)
     images[1, 2] = 1
-    plot.grid(images, tmp_path / "new" / "grid.png", row_labels=[1, 2], titles="abc", ylabel="guidance scale")
+    plot.grid(
+        images,
+        tmp_path / "new" / "grid.png",
+        row_labels=[1, 2],
+        titles="abc",
+        ylabel="guidance scale",
+    )
     drawn = picture(tmp_path / "new" / "grid.png")
     black = (drawn == 0).all(axis=-1)
     assert 0.3 < black.mean() < 0.8
@@ -76,7 +86,9 @@ def test_grid_shows_the_images(tmp_path):
 
 
 def test_grid_counts_its_labels(tmp_path):
-    with pytest.raises(ValueError, match=r"row_labels: found 3 of them, wanted 2 for images \(2, 3, 8, 8, 1\)"):
+    with pytest.raises(
+        ValueError, match=r"row_labels: found 3 of them, wanted 2 for images \(2, 3, 8, 8, 1\)"
+    ):
         plot.grid(np.zeros((2, 3, 8, 8, 1)), tmp_path / "grid.png", row_labels=[1, 2, 3])
 
 
@@ -106,7 +118,10 @@ def test_points_video_moves_each_group_in_its_panel(tmp_path):
     pictures, durations = frames(tmp_path / "points.gif")
     assert len(durations) == 3 and durations[-1] == 2000
     middle = pictures[0].shape[1] / 2
-    first, last = ([coloured(pictures[i], color) for color in ((31, 119, 180), (255, 127, 14))] for i in (0, -1))
+    first, last = (
+        [coloured(pictures[i], color) for color in ((31, 119, 180), (255, 127, 14))]
+        for i in (0, -1)
+    )
     for left, right in (first, last):
         assert left.max() < middle < right.min()
     assert np.ptp(first[0]) > 5 * np.ptp(last[0]), "the first group came together"

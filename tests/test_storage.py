@@ -49,7 +49,9 @@ def test_notes_come_back_as_they_were(tmp_path):
 
 def test_numpys_numbers_come_back_as_pythons(tmp_path):
     model = md.models.ConditionalMLP(8, classes=np.int64(3))
-    path = md.save(tmp_path / "m.safetensors", model, best=np.float32(0.5), low=np.array([-1.0, 2.0]))
+    path = md.save(
+        tmp_path / "m.safetensors", model, best=np.float32(0.5), low=np.array([-1.0, 2.0])
+    )
     assert md.load(path, model).config == {"hidden": 8, "classes": 3, "timesteps": 40}
     assert storage.read(path).notes == {"best": 0.5, "low": [-1.0, 2.0]}
 
@@ -122,7 +124,9 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
     with pytest.raises(TypeError, match="notes: given object, wanted what JSON can hold"):
         md.save(path, small(1), notes=object())
     with monkeypatch.context() as patch:
-        patch.setattr(storage.os, "fsync", lambda handle: (_ for _ in ()).throw(OSError("the disk is full")))
+        patch.setattr(
+            storage.os, "fsync", lambda handle: (_ for _ in ()).throw(OSError("the disk is full"))
+        )
         with pytest.raises(OSError, match="disk is full"):
             md.save(path, small(1))
     assert path.read_bytes() == before

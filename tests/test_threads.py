@@ -29,7 +29,10 @@ def values_and_gradients(op):
     found = []
     for sample in op.drawn:
         floats = [isinstance(a, np.ndarray) and a.dtype.kind == "f" for a in sample]
-        args = [Tensor(a.astype("f"), requires_grad=True) if is_float else a for a, is_float in zip(sample, floats)]
+        args = [
+            Tensor(a.astype("f"), requires_grad=True) if is_float else a
+            for a, is_float in zip(sample, floats)
+        ]
         out = op.f(*args)
         if out.requires_grad:
             out.backward(np.cos(np.arange(out.size, dtype=np.float32)).reshape(out.shape))
@@ -55,7 +58,12 @@ def test_two_threads_at_once_get_what_one_gets(name, impatient):
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(1, 500), st.integers(1, 70), st.sampled_from([np.float32, np.float64]), st.integers(0, 2**32 - 1))
+@given(
+    st.integers(1, 500),
+    st.integers(1, 70),
+    st.sampled_from([np.float32, np.float64]),
+    st.integers(0, 2**32 - 1),
+)
 def test_pieces_of_a_batch(rows, width, dtype, seed):
     rng = np.random.default_rng(seed)
     x, y, w = (rng.standard_normal(shape).astype(dtype) for shape in ((rows, width), rows, width))
@@ -72,7 +80,9 @@ def test_pieces_of_a_batch(rows, width, dtype, seed):
     for other in others:
         assert [part.tobytes() for part in other] == [part.tobytes() for part in one]
     for part, whole in zip(one, run(lambda f: f)):
-        np.testing.assert_allclose(part, whole, rtol=1e-4 if dtype == np.float32 else 1e-10, atol=1e-5)
+        np.testing.assert_allclose(
+            part, whole, rtol=1e-4 if dtype == np.float32 else 1e-10, atol=1e-5
+        )
 
 
 def test_training_and_sampling():
@@ -81,7 +91,10 @@ def test_training_and_sampling():
     labels = np.arange(70) % 11
 
     def run():
-        model, rng = md.models.UNet(width=16, multipliers=(1, 2), timesteps=10), np.random.default_rng(1)
+        model, rng = (
+            md.models.UNet(width=16, multipliers=(1, 2), timesteps=10),
+            np.random.default_rng(1),
+        )
         optimizer = optim.Adam(model.parameters(), lr=1e-3)
         for _ in range(2):
             loss = diffusion.loss(model, schedule, images, labels, rng)
@@ -90,7 +103,9 @@ def test_training_and_sampling():
             optimizer.step()
         denoise = classifier_free(diffusion.denoiser(model, schedule), 2.0)
         drawn = diffusion.sample(denoise, schedule, (16, 16, 1), labels, sampler="ddpm", steps=3)
-        return [array.tobytes() for array in (loss.data, drawn, *(p.data for p in model.parameters()))]
+        return [
+            array.tobytes() for array in (loss.data, drawn, *(p.data for p in model.parameters()))
+        ]
 
     assert with_threads(1, run) == with_threads(2, run) == with_threads(3, run)
 

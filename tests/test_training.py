@@ -31,11 +31,16 @@ def trainer(path=None, rng: int = 0, after_step=lambda step: None) -> Trainer:
 
 
 def state(run: Trainer) -> list:
-    parts = [*run.model.state_dict().values(), *run.optimizer.state_dict().values(), *run.ema.state_dict().values()]
+    parts = [
+        *run.model.state_dict().values(),
+        *run.optimizer.state_dict().values(),
+        *run.ema.state_dict().values(),
+    ]
     return [part.tobytes() for part in parts]
 
 
-@pytest.mark.parametrize("stop", [1, 3, 4, 6])  # an epoch has 4 steps: in its middle, at its end, in the next one
+# an epoch has 4 steps: in its middle, at its end, in the next one
+@pytest.mark.parametrize("stop", [1, 3, 4, 6])
 def test_a_resumed_run_equals_the_unbroken_one_bit_for_bit(tmp_path, stop):
     whole = trainer(tmp_path / "whole.safetensors")
     whole.fit(points(), 3, points(20), progress=False)
@@ -113,7 +118,10 @@ def test_resuming_from_nothing_or_from_another_model_changes_nothing(tmp_path):
         run.resume()
     assert state(run) == before
     trainer(run.path).save()
-    for change in ({"optimizer": md.optim.SGD(run.model.parameters(), 0.1, momentum=0.9)}, {"ema": None}):
+    for change in (
+        {"optimizer": md.optim.SGD(run.model.parameters(), 0.1, momentum=0.9)},
+        {"ema": None},
+    ):
         other = trainer(tmp_path / "other.safetensors", rng=1)
         vars(other).update(change)
         other.save()

@@ -1,4 +1,7 @@
-"""`Tensor`: the array that users hold. It behaves like a NumPy array, and every operation goes through the table."""
+"""`Tensor`: the array that users hold.
+
+It behaves like a NumPy array, and every operation goes through the table.
+"""
 
 from collections.abc import Callable
 from operator import attrgetter
@@ -8,7 +11,7 @@ import numpy as np
 
 from .. import kernels, ops
 from ..kernels import Array
-from .tape import Value, recording, walk
+from ..tape.tape import Value, recording, walk
 
 
 def _method(operation: Callable) -> Any:
@@ -27,23 +30,33 @@ def _reflected(operation: Callable) -> Any:
 class Tensor(Value):
     """An array whose gradients can be asked for.
 
-    `data` is an array of any registered backend, kept as it is and not copied, or a nested list or number, which
-    becomes float32 (integers and booleans keep NumPy's type). With `requires_grad=True` it is a leaf: `backward` on
-    something computed from it leaves the gradient, a bare array, in `grad`.
+    `data` is an array of any registered backend, kept as it is and not copied, or a nested list or
+    number, which becomes float32 (integers and booleans keep NumPy's type). With
+    `requires_grad=True` it is a leaf: `backward` on something computed from it leaves the gradient,
+    a bare array, in `grad`.
 
-    Raises TypeError for a dtype that is neither real nor boolean, or for `requires_grad` on integers.
+    Raises TypeError for a dtype that is neither real nor boolean, or for `requires_grad` on
+    integers.
     """
 
     __slots__ = ()
     __array_priority__ = 100.0
 
-    def __init__(self, data: Any, requires_grad: bool = False, node: Any = None, version: list | None = None):
+    def __init__(
+        self, data: Any, requires_grad: bool = False, node: Any = None, version: list | None = None
+    ):
         if type(data) not in kernels._backends:
             data = _as_array(data)
         Value.__init__(self, data, requires_grad, node, version)
-        if data.dtype.kind != "f" and node is None and (requires_grad or data.dtype.kind not in "iub"):
-            raise TypeError(f"data of dtype {data.dtype} {'cannot have a gradient' if requires_grad else 'is no use'}; "
-                            f"wanted float32 or float64")  # fmt: skip
+        if (
+            data.dtype.kind != "f"
+            and node is None
+            and (requires_grad or data.dtype.kind not in "iub")
+        ):
+            raise TypeError(
+                f"data of dtype {data.dtype} {'cannot have a gradient' if requires_grad else 'is no use'}; "
+                f"wanted float32 or float64"
+            )
 
     # --- what it is ---
 
@@ -65,8 +78,16 @@ class Tensor(Value):
         return ops.swapaxes(self, axis1=-1, axis2=-2)
 
     def __repr__(self) -> str:
-        text = np.array2string(self.numpy(), separator=", ", prefix="Tensor(", threshold=100, edgeitems=3)
-        grad = f", from {self.node.name}" if self.node else ", requires_grad=True" if self.requires_grad else ""
+        text = np.array2string(
+            self.numpy(), separator=", ", prefix="Tensor(", threshold=100, edgeitems=3
+        )
+        grad = (
+            f", from {self.node.name}"
+            if self.node
+            else ", requires_grad=True"
+            if self.requires_grad
+            else ""
+        )
         grad += f" at {self.node.where}" if self.node and self.node.where else ""
         place = "" if self.device == "cpu" else f", device={self.device!r}"
         return f"Tensor({text}, shape={tuple(self.shape)}, {self.dtype}{place}{grad})"
@@ -107,23 +128,33 @@ class Tensor(Value):
         return type(self)(self._data, False, None, self.version)
 
     def to(self, device: str) -> "Tensor":
-        """A leaf on that device; itself if it is there already. Raises ValueError for a device that is not there."""
+        """A leaf on that device; itself if it is there already.
+
+        Raises ValueError for a device that is not there.
+        """
         if self.device == device:
             return self
         return type(self)(kernels.to_device(self._data, device), self.requires_grad)
 
     # --- gradients ---
 
-    def backward(self, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False) -> None:
-        """Add to `grad` of every leaf that this was computed from the derivative of sum(self · gradient).
+    def backward(
+        self, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False
+    ) -> None:
+        """Add to `grad` of every leaf that this was computed from the derivative of sum(self ·
+        gradient).
 
-        `gradient` may be left out for one element (it is 1 then). The graph is freed on the way unless `retain_graph`.
-        With `create_graph`, `grad` is a Tensor that can be differentiated again.
+        `gradient` may be left out for one element (it is 1 then). The graph is freed on the way
+        unless `retain_graph`. With `create_graph`, `grad` is a Tensor that can be differentiated
+        again.
 
-        Raises RuntimeError if nothing here wants a gradient or the graph was freed, ValueError for a wrong shape.
+        Raises RuntimeError if nothing here wants a gradient or the graph was freed, ValueError for
+        a wrong shape.
         """
         seed = seed_for(self, gradient)
-        for leaf, total in walk(self, Tensor(seed) if create_graph else seed, retain=retain_graph).items():
+        for leaf, total in walk(
+            self, Tensor(seed) if create_graph else seed, retain=retain_graph
+        ).items():
             if leaf.grad is not None:
                 leaf.grad = leaf.grad + total
             elif create_graph or type(total) is type(leaf._data):
@@ -145,16 +176,33 @@ class Tensor(Value):
     __lt__, __le__ = _operator(ops.less), _operator(ops.less_equal)
     __gt__, __ge__ = _operator(ops.greater), _operator(ops.greater_equal)
     __getitem__ = _operator(ops.getitem)
-    sum, mean, prod, cumsum = _method(ops.sum), _method(ops.mean), _method(ops.prod), _method(ops.cumsum)
-    max, min, argmax, argmin = _method(ops.max), _method(ops.min), _method(ops.argmax), _method(ops.argmin)
-    var, std, argsort, clip = _method(ops.var), _method(ops.std), _method(ops.argsort), _method(ops.clip)
+    sum, mean, prod, cumsum = (
+        _method(ops.sum),
+        _method(ops.mean),
+        _method(ops.prod),
+        _method(ops.cumsum),
+    )
+    max, min, argmax, argmin = (
+        _method(ops.max),
+        _method(ops.min),
+        _method(ops.argmax),
+        _method(ops.argmin),
+    )
+    var, std, argsort, clip = (
+        _method(ops.var),
+        _method(ops.std),
+        _method(ops.argsort),
+        _method(ops.clip),
+    )
     exp, log, sqrt, tanh = _method(ops.exp), _method(ops.log), _method(ops.sqrt), _method(ops.tanh)
     squeeze, swapaxes, ravel = _method(ops.squeeze), _method(ops.swapaxes), _method(ops.ravel)
     repeat, take, round = _method(ops.repeat), _method(ops.take), _method(ops.round)
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        raise TypeError("a Tensor's elements cannot be assigned, since the tape may need them; t.at[index].set(value) "
-                        "gives a changed copy, and t.data can be written to outside the tape")  # fmt: skip
+        raise TypeError(
+            "a Tensor's elements cannot be assigned, since the tape may need them; t.at[index].set(value) "
+            "gives a changed copy, and t.data can be written to outside the tape"
+        )
 
     @property
     def at(self) -> "At":
@@ -165,7 +213,9 @@ class Tensor(Value):
         return ops.astype(self, dtype=np.dtype(dtype))
 
     def reshape(self, *shape: Any) -> "Tensor":
-        return ops.reshape(self, shape=shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
+        return ops.reshape(
+            self, shape=shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
+        )
 
     def transpose(self, *axes: Any) -> "Tensor":
         """With the axes in a new order, reversed if none is given; also a single tuple, as in NumPy."""
@@ -176,17 +226,26 @@ class Tensor(Value):
         """np.exp(t), array * t: NumPy asks here, and gets the operation of that name from the table."""
         name = "remainder" if ufunc is np.mod else ufunc.__name__
         if method != "__call__" or kwargs or not hasattr(ops, name):
-            raise TypeError(f"np.{name}{'' if method == '__call__' else '.' + method} cannot be recorded on the tape; "
-                            f"{_instead(name)}")  # fmt: skip
+            raise TypeError(
+                f"np.{name}{'' if method == '__call__' else '.' + method} cannot be recorded on the tape; "
+                f"{_instead(name)}"
+            )
         return getattr(ops, name)(*inputs)
 
     def __array_function__(self, function: Any, types: Any, args: tuple, kwargs: dict) -> Any:
-        """np.sum(t), np.concatenate([t, u]): as `__array_ufunc__`. np.shape, np.ndim and np.size ask the array."""
+        """np.sum(t), np.concatenate([t, u]): as `__array_ufunc__`.
+
+        np.shape, np.ndim and np.size ask the array.
+        """
         if function in (np.shape, np.ndim, np.size):
-            return function(self._data, *args[1:], **{name: kwargs[name] for name in kwargs if name != "a"})
+            return function(
+                self._data, *args[1:], **{name: kwargs[name] for name in kwargs if name != "a"}
+            )
         operation = getattr(ops, function.__name__, None)
         if operation is None:
-            raise TypeError(f"np.{function.__name__} cannot be recorded on the tape; {_instead(function.__name__)}")
+            raise TypeError(
+                f"np.{function.__name__} cannot be recorded on the tape; {_instead(function.__name__)}"
+            )
         return operation(*args, **kwargs)
 
 
@@ -230,23 +289,36 @@ def _as_array(data: Any) -> np.ndarray:
 def seed_for(out: Tensor, gradient: Any) -> Array:
     """The gradient that a backward walk starts from, checked; 1 for a single element if none is given."""
     if not out.requires_grad:
-        raise RuntimeError("nothing to differentiate: the tensor was computed from no Tensor with requires_grad=True, "
-                           "or inside no_grad()")  # fmt: skip
+        raise RuntimeError(
+            "nothing to differentiate: the tensor was computed from no Tensor with requires_grad=True, "
+            "or inside no_grad()"
+        )
     like = out._data
     xp, dtype = kernels.namespace(like), like.dtype
     if gradient is None:
         if like.size != 1:
-            raise RuntimeError(f"a tensor of shape {out.shape} needs the gradient to start from: backward(gradient), "
-                               f"of the same shape; or reduce it first, with .sum() say")  # fmt: skip
+            raise RuntimeError(
+                f"a tensor of shape {out.shape} needs the gradient to start from: backward(gradient), "
+                f"of the same shape; or reduce it first, with .sum() say"
+            )
         one = xp.asarray(1, dtype)
         return xp.reshape(one, like.shape) if like.shape else one
-    seed = gradient.data if isinstance(gradient, Value) else xp.asarray(gradient, getattr(gradient, "dtype", dtype))
+    seed = (
+        gradient.data
+        if isinstance(gradient, Value)
+        else xp.asarray(gradient, getattr(gradient, "dtype", dtype))
+    )
     if seed.shape != out.shape or seed.dtype != dtype:
-        raise ValueError(f"gradient must be {dtype} of shape {out.shape}, as the tensor; "
-                         f"got {seed.dtype} of shape {seed.shape}")  # fmt: skip
+        raise ValueError(
+            f"gradient must be {dtype} of shape {out.shape}, as the tensor; "
+            f"got {seed.dtype} of shape {seed.shape}"
+        )
     return seed
 
 
 def no_grad():
-    """A block in which nothing is recorded: `with no_grad(): …`. `grad` inside it records for itself."""
+    """A block in which nothing is recorded: `with no_grad(): …`.
+
+    `grad` inside it records for itself.
+    """
     return recording(False)

@@ -1,12 +1,13 @@
-"""The one place for threads: `sharded` runs a function on pieces of a batch, each on a tape and in a thread of its own.
+"""The one place for threads: `sharded` runs a function on pieces of a batch, each on a tape and in
+a thread of its own.
 
     batch ──┬─ piece 0 ─ f ─ loss ─ walk ─ gradients ─┐
             ├─ piece 1 ─ f ─ loss ─ walk ─ gradients ─┤ summed in the order of the pieces: one operation
             └─ …                                      ┘
 
-Kernels are sequential and release the interpreter's lock. The size of the pieces depends on the batch alone, so one
-thread and two give the same bits; and since a piece is walked back as soon as it is computed, only as many pieces as
-there are threads are in memory at a time.
+Kernels are sequential and release the interpreter's lock. The size of the pieces depends on the
+batch alone, so one thread and two give the same bits; and since a piece is walked back as soon as
+it is computed, only as many pieces as there are threads are in memory at a time.
 """
 
 import os
@@ -20,14 +21,21 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from .. import kernels, ops
-from .tape import Node, Value, clock, state, walk
+from ..tape.tape import Node, Value, clock, state, walk
 from .tensor import Tensor
 
-_settings = {"threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1}
+_settings = {
+    "threads": len(os.sched_getaffinity(0))
+    if hasattr(os, "sched_getaffinity")
+    else os.cpu_count() or 1
+}
 
 
 def set_num_threads(n: int) -> None:
-    """How many threads `sharded` uses from now on (at first, one for each processor). Results do not depend on it."""
+    """How many threads `sharded` uses from now on (at first, one for each processor).
+
+    Results do not depend on it.
+    """
     if n < 1:
         raise ValueError(f"n, the number of threads, must be at least 1; got {n}")
     _settings["threads"] = int(n)
@@ -55,7 +63,8 @@ if hasattr(os, "register_at_fork"):
 def pieces_of(rows: int, row_size: int) -> list[slice]:
     """The pieces that a batch of `rows` samples of `row_size` elements each is cut into.
 
-    Images go in pairs of pieces of at most 32; samples so small that a piece would take no time go in larger ones.
+    Images go in pairs of pieces of at most 32; samples so small that a piece would take no time go
+    in larger ones.
     """
     least = -(-4096 // max(row_size, 1))
     count = 2 * -(-rows // (2 * max(32, least))) if rows >= 2 * least else 1
@@ -66,17 +75,21 @@ def pieces_of(rows: int, row_size: int) -> list[slice]:
 def sharded(f: Callable) -> Callable:
     """The function f(*batch), computed piece by piece on all threads.
 
-    Arguments of the result are arrays or Tensors with the same first axis, the batch, or None. f gives either a mean
-    over its piece, as a 0-d Tensor, or something with one row for each of its samples (when nothing is recorded); what
-    comes out is the mean over the batch, or all rows. To the tape around it, it is one operation.
+    Arguments of the result are arrays or Tensors with the same first axis, the batch, or None. f
+    gives either a mean over its piece, as a 0-d Tensor, or something with one row for each of its
+    samples (when nothing is recorded); what comes out is the mean over the batch, or all rows. To
+    the tape around it, it is one operation.
 
-    Raises ValueError if the arguments differ in length, or rows are given while a tape records them.
+    Raises ValueError if the arguments differ in length, or rows are given while a tape records
+    them.
     """
 
     def run(*batch: Any) -> Any:
         lengths = {len(part) for part in batch if part is not None}
         if len(lengths) != 1:
-            raise ValueError(f"sharded: all arguments must have one batch length; got {sorted(lengths)}")
+            raise ValueError(
+                f"sharded: all arguments must have one batch length; got {sorted(lengths)}"
+            )
         rows, first = lengths.pop(), next(part for part in batch if part is not None)
         cuts = pieces_of(rows, first.size // max(rows, 1))
         if len(cuts) == 1:
@@ -95,7 +108,8 @@ def sharded(f: Callable) -> Callable:
             return type(out)(out.data), walk(out, seed, since=since, copy=False)
 
         done: list = [None] * len(cuts)
-        turns = iter(range(len(cuts)))  # shared: who is free takes the next piece, the caller's thread too
+        # shared: who is free takes the next piece, the caller's thread too
+        turns = iter(range(len(cuts)))
 
         def take_turns() -> None:
             for k in turns:
@@ -129,7 +143,9 @@ def sharded(f: Callable) -> Callable:
 def _mean_or_rows(out: Any) -> Any:
     """What a piece gave, if it may."""
     if isinstance(out, Value) and out.requires_grad and out.data.ndim:
-        raise ValueError(f"sharded: a recorded function must give its piece's mean; got {out.data.shape}")
+        raise ValueError(
+            f"sharded: a recorded function must give its piece's mean; got {out.data.shape}"
+        )
     return out
 
 

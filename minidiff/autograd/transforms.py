@@ -1,28 +1,31 @@
-"""Functions of functions: derivatives of any order, Jacobians, recomputation, and operations of one's own.
+"""Functions of functions: derivatives of any order, Jacobians, recomputation, and operations of
+one's own.
 
-Where arguments hold several arrays, they are in dicts, lists and tuples; gradients come back in the same form.
+Where arguments hold several arrays, they are in dicts, lists and tuples; gradients come back in the
+same form.
 """
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from .. import kernels, ops
-from .primitive import Primitive, fresh
-from .tape import Node, clock, origin, recording, state, walk
+from ..tape.primitive import fresh
+from ..tape.tape import Node, clock, origin, recording, state, walk
 from .tensor import Tensor, as_tensor, seed_for
 
 
 def value_and_grad(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
     """The function (…) → (f(…), ∂f/∂argument `argnums`), for an f that gives one element.
 
-    Arguments are arrays or Tensors, or dicts, lists and tuples of them; bare arrays give bare arrays. Where an argument
-    is on the tape, or inside a function that is being differentiated, the results are on the tape too: `grad(grad(f))`
-    is the second derivative, and an inner function may use the outer one's variables. Records also inside `no_grad`.
+    Arguments are arrays or Tensors, or dicts, lists and tuples of them; bare arrays give bare
+    arrays. Where an argument is on the tape, or inside a function that is being differentiated, the
+    results are on the tape too: `grad(grad(f))` is the second derivative, and an inner function may
+    use the outer one's variables. Records also inside `no_grad`.
 
-    Raises RuntimeError if f gives more than one element, TypeError for an argument that is not of float dtype.
+    Raises RuntimeError if f gives more than one element, TypeError for an argument that is not of
+    float dtype.
     """
     wanted = argnums if isinstance(argnums, tuple) else (argnums,)
 
@@ -31,7 +34,9 @@ def value_and_grad(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
         found = iter(pullback(out, inputs, create_graph=outer))
         bare = not outer and not any(isinstance(leaf, Tensor) for leaf in leaves(args))
         result = out if outer else out.data if bare else out.detach()
-        trees = [tree_map(lambda _: next(found).data if bare else next(found), args[i]) for i in wanted]
+        trees = [
+            tree_map(lambda _: next(found).data if bare else next(found), args[i]) for i in wanted
+        ]
         return result, trees[0] if isinstance(argnums, int) else tuple(trees)
 
     return derivative
@@ -50,10 +55,14 @@ def jacobian(f: Callable, argnum: int = 0) -> Callable:
         out, (x,), outer = recorded(f, args, kwargs, (argnum,))
         units = np.eye(out.size, dtype=out.dtype).reshape(out.size, *out.shape)
         seeds = [kernels.from_host(unit, out.data) for unit in units]
-        rows = [pullback(out, [x], Tensor(seed), create_graph=outer, retain=True)[0] for seed in seeds]
+        rows = [
+            pullback(out, [x], Tensor(seed), create_graph=outer, retain=True)[0] for seed in seeds
+        ]
         none = Tensor(kernels.namespace(x.data).zeros(out.shape + x.shape, x.dtype))
         whole = ops.reshape(ops.stack(rows), shape=none.shape) if rows else none
-        return whole if outer or any(isinstance(leaf, Tensor) for leaf in leaves(args)) else whole.data
+        return (
+            whole if outer or any(isinstance(leaf, Tensor) for leaf in leaves(args)) else whole.data
+        )
 
     return derivative
 
@@ -64,15 +73,20 @@ def hessian(f: Callable, argnum: int = 0) -> Callable:
 
 
 def jvp(f: Callable, primals: Any, tangents: Any) -> tuple[Any, Any]:
-    """(f(x), the derivative of f at x along v): for an array x and v, or for tuples of arguments and of directions.
+    """(f(x), the derivative of f at x along v): for an array x and v, or for tuples of arguments
+    and of directions.
 
-    The vector-Jacobian product uᵀJ is linear in u, so its own derivative for u, times v, is Jv (Townsend 2017).
+    The vector-Jacobian product uᵀJ is linear in u, so its own derivative for u, times v, is Jv
+    (Townsend 2017).
 
-    Raises ValueError unless each direction has its argument's shape, TypeError as `value_and_grad` does.
+    Raises ValueError unless each direction has its argument's shape, TypeError as `value_and_grad`
+    does.
     """
     xs, vs = (value if isinstance(value, tuple) else (value,) for value in (primals, tangents))
     if [np.shape(x) for x in xs] != [np.shape(v) for v in vs]:
-        raise ValueError(f"tangents must have the primals' shapes {[*map(np.shape, xs)]}; got {[*map(np.shape, vs)]}")
+        raise ValueError(
+            f"tangents must have the primals' shapes {[*map(np.shape, xs)]}; got {[*map(np.shape, vs)]}"
+        )
     out, inputs, outer = recorded(f, tuple(map(as_tensor, xs)), {}, tuple(range(len(xs))))
     outer = outer or _outer(vs)
     with recording(True):
@@ -82,7 +96,11 @@ def jvp(f: Callable, primals: Any, tangents: Any) -> tuple[Any, Any]:
         tangent = pullback(total, [u], create_graph=outer)[0]
     if outer:
         return out, tangent
-    return (out.detach(), tangent) if any(isinstance(x, Tensor) for x in xs) else (out.data, tangent.data)
+    return (
+        (out.detach(), tangent)
+        if any(isinstance(x, Tensor) for x in xs)
+        else (out.data, tangent.data)
+    )
 
 
 def hvp(f: Callable, x: Any, v: Any) -> Any:
@@ -102,18 +120,26 @@ def gradient_hook(x: Tensor, hook: Callable) -> Tensor:
         seen = hook(g)
         return [g if seen is None else seen]
 
-    return Tensor(x.data, True, Node("gradient_hook", [origin(x)], pull, x.shape), x.version) if x.requires_grad else x
+    return (
+        Tensor(x.data, True, Node("gradient_hook", [origin(x)], pull, x.shape), x.version)
+        if x.requires_grad
+        else x
+    )
 
 
 def checkpoint(f: Callable) -> Callable:
-    """The function f, of which nothing is kept for the derivative but its result: it is computed again then.
+    """The function f, of which nothing is kept for the derivative but its result: it is computed
+    again then.
 
-    So a chain of n checkpointed functions holds n results, and all of one function's inside at a time (Chen et al.
-    2016). NumPy Generators among the arguments draw the same again. f gives one Tensor.
+    So a chain of n checkpointed functions holds n results, and all of one function's inside at a
+    time (Chen et al. 2016). NumPy Generators among the arguments draw the same again. f gives one
+    Tensor.
     """
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        generators = [leaf for leaf in leaves((args, kwargs)) if isinstance(leaf, np.random.Generator)]
+        generators = [
+            leaf for leaf in leaves((args, kwargs)) if isinstance(leaf, np.random.Generator)
+        ]
         drawn = [(rng, rng.bit_generator.state) for rng in generators]
         since, nesting = next(clock), state.nesting
         out = f(*args, **kwargs)
@@ -124,7 +150,9 @@ def checkpoint(f: Callable) -> Callable:
 
         def pull(node: Node, g: Any, needs: Any) -> list:
             if any(version[0] != then for version, then in versions):
-                raise RuntimeError("a leaf was written in place after checkpoint: it would compute something else now")
+                raise RuntimeError(
+                    "a leaf was written in place after checkpoint: it would compute something else now"
+                )
             now = [rng.bit_generator.state for rng, _ in drawn]
             for rng, before in drawn:
                 rng.bit_generator.state = before
@@ -140,34 +168,23 @@ def checkpoint(f: Callable) -> Callable:
     return run
 
 
-def primitive(**rules: Callable) -> Callable:
-    """Decorator: an array function as an operation with these rules; see `Primitive`, which checks their names.
-
-        @minidiff.primitive(x=lambda g, x: 3 * g * x * x)
-        def cube(x): return x * x * x
-
-    Positional parameters are operands, keyword-only ones static arguments.
-    """
-
-    def make(f: Callable) -> Primitive:
-        parameters = inspect.signature(f).parameters.values()
-        operands = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
-        statics = [(p.name, p.default) for p in parameters if p.kind is p.KEYWORD_ONLY]
-        declared = [name if default is inspect.Parameter.empty else f"{name}={default!r}" for name, default in statics]
-        arguments = f"{' '.join(operands)} * {' '.join(declared)}"
-        return Primitive(f.__name__, arguments, kernel=f, takes_integers=True, **rules)
-
-    return make
-
-
 def pullback(
-    out: Tensor, inputs: list[Tensor], gradient: Any = None, create_graph: bool = False, retain: bool = False
+    out: Tensor,
+    inputs: list[Tensor],
+    gradient: Any = None,
+    create_graph: bool = False,
+    retain: bool = False,
 ) -> list[Tensor]:
     """The derivative of sum(out · gradient) for each of `inputs` (made by `fresh`), zeros where `out` has none."""
     found: dict[Any, Any] = {}
     if origin(out) is not None:
         seed = gradient if isinstance(gradient, Tensor) else Tensor(seed_for(out, gradient))
-        found = walk(out, seed if create_graph else seed.data, targets=[x.node for x in inputs], retain=retain)
+        found = walk(
+            out,
+            seed if create_graph else seed.data,
+            targets=[x.node for x in inputs],
+            retain=retain,
+        )
     results = []
     for x in inputs:
         total, xp = found.get(x.node), kernels.namespace(x.data)
@@ -198,14 +215,18 @@ def _outer(args: Any) -> bool:
     return state.nesting > 0 or any(origin(leaf) is not None for leaf in leaves(args))
 
 
-def recorded(f: Callable, args: tuple, kwargs: dict, wanted: tuple) -> tuple[Tensor, list[Tensor], bool]:
+def recorded(
+    f: Callable, args: tuple, kwargs: dict, wanted: tuple
+) -> tuple[Tensor, list[Tensor], bool]:
     """(f's result on a tape that starts at the wanted arguments, those arguments' leaves there, `_outer`)."""
     inputs, started = list(args), []
 
     def start(leaf: Any) -> Tensor:
         value = as_tensor(leaf)
         if value.dtype.kind != "f":
-            raise TypeError(f"an argument of dtype {value.dtype} has no derivative; wanted float32 or float64")
+            raise TypeError(
+                f"an argument of dtype {value.dtype} has no derivative; wanted float32 or float64"
+            )
         started.append(fresh(value))
         return started[-1]
 
@@ -215,7 +236,9 @@ def recorded(f: Callable, args: tuple, kwargs: dict, wanted: tuple) -> tuple[Ten
     with recording(True, state.nesting + 1):
         out = f(*inputs, **kwargs)
     if not isinstance(out, Tensor):
-        raise TypeError(f"the function must give a Tensor computed from its arguments; got {type(out).__name__}")
+        raise TypeError(
+            f"the function must give a Tensor computed from its arguments; got {type(out).__name__}"
+        )
     return out, started, outer
 
 

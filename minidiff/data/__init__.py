@@ -10,6 +10,14 @@ from minidiff.data.patterns import moons, s_curve, spiral
 from minidiff.data.scaling import Scaling
 
 __all__ = [
-    "Scaling", "batch_count", "check_labels", "check_samples", "minibatches", "mnist", "moons", "s_curve", "spiral",
+    "Scaling",
+    "batch_count",
+    "check_labels",
+    "check_samples",
+    "minibatches",
+    "mnist",
+    "moons",
+    "s_curve",
+    "spiral",
     "split_validation",
-]  # fmt: skip
+]

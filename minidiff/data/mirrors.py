@@ -1,8 +1,9 @@
 """MNIST from public mirrors, over HTTPS, within a fixed time.
 
-pooch checks the SHA-256 and moves a file into the cache only when it is right. The transfer runs in a thread of its
-own: the time-outs of `requests` bound each wait for the network, not their sum, and neither the look-up of a host's
-name nor a server that sends one byte a second is bounded by them at all.
+pooch checks the SHA-256 and moves a file into the cache only when it is right. The transfer runs in
+a thread of its own: the time-outs of `requests` bound each wait for the network, not their sum, and
+neither the look-up of a host's name nor a server that sends one byte a second is bounded by them at
+all.
 """
 
 import threading
@@ -22,7 +23,8 @@ SECONDS_IN_ALL = 15.0
 
 
 def fetch(cache: Path, names: list[str]) -> list[str]:
-    """Put the files `names` into `cache`; the list says for each mirror that failed which it was and why.
+    """Put the files `names` into `cache`; the list says for each mirror that failed which it was
+    and why.
 
     Gives up SECONDS_IN_ALL after it began, with whatever files it has by then.
     """
@@ -56,7 +58,9 @@ def _download(url: str, output_file: str, _pooch: object, name: str, deadline: f
     try:
         compressed = answer.result(timeout=max(0.0, deadline - time.monotonic()))
     except TimeoutError:
-        raise TimeoutError(f"{name}.gz was not there {SECONDS_IN_ALL:g} s after the first mirror was asked") from None
+        raise TimeoutError(
+            f"{name}.gz was not there {SECONDS_IN_ALL:g} s after the first mirror was asked"
+        ) from None
     Path(output_file).write_bytes(files.decompress(name, compressed, url))
 
 
@@ -66,7 +70,9 @@ def _transfer(url: str, name: str, deadline: float) -> bytes:
 
     chunks = []
     headers = {"Accept-Encoding": "identity"}  # else some servers send the file already unzipped
-    with requests.get(url, stream=True, timeout=(SECONDS_TO_CONNECT, SECONDS_IN_ALL), headers=headers) as response:
+    with requests.get(
+        url, stream=True, timeout=(SECONDS_TO_CONNECT, SECONDS_IN_ALL), headers=headers
+    ) as response:
         response.raise_for_status()
         length = int(response.headers.get("Content-Length", 0)) or None
         with tqdm(total=length, desc=name, unit="B", unit_scale=True, leave=False) as bar:

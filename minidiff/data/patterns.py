@@ -1,37 +1,37 @@
-"""Three patterns in the plane: (n, 2) float32 points, as they come; `Scaling` brings them into [-1, 1].
+"""Three patterns in the plane: (n, 2) float32 points, as they come; `Scaling` brings them into [-1,
+1].
 
 s-curve and moons follow scikit-learn's generators of the same names, without noise.
 """
 
 import numpy as np
 
+from .. import checks
+
 
 def spiral(n: int, rng: np.random.Generator) -> np.ndarray:
     """Points (t cos t, t sin t) with t uniform in [1.5 pi, 4.5 pi)."""
-    t = rng.uniform(1.5 * np.pi, 4.5 * np.pi, _count(n))
+    t = rng.uniform(1.5 * np.pi, 4.5 * np.pi, checks.whole("n", n))
     return _points(t * np.cos(t), t * np.sin(t))
 
 
 def s_curve(n: int, rng: np.random.Generator) -> np.ndarray:
     """Points (sin t, sign(t) (cos t - 1)) with t uniform in [-1.5 pi, 1.5 pi)."""
-    t = rng.uniform(-1.5 * np.pi, 1.5 * np.pi, _count(n))
+    t = rng.uniform(-1.5 * np.pi, 1.5 * np.pi, checks.whole("n", n))
     return _points(np.sin(t), np.sign(t) * (np.cos(t) - 1))
 
 
 def moons(n: int, rng: np.random.Generator) -> np.ndarray:
-    """Two half circles that reach into each other, t uniform in [0, pi): n // 2 points on the outer, the rest inner.
+    """Two half circles that reach into each other, t uniform in [0, pi): n // 2 points on the
+    outer, the rest inner.
 
     Outer: (cos t, sin t). Inner: (1 - cos t, 1/2 - sin t).
     """
-    t = rng.uniform(0, np.pi, _count(n))
+    t = rng.uniform(0, np.pi, checks.whole("n", n))
     outer = np.arange(n) < n // 2
-    return _points(np.where(outer, np.cos(t), 1 - np.cos(t)), np.where(outer, np.sin(t), 0.5 - np.sin(t)))
-
-
-def _count(n: int) -> int:
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
-        raise ValueError(f"n: found {n!r}, wanted a whole number of points, 0 or more")
-    return int(n)
+    return _points(
+        np.where(outer, np.cos(t), 1 - np.cos(t)), np.where(outer, np.sin(t), 0.5 - np.sin(t))
+    )
 
 
 def _points(x: np.ndarray, y: np.ndarray) -> np.ndarray:

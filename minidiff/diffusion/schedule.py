@@ -1,8 +1,9 @@
-"""How much of the image is left at each timestep: the noise schedule, and the grids of timesteps that samplers walk.
+"""How much of the image is left at each timestep: the noise schedule, and the grids of timesteps
+that samplers walk.
 
-Timesteps run t = 0 … T with alpha_bar[0] = 1: x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) noise. Below,
-alpha = sqrt(alpha_bar), sigma = sqrt(1 - alpha_bar), and log-SNR = log(alpha_bar / (1 - alpha_bar)). A time may be
-real: between two whole ones the log-SNR is interpolated.
+Timesteps run t = 0 … T with alpha_bar[0] = 1: x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t)
+noise. Below, alpha = sqrt(alpha_bar), sigma = sqrt(1 - alpha_bar), and log-SNR = log(alpha_bar / (1
+- alpha_bar)). A time may be real: between two whole ones the log-SNR is interpolated.
 """
 
 import math
@@ -11,13 +12,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .. import checks
+
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
     """A table of float64 for t = 0 … T, cast to the data's dtype where it is used.
 
-    `beta` has T + 1 entries with beta[0] = 0, the others in (0, 1); the last may be 1 (`zero_terminal_snr`).
-    `alpha_bar` has T + 1 entries: the running product of 1 - beta. Raises ValueError for any other beta.
+    `beta` has T + 1 entries with beta[0] = 0, the others in (0, 1); the last may be 1
+    (`zero_terminal_snr`). `alpha_bar` has T + 1 entries: the running product of 1 - beta. Raises
+    ValueError for any other beta.
     """
 
     beta: np.ndarray
@@ -26,12 +30,16 @@ class Schedule:
     def __post_init__(self):
         beta = np.array(self.beta, np.float64)
         if beta.ndim != 1 or len(beta) < 2 or beta[0] != 0:
-            raise ValueError(f"beta: given shape {beta.shape}, wanted (T + 1,) with T >= 1 and beta[0] = 0")
+            raise ValueError(
+                f"beta: given shape {beta.shape}, wanted (T + 1,) with T >= 1 and beta[0] = 0"
+            )
         bad = ~((beta[1:] > 0) & (beta[1:] < 1))
         bad[-1] &= beta[-1] != 1
         if bad.any():
             t = int(np.argmax(bad)) + 1
-            raise ValueError(f"beta: given beta[{t}] = {beta[t]:g}, wanted 0 < beta < 1 (only beta[T] may be 1)")
+            raise ValueError(
+                f"beta: given beta[{t}] = {beta[t]:g}, wanted 0 < beta < 1 (only beta[T] may be 1)"
+            )
         alpha_bar = np.cumprod(1 - beta)
         for name, table in (("beta", beta), ("alpha_bar", alpha_bar)):
             table.setflags(write=False)
@@ -43,19 +51,26 @@ class Schedule:
         return len(self.beta) - 1
 
     def alpha_bar_at(self, t) -> np.ndarray:
-        """alpha_bar at times t, whole or real, of any shape; float64 (host). Raises ValueError outside 0 … T."""
+        """alpha_bar at times t, whole or real, of any shape; float64 (host).
+
+        Raises ValueError outside 0 … T.
+        """
         t = np.asarray(t)
         if t.dtype.kind not in "iuf":
             raise TypeError(f"t: given {t.dtype}, wanted integers or floats on the host")
-        if t.size and not (t.min() >= 0 and t.max() <= self.timesteps):  # written so that NaN fails too
-            raise ValueError(f"t: given values from {t.min()} to {t.max()}, wanted 0 to T = {self.timesteps}")
+        # written so that NaN fails too
+        if t.size and not (t.min() >= 0 and t.max() <= self.timesteps):
+            raise ValueError(
+                f"t: given values from {t.min()} to {t.max()}, wanted 0 to T = {self.timesteps}"
+            )
         if t.dtype.kind != "f":
             return self.alpha_bar[t]
         low, high = np.floor(t).astype(np.int64), np.ceil(t).astype(np.int64)
         part, left, right = t - low, self.alpha_bar[low], self.alpha_bar[high]
         with np.errstate(divide="ignore", invalid="ignore"):
             middle = 1 / (1 + np.exp(-(1 - part) * _log_snr(left) - part * _log_snr(right)))
-        # beside alpha_bar = 1 and 0 the log-SNR is infinite: there the angle atan(sigma / alpha) is interpolated
+        # beside alpha_bar = 1 and 0 the log-SNR is infinite: there the angle atan(sigma / alpha) is
+        # interpolated
         ends = np.cos((1 - part) * _angle(left) + part * _angle(right)) ** 2
         between = np.where((left < 1) & (right > 0), middle, ends)
         return np.where(part == 0, left, between)
@@ -74,7 +89,9 @@ class Schedule:
         log_snr, table = np.asarray(log_snr, np.float64), _log_snr(self.alpha_bar)
         inner = np.flatnonzero(np.isfinite(table))
         middle = np.interp(-log_snr, -table[inner], inner)
-        ends = np.interp(np.arctan(np.exp(-0.5 * log_snr)), _angle(self.alpha_bar), np.arange(len(table)))
+        ends = np.interp(
+            np.arctan(np.exp(-0.5 * log_snr)), _angle(self.alpha_bar), np.arange(len(table))
+        )
         return np.where((log_snr > table[inner[0]]) | (log_snr < table[inner[-1]]), ends, middle)
 
 
@@ -88,13 +105,16 @@ def _angle(alpha_bar):
 
 
 def linear_schedule(timesteps: int) -> Schedule:
-    """beta from 1e-4 to 0.02, both scaled by 1000 / T (Ho et al. 2020, arXiv 2006.11239, section 4).
+    """beta from 1e-4 to 0.02, both scaled by 1000 / T (Ho et al. 2020, arXiv 2006.11239, section
+    4).
 
     Raises ValueError for T <= 20, where beta would reach 1.
     """
-    scale = 1000 / check_whole("timesteps", timesteps, 1)
+    scale = 1000 / checks.whole("timesteps", timesteps, 1)
     if 0.02 * scale >= 1:
-        raise ValueError(f"timesteps: given {timesteps}, wanted more than 20: the last beta, 20 / T, must be below 1")
+        raise ValueError(
+            f"timesteps: given {timesteps}, wanted more than 20: the last beta, 20 / T, must be below 1"
+        )
     return _from_betas(np.linspace(1e-4 * scale, 0.02 * scale, timesteps))
 
 
@@ -103,37 +123,34 @@ def cosine_schedule(timesteps: int, s: float = 0.008) -> Schedule:
 
     Source: Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 17.
     """
-    u = np.arange(check_whole("timesteps", timesteps, 1) + 1) / timesteps
+    u = np.arange(checks.whole("timesteps", timesteps, 1) + 1) / timesteps
     return _from_alpha_bar(np.cos((u + s) / (1 + s) * math.pi / 2) ** 2)
 
 
-def sigmoid_schedule(timesteps: int, start: float = -3.0, end: float = 3.0, tau: float = 1.0) -> Schedule:
-    """alpha_bar_t falls as a sigmoid of (start + t/T (end - start)) / tau, scaled to go from 1 to 0; beta <= 0.999.
+def sigmoid_schedule(
+    timesteps: int, start: float = -3.0, end: float = 3.0, tau: float = 1.0
+) -> Schedule:
+    """alpha_bar_t falls as a sigmoid of (start + t/T (end - start)) / tau, scaled to go from 1 to
+    0; beta <= 0.999.
 
     Source: Jabri et al. 2022, arXiv 2212.11972, algorithm 1 (which calls alpha_bar gamma).
     """
-    u = np.arange(check_whole("timesteps", timesteps, 1) + 1) / timesteps
+    u = np.arange(checks.whole("timesteps", timesteps, 1) + 1) / timesteps
     falling = 1 / (1 + np.exp((start + u * (end - start)) / tau))
     return _from_alpha_bar((falling - falling[-1]) / (falling[0] - falling[-1]))
 
 
 def zero_terminal_snr(schedule: Schedule) -> Schedule:
-    """The schedule with sqrt(alpha_bar) shifted and scaled so that it ends in 0 and alpha_bar_1 stays.
+    """The schedule with sqrt(alpha_bar) shifted and scaled so that it ends in 0 and alpha_bar_1
+    stays.
 
     A network that predicts noise cannot be used with it: at T its prediction says nothing of x_0.
     Source: Lin et al. 2024, arXiv 2305.08891, algorithm 1. Raises ValueError for T = 1.
     """
-    check_whole("schedule.timesteps", schedule.timesteps, 2)
+    checks.whole("schedule.timesteps", schedule.timesteps, 2)
     root = np.sqrt(schedule.alpha_bar[1:])
     alpha_bar = ((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2
     return _from_betas(1 - alpha_bar / np.concatenate([[1.0], alpha_bar[:-1]]))
-
-
-def check_whole(name: str, value, low: int, high: float = math.inf) -> int:
-    """The value as an int; ValueError unless it is an integer from low to high."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not low <= value <= high:
-        raise ValueError(f"{name}: given {value!r}, wanted an integer from {low} to {high}")
-    return int(value)
 
 
 def _from_betas(beta: np.ndarray) -> Schedule:
@@ -147,19 +164,25 @@ def _from_alpha_bar(alpha_bar: np.ndarray) -> Schedule:
 # --- grids: the times a sampler walks, from high to low ---
 
 
-def times(schedule: Schedule, steps: int, spacing: str = "trailing", start: float | None = None) -> np.ndarray:
-    """The `steps` + 1 decreasing times of a sampler, ending in 0; integers where the spacing gives whole times.
+def times(
+    schedule: Schedule, steps: int, spacing: str = "trailing", start: float | None = None
+) -> np.ndarray:
+    """The `steps` + 1 decreasing times of a sampler, ending in 0; integers where the spacing gives
+    whole times.
 
-    `spacing` is one of `SPACINGS`: "trailing" (k T / steps, rounded), "leading" (1 + k (T // steps): ends one step
-    early, so it does not start at T), "linspace" (1 … T evenly, rounded), "quadratic" (even in sqrt(t)), "karras"
-    (even in (sigma/alpha)^(1/7)), "log_snr" (even in log-SNR). All but "leading" start at `start`, by default T.
-    Sources: Lin et al. 2024 (2305.08891, table 2); Song et al. 2021 (2010.02502, D.2); Karras et al. 2022
-    (2206.00364, eq. 5); Lu et al. 2022 (2206.00927). Raises ValueError for steps outside 1 … start.
+    `spacing` is one of `SPACINGS`: "trailing" (k T / steps, rounded), "leading" (1 + k (T //
+    steps): ends one step early, so it does not start at T), "linspace" (1 … T evenly, rounded),
+    "quadratic" (even in sqrt(t)), "karras" (even in (sigma/alpha)^(1/7)), "log_snr" (even in
+    log-SNR). All but "leading" start at `start`, by default T. Sources: Lin et al. 2024
+    (2305.08891, table 2); Song et al. 2021 (2010.02502, D.2); Karras et al. 2022 (2206.00364, eq.
+    5); Lu et al. 2022 (2206.00927). Raises ValueError for steps outside 1 … start.
     """
     top = schedule.timesteps if start is None else start
     if not 0 < top <= schedule.timesteps:
-        raise ValueError(f"start: given {start}, wanted a time in 0 < start <= T = {schedule.timesteps}")
-    steps = check_whole("steps", steps, 1, top)
+        raise ValueError(
+            f"start: given {start}, wanted a time in 0 < start <= T = {schedule.timesteps}"
+        )
+    steps = checks.whole("steps", steps, 1, top)
     if spacing not in SPACINGS:
         raise ValueError(f"spacing: given {spacing!r}, wanted one of {sorted(SPACINGS)}")
     grid = np.append(SPACINGS[spacing](schedule, steps, top), 0)
@@ -174,7 +197,9 @@ def _even_in(value: Callable, inverse: Callable) -> Callable:
     def grid(schedule: Schedule, steps: int, top: float) -> np.ndarray:
         high, low = value(schedule.alpha_bar_at(np.array([top, 1.0])))
         if not np.isfinite(high):
-            raise ValueError("spacing: this one needs a finite log-SNR at its first time, and alpha_bar is 0 there")
+            raise ValueError(
+                "spacing: this one needs a finite log-SNR at its first time, and alpha_bar is 0 there"
+            )
         return schedule.time_of(inverse(np.linspace(high, low, steps)))
 
     return grid
@@ -185,7 +210,9 @@ SPACINGS: dict[str, Callable] = {
     "leading": lambda schedule, steps, top: 1 + np.arange(steps - 1, -1, -1) * (top // steps),
     "linspace": lambda schedule, steps, top: np.round(np.linspace(top, 1, steps)),
     "quadratic": lambda schedule, steps, top: np.linspace(math.sqrt(top), 1, steps) ** 2,
-    "karras": _even_in(lambda alpha_bar: np.exp(_log_snr(alpha_bar) / -14), lambda root: -14 * np.log(root)),
+    "karras": _even_in(
+        lambda alpha_bar: np.exp(_log_snr(alpha_bar) / -14), lambda root: -14 * np.log(root)
+    ),
     "log_snr": _even_in(_log_snr, lambda log_snr: log_snr),
 }
 
@@ -196,8 +223,12 @@ def check_times(schedule: Schedule, grid) -> list[float]:
         return list(range(schedule.timesteps, -1, -1))
     array = np.asarray(grid)
     if array.ndim != 1 or len(array) < 2 or array.dtype.kind not in "iuf":
-        raise ValueError(f"times: given {array.dtype} of shape {array.shape}, wanted two or more numbers in a row")
+        raise ValueError(
+            f"times: given {array.dtype} of shape {array.shape}, wanted two or more numbers in a row"
+        )
     if not (array[0] <= schedule.timesteps and array[-1] >= 0 and np.all(array[1:] < array[:-1])):
         given = np.array2string(array, threshold=8)
-        raise ValueError(f"times: given {given}, wanted strictly falling times within {schedule.timesteps} … 0")
+        raise ValueError(
+            f"times: given {given}, wanted strictly falling times within {schedule.timesteps} … 0"
+        )
     return array.tolist()

@@ -1,7 +1,9 @@
-"""Floor 1: kernels. A kernel takes arrays and gives arrays; it is found by its name and by the type of its arrays.
+"""Floor 1: kernels. A kernel takes arrays and gives arrays; it is found by its name and by the type
+of its arrays.
 
-A backend is one line of a table: an array type, the device's name, the namespace of array functions, and the kernels
-that are faster than `generic`. There is no current device: the arrays themselves say where the work is done.
+A backend is one line of a table: an array type, the device's name, the namespace of array
+functions, and the kernels that are faster than `generic`. There is no current device: the arrays
+themselves say where the work is done.
 """
 
 import importlib
@@ -20,8 +22,8 @@ Array = Any  # np.ndarray, or the array of another backend
 class Backend:
     """Where arrays of one type live and what computes on them.
 
-    `kernels` is the name of a module with a table `KERNELS: dict[str, Callable]`, imported when first asked, or None.
-    `from_host` and `to_host` move a NumPy array there and back.
+    `kernels` is the name of a module with a table `KERNELS: dict[str, Callable]`, imported when
+    first asked, or None. `from_host` and `to_host` move a NumPy array there and back.
     """
 
     array: type
@@ -33,7 +35,8 @@ class Backend:
 
 
 _backends: dict[type, Backend] = {}
-found: defaultdict[str, dict[type, Callable]] = defaultdict(dict)  # by name and type of array, what `find` has found
+# by name and type of array, what `find` has found
+found: defaultdict[str, dict[type, Callable]] = defaultdict(dict)
 
 
 def register(backend: Backend) -> None:
@@ -78,9 +81,15 @@ def find(name: str, kind: type) -> Callable[..., Any]:
     backend = _backend_of_type(kind)
     own = importlib.import_module(backend.kernels).KERNELS if backend.kernels else {}
     generic = importlib.import_module("minidiff.kernels.generic")
-    kernel = own[name] if name in own else getattr(generic, name, None) or getattr(backend.namespace, name, None)
+    kernel = (
+        own[name]
+        if name in own
+        else getattr(generic, name, None) or getattr(backend.namespace, name, None)
+    )
     if kernel is None:
-        raise NotImplementedError(f"no kernel {name!r} for {backend.device} arrays ({kind.__name__})")
+        raise NotImplementedError(
+            f"no kernel {name!r} for {backend.device} arrays ({kind.__name__})"
+        )
     return found[name].setdefault(kind, kernel)
 
 

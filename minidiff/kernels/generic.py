@@ -1,7 +1,9 @@
-"""Every kernel once, in plain array code: to read, the fallback for any shape, what CuPy runs, the Numba ones' oracle.
+"""Every kernel once, in plain array code: to read, the fallback for any shape, what CuPy runs, the
+Numba ones' oracle.
 
-Functions of the arrays' own namespace are called, never array methods: any library that has NumPy's names will do.
-Images are (batch, height, width, channels), weights (kh, kw, in, out); `stride`, `padding`, `dilation` (rows, columns).
+Functions of the arrays' own namespace are called, never array methods: any library that has NumPy's
+names will do. Images are (batch, height, width, channels), weights (kh, kw, in, out); `stride`,
+`padding`, `dilation` (rows, columns).
 """
 
 import math
@@ -27,7 +29,9 @@ def _taps(kernel: Pair, size: Pair, stride: Pair, dilation: Pair):
     for i in range(kernel[0]):
         rows = slice(i * dilation[0], i * dilation[0] + (size[0] - 1) * stride[0] + 1, stride[0])
         for j in range(kernel[1]):
-            columns = slice(j * dilation[1], j * dilation[1] + (size[1] - 1) * stride[1] + 1, stride[1])
+            columns = slice(
+                j * dilation[1], j * dilation[1] + (size[1] - 1) * stride[1] + 1, stride[1]
+            )
             yield i, j, rows, columns
 
 
@@ -50,7 +54,9 @@ def conv2d_dx(g, w, x_size, stride, padding, dilation, groups):
     xp = namespace(g)
     if groups > 1:
         pairs = zip(xp.split(g, groups, -1), xp.split(w, groups, -1), strict=True)
-        return xp.concatenate([conv2d_dx(a, b, x_size, stride, padding, dilation, 1) for a, b in pairs], -1)
+        return xp.concatenate(
+            [conv2d_dx(a, b, x_size, stride, padding, dilation, 1) for a, b in pairs], -1
+        )
     (h, v), (ph, pv) = x_size, padding
     dx = xp.zeros((g.shape[0], h + 2 * ph, v + 2 * pv, w.shape[2]), g.dtype)
     for i, j, rows, columns in _taps(w.shape[:2], g.shape[1:3], stride, dilation):
@@ -63,7 +69,9 @@ def conv2d_dw(g, x, kernel, stride, padding, dilation, groups):
     xp = namespace(g)
     if groups > 1:
         pairs = zip(xp.split(g, groups, -1), xp.split(x, groups, -1), strict=True)
-        return xp.concatenate([conv2d_dw(a, b, kernel, stride, padding, dilation, 1) for a, b in pairs], -1)
+        return xp.concatenate(
+            [conv2d_dw(a, b, kernel, stride, padding, dilation, 1) for a, b in pairs], -1
+        )
     x = pad(x, [(0, 0), *zip(padding, padding), (0, 0)], 0)
     dw = xp.zeros((*kernel, x.shape[3], g.shape[3]), g.dtype)
     for i, j, rows, columns in _taps(kernel, g.shape[1:3], stride, dilation):
@@ -77,7 +85,9 @@ def conv2d_bias(x, w, b, stride, padding, dilation, groups):
 
 def conv2d_dw_db(g, x, kernel, stride, padding, dilation, groups):
     """Both gradients (dw, db) of a convolution with bias."""
-    return conv2d_dw(g, x, kernel, stride, padding, dilation, groups), namespace(g).sum(g, (0, 1, 2))
+    return conv2d_dw(g, x, kernel, stride, padding, dilation, groups), namespace(g).sum(
+        g, (0, 1, 2)
+    )
 
 
 # --- dense, embedding ---
@@ -103,7 +113,11 @@ def conditioned_dense(x, w, b, e, v, c, table, ids):
 def conditioned_dense_grads(g, x, w, e, v, z, ids, rows, needs):
     """(dx, dw, db, de, dv, dc, dtable); dx and de, where they are needed."""
     dz = silu_dx(g, z)
-    db, dx, de = namespace(g).sum(dz, 0), dz @ w.mT if needs[0] else None, dz @ v.mT if needs[3] else None
+    db, dx, de = (
+        namespace(g).sum(dz, 0),
+        dz @ w.mT if needs[0] else None,
+        dz @ v.mT if needs[3] else None,
+    )
     return dx, x.mT @ dz, db, de, e.mT @ dz, db, embedding_dtable(dz, ids, rows)
 
 
@@ -129,7 +143,9 @@ def windows(x, size, stride):
 def windows_dx(g, x_size, size, stride):
     """Each pixel's sum over the windows it was in."""
     dx = namespace(g).zeros((g.shape[1], *x_size, g.shape[4]), g.dtype)
-    for part, (_, _, rows, columns) in zip(g, _taps(size, g.shape[2:4], stride, (1, 1)), strict=True):
+    for part, (_, _, rows, columns) in zip(
+        g, _taps(size, g.shape[2:4], stride, (1, 1)), strict=True
+    ):
         dx[:, rows, columns] += part
     return dx
 
@@ -179,13 +195,19 @@ def group_norm_grads(g, x, weight, bias, aux, groups):
     xp, (mean, rstd) = namespace(x), aux
     normal = (_grouped(x, groups) - mean) * rstd
     h = _grouped(g * weight, groups)
-    dx = rstd * (h - xp.mean(h, (1, 3), keepdims=True) - normal * xp.mean(h * normal, (1, 3), keepdims=True))
+    dx = rstd * (
+        h - xp.mean(h, (1, 3), keepdims=True) - normal * xp.mean(h * normal, (1, 3), keepdims=True)
+    )
     axes = tuple(range(x.ndim - 1))
     return xp.reshape(dx, x.shape), xp.sum(g * xp.reshape(normal, x.shape), axes), xp.sum(g, axes)
 
 
 def _shifted(y, shift):
-    return y if shift is None else y + namespace(y).reshape(shift, (len(shift), *(1,) * (y.ndim - 2), shift.shape[1]))
+    return (
+        y
+        if shift is None
+        else y + namespace(y).reshape(shift, (len(shift), *(1,) * (y.ndim - 2), shift.shape[1]))
+    )
 
 
 def group_norm_silu(x, weight, bias, shift, skip, groups, eps):
@@ -230,7 +252,9 @@ def log_softmax(x, axis):
 def _heads(x, parts, heads):
     """(batch, n, parts · channels) as (parts, batch, heads, n, channels / heads)."""
     b, n, c = x.shape
-    return namespace(x).transpose(namespace(x).reshape(x, (b, n, parts, heads, c // parts // heads)), (2, 0, 3, 1, 4))
+    return namespace(x).transpose(
+        namespace(x).reshape(x, (b, n, parts, heads, c // parts // heads)), (2, 0, 3, 1, 4)
+    )
 
 
 def _unheads(parts):
@@ -249,7 +273,11 @@ def self_attention_dqkv(g, qkv, aux, heads):
     xp, (q, k, v), g = namespace(qkv), _heads(qkv, 3, heads), _heads(g, 1, heads)[0]
     dp = xp.matmul(g, xp.swapaxes(v, -1, -2))
     ds = aux * (dp - xp.sum(dp * aux, -1, keepdims=True)) * q.shape[-1] ** -0.5
-    parts = xp.matmul(ds, k), xp.matmul(xp.swapaxes(ds, -1, -2), q), xp.matmul(xp.swapaxes(aux, -1, -2), g)
+    parts = (
+        xp.matmul(ds, k),
+        xp.matmul(xp.swapaxes(ds, -1, -2), q),
+        xp.matmul(xp.swapaxes(aux, -1, -2), g),
+    )
     return _unheads(xp.stack(parts))
 
 
@@ -315,7 +343,8 @@ def erf(x):
     return total * xp.exp(-x * x) * (2 / math.sqrt(math.pi))
 
 
-_TANH = math.sqrt(2 / math.pi)  # Hendrycks & Gimpel 2016: gelu ≈ x/2 · (1 + tanh(√(2/π)·(x + 0.044715 x³)))
+# Hendrycks & Gimpel 2016: gelu ≈ x/2 · (1 + tanh(√(2/π)·(x + 0.044715 x³)))
+_TANH = math.sqrt(2 / math.pi)
 
 
 def gelu(x, approximate):
@@ -329,7 +358,10 @@ def gelu_dx(g, x, approximate):
     if approximate == "tanh":
         t = xp.tanh(_TANH * (x + 0.044715 * x * x * x))
         return g * 0.5 * (1 + t + x * (1 - t * t) * (_TANH * (1 + 3 * 0.044715 * x * x)))
-    return g * (0.5 * (1 + erf(x * math.sqrt(0.5))) + x * xp.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi)))
+    return g * (
+        0.5 * (1 + erf(x * math.sqrt(0.5)))
+        + x * xp.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
+    )
 
 
 def blend(x, y, a, b):

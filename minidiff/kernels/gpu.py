@@ -1,4 +1,7 @@
-"""CuPy's arrays as a backend: the same generic kernels, on a CUDA device. Nothing else in the package knows of CuPy."""
+"""CuPy's arrays as a backend: the same generic kernels, on a CUDA device.
+
+Nothing else in the package knows of CuPy.
+"""
 
 from functools import cache
 
@@ -7,14 +10,17 @@ from . import Backend, register
 
 @cache
 def load() -> str:
-    """Register `cupy.ndarray` as device "cuda"; give the reason where that cannot be done ("" where it could).
+    """Register `cupy.ndarray` as device "cuda"; give the reason where that cannot be done ("" where
+    it could).
 
     CuPy imports on machines without a driver, so the device itself is asked for.
     """
     try:
         import cupy
     except ImportError:
-        return "CuPy is not installed; for CUDA 12 type: pip install cupy-cuda12x (13: cupy-cuda13x)"
+        return (
+            "CuPy is not installed; for CUDA 12 type: pip install cupy-cuda12x (13: cupy-cuda13x)"
+        )
     if not cupy.is_available():
         return "CuPy is installed, but finds no CUDA driver or device"
     register(Backend(cupy.ndarray, "cuda", cupy, from_host=cupy.asarray, to_host=cupy.asnumpy))

@@ -1,4 +1,7 @@
-"""Floor 3: the networks. Each has a `config`, plain values from which `type(model)(**model.config)` is built again."""
+"""Floor 3: the networks.
+
+Each has a `config`, plain values from which `type(model)(**model.config)` is built again.
+"""
 
 from .lenet import LeNet5
 from .mlp import ConditionalMLP

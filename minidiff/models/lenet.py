@@ -10,9 +10,11 @@ from .inputs import check_x
 
 
 class LeNet5(Module):
-    """Digits (batch, 28, 28, 1) to logits (batch, 10), which count the classes from 0; called as model(x).
+    """Digits (batch, 28, 28, 1) to logits (batch, 10), which count the classes from 0; called as
+    model(x).
 
-    With relu and max pooling, as is usual now. `rng` is a seed or a Generator for the initial weights.
+    With relu and max pooling, as is usual now. `rng` is a seed or a Generator for the initial
+    weights.
     """
 
     def __init__(self, rng: int | np.random.Generator = 0):

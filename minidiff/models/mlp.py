@@ -11,21 +11,31 @@ from .inputs import as_labels, as_times, check_x
 
 
 class ConditionalMLP(Module):
-    """Points x (batch, 2), times t and labels to a prediction (batch, 2); called as model(x, t, condition=None).
+    """Points x (batch, 2), times t and labels to a prediction (batch, 2); called as model(x, t,
+    condition=None).
 
-    `t` is one host number or (batch,), in 0 … timesteps, integers or reals; `condition` is None or labels (batch,) in
-    0 … classes, 0 being the null label, which None stands for. With `classes=None` it is unconditional.
-    `rng` is a seed or a Generator for the initial weights. `hidden` is even, at least 4.
+    `t` is one host number or (batch,), in 0 … timesteps, integers or reals; `condition` is None or
+    labels (batch,) in 0 … classes, 0 being the null label, which None stands for. With
+    `classes=None` it is unconditional. `rng` is a seed or a Generator for the initial weights.
+    `hidden` is even, at least 4.
     """
 
-    def __init__(self, hidden: int = 32, classes: int | None = 3, timesteps: int = 40, rng: int | Generator = 0):
+    def __init__(
+        self,
+        hidden: int = 32,
+        classes: int | None = 3,
+        timesteps: int = 40,
+        rng: int | Generator = 0,
+    ):
         self.config = {"hidden": hidden, "classes": classes, "timesteps": timesteps}
         self.classes, self.timesteps, rng = classes, timesteps, np.random.default_rng(rng)
         self.time = SinusoidalEmbedding(hidden, timesteps)
         layers = [ConditionedDense(inputs, hidden, classes, rng) for inputs in (2, hidden, hidden)]
         self.chain = ConditionalChain(*layers, Dense(hidden, 2, rng))
 
-    def __call__(self, x: Tensor | Array, t: int | float | Array, condition: Array | None = None) -> Tensor:
+    def __call__(
+        self, x: Tensor | Array, t: int | float | Array, condition: Array | None = None
+    ) -> Tensor:
         like = self.chain.layers[-1].weight
         check_x(x, "(batch, 2)", 2, like)
         batch = x.shape[0]
@@ -46,5 +56,8 @@ class ConditionedDense(Module):
     def __call__(self, x: Tensor | Array, time: Array, label: Array | None) -> Tensor:
         if self.label is None:
             return ops.silu(self.x(x) + self.time(time))
-        x_terms, time_terms = (x, self.x.weight, self.x.bias), (time, self.time.weight, self.time.bias)
+        x_terms, time_terms = (
+            (x, self.x.weight, self.x.bias),
+            (time, self.time.weight, self.time.bias),
+        )
         return ops.conditioned_dense(*x_terms, *time_terms, self.label.weight, label)

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from .. import nn, ops
+from .. import checks, nn, ops
 from ..autograd.tensor import Tensor
 from ..kernels import Array
 from ..nn import Conv2d, Dense
-from .inputs import as_labels, as_times, as_vectors, check_sizes, check_x
+from .inputs import as_labels, as_times, as_vectors, check_x
 
 GROUPS = 8  # of each group norm
 COMBINE: dict[str, Callable] = {
@@ -34,42 +34,68 @@ COMBINE: dict[str, Callable] = {
 
 
 class UNet(nn.Module):
-    """Images x (batch, height, width, channels), times and conditions to a prediction like x; model(x, t, condition).
+    """Images x (batch, height, width, channels), times and conditions to a prediction like x;
+    model(x, t, condition).
 
-    `t` is one host number or (batch,), in 0 … timesteps, integers or reals. `condition` is None (null) or
+    `t` is one host number or (batch,), in 0 … timesteps, integers or reals. `condition` is None
+    (null) or
 
     - with `classes=k`: host labels (batch,) in 0 … k, 0 being the null label;
     - with `condition_dim=d`, which takes the place of `classes`: vectors (batch, d), the zero vector being null;
     - with `classes=None`: None only.
 
-    `combine` is how the embedded time and condition become one: "concat", "add" or "multiply". Without `attention`
-    the bottom is one ResBlock. `rng` is a seed or a Generator for the initial weights.
-    Height and width are multiples of 2^(levels − 1); `width` times each multiplier is a multiple of 8.
-    Source: Ho et al. 2020 (arXiv 2006.11239, appendix B), much reduced.
+    `combine` is how the embedded time and condition become one: "concat", "add" or "multiply".
+    Without `attention` the bottom is one ResBlock. `rng` is a seed or a Generator for the initial
+    weights. Height and width are multiples of 2^(levels − 1); `width` times each multiplier is a
+    multiple of 8. Source: Ho et al. 2020 (arXiv 2006.11239, appendix B), much reduced.
     """
 
     def __init__(
-        self, channels: int = 1, width: int = 16, multipliers: tuple[int, ...] = (1, 2, 3), classes: int | None = 10,
-        timesteps: int = 100, combine: str = "concat", attention: bool = True, rng: int | Generator = 0, *,
+        self,
+        channels: int = 1,
+        width: int = 16,
+        multipliers: tuple[int, ...] = (1, 2, 3),
+        classes: int | None = 10,
+        timesteps: int = 100,
+        combine: str = "concat",
+        attention: bool = True,
+        rng: int | Generator = 0,
+        *,
         condition_dim: int | None = None,
-    ):  # fmt: skip
+    ):
         classes = classes if condition_dim is None else None
-        check_sizes(channels=channels, width=width, classes=classes, timesteps=timesteps, condition_dim=condition_dim)
+        sizes = {"channels": channels, "width": width, "timesteps": timesteps}
+        optional = {"classes": classes, "condition_dim": condition_dim}
+        for name, size in sizes.items():
+            checks.whole(name, size, 1)
+        for name, size in optional.items():
+            if size is not None:
+                checks.whole(name, size, 1)
         if combine not in COMBINE:
             raise ValueError(f"combine: given {combine!r}, wanted one of {list(COMBINE)}")
         if not multipliers or any(width * k % GROUPS or k < 1 for k in (1, *multipliers)):
-            raise ValueError(f"width: given {width} with multipliers {tuple(multipliers)}, wanted positive ones whose "
-                             f"products are multiples of {GROUPS}, the groups of the norms")  # fmt: skip
+            raise ValueError(
+                f"width: given {width} with multipliers {tuple(multipliers)}, wanted positive ones whose "
+                f"products are multiples of {GROUPS}, the groups of the norms"
+            )
         self.config: dict[str, Any] = {
-            "channels": channels, "width": width, "multipliers": list(multipliers), "classes": classes,
-            "timesteps": timesteps, "combine": combine, "attention": attention, "condition_dim": condition_dim,
-        }  # fmt: skip
+            "channels": channels,
+            "width": width,
+            "multipliers": list(multipliers),
+            "classes": classes,
+            "timesteps": timesteps,
+            "combine": combine,
+            "attention": attention,
+            "condition_dim": condition_dim,
+        }
         rng = np.random.default_rng(rng)
         outs = [width * k for k in multipliers]
         ins = [width, *outs[:-1]]
         bottom = outs[-1]
 
-        self.embedding = TimeAndCondition(4 * width, timesteps, classes, condition_dim, combine, rng)
+        self.embedding = TimeAndCondition(
+            4 * width, timesteps, classes, condition_dim, combine, rng
+        )
         e = self.embedding.dim
         self.enter = Conv2d(channels, width, 3, rng)
         self.down_blocks = [ResBlock(i, i, e, rng) for i in ins]
@@ -103,21 +129,36 @@ class UNet(nn.Module):
         step = 2 ** (levels - 1)
         check_x(x, f"(batch, height, width, {channels})", channels, self.enter.weight)
         if x.shape[1] % step or x.shape[2] % step or not x.shape[1] or not x.shape[2]:
-            raise ValueError(f"x: given images of {x.shape[1]} × {x.shape[2]}, wanted multiples of {step}: "
-                             f"{levels} levels halve them {levels - 1} times")  # fmt: skip
+            raise ValueError(
+                f"x: given images of {x.shape[1]} × {x.shape[2]}, wanted multiples of {step}: "
+                f"{levels} levels halve them {levels - 1} times"
+            )
 
 
 class TimeAndCondition(nn.Module):
-    """The time and the condition as one vector for each sample, (batch, dim), which every ConvEmbed reads.
+    """The time and the condition as one vector for each sample, (batch, dim), which every ConvEmbed
+    reads.
 
     The time goes through waves, Dense, gelu, Dense; labels through an Embedding, vectors through a
-    Dense with bias; then both are combined. The swish that each ConvEmbed starts with is taken here, once for all.
+    Dense with bias; then both are combined. The swish that each ConvEmbed starts with is taken
+    here, once for all.
     """
 
     def __init__(
-        self, size: int, timesteps: int, classes: int | None, condition_dim: int | None, combine: str, rng: Generator
+        self,
+        size: int,
+        timesteps: int,
+        classes: int | None,
+        condition_dim: int | None,
+        combine: str,
+        rng: Generator,
     ):
-        self.timesteps, self.classes, self.condition_dim, self.combine = timesteps, classes, condition_dim, combine
+        self.timesteps, self.classes, self.condition_dim, self.combine = (
+            timesteps,
+            classes,
+            condition_dim,
+            combine,
+        )
         self.waves = nn.SinusoidalEmbedding(size, timesteps)
         self.time1, self.time2 = Dense(size, size, rng), Dense(size, size, rng)
         self.condition: Any = None

@@ -8,7 +8,8 @@ from .module import Module
 
 
 class Sequential(Module):
-    """Each layer's output is the next one's input. A layer is a module, or any function of one array.
+    """Each layer's output is the next one's input. A layer is a module, or any function of one
+    array.
 
     Conditions (the embedded time, say) are handed on to those layers that are `conditional`.
     """
@@ -29,7 +30,8 @@ class ConditionalChain(Sequential):
 
 
 class ConditionalSkipConnection(Module):
-    """connection(layer(x, *conditions), x): what goes around a conditional layer meets what went through it.
+    """connection(layer(x, *conditions), x): what goes around a conditional layer meets what went
+    through it.
 
     `connection` defaults to joining the channels, the skip's first.
     """

@@ -1,6 +1,8 @@
-"""The layers: each holds its parameters and calls an operation or two. Images are (batch, height, width, channels).
+"""The layers: each holds its parameters and calls an operation or two. Images are (batch, height,
+width, channels).
 
-Parameters start as float32 draws from a NumPy Generator, so that a seed gives the same model everywhere.
+Parameters start as float32 draws from a NumPy Generator, so that a seed gives the same model
+everywhere.
 """
 
 import math
@@ -21,10 +23,12 @@ def parameter(array: np.ndarray) -> Tensor:
 
 
 def uniform(rng: Generator, shape: tuple[int, ...], fan_in: int) -> Tensor:
-    """U(−1/√fan_in, 1/√fan_in), for weights and their biases; `fan_in` is how many inputs one output sums.
+    """U(−1/√fan_in, 1/√fan_in), for weights and their biases; `fan_in` is how many inputs one
+    output sums.
 
-    That is He et al. 2015 (arXiv 1502.01852, section 2.2) with the leaky slope √5, PyTorch's choice: a layer's output
-    has a third of its input's variance, which the normalisation after it, or the next bias, makes up for.
+    That is He et al. 2015 (arXiv 1502.01852, section 2.2) with the leaky slope √5, PyTorch's
+    choice: a layer's output has a third of its input's variance, which the normalisation after it,
+    or the next bias, makes up for.
     """
     bound = 1 / math.sqrt(fan_in)
     return parameter(rng.uniform(-bound, bound, shape))
@@ -44,14 +48,20 @@ class Dense(Module):
 class Conv2d(Module):
     """Cross-correlation with weight (kernel, kernel, in, out), plus bias (out,).
 
-    Weight and bias start as U(±1/√(kernel²·in)). Without `padding` it is what keeps the size, where the stride
-    is 1 and the kernel odd.
+    Weight and bias start as U(±1/√(kernel²·in)). Without `padding` it is what keeps the size, where
+    the stride is 1 and the kernel odd.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int, rng: Generator, stride: int = 1, padding: int | None = None,
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        rng: Generator,
+        stride: int = 1,
+        padding: int | None = None,
         bias: bool = True,
-    ):  # fmt: skip
+    ):
         fan_in = kernel * kernel * inputs
         self.weight = uniform(rng, (kernel, kernel, inputs, outputs), fan_in=fan_in)
         self.bias = uniform(rng, (outputs,), fan_in=fan_in) if bias else None
@@ -62,14 +72,18 @@ class Conv2d(Module):
 
 
 class GroupNorm(Module):
-    """Groups of channels brought to mean 0 and variance 1 in each sample, then scaled and shifted (Wu & He 2018).
+    """Groups of channels brought to mean 0 and variance 1 in each sample, then scaled and shifted
+    (Wu & He 2018).
 
-    The scale starts as 1, the shift as 0. Raises ValueError if `groups` does not divide the channels.
+    The scale starts as 1, the shift as 0. Raises ValueError if `groups` does not divide the
+    channels.
     """
 
     def __init__(self, groups: int, channels: int):
         if channels % groups:
-            raise ValueError(f"channels: given {channels}, wanted a multiple of the {groups} groups")
+            raise ValueError(
+                f"channels: given {channels}, wanted a multiple of the {groups} groups"
+            )
         self.groups = groups
         self.weight = parameter(np.ones(channels))
         self.bias = parameter(np.zeros(channels))
@@ -96,11 +110,13 @@ class Embedding(Module):
 
 
 class SinusoidalEmbedding(Module):
-    """A time as waves: entries 2i, 2i + 1 are sin, cos of t / 10000^(2i/(dim − 2)). Nothing in it is trained.
+    """A time as waves: entries 2i, 2i + 1 are sin, cos of t / 10000^(2i/(dim − 2)). Nothing in it
+    is trained.
 
     With `timesteps`, all times are in 0 … timesteps, and whole ones are looked up in a table.
-    Source: Vaswani et al. 2017 (arXiv 1706.03762, section 3.5), with dim − 2 for dim, so that the slowest wave has
-    exactly the period 2π·10000. Raises ValueError for a `dim` that is odd or below 4.
+    Source: Vaswani et al. 2017 (arXiv 1706.03762, section 3.5), with dim − 2 for dim, so that the
+    slowest wave has exactly the period 2π·10000. Raises ValueError for a `dim` that is odd or below
+    4.
     """
 
     def __init__(self, dim: int, timesteps: int | None = None):
@@ -111,7 +127,11 @@ class SinusoidalEmbedding(Module):
 
     def __call__(self, t: np.ndarray, like: Array) -> Array:
         """Host times (batch,), which may be real, as (batch, dim), with dtype and device of the array `like`."""
-        waves = self._waves(t) if self.table is None or t.dtype.kind == "f" else self.table.take(t, axis=0)
+        waves = (
+            self._waves(t)
+            if self.table is None or t.dtype.kind == "f"
+            else self.table.take(t, axis=0)
+        )
         return kernels.from_host(waves.astype(like.dtype), like)
 
     def _waves(self, t: np.ndarray) -> np.ndarray:
@@ -141,10 +161,12 @@ class MaxPool(Module):
 
 
 class Attention(Module):
-    """Every pixel looks at every pixel, in `heads` independent ways (Vaswani et al. 2017); the result is added to x.
+    """Every pixel looks at every pixel, in `heads` independent ways (Vaswani et al. 2017); the
+    result is added to x.
 
-    Queries, keys and values come from one 3×3 convolution without bias, the output passes another with bias.
-    x is (batch, height, width, channels). Raises ValueError if `heads` does not divide the channels.
+    Queries, keys and values come from one 3×3 convolution without bias, the output passes another
+    with bias. x is (batch, height, width, channels). Raises ValueError if `heads` does not divide
+    the channels.
     """
 
     def __init__(self, channels: int, rng: Generator, heads: int = 4):

@@ -3,7 +3,7 @@
 # ruff: noqa: F401
 # fmt: off
 # isort: off
-from ..autograd.primitive import broadcast_to
+from ..tape.primitive import broadcast_to
 from .elementwise import (
     abs, absolute, add, arccos, arcsin, arctan, ceil, clip, cos, cosh, divide, elu, equal, erf, exp, expm1,
     floor, gelu, greater, greater_equal, hard_swish, isfinite, isnan, leaky_relu, less, less_equal, log, log1p, maximum,

@@ -6,8 +6,8 @@
 import math
 from typing import Any
 
-from ..autograd.primitive import Primitive
 from ..kernels import call
+from ..tape.primitive import Primitive
 
 
 def pointwise(name: str, operands: str = "x", **rules) -> Primitive:
@@ -20,7 +20,9 @@ subtract = pointwise("subtract", "x y", x=lambda g: g, y=lambda g: -g)
 multiply = pointwise("multiply", "x y", x=lambda g, y: g * y, y=lambda g, x: g * x)
 divide = pointwise("divide", "x y", x=lambda g, y: g / y, y=lambda g, y, out: -g * out / y)
 negative = pointwise("negative", x=lambda g: -g)
-power = pointwise("power", "x y", x=lambda g, x, y: g * _slope(x, y), y=lambda g, x, out: g * out * _log(x))
+power = pointwise(
+    "power", "x y", x=lambda g, x, y: g * _slope(x, y), y=lambda g, x, out: g * out * _log(x)
+)
 
 exp = pointwise("exp", x=lambda g, out: g * out)
 expm1 = pointwise("expm1", x=lambda g, out: g * (out + 1))
@@ -44,22 +46,34 @@ erf = pointwise("erf", x=lambda g, x: g * exp(-x * x) * (2 / math.sqrt(math.pi))
 relu = pointwise("relu", x=lambda g, out: where(greater(out, 0), g, 0))
 absolute = pointwise("absolute", x=lambda g, x: g * sign(x))
 abs = absolute
-maximum = pointwise("maximum", "x y", x=lambda g, x, y: _share(g, x, y), y=lambda g, x, y: _share(g, y, x))
-minimum = pointwise("minimum", "x y", x=lambda g, x, y: _share(g, y, x), y=lambda g, x, y: _share(g, x, y))
-_where = {"x": lambda g, condition: where(condition, g, 0), "y": lambda g, condition: where(condition, 0, g)}
+maximum = pointwise(
+    "maximum", "x y", x=lambda g, x, y: _share(g, x, y), y=lambda g, x, y: _share(g, y, x)
+)
+minimum = pointwise(
+    "minimum", "x y", x=lambda g, x, y: _share(g, y, x), y=lambda g, x, y: _share(g, x, y)
+)
+_where = {
+    "x": lambda g, condition: where(condition, g, 0),
+    "y": lambda g, condition: where(condition, 0, g),
+}
 where = pointwise("where", "condition x y", **_where)
 
 # Steps have the derivative 0 everywhere, and comparisons none.
 zeros_like, sign, floor, ceil, round = (
-    pointwise(name, x=lambda g: zeros_like(g)) for name in ("zeros_like", "sign", "floor", "ceil", "round")
+    pointwise(name, x=lambda g: zeros_like(g))
+    for name in ("zeros_like", "sign", "floor", "ceil", "round")
 )
 equal, not_equal, less, less_equal, greater, greater_equal = (
-    pointwise(name, "x y") for name in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
+    pointwise(name, "x y")
+    for name in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
 )
 isfinite, isnan = pointwise("isfinite"), pointwise("isnan")
 
-# Swish (Ramachandran et al. 2017) and gelu (Hendrycks & Gimpel 2016) have kernels of their own for the derivative.
-silu = Primitive("silu", "x", joint=lambda g, x: [call("silu_dx", g, x)], reference=lambda x: x * sigmoid(x))
+# Swish (Ramachandran et al. 2017) and gelu (Hendrycks & Gimpel 2016) have kernels of their own for
+# the derivative.
+silu = Primitive(
+    "silu", "x", joint=lambda g, x: [call("silu_dx", g, x)], reference=lambda x: x * sigmoid(x)
+)
 _gelu = Primitive("gelu", "x * approximate",
                   joint=lambda g, x, **how: [call("gelu_dx", g, x, **how)],
                   reference=lambda x, approximate: 0.5 * x * (1 + _bend(x, approximate)))  # fmt: skip

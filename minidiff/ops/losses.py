@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.primitive import Primitive
 from ..kernels import call
+from ..tape.primitive import Primitive
 from .elementwise import absolute, equal, exp, log, softplus, where
 from .layers import checked_ids, log_softmax
 from .reductions import mean, sum
@@ -21,7 +21,9 @@ def _mse_rule(g, x, y, needs):
     return dx if needs[0] else None, -dx if needs[1] else None
 
 
-_mse_loss = Primitive("mse_loss", "x y", joint=_mse_rule, reference=lambda x, y: mean((x - y) * (x - y)))
+_mse_loss = Primitive(
+    "mse_loss", "x y", joint=_mse_rule, reference=lambda x, y: mean((x - y) * (x - y))
+)
 
 
 def mse_loss(x: Any, y: Any, reduction: str = "mean") -> Any:
@@ -34,7 +36,9 @@ def huber_loss(x: Any, y: Any, delta: float = 1.0, reduction: str = "mean") -> A
     """½·d² where d = |x − y| ≤ delta, else delta·(d − ½·delta) (Huber 1964)."""
     _check("huber_loss", x, y)
     d = x - y
-    return _reduced(where(absolute(d) <= delta, 0.5 * d * d, delta * (absolute(d) - 0.5 * delta)), reduction)
+    return _reduced(
+        where(absolute(d) <= delta, 0.5 * d * d, delta * (absolute(d) - 0.5 * delta)), reduction
+    )
 
 
 def binary_cross_entropy_with_logits(x: Any, y: Any, reduction: str = "mean") -> Any:
@@ -44,9 +48,11 @@ def binary_cross_entropy_with_logits(x: Any, y: Any, reduction: str = "mean") ->
 
 
 def kl_div(x: Any, y: Any, reduction: str = "mean", log_target: bool = False) -> Any:
-    """y·(log y − x), for log-probabilities x and probabilities y (their logarithms, with `log_target`).
+    """y·(log y − x), for log-probabilities x and probabilities y (their logarithms, with
+    `log_target`).
 
-    Nothing is added where y is 0. "batchmean" divides the sum by the batch, which makes it the divergence KL(y ‖ eˣ).
+    Nothing is added where y is 0. "batchmean" divides the sum by the batch, which makes it the
+    divergence KL(y ‖ eˣ).
     """
     _check("kl_div", x, y)
     none = equal(y, 0)
@@ -54,20 +60,36 @@ def kl_div(x: Any, y: Any, reduction: str = "mean", log_target: bool = False) ->
     return sum(each) / x.shape[0] if reduction == "batchmean" else _reduced(each, reduction)
 
 
-def cross_entropy(logits: Any, labels: Any, ignore_index: int = -100, label_smoothing: float = 0.0,
-                  reduction: str = "mean") -> Any:  # fmt: skip
+def cross_entropy(
+    logits: Any,
+    labels: Any,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Any:
     """−log softmax(logits)[label]; logits (…, classes), labels (…) ints in 0 … classes − 1.
 
-    Rows labelled `ignore_index` count for nothing, in the mean neither. `label_smoothing` ε mixes each one-hot target
-    with ε of the uniform distribution (Szegedy et al. 2016).
-    Raises ValueError for shapes that do not fit, IndexError for a label out of range.
+    Rows labelled `ignore_index` count for nothing, in the mean neither. `label_smoothing` ε mixes
+    each one-hot target with ε of the uniform distribution (Szegedy et al. 2016). Raises ValueError
+    for shapes that do not fit, IndexError for a label out of range.
     """
-    labels = np.asarray(labels) if isinstance(labels, int | tuple | np.integer) else plain_index(labels, np)
+    labels = (
+        np.asarray(labels)
+        if isinstance(labels, int | tuple | np.integer)
+        else plain_index(labels, np)
+    )
     if labels.shape != logits.shape[:-1]:
-        raise ValueError(f"cross_entropy: wants logits (…, classes), labels (…); got {logits.shape}, {labels.shape}")
+        raise ValueError(
+            f"cross_entropy: wants logits (…, classes), labels (…); got {logits.shape}, {labels.shape}"
+        )
     xp, ignored = array_namespace(labels), labels == ignore_index
     some = bool(xp.any(ignored))
-    labels = checked_ids("cross_entropy", "labels", xp.where(ignored, 0, labels) if some else labels, logits.shape[-1])
+    labels = checked_ids(
+        "cross_entropy",
+        "labels",
+        xp.where(ignored, 0, labels) if some else labels,
+        logits.shape[-1],
+    )
     if reduction == "mean" and not (some or label_smoothing) and len(logits.shape) == 2:
         return _cross_entropy(logits, labels)
     each = where(ignored, 0, _each_cross_entropy(logits, labels, label_smoothing))

@@ -4,8 +4,8 @@ import math
 from functools import lru_cache
 from typing import Any
 
-from ..autograd.primitive import Primitive
 from ..kernels import call
+from ..tape.primitive import Primitive
 from .elementwise import silu
 from .reductions import mean
 from .shapes import reshape
@@ -37,7 +37,8 @@ _group_norm_silu = Primitive("group_norm_silu", "x weight bias shift skip * grou
 
 
 def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float = 1e-5) -> Any:
-    """Each sample's groups of channels brought to mean 0 and variance 1, then · weight + bias (Wu & He 2018).
+    """Each sample's groups of channels brought to mean 0 and variance 1, then · weight + bias (Wu &
+    He 2018).
 
     weight, bias (channels,). Raises ValueError if `groups` does not divide the channels.
     """
@@ -45,30 +46,56 @@ def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float = 1e-5) -
     return _group_norm(x, weight, bias, groups=groups, eps=eps)
 
 
-def group_norm_silu(x: Any, groups: int, weight: Any, bias: Any, shift: Any = None, skip: Any = None,
-                    eps: float = 1e-5) -> Any:  # fmt: skip
+def group_norm_silu(
+    x: Any,
+    groups: int,
+    weight: Any,
+    bias: Any,
+    shift: Any = None,
+    skip: Any = None,
+    eps: float = 1e-5,
+) -> Any:
     """silu(group_norm(x) + shift) + skip in one pass.
 
-    shift (batch, channels) is the same for all of a sample's pixels; skip, like x, is what goes around the layers that
-    end here. Both may be None.
+    shift (batch, channels) is the same for all of a sample's pixels; skip, like x, is what goes
+    around the layers that end here. Both may be None.
     """
-    _check(x.shape, groups, weight.shape, bias.shape, *(part if part is None else part.shape for part in (shift, skip)))
+    _check(
+        x.shape,
+        groups,
+        weight.shape,
+        bias.shape,
+        *(part if part is None else part.shape for part in (shift, skip)),
+    )
     return _group_norm_silu(x, weight, bias, shift, skip, groups=groups, eps=eps)
 
 
-def layer_norm(x: Any, weight: Any = None, bias: Any = None, axis: Any = -1, eps: float = 1e-5) -> Any:
+def layer_norm(
+    x: Any, weight: Any = None, bias: Any = None, axis: Any = -1, eps: float = 1e-5
+) -> Any:
     """Mean 0 and variance 1 over `axis` (an int or a tuple), then · weight + bias (Ba et al. 2016)."""
     centred = x - mean(x, axis=axis, keepdims=True)
-    return _scaled(centred / (mean(centred * centred, axis=axis, keepdims=True) + eps) ** 0.5, weight, bias)
+    return _scaled(
+        centred / (mean(centred * centred, axis=axis, keepdims=True) + eps) ** 0.5, weight, bias
+    )
 
 
 def instance_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
-    """Mean 0 and variance 1 for each sample and channel, then · weight + bias (Ulyanov et al. 2016)."""
+    """Mean 0 and variance 1 for each sample and channel, then · weight + bias (Ulyanov et al.
+
+    2016).
+    """
     return layer_norm(x, weight, bias, tuple(range(1, len(x.shape) - 1)), eps)
 
 
-def batch_norm(x: Any, running_mean: Any = None, running_var: Any = None, weight: Any = None, bias: Any = None,
-               eps: float = 1e-5) -> Any:  # fmt: skip
+def batch_norm(
+    x: Any,
+    running_mean: Any = None,
+    running_var: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+    eps: float = 1e-5,
+) -> Any:
     """Each channel by the given mean and variance, or else its own in this batch (Ioffe & Szegedy 2015)."""
     if running_mean is None:
         return layer_norm(x, weight, bias, tuple(range(len(x.shape) - 1)), eps)
@@ -90,8 +117,12 @@ def _check(x, groups, weight, bias, shift=None, skip=None):
     """Of shapes: a network asks for the same few again and again."""
     c = x[-1]
     if groups < 1 or c % groups or weight != (c,) or bias != (c,):
-        raise ValueError(f"group_norm: groups={groups} must divide the {c} channels of x {x}, and weight and bias be "
-                         f"({c},); got {weight} and {bias}")  # fmt: skip
+        raise ValueError(
+            f"group_norm: groups={groups} must divide the {c} channels of x {x}, and weight and bias be "
+            f"({c},); got {weight} and {bias}"
+        )
     if shift not in (None, (x[0], c)) or skip not in (None, x):
-        raise ValueError(f"group_norm_silu: shift must be (batch, channels) of x {x}, and skip like x; got {shift} and "
-                         f"{skip}")  # fmt: skip
+        raise ValueError(
+            f"group_norm_silu: shift must be (batch, channels) of x {x}, and skip like x; got {shift} and "
+            f"{skip}"
+        )

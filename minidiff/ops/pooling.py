@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.primitive import Primitive
+from ..tape.primitive import Primitive
 from .convolution import pair
 from .products import matmul
 from .reductions import argmax, mean
@@ -16,20 +16,25 @@ from .shapes import array_namespace, expand_dims, getitem, pad, reshape, take, t
 
 windows = Primitive("windows", "x * size stride",
                     x=lambda g, in_shape, **how: windows_dx(g, x_size=in_shape[1:3], **how))  # fmt: skip
-windows_dx = Primitive("windows_dx", "y * x_size size stride", y=lambda g, x_size, **how: windows(g, **how))
+windows_dx = Primitive(
+    "windows_dx", "y * x_size size stride", y=lambda g, x_size, **how: windows(g, **how)
+)
 _max_pool2d = Primitive("max_pool2d", "x * size stride", x=lambda g, aux, in_shape, **how:
                         max_pool2d_dx(g, aux, x_size=in_shape[1:3], **how))  # fmt: skip
 max_pool2d_dx = Primitive(
     "max_pool2d_dx", "y index * x_size size stride", takes_integers=True,
     y=lambda g, index, size, stride: _chosen(windows(g, size=(size, size), stride=(stride, stride)), index),
 )  # fmt: skip
-_upsample_nearest = Primitive("upsample_nearest", "x * scale", x=lambda g, scale: upsample_nearest_dx(g, scale=scale))
+_upsample_nearest = Primitive(
+    "upsample_nearest", "x * scale", x=lambda g, scale: upsample_nearest_dx(g, scale=scale)
+)
 upsample_nearest_dx = Primitive("upsample_nearest_dx", "y * scale",
                                 y=lambda g, scale: _upsample_nearest(g, scale=scale))  # fmt: skip
 
 
 def max_pool2d(x: Any, size: Any, stride: Any = None, padding: Any = 0) -> Any:
-    """The largest value in each window of `size` (an int or a pair); `stride` is `size` unless given.
+    """The largest value in each window of `size` (an int or a pair); `stride` is `size` unless
+    given.
 
     `padding` (of −∞) is at most half the size. Of equal values the first gets the gradient.
     Raises ValueError if a window does not fit.
@@ -49,23 +54,35 @@ def avg_pool2d(x: Any, size: Any, stride: Any = None, padding: Any = 0) -> Any:
 
 def adaptive_avg_pool2d(x: Any, output_size: Any) -> Any:
     """The image cut into `output_size` windows (which overlap where that does not divide it), and their means."""
-    rows, columns = (_means(n, m) for n, m in zip(x.shape[1:3], pair("output_size", output_size, 1)))
+    rows, columns = (
+        _means(n, m) for n, m in zip(x.shape[1:3], pair("output_size", output_size, 1))
+    )
     return _separable(x, rows, columns)
 
 
 def upsample_nearest(x: Any, scale: int) -> Any:
-    """Each pixel of (batch, h, w, channels) becomes a block of scale × scale. Raises ValueError unless it is whole."""
+    """Each pixel of (batch, h, w, channels) becomes a block of scale × scale.
+
+    Raises ValueError unless it is whole.
+    """
     if not isinstance(scale, int | np.integer) or scale < 1:
         raise ValueError(f"upsample_nearest: scale must be an int, at least 1; got {scale!r}")
     return _upsample_nearest(x, scale=scale)
 
 
-def interpolate(x: Any, size: Any = None, scale_factor: float | None = None, mode: str = "nearest",
-                align_corners: bool = False) -> Any:  # fmt: skip
-    """The image resized to `size` (an int or a pair), or by `scale_factor`; PyTorch's coordinates, no antialiasing.
+def interpolate(
+    x: Any,
+    size: Any = None,
+    scale_factor: float | None = None,
+    mode: str = "nearest",
+    align_corners: bool = False,
+) -> Any:
+    """The image resized to `size` (an int or a pair), or by `scale_factor`; PyTorch's coordinates,
+    no antialiasing.
 
-    "nearest" takes the source pixel ⌊i·h/h′⌋; "bilinear" blends the pixels around (i + ½)·h/h′ − ½, or, with
-    `align_corners`, i·(h − 1)/(h′ − 1). Raises ValueError for another mode, or unless one of size and factor is given.
+    "nearest" takes the source pixel ⌊i·h/h′⌋; "bilinear" blends the pixels around (i + ½)·h/h′ − ½,
+    or, with `align_corners`, i·(h − 1)/(h′ − 1). Raises ValueError for another mode, or unless one
+    of size and factor is given.
     """
     if mode not in ("nearest", "bilinear"):
         raise ValueError(f'interpolate: mode must be "nearest" or "bilinear"; got {mode!r}')
@@ -74,23 +91,34 @@ def interpolate(x: Any, size: Any = None, scale_factor: float | None = None, mod
     out = [int(n * scale_factor) for n in x.shape[1:3]] if scale_factor else pair("size", size, 1)
     steps = [1 / scale_factor if scale_factor else n / m for n, m in zip(x.shape[1:3], out)]
     if mode == "nearest":
-        at = (np.minimum((np.arange(m) * s).astype(int), n - 1) for m, s, n in zip(out, steps, x.shape[1:]))
+        at = (
+            np.minimum((np.arange(m) * s).astype(int), n - 1)
+            for m, s, n in zip(out, steps, x.shape[1:])
+        )
         rows, columns = map(array_namespace(x).asarray, at)
         return take(take(x, rows, 1), columns, 2)
-    return _separable(x, *(_blend(n, m, s, align_corners) for n, m, s in zip(x.shape[1:], out, steps)))
+    return _separable(
+        x, *(_blend(n, m, s, align_corners) for n, m, s in zip(x.shape[1:], out, steps))
+    )
 
 
 def _checked(name, x, size, stride, padding):
     """Size, stride and padding as pairs, once they fit x."""
     size, border = pair("size", size, 1), pair("padding", padding, 0)
-    if len(x.shape) != 4 or any(n + 2 * p < k or 2 * p > k for n, p, k in zip(x.shape[1:], border, size)):
-        raise ValueError(f"{name}: windows of {size}, padding={padding}, do not fit images (batch, h, w, channels) "
-                         f"{x.shape}")  # fmt: skip
+    if len(x.shape) != 4 or any(
+        n + 2 * p < k or 2 * p > k for n, p, k in zip(x.shape[1:], border, size)
+    ):
+        raise ValueError(
+            f"{name}: windows of {size}, padding={padding}, do not fit images (batch, h, w, channels) "
+            f"{x.shape}"
+        )
     return size, size if stride is None else pair("stride", stride, 1), border
 
 
 def _bordered(x, border, value):
-    return pad(x, ((0, 0), *zip(border, border), (0, 0)), constant_values=value) if any(border) else x
+    return (
+        pad(x, ((0, 0), *zip(border, border), (0, 0)), constant_values=value) if any(border) else x
+    )
 
 
 def _chosen(parts, index):
@@ -114,7 +142,9 @@ def _blend(n, m, step, align_corners):
 
 def _separable(x, rows, columns):
     """rows · x · columnsᵀ, for each image and channel."""
-    rows, columns = (array_namespace(x).asarray(matrix, dtype=x.dtype) for matrix in (rows, columns))
+    rows, columns = (
+        array_namespace(x).asarray(matrix, dtype=x.dtype) for matrix in (rows, columns)
+    )
     (b, h, w, c), (m, k) = x.shape, (len(rows), len(columns))
     x = reshape(matmul(rows, reshape(x, shape=(b, h, w * c))), shape=(b * m, w, c))
     return reshape(matmul(columns, x), shape=(b, m, k, c))

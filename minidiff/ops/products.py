@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.primitive import Primitive, sum_to
+from ..tape.primitive import Primitive, sum_to
 from .elementwise import multiply
 from .shapes import array_namespace, reshape
 
-_matmul = Primitive("matmul", "x y", broadcasts=True, x=lambda g, y: g @ y.mT, y=lambda g, x: x.mT @ g)
+_matmul = Primitive(
+    "matmul", "x y", broadcasts=True, x=lambda g, y: g @ y.mT, y=lambda g, x: x.mT @ g
+)
 _einsum = Primitive(
     "einsum", "x y * terms",
     x=lambda g, y, in_shape, terms: _einsum_rule(g, y, in_shape, *terms),
@@ -21,7 +23,8 @@ _einsum = Primitive(
 
 
 def matmul(x: Any, y: Any) -> Any:
-    """x @ y with NumPy's rules: (…, n, k) @ (…, k, m), leading axes broadcast; a 1-D operand is a row or a column.
+    """x @ y with NumPy's rules: (…, n, k) @ (…, k, m), leading axes broadcast; a 1-D operand is a
+    row or a column.
 
     Raises ValueError if the inner sizes differ.
     """
@@ -30,9 +33,14 @@ def matmul(x: Any, y: Any) -> Any:
         raise ValueError(f"matmul: cannot multiply {a} by {b}: the inner sizes must be equal")
     if len(a) > 1 and len(b) > 1:
         return _matmul(x, y)
-    out = _matmul(reshape(x, shape=(1, *a)) if len(a) == 1 else x, reshape(y, shape=(*b, 1)) if len(b) == 1 else y)
+    out = _matmul(
+        reshape(x, shape=(1, *a)) if len(a) == 1 else x,
+        reshape(y, shape=(*b, 1)) if len(b) == 1 else y,
+    )
     lead = out.shape[:-2]
-    return reshape(out, shape=lead + out.shape[-2:-1] * (len(a) > 1) + out.shape[-1:] * (len(b) > 1))
+    return reshape(
+        out, shape=lead + out.shape[-2:-1] * (len(a) > 1) + out.shape[-1:] * (len(b) > 1)
+    )
 
 
 def dot(x: Any, y: Any) -> Any:
@@ -46,42 +54,67 @@ def outer(x: Any, y: Any) -> Any:
 
 
 def tensordot(x: Any, y: Any, axes: Any = 2) -> Any:
-    """The sum over the last `axes` axes of x and the first of y, or over pairs of axes (of x, of y).
+    """The sum over the last `axes` axes of x and the first of y, or over pairs of axes (of x, of
+    y).
 
     Raises ValueError unless the axes of each pair have one size.
     """
     n, m = len(x.shape), len(y.shape)
-    of_x, of_y = (range(n - axes, n), range(axes)) if isinstance(axes, int) else map(np.atleast_1d, axes)
+    of_x, of_y = (
+        (range(n - axes, n), range(axes)) if isinstance(axes, int) else map(np.atleast_1d, axes)
+    )
     left, right = list(ascii_letters[:n]), list(ascii_letters[n : n + m])
     for i, j in zip(of_x, of_y, strict=True):
         if x.shape[i] != y.shape[j]:
-            raise ValueError(f"tensordot: axis {i} of {x.shape} and axis {j} of {y.shape} must have one size")
+            raise ValueError(
+                f"tensordot: axis {i} of {x.shape} and axis {j} of {y.shape} must have one size"
+            )
         right[j] = left[i]
     rest = [letter for letter in left + right if (letter in left) != (letter in right)]
     return einsum(f"{''.join(left)},{''.join(right)}->{''.join(rest)}", x, y)
 
 
 def einsum(subscripts: str, *operands: Any) -> Any:
-    """Einstein's sum with NumPy's rules: "bij,bjk->bik"; repeated letters, "..." and a missing "->" are understood.
+    """Einstein's sum with NumPy's rules: "bij,bjk->bik"; repeated letters, "..." and a missing "->"
+    are understood.
 
-    Several operands are multiplied from left to right. Raises ValueError if subscripts and operands do not fit.
+    Several operands are multiplied from left to right. Raises ValueError if subscripts and operands
+    do not fit.
     """
     inputs, arrow, output = subscripts.replace(" ", "").partition("->")
-    terms, spare = inputs.split(","), [letter for letter in ascii_letters if letter not in subscripts]
+    terms, spare = (
+        inputs.split(","),
+        [letter for letter in ascii_letters if letter not in subscripts],
+    )
     axes = [len(t.replace("...", "")) for t in terms]
-    fits = [len(x.shape) == n or (len(x.shape) > n and "..." in t) for x, n, t in zip(operands, axes, terms)]
+    fits = [
+        len(x.shape) == n or (len(x.shape) > n and "..." in t)
+        for x, n, t in zip(operands, axes, terms)
+    ]
     if len(operands) != len(terms) or not all(fits):
-        raise ValueError(f"einsum: {subscripts!r} does not fit operands of shapes {[tuple(x.shape) for x in operands]}")
+        raise ValueError(
+            f"einsum: {subscripts!r} does not fit operands of shapes {[tuple(x.shape) for x in operands]}"
+        )
     unnamed = ["".join(spare[: len(x.shape) - n])[::-1] for x, n in zip(operands, axes)]
-    output = output if arrow else "..." + "".join(sorted(c for c in set(inputs) - set(".,") if inputs.count(c) == 1))
+    output = (
+        output
+        if arrow
+        else "..." + "".join(sorted(c for c in set(inputs) - set(".,") if inputs.count(c) == 1))
+    )
     output = output.replace("...", max(unnamed, key=len))
     done, result = terms[0].replace("...", unnamed[0]), operands[0]
     if len(operands) == 1:
-        return _einsum(result, array_namespace(result).ones((), result.dtype), terms=(done, "", output))
+        return _einsum(
+            result, array_namespace(result).ones((), result.dtype), terms=(done, "", output)
+        )
     todo = [term.replace("...", letters) for term, letters in zip(terms, unnamed)]
     for i, (term, operand) in enumerate(zip(todo[1:], operands[1:]), start=2):
         last = i == len(todo)
-        after = output if last else "".join(sorted(set(done + term) & set("".join([output, *todo[i:]]))))
+        after = (
+            output
+            if last
+            else "".join(sorted(set(done + term) & set("".join([output, *todo[i:]]))))
+        )
         result, done = _einsum(result, operand, terms=(done, term, after)), after
     return result
 
@@ -89,15 +122,19 @@ def einsum(subscripts: str, *operands: Any) -> Any:
 def _einsum_rule(g, other, shape, wanted, term, output):
     """g times the other operand, brought to the letters `wanted`.
 
-    Along a letter that only the wanted operand has, the gradient is constant: times ones. A letter that it has twice
-    takes a diagonal: the gradient is zero off it, times an identity matrix.
+    Along a letter that only the wanted operand has, the gradient is constant: times ones. A letter
+    that it has twice takes a diagonal: the gradient is zero off it, times an identity matrix.
     """
     terms, factors, target, xp = [output, term], [g, other], "", array_namespace(other)
     for letter, n in zip(wanted, shape):
         sizes = [x.shape[t.index(letter)] for t, x in zip(terms, factors) if letter in t]
         spare = next(c for c in ascii_letters if c not in output + term + wanted + target)
         if letter in target:
-            terms, factors, letter = [*terms, letter + spare], [*factors, xp.eye(n, dtype=other.dtype)], spare
+            terms, factors, letter = (
+                [*terms, letter + spare],
+                [*factors, xp.eye(n, dtype=other.dtype)],
+                spare,
+            )
         elif n not in sizes:
             terms, factors = [*terms, letter], [*factors, xp.ones(n, other.dtype)]
         target += letter

@@ -6,26 +6,36 @@
 import math
 from typing import Any
 
-from ..autograd.primitive import Primitive
 from ..kernels import generic, namespace
+from ..tape.primitive import Primitive
 from .elementwise import absolute, equal, exp, sqrt, where
 from .shapes import astype, axes_of, diag, flip, pad, ravel, reshape, take_along_axis, transpose
 
 _OVER = "x * axis=None keepdims=False"
-_add_up = lambda x, axis, keepdims: namespace(x).add.reduce(x, axis=axis, keepdims=keepdims)  # half the time of np.sum
+# half the time of np.sum
+_add_up = lambda x, axis, keepdims: namespace(x).add.reduce(x, axis=axis, keepdims=keepdims)
 _extreme = {"x": lambda g, x, out, in_shape, axis: _shares(g, x, out, in_shape, axis)}
 
-sum = Primitive("sum", _OVER, kernel=_add_up, x=lambda g, in_shape, axis: _spread(g, shape=in_shape, axis=axis))
-mean = Primitive("mean", _OVER, x=lambda g, in_shape, axis: _spread(g / count(in_shape, axis), in_shape, axis))
+sum = Primitive(
+    "sum", _OVER, kernel=_add_up, x=lambda g, in_shape, axis: _spread(g, shape=in_shape, axis=axis)
+)
+mean = Primitive(
+    "mean", _OVER, x=lambda g, in_shape, axis: _spread(g / count(in_shape, axis), in_shape, axis)
+)
 _spread: Primitive = Primitive("spread", "x * shape axis",  # the other way round
                                kernel=lambda x, shape, axis: generic.broadcast_to(kept(x, shape, axis), shape),
                                x=lambda g, in_shape, axis: reshape(sum(g, axis=axis), shape=in_shape))  # fmt: skip
-max, min = Primitive("max", _OVER, **_extreme), Primitive("min", _OVER, **_extreme)  # equals get equal shares
+# equals get equal shares
+max, min = Primitive("max", _OVER, **_extreme), Primitive("min", _OVER, **_extreme)
 logsumexp = Primitive("logsumexp", _OVER, x=lambda g, x, out, in_shape, axis:
                       kept(g, in_shape, axis) * exp(x - kept(out, in_shape, axis)))  # fmt: skip
 argmax, argmin = Primitive("argmax", _OVER), Primitive("argmin", _OVER)
-argsort = Primitive("argsort", "x * axis=-1", kernel=lambda x, axis: namespace(x).argsort(x, axis, kind="stable"))
-_cumsum = Primitive("cumsum", "x * axis", x=lambda g, axis: flip(_cumsum(flip(g, axis=axis), axis=axis), axis=axis))
+argsort = Primitive(
+    "argsort", "x * axis=-1", kernel=lambda x, axis: namespace(x).argsort(x, axis, kind="stable")
+)
+_cumsum = Primitive(
+    "cumsum", "x * axis", x=lambda g, axis: flip(_cumsum(flip(g, axis=axis), axis=axis), axis=axis)
+)
 
 
 def cumsum(x: Any, axis: int | None = None) -> Any:
@@ -40,10 +50,19 @@ def prod(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     x, shape = transpose(x, axes=(*rest, *sorted(gone))), x.shape
     x = reshape(x, shape=(*(shape[i] for i in rest), count(shape, axis)))
     while (m := x.shape[-1]) != 1:
-        x = pad(x, (*((0, 0),) * len(rest), (0, m % 2 or m == 0)), constant_values=1) if m % 2 or m == 0 else x
+        x = (
+            pad(x, (*((0, 0),) * len(rest), (0, m % 2 or m == 0)), constant_values=1)
+            if m % 2 or m == 0
+            else x
+        )
         if m:
             x = x[..., ::2] * x[..., 1::2]
-    return reshape(x, shape=tuple(1 if i in gone else k for i, k in enumerate(shape) if keepdims or i not in gone))
+    return reshape(
+        x,
+        shape=tuple(
+            1 if i in gone else k for i, k in enumerate(shape) if keepdims or i not in gone
+        ),
+    )
 
 
 def var(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
@@ -58,10 +77,11 @@ def std(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
 
 
 def norm(x: Any, ord: float | None = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """(Σ |x|^ord)^(1/ord) over axes, by default with ord=2; the largest |x| for ord=inf, the smallest for −inf.
+    """(Σ |x|^ord)^(1/ord) over axes, by default with ord=2; the largest |x| for ord=inf, the
+    smallest for −inf.
 
-    At 0 the derivative is 0. All elements that meet are one vector, also those of a matrix. Raises ValueError for
-    ord=0 and for the names of matrix norms.
+    At 0 the derivative is 0. All elements that meet are one vector, also those of a matrix. Raises
+    ValueError for ord=0 and for the names of matrix norms.
     """
     if ord in (math.inf, -math.inf):
         return (max if ord > 0 else min)(absolute(x), axis=axis, keepdims=keepdims)
@@ -70,7 +90,11 @@ def norm(x: Any, ord: float | None = None, axis: Any = None, keepdims: bool = Fa
     if ord in (None, 2):
         return _root(sum(x * x, axis=axis, keepdims=keepdims))
     total = sum(absolute(x) ** ord if ord != 1 else absolute(x), axis=axis, keepdims=keepdims)
-    return total if ord == 1 else where(equal(total, 0), 0, where(equal(total, 0), 1, total) ** (1 / ord))
+    return (
+        total
+        if ord == 1
+        else where(equal(total, 0), 0, where(equal(total, 0), 1, total) ** (1 / ord))
+    )
 
 
 def sort(x: Any, axis: int = -1) -> Any:

@@ -11,27 +11,42 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from ..autograd.primitive import Primitive, broadcast_to
-from ..autograd.tape import Value
 from ..kernels import namespace
+from ..tape.primitive import Primitive, broadcast_to
+from ..tape.tape import Value
 from .elementwise import equal, where, zeros_like
 
 reshape = Primitive("reshape", "x * shape", x=lambda g, in_shape: reshape(g, shape=in_shape))
-transpose = Primitive("transpose", "x * axes=None", x=lambda g, axes: transpose(g, axes=_inverse(axes)))
+transpose = Primitive(
+    "transpose", "x * axes=None", x=lambda g, axes: transpose(g, axes=_inverse(axes))
+)
 swapaxes = Primitive("swapaxes", "x * axis1 axis2", x=lambda g, **axes: swapaxes(g, **axes))
 _cast = lambda x, dtype: x.astype(dtype)
-_uncast = lambda g, x, dtype: astype(g, dtype=x.dtype) if np.dtype(dtype).kind == "f" else zeros_like(x)  # a step
+# a step
+_uncast = lambda g, x, dtype: (
+    astype(g, dtype=x.dtype) if np.dtype(dtype).kind == "f" else zeros_like(x)
+)
 astype = Primitive("astype", "x * dtype", kernel=_cast, x=_uncast)
 flip = Primitive("flip", "x * axis=None", x=lambda g, axis: flip(g, axis=axis))
-roll = Primitive("roll", "x * shift axis=None", x=lambda g, shift, axis: roll(g, shift=_negative(shift), axis=axis))
+roll = Primitive(
+    "roll",
+    "x * shift axis=None",
+    x=lambda g, shift, axis: roll(g, shift=_negative(shift), axis=axis),
+)
 tril = Primitive("tril", "x * k=0", x=lambda g, k: tril(g, k=k))
 triu = Primitive("triu", "x * k=0", x=lambda g, k: triu(g, k=k))
 
 _getitem = Primitive("getitem", "x * index", kernel=lambda x, index: x[index],
                      x=lambda g, in_shape, index: scatter_add(g, index, in_shape))  # fmt: skip
-_scatter_add = Primitive("scatter_add", "y * index shape", y=lambda g, index: _getitem(g, index=index))
-_pad = Primitive("pad", "x * width value=0", x=lambda g, in_shape, width: g[_inside(in_shape, width)])
-_concatenate = Primitive("concatenate", "*xs * axis", joint=lambda g, aux, axis: split(g, aux, axis))
+_scatter_add = Primitive(
+    "scatter_add", "y * index shape", y=lambda g, index: _getitem(g, index=index)
+)
+_pad = Primitive(
+    "pad", "x * width value=0", x=lambda g, in_shape, width: g[_inside(in_shape, width)]
+)
+_concatenate = Primitive(
+    "concatenate", "*xs * axis", joint=lambda g, aux, axis: split(g, aux, axis)
+)
 
 
 # --- axes ---
@@ -44,7 +59,10 @@ def axes_of(shape: tuple[int, ...], axis: Any) -> set[int]:
 
 
 def expand_dims(x: Any, axis: int) -> Any:
-    """A new axis of length 1, so that it stands at `axis` of the result. Raises ValueError if it cannot stand there."""
+    """A new axis of length 1, so that it stands at `axis` of the result.
+
+    Raises ValueError if it cannot stand there.
+    """
     axis = normalize_axis_index(axis, len(x.shape) + 1, "expand_dims")
     return reshape(x, shape=(*x.shape[:axis], 1, *x.shape[axis:]))
 
@@ -63,10 +81,11 @@ def ravel(x: Any) -> Any:
 
 
 def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0) -> Any:
-    """A border: `pad_width` is ((before, after), …), a pair for each axis, or one pair or int for all.
+    """A border: `pad_width` is ((before, after), …), a pair for each axis, or one pair or int for
+    all.
 
-    It is a constant, or made of x itself: `mode` "reflect", "edge", "wrap" or "symmetric", as in NumPy.
-    Raises ValueError for a negative width or an unknown mode.
+    It is a constant, or made of x itself: `mode` "reflect", "edge", "wrap" or "symmetric", as in
+    NumPy. Raises ValueError for a negative width or an unknown mode.
     """
     width = np.broadcast_to(pad_width, (len(x.shape), 2)).tolist()
     if min(map(min, width), default=0) < 0:
@@ -90,7 +109,10 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Any:
 
 
 def concatenate(arrays: Sequence, axis: int = 0) -> Any:
-    """Join arrays along an axis that exists; see `stack` for a new one. Raises ValueError if there are none."""
+    """Join arrays along an axis that exists; see `stack` for a new one.
+
+    Raises ValueError if there are none.
+    """
     if not len(arrays):
         raise ValueError("concatenate: given no arrays, wanted one or more")
     return _concatenate(*arrays, axis=axis)
@@ -102,11 +124,16 @@ def stack(arrays: Sequence, axis: int = 0) -> Any:
 
 
 def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list:
-    """Cut into so many equal parts, or before the given indices. Raises ValueError if the parts cannot be equal."""
+    """Cut into so many equal parts, or before the given indices.
+
+    Raises ValueError if the parts cannot be equal.
+    """
     n, cuts, lead = x.shape[axis], indices_or_sections, (slice(None),) * (axis % len(x.shape))
     if isinstance(cuts, int | np.integer):
         if n % cuts:
-            raise ValueError(f"split: {n} elements along axis {axis} cannot be cut into {cuts} equal parts")
+            raise ValueError(
+                f"split: {n} elements along axis {axis} cannot be cut into {cuts} equal parts"
+            )
         cuts = range(n // cuts, n, n // cuts) if n else [0] * (cuts - 1)
     return [getitem(x, (*lead, slice(a, b))) for a, b in pairwise([0, *cuts, n])]
 
@@ -148,17 +175,23 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
 def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Any:
     """For each position along the other axes its own `indices`, as `argsort` and `argmax` give them."""
     n, axis, xp = len(x.shape), normalize_axis_index(axis, len(x.shape)), array_namespace(x)
-    grid = [xp.reshape(xp.arange(size), (-1,) + (1,) * (n - i - 1)) for i, size in enumerate(x.shape)]
+    grid = [
+        xp.reshape(xp.arange(size), (-1,) + (1,) * (n - i - 1)) for i, size in enumerate(x.shape)
+    ]
     return getitem(x, (*grid[:axis], indices, *grid[axis + 1 :]))
 
 
 def at_add(x: Any, index: Any, values: Any) -> Any:
-    """A copy of x with `values` added at x[index]; what falls on one place adds up. Also `t.at[index].add(values)`."""
+    """A copy of x with `values` added at x[index]; what falls on one place adds up.
+
+    Also `t.at[index].add(values)`.
+    """
     return x + scatter_add(_as_part(x, index, values), index=index, shape=x.shape)
 
 
 def at_set(x: Any, index: Any, values: Any) -> Any:
-    """A copy of x with x[index] replaced; of several values for one place the last stays, and gets the gradient.
+    """A copy of x with x[index] replaced; of several values for one place the last stays, and gets
+    the gradient.
 
     Also `t.at[index].set(values)`.
     """
@@ -168,7 +201,9 @@ def at_set(x: Any, index: Any, values: Any) -> Any:
     last = xp.zeros(x.shape, int)
     last[index] = turn
     stays = equal(last[index], turn)
-    return where(equal(last, 0), x, scatter_add(where(stays, values, 0), index=index, shape=x.shape))
+    return where(
+        equal(last, 0), x, scatter_add(where(stays, values, 0), index=index, shape=x.shape)
+    )
 
 
 def diag(x: Any, k: int = 0) -> Any:
@@ -189,7 +224,13 @@ def plain_index(index: Any, xp: Any) -> Any:
     """An index, or a part of one, with Tensors and lists made arrays of the namespace xp."""
     if isinstance(index, tuple):
         return tuple(plain_index(part, xp) for part in index)
-    return index.data if isinstance(index, Value) else xp.asarray(index) if isinstance(index, list) else index
+    return (
+        index.data
+        if isinstance(index, Value)
+        else xp.asarray(index)
+        if isinstance(index, list)
+        else index
+    )
 
 
 def _as_part(x, index, values):
@@ -200,7 +241,9 @@ def _as_part(x, index, values):
 
 
 def _inverse(axes):
-    return axes if axes is None else tuple(int(i) for i in np.argsort([a % len(axes) for a in axes]))
+    return (
+        axes if axes is None else tuple(int(i) for i in np.argsort([a % len(axes) for a in axes]))
+    )
 
 
 def _negative(shift):

@@ -1,4 +1,7 @@
-"""`check_op`: one checker for every operation. A promise is a short function that fails where it is broken."""
+"""`check_op`: one checker for every operation.
+
+A promise is a short function that fails where it is broken.
+"""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -11,20 +14,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from .. import ops
-from ..autograd.check import gradcheck, gradgradcheck
+from ..autograd.finite_differences import gradcheck, gradgradcheck
 from ..autograd.tensor import Tensor
 from .strategies import LAYOUTS
 
 
 def check_op(
-    f: Callable, *arguments: Any, reference: Callable | None = None, order: int = 2, examples: int = 20,
-    single: float = 1e-4, **tolerances: Any,
-) -> None:  # fmt: skip
+    f: Callable,
+    *arguments: Any,
+    reference: Callable | None = None,
+    order: int = 2,
+    examples: int = 20,
+    single: float = 1e-4,
+    **tolerances: Any,
+) -> None:
     """Hold the operation f to every promise that an operation of minidiff makes.
 
-    An argument is an array, a hypothesis strategy, or a plain value that f takes as it is; one strategy of tuples may
-    draw all of them. float64 arrays are differentiated, and everything is done again with them in float32. With
-    strategies, `examples` draws are made.
+    An argument is an array, a hypothesis strategy, or a plain value that f takes as it is; one
+    strategy of tuples may draw all of them. float64 arrays are differentiated, and everything is
+    done again with them in float32. With strategies, `examples` draws are made.
 
     - bare arrays in, bare array out, Tensor in, Tensor out; values are `reference`'s (plain NumPy, same arguments)
     - derivatives up to `order` agree with finite differences (`tolerances` are `gradcheck`'s rtol, atol, eps)
@@ -81,7 +89,9 @@ class Case:
     @property
     def operands(self) -> list[int]:
         """Which arguments are differentiated."""
-        return [i for i, a in enumerate(self.args) if isinstance(a, np.ndarray) and a.dtype.kind == "f"]
+        return [
+            i for i, a in enumerate(self.args) if isinstance(a, np.ndarray) and a.dtype.kind == "f"
+        ]
 
     def arranged(self, change: Callable[[np.ndarray], np.ndarray]) -> tuple:
         """The arguments with every float array changed."""
@@ -89,24 +99,35 @@ class Case:
 
     def forward(self, args: tuple, wanted: list[int]) -> tuple[Tensor, list[Tensor]]:
         """f at `args`, where those in `wanted` are leaves; (result, leaves)."""
-        inputs = [Tensor(a, requires_grad=i in wanted) if isinstance(a, np.ndarray) else a for i, a in enumerate(args)]
+        inputs = [
+            Tensor(a, requires_grad=i in wanted) if isinstance(a, np.ndarray) else a
+            for i, a in enumerate(args)
+        ]
         out = self.f(*inputs)
         if not isinstance(out, Tensor):
             self.fail(f"Tensors in, Tensor out: Tensors gave a {type(out).__name__}")
         return out, [inputs[i] for i in wanted]
 
-    def gradients(self, out: Tensor, leaves: list[Tensor], wanted: list[int]) -> dict[str, np.ndarray]:
+    def gradients(
+        self, out: Tensor, leaves: list[Tensor], wanted: list[int]
+    ) -> dict[str, np.ndarray]:
         """The gradient of each wanted argument by name, zeros where there is none."""
         found = {}
         for i, leaf in zip(wanted, leaves):
             gradient = np.zeros_like(leaf.data) if leaf.grad is None else leaf.grad
             if gradient.shape != leaf.shape:
                 what = "missing broadcast" if gradient.shape == out.shape else "wrong gradient"
-                self.fail(f"{what}: argument {i} of shape {leaf.shape} got a gradient of shape {gradient.shape}")
-            found[f"gradient of argument {i}"] = gradient.data if isinstance(gradient, Tensor) else gradient
+                self.fail(
+                    f"{what}: argument {i} of shape {leaf.shape} got a gradient of shape {gradient.shape}"
+                )
+            found[f"gradient of argument {i}"] = (
+                gradient.data if isinstance(gradient, Tensor) else gradient
+            )
         return found
 
-    def results(self, args: tuple, wanted=None, upstream=None, create_graph=False) -> dict[str, np.ndarray]:
+    def results(
+        self, args: tuple, wanted=None, upstream=None, create_graph=False
+    ) -> dict[str, np.ndarray]:
         """The value and the gradient of each wanted argument (all operands' unless given), by name."""
         wanted = self.operands if wanted is None else wanted
         out, leaves = self.forward(args, wanted)
@@ -114,8 +135,11 @@ class Case:
             out.backward(_random(out) if upstream is None else upstream, create_graph=create_graph)
         return {"value": out.data, **self.gradients(out, leaves, wanted)}
 
-    def compare(self, found: dict[str, Any], want: dict[str, Any], tolerance: float, text: str) -> None:
-        """Fail where a shape differs, a NaN or infinity, or an element by more than a part of the largest.
+    def compare(
+        self, found: dict[str, Any], want: dict[str, Any], tolerance: float, text: str
+    ) -> None:
+        """Fail where a shape differs, a NaN or infinity, or an element by more than a part of the
+        largest.
 
         `text` says what is wrong, and has {what} for the name of the value or gradient.
         """
@@ -124,10 +148,16 @@ class Case:
             if got.shape != wanted.shape:
                 self.fail(f"{says}: shape {got.shape}, wanted {wanted.shape}")
             largest = max(1.0, np.abs(wanted[np.isfinite(wanted)]).max(initial=0))
-            if not np.allclose(got, wanted, rtol=tolerance, atol=tolerance * largest, equal_nan=True):
+            if not np.allclose(
+                got, wanted, rtol=tolerance, atol=tolerance * largest, equal_nan=True
+            ):
                 difference = np.abs(got.astype(np.float64) - wanted)
-                at = np.unravel_index(np.argmax(np.where(np.isnan(difference), np.inf, difference)), got.shape)
-                self.fail(f"{says}: at {[int(i) for i in at]} it is {got[at]:.9g}, wanted {wanted[at]:.9g}")
+                at = np.unravel_index(
+                    np.argmax(np.where(np.isnan(difference), np.inf, difference)), got.shape
+                )
+                self.fail(
+                    f"{says}: at {[int(i) for i in at]} it is {got[at]:.9g}, wanted {wanted[at]:.9g}"
+                )
 
 
 def values(case: Case) -> None:
@@ -135,7 +165,9 @@ def values(case: Case) -> None:
     if isinstance(bare, Tensor):
         case.fail("bare arrays in, bare array out: arrays gave a Tensor")
     found = {"value": case.forward(case.args, case.operands)[0].data}
-    case.compare(found, {"value": bare}, 1e-12, "wrong {what}: Tensors give another one than bare arrays")
+    case.compare(
+        found, {"value": bare}, 1e-12, "wrong {what}: Tensors give another one than bare arrays"
+    )
     if case.reference is not None:
         case.compare(found, {"value": case.reference(*case.args)}, 1e-9, "wrong {what}")
 
@@ -166,7 +198,9 @@ def dtypes(case: Case) -> None:
         for what, got in results.items():
             wanted = np.float32 if wide[what].dtype == np.float64 else wide[what].dtype
             if got.dtype != wanted:
-                case.fail(f"wrong dtype: float32 arguments, and the {what} is {got.dtype}, wanted {np.dtype(wanted)}")
+                case.fail(
+                    f"wrong dtype: float32 arguments, and the {what} is {got.dtype}, wanted {np.dtype(wanted)}"
+                )
         case.compare(results, wide, case.single, "float32 gives another {what} than float64")
 
 
@@ -187,13 +221,17 @@ def broadcasts(case: Case) -> None:
             if accepted:
                 case.results(args, [i])
         except REFUSALS as error:
-            case.fail(f"missing broadcast: argument {i} of shape {short.shape} has no gradient: {error}")
+            case.fail(
+                f"missing broadcast: argument {i} of shape {short.shape} has no gradient: {error}"
+            )
 
 
 def first_derivative(case: Case) -> None:
     def wrong(i: int, f: Callable) -> AssertionError | None:
         try:
-            gradcheck(lambda x: f(*case.args[:i], x, *case.args[i + 1 :]), case.args[i], **case.tolerances)
+            gradcheck(
+                lambda x: f(*case.args[:i], x, *case.args[i + 1 :]), case.args[i], **case.tolerances
+            )
         except AssertionError as error:
             return error
         return None
@@ -203,7 +241,9 @@ def first_derivative(case: Case) -> None:
         if case.args[i].dtype == np.float64 and (error := wrong(i, case.f)):
             if wrong(i, case.reflected):
                 case.fail(f"wrong first derivative of argument {i}: {error}")
-            case.fail(f"wrong sign: the gradient of argument {i} is minus what it should be: {error}")
+            case.fail(
+                f"wrong sign: the gradient of argument {i} is minus what it should be: {error}"
+            )
 
 
 def second_derivative(case: Case) -> None:
@@ -221,10 +261,14 @@ def each_alone(case: Case) -> None:
     together = case.results(case.args)
     for i in case.operands:
         alone = case.results(case.args, [i])
-        case.compare(alone, together, 1e-9, "wrong {what}: it is another one when no other is wanted")
+        case.compare(
+            alone, together, 1e-9, "wrong {what}: it is another one when no other is wanted"
+        )
     if case.order:
         recorded = case.results(case.args, create_graph=True)
-        case.compare(recorded, together, 1e-8, "wrong {what}: it is another one with create_graph=True")
+        case.compare(
+            recorded, together, 1e-8, "wrong {what}: it is another one with create_graph=True"
+        )
 
 
 def memory_layouts(case: Case) -> None:
@@ -235,16 +279,23 @@ def memory_layouts(case: Case) -> None:
         for name, arrange in LAYOUTS.items():
             given = tuple(arrange(a) if isinstance(a, np.ndarray) else a for a in args)
             found = case.results(given, upstream=arrange(upstream))
-            case.compare(found, want, tolerance, f"{name} {np.dtype(dtype)} memory gives another {{what}}")
+            case.compare(
+                found, want, tolerance, f"{name} {np.dtype(dtype)} memory gives another {{what}}"
+            )
         ones = np.ones_like(upstream)
-        flat = np.broadcast_to(np.ones((), ones.dtype), ones.shape)  # what the gradient of a sum is: every stride 0
+        # what the gradient of a sum is: every stride 0
+        flat = np.broadcast_to(np.ones((), ones.dtype), ones.shape)
         found, want = (case.results(args, upstream=u) for u in (flat, ones))
-        case.compare(found, want, tolerance, "an upstream gradient that is broadcast gives another {what}")
+        case.compare(
+            found, want, tolerance, "an upstream gradient that is broadcast gives another {what}"
+        )
 
 
 def repeatable(case: Case) -> None:
     first, second = (case.results(case.args) for _ in range(2))
-    case.compare(second, first, 0.0, "not repeatable: the {what} differs when everything is done again")
+    case.compare(
+        second, first, 0.0, "not repeatable: the {what} differs when everything is done again"
+    )
 
 
 def nothing_shared(case: Case) -> None:
@@ -261,8 +312,12 @@ def nothing_shared(case: Case) -> None:
     ops.add(ops.sum(out * upstreams[0]), ops.sum(other * upstreams[1])).backward()
     for value, inputs, want in zip((out, other), (leaves, other_leaves), apart):
         together = case.gradients(value, inputs, case.operands)
-        case.compare(together, want, 1e-9, "aliasing: two uses in one graph disturb each other's {what}")
-    taken = {f"argument {i}": uses[0][i] for i in case.operands} | {"upstream gradient": upstreams[0]}
+        case.compare(
+            together, want, 1e-9, "aliasing: two uses in one graph disturb each other's {what}"
+        )
+    taken = {f"argument {i}": uses[0][i] for i in case.operands} | {
+        "upstream gradient": upstreams[0]
+    }
     apart[0].pop("value")
     for what, gradient in apart[0].items():
         for name, array in taken.items():
@@ -272,9 +327,17 @@ def nothing_shared(case: Case) -> None:
 
 
 PROMISES = (  # what explains most comes first
-    inputs_unchanged, values, dtypes, repeatable, nothing_shared, memory_layouts, each_alone, first_derivative,
-    broadcasts, second_derivative,
-)  # fmt: skip
+    inputs_unchanged,
+    values,
+    dtypes,
+    repeatable,
+    nothing_shared,
+    memory_layouts,
+    each_alone,
+    first_derivative,
+    broadcasts,
+    second_derivative,
+)
 
 
 def _random(out: Any) -> np.ndarray:
@@ -283,4 +346,6 @@ def _random(out: Any) -> np.ndarray:
 
 
 def _described(argument: Any) -> str:
-    return f"{argument.dtype} {argument.shape}" if isinstance(argument, np.ndarray) else repr(argument)
+    return (
+        f"{argument.dtype} {argument.shape}" if isinstance(argument, np.ndarray) else repr(argument)
+    )

@@ -23,7 +23,9 @@ def test_right_ones_pass():
 def test_names_argument_and_worst_element():
     factor = np.ones((2, 3))
     factor[1, 2] = 1.5
-    with pytest.raises(AssertionError, match=r"argument 0 \(2, 3\), worst at \[1, 2\]: .*; 1 of 6 differ"):
+    with pytest.raises(
+        AssertionError, match=r"argument 0 \(2, 3\), worst at \[1, 2\]: .*; 1 of 6 differ"
+    ):
         md.gradcheck(operation(lambda g, x: 2 * g * x * factor), x)
 
 
@@ -66,7 +68,9 @@ def test_the_same_call_twice():
 
 
 def test_a_wrong_shape_and_dtype():
-    with pytest.raises(AssertionError, match=r"gradient is float64 \(3,\); wanted float64 \(2, 3\)"):
+    with pytest.raises(
+        AssertionError, match=r"gradient is float64 \(3,\); wanted float64 \(2, 3\)"
+    ):
         md.gradcheck(operation(lambda g, x: g[0]), x)
 
 

@@ -35,7 +35,9 @@ def test_powers_at_exponent_zero():
     x, y = np.array([2.0, 0.5, 3.0]), np.zeros(3)
     assert md.gradgradcheck(ops.power, x, y)
     for first, second in ((0, 1), (1, 0)):
-        mixed = md.jacobian(lambda x, y, first=first: md.grad(lambda *xy: ops.power(*xy).sum(), first)(x, y), second)
+        mixed = md.jacobian(
+            lambda x, y, first=first: md.grad(lambda *xy: ops.power(*xy).sum(), first)(x, y), second
+        )
         np.testing.assert_allclose(mixed(x, y), np.diag(1 / x))
     assert np.isfinite(md.hessian(lambda x: ops.power(x, np.array(0.0)))(np.array(0.0)))
 
@@ -52,7 +54,10 @@ class TestMatrices:
         hessian = md.hessian(bowl)(x)
         np.testing.assert_allclose(hessian, hessian.T)
         step = 1e-6
-        columns = [(md.grad(bowl)(x + d) - md.grad(bowl)(x - d)) / (2 * step) for d in step * np.eye(x.size)]
+        columns = [
+            (md.grad(bowl)(x + d) - md.grad(bowl)(x - d)) / (2 * step)
+            for d in step * np.eye(x.size)
+        ]
         np.testing.assert_allclose(hessian, np.stack(columns, -1), atol=1e-6)
 
     @settings(max_examples=20, deadline=None)
@@ -66,7 +71,9 @@ class TestMatrices:
 
     def test_jvp_of_several_arguments(self):
         x, y = np.array([1.0, 2.0]), np.array([3.0, 5.0])
-        _, tangent = md.jvp(lambda x, y: x * y, (x, y), (np.array([1.0, 0.0]), np.array([0.0, 1.0])))
+        _, tangent = md.jvp(
+            lambda x, y: x * y, (x, y), (np.array([1.0, 0.0]), np.array([0.0, 1.0]))
+        )
         np.testing.assert_allclose(tangent, [3.0, 2.0])
 
     def test_a_derivative_of_a_jacobian(self):
@@ -105,11 +112,18 @@ class TestTrees:
         value, gradient = md.value_and_grad(f)(tree)
         assert value == 62.0
         np.testing.assert_array_equal(gradient["a"], [24.0, 48.0])
-        assert gradient["b"][0] == 20.0 and gradient["b"][1][0] == [15.0] and gradient["b"][1][1] is None
+        assert (
+            gradient["b"][0] == 20.0
+            and gradient["b"][1][0] == [15.0]
+            and gradient["b"][1][1] is None
+        )
         assert isinstance(gradient["c"], Point)
         np.testing.assert_array_equal(gradient["c"].x, [2.0])
         np.testing.assert_array_equal(gradient["c"].y, [0.0, 0.0])
-        assert all(isinstance(leaf, np.ndarray) for leaf in (gradient["a"], gradient["b"][0], gradient["c"].y))
+        assert all(
+            isinstance(leaf, np.ndarray)
+            for leaf in (gradient["a"], gradient["b"][0], gradient["c"].y)
+        )
 
     def test_second_derivative_through_trees(self):
         def f(p):
@@ -149,7 +163,11 @@ class TestCheckpoint:
         def noisy(x, rng):
             return ops.sum(ops.dropout(x, 0.5, rng) * rng.standard_normal(x.shape))
 
-        x, rng, other = Tensor(np.ones(50), requires_grad=True), np.random.default_rng(1), np.random.default_rng(1)
+        x, rng, other = (
+            Tensor(np.ones(50), requires_grad=True),
+            np.random.default_rng(1),
+            np.random.default_rng(1),
+        )
         out = md.checkpoint(noisy)(x, rng)
         before = rng.bit_generator.state
         out.backward()
@@ -243,7 +261,9 @@ class TestPrimitive:
         def cube(x):
             return x * x * x
 
-        with pytest.raises(TypeError, match=r"cube: the rule for 'x' asks for \['z'\]; .* any of \['x', 'out'"):
+        with pytest.raises(
+            TypeError, match=r"cube: the rule for 'x' asks for \['z'\]; .* any of \['x', 'out'"
+        ):
             md.primitive(x=lambda g, z: g)(cube)
         with pytest.raises(TypeError, match="there is a rule for 'y', but the operands are"):
             md.primitive(y=lambda g: g)(lambda x: x)
@@ -251,7 +271,10 @@ class TestPrimitive:
 
 class TestAssignmentToACopy:
     def test_set_and_add(self):
-        t, v = Tensor(np.zeros(4), requires_grad=True), Tensor(np.array([1.0, 2.0, 3.0]), requires_grad=True)
+        t, v = (
+            Tensor(np.zeros(4), requires_grad=True),
+            Tensor(np.array([1.0, 2.0, 3.0]), requires_grad=True),
+        )
         y = t.at[[1, 1, 2]].set(v)
         np.testing.assert_array_equal(y.data, [0, 2, 3, 0])
         ops.sum(y * np.array([1.0, 10.0, 100.0, 1000.0])).backward()

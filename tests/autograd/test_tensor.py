@@ -62,7 +62,9 @@ def test_operators_are_numpys(expression):
 @pytest.mark.parametrize("expression", each(METHODS) + each(FUNCTIONS))
 def test_methods_and_functions_are_numpys(expression):
     a = np.random.default_rng(0).uniform(0.5, 2, (2, 3, 4))
-    got, want = (eval(expression, {"v": v, "a": a, "np": np}) for v in (Tensor(a, requires_grad=True), a))
+    got, want = (
+        eval(expression, {"v": v, "a": a, "np": np}) for v in (Tensor(a, requires_grad=True), a)
+    )
     assert isinstance(got, Tensor)
     assert got.requires_grad or "arg" in expression
     assert got.shape == want.shape

@@ -9,13 +9,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minidiff import Primitive, Tensor, ops
-from minidiff.testing import LAYOUTS, arrays, broadcasting, check_op, convolutions, layouts, schedules, shapes, tensors
+from minidiff.testing import (
+    LAYOUTS,
+    arrays,
+    broadcasting,
+    check_op,
+    convolutions,
+    layouts,
+    schedules,
+    shapes,
+    tensors,
+)
 
 
 def hypotenuse(**changed):
     """√(x² + y²) as a user would write it, or with something changed."""
-    rules = {"x": lambda g, x, out: g * x / out, "y": lambda g, y, out: g * y / out, "broadcasts": True}
-    return Primitive("hypotenuse", "x y", **{"kernel": np.hypot, **({} if "joint" in changed else rules), **changed})
+    rules = {
+        "x": lambda g, x, out: g * x / out,
+        "y": lambda g, y, out: g * y / out,
+        "broadcasts": True,
+    }
+    return Primitive(
+        "hypotenuse",
+        "x y",
+        **{"kernel": np.hypot, **({} if "joint" in changed else rules), **changed},
+    )
 
 
 def test_a_sound_operation_passes():
@@ -24,7 +42,11 @@ def test_a_sound_operation_passes():
 
 
 def wide(g, x, out):
-    return g * np.float64(1) * x.astype(np.float64) / out if isinstance(g, np.ndarray | np.generic) else g * x / out
+    return (
+        g * np.float64(1) * x.astype(np.float64) / out
+        if isinstance(g, np.ndarray | np.generic)
+        else g * x / out
+    )
 
 
 def writes_its_operand(x, y):
@@ -80,19 +102,40 @@ def order_of_memory(g, x, out):
 
 FAULTS = {
     "wrong value": ({"kernel": lambda x, y: np.hypot(x, y) * 1.001}, "wrong value"),
-    "wrong sign": ({"x": lambda g, x, out: -g * x / out}, "wrong sign: the gradient of argument 0 is minus"),
-    "wrong factor": ({"y": lambda g, y, out: 2 * g * y / out}, "wrong first derivative of argument 1"),
+    "wrong sign": (
+        {"x": lambda g, x, out: -g * x / out},
+        "wrong sign: the gradient of argument 0 is minus",
+    ),
+    "wrong factor": (
+        {"y": lambda g, y, out: 2 * g * y / out},
+        "wrong first derivative of argument 1",
+    ),
     "wrong second derivative": ({"x": straight}, "wrong second derivative"),
-    "wrong dtype of the value": ({"kernel": partial(np.hypot, dtype=np.float64)}, "wrong dtype: float32 .*float64"),
-    "wrong dtype of the gradient": ({"x": wide}, "wrong dtype: .*gradient of argument 0 is float64"),
+    "wrong dtype of the value": (
+        {"kernel": partial(np.hypot, dtype=np.float64)},
+        "wrong dtype: float32 .*float64",
+    ),
+    "wrong dtype of the gradient": (
+        {"x": wide},
+        "wrong dtype: .*gradient of argument 0 is float64",
+    ),
     "missing broadcast": ({"broadcasts": False}, r"missing broadcast: argument [01] of shape"),
-    "mutated input": ({"kernel": writes_its_operand}, "mutated input: argument 0 was written to by the operation"),
-    "mutated upstream": ({"x": writes_the_upstream_gradient}, "mutated input: the upstream gradient was written to"),
+    "mutated input": (
+        {"kernel": writes_its_operand},
+        "mutated input: argument 0 was written to by the operation",
+    ),
+    "mutated upstream": (
+        {"x": writes_the_upstream_gradient},
+        "mutated input: the upstream gradient was written to",
+    ),
     "aliasing results": ({"kernel": buffered}, "aliasing: a second call overwrote"),
     "aliasing gradients": ({"x": buffered_rule}, "aliasing: two uses in one graph disturb"),
     "layout": ({"x": order_of_memory}, "memory gives another gradient of argument 0"),
     "not repeatable": ({"x": restless}, "not repeatable: the gradient of argument 0"),
-    "needs": ({"joint": forgetful}, "wrong gradient of argument 0: it is another one when no other is wanted"),
+    "needs": (
+        {"joint": forgetful},
+        "wrong gradient of argument 0: it is another one when no other is wanted",
+    ),
 }
 
 
@@ -103,7 +146,9 @@ def test_a_planted_fault_is_caught_and_named(fault):
     rng = np.random.default_rng(0)
     BUFFER.clear()
     with pytest.raises(AssertionError, match=message) as caught:
-        check_op(operation, rng.uniform(1, 2, (3, 4)), rng.uniform(1, 2, (3, 4)), reference=np.hypot)
+        check_op(
+            operation, rng.uniform(1, 2, (3, 4)), rng.uniform(1, 2, (3, 4)), reference=np.hypot
+        )
     assert "hypotenuse(float64 (3, 4), float64 (3, 4))" in str(caught.value)
 
 
@@ -115,7 +160,9 @@ def test_a_planted_fault_is_caught_on_drawn_arguments(fault):
 
 
 def test_a_tensor_from_bare_arrays_is_caught():
-    with pytest.raises(AssertionError, match="bare arrays in, bare array out: arrays gave a Tensor"):
+    with pytest.raises(
+        AssertionError, match="bare arrays in, bare array out: arrays gave a Tensor"
+    ):
         check_op(lambda x: ops.exp(Tensor(x) if isinstance(x, np.ndarray) else x), arrays())
 
 
@@ -128,12 +175,19 @@ def test_an_exception_says_what_was_being_checked():
     with pytest.raises(ZeroDivisionError) as caught:
         check_op(lambda x: 1 / 0, np.ones(3))
     assert any(
-        note.startswith("while checking") and "<lambda>(float64 (3,))" in note for note in caught.value.__notes__
+        note.startswith("while checking") and "<lambda>(float64 (3,))" in note
+        for note in caught.value.__notes__
     )
 
 
 def test_plain_values_and_strategies_of_all_arguments():
-    check_op(lambda x, n: ops.power(x, n), arrays(low=0.5, high=2), 3, reference=lambda x, n: x**n, examples=5)
+    check_op(
+        lambda x, n: ops.power(x, n),
+        arrays(low=0.5, high=2),
+        3,
+        reference=lambda x, n: x**n,
+        examples=5,
+    )
     pairs = st.tuples(arrays(low=0.5, high=2), st.sampled_from([2, 0.5]))
     check_op(ops.power, pairs, reference=np.power, examples=5)
 
@@ -141,7 +195,11 @@ def test_plain_values_and_strategies_of_all_arguments():
 # --- the strategies ---
 
 
-@given(x=arrays(shapes(max_dims=2), low=2, high=3), y=arrays((2, 3), np.float32, distinct=True), t=tensors(shape=(2,)))
+@given(
+    x=arrays(shapes(max_dims=2), low=2, high=3),
+    y=arrays((2, 3), np.float32, distinct=True),
+    t=tensors(shape=(2,)),
+)
 def test_arrays(x, y, t):
     assert x.dtype == np.float64
     assert x.ndim <= 2

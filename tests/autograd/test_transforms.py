@@ -32,8 +32,13 @@ def test_nested_to_the_fourth():
     for _ in range(4):
         derivatives.append(grad(derivatives[-1]))
     x = 0.7
-    want = [x * np.sin(x), np.sin(x) + x * np.cos(x), 2 * np.cos(x) - x * np.sin(x),
-            -3 * np.sin(x) - x * np.cos(x), -4 * np.cos(x) + x * np.sin(x)]  # fmt: skip
+    want = [
+        x * np.sin(x),
+        np.sin(x) + x * np.cos(x),
+        2 * np.cos(x) - x * np.sin(x),
+        -3 * np.sin(x) - x * np.cos(x),
+        -4 * np.cos(x) + x * np.sin(x),
+    ]
     for f, value in zip(derivatives, want):
         np.testing.assert_allclose(f(np.array(x)), value, rtol=1e-12)
 
@@ -43,7 +48,9 @@ def test_perturbation_confusion():
     outer = grad(lambda x: x * grad(lambda y: x + y)(1.0 * x / x))
     np.testing.assert_allclose(outer(np.array(3.0)), 1)
     # d/dx [x · d/dy (x·y)] at y = 2 is d/dx x² = 2x
-    np.testing.assert_allclose(grad(lambda x: x * grad(lambda y: x * y)(np.array(2.0)))(np.array(3.0)), 6)
+    np.testing.assert_allclose(
+        grad(lambda x: x * grad(lambda y: x * y)(np.array(2.0)))(np.array(3.0)), 6
+    )
     # the inner argument is the outer variable itself: d/dx [d/dy (y·y) at y = x] = 2
     np.testing.assert_allclose(grad(lambda x: grad(lambda y: y * y)(x))(np.array(3.0)), 2)
     # both: y·x² at y = x; ∂/∂y = x², whose derivative is 2x
@@ -106,7 +113,11 @@ def test_no_grad_inside_grad_cuts():
 
 def test_what_does_not_depend_has_the_gradient_zero():
     y = Tensor(np.ones(2), requires_grad=True)
-    for f in (lambda x: (y * y).sum(), lambda x: ops.sum(y.detach() * 2), lambda x: ops.sum(x.detach() * y[0])):
+    for f in (
+        lambda x: (y * y).sum(),
+        lambda x: ops.sum(y.detach() * 2),
+        lambda x: ops.sum(x.detach() * y[0]),
+    ):
         np.testing.assert_array_equal(grad(f)(Tensor(np.ones(3))).data, np.zeros(3))
     second = grad(lambda x: grad(lambda y: y * 3.0)(x))
     np.testing.assert_array_equal(second(np.array(2.0)), 0)
@@ -159,5 +170,8 @@ def test_state_is_restored_after_an_error():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_dtypes_are_kept(dtype):
     x = np.ones(3, dtype)
-    for order in (grad(lambda x: ops.exp(x).sum()), grad(lambda v: grad(lambda x: ops.exp(x).sum())(v).sum())):
+    for order in (
+        grad(lambda x: ops.exp(x).sum()),
+        grad(lambda v: grad(lambda x: ops.exp(x).sum())(v).sum()),
+    ):
         assert order(x).dtype == dtype

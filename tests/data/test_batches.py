@@ -8,7 +8,12 @@ from hypothesis import strategies as st
 from minidiff.data import batch_count, check_labels, check_samples, minibatches, split_validation
 from minidiff.data.batches import ORDER
 
-sizes = {"n": st.integers(0, 40), "size": st.integers(1, 50), "seed": st.integers(0, 2**40), "epoch": st.integers(0, 9)}
+sizes = {
+    "n": st.integers(0, 40),
+    "size": st.integers(1, 50),
+    "seed": st.integers(0, 2**40),
+    "epoch": st.integers(0, 9),
+}
 
 
 def rows(n):
@@ -40,7 +45,11 @@ def test_a_resumed_epoch_goes_on_where_it_was_left(n, size, seed, epoch, start):
 
 
 def test_orders_differ_between_epochs_and_seeds():
-    orders = {tuple(next(minibatches(rows(100), 100, seed, epoch))[1]) for seed in range(3) for epoch in range(3)}
+    orders = {
+        tuple(next(minibatches(rows(100), 100, seed, epoch))[1])
+        for seed in range(3)
+        for epoch in range(3)
+    }
     assert len(orders) == 9
 
 
@@ -67,7 +76,12 @@ def test_bad_batches():
         minibatches(rows(3), 2, start=3)
 
 
-@given(n=st.integers(2, 60), fraction=st.floats(0.01, 0.99), seed=st.integers(0, 2**40), labelled=st.booleans())
+@given(
+    n=st.integers(2, 60),
+    fraction=st.floats(0.01, 0.99),
+    seed=st.integers(0, 2**40),
+    labelled=st.booleans(),
+)
 @settings(deadline=None, max_examples=50)
 def test_split_parts_the_rows(n, fraction, seed, labelled):
     samples, labels = rows(n)
@@ -100,7 +114,9 @@ def test_bad_splits():
     with pytest.raises(ValueError, match=r"labels: found shape \(3,\), wanted \(4,\)"):
         split_validation(samples, labels[:3])
     samples[2] = np.inf
-    with pytest.raises(ValueError, match=r"samples: found 1 of 4 values that are NaN or infinite.*\(2, 0\)"):
+    with pytest.raises(
+        ValueError, match=r"samples: found 1 of 4 values that are NaN or infinite.*\(2, 0\)"
+    ):
         split_validation(samples)
 
 

@@ -60,9 +60,13 @@ def test_folder(test_set, cache, tmp_path, monkeypatch, compressed, by):
 
 
 def test_folder_without_the_file(cache, tmp_path):
-    with pytest.raises(FileNotFoundError, match=rf"holds neither {IMAGES}.gz nor {IMAGES}") as caught:
+    with pytest.raises(
+        FileNotFoundError, match=rf"holds neither {IMAGES}.gz nor {IMAGES}"
+    ) as caught:
         mnist("test", tmp_path)
-    assert all(way in str(caught.value) for way in ["MINIDIFF_DATA", "https://", registry.REQUIREMENT])
+    assert all(
+        way in str(caught.value) for way in ["MINIDIFF_DATA", "https://", registry.REQUIREMENT]
+    )
     with pytest.raises(FileNotFoundError, match="is not a folder"):
         mnist("test", tmp_path / "nowhere")
 
@@ -82,9 +86,13 @@ def test_wrong_files_in_the_folder(test_set, cache, tmp_path):
     }
     for contents in wrong.values():
         (tmp_path / f"{LABELS}.gz").write_bytes(contents)
-        with pytest.raises(ValueError, match=rf"{re.escape(str(tmp_path / LABELS))}.gz.*found.*bytes.*wanted"):
+        with pytest.raises(
+            ValueError, match=rf"{re.escape(str(tmp_path / LABELS))}.gz.*found.*bytes.*wanted"
+        ):
             mnist("test", tmp_path)
-        assert (tmp_path / f"{LABELS}.gz").read_bytes() == contents, "somebody's own file was touched"
+        assert (tmp_path / f"{LABELS}.gz").read_bytes() == contents, (
+            "somebody's own file was touched"
+        )
 
 
 def test_cache_is_used_and_a_wrong_file_leaves_it(test_set, cache):
@@ -93,7 +101,8 @@ def test_cache_is_used_and_a_wrong_file_leaves_it(test_set, cache):
     assert len(mnist("test")[0]) == 10_000
     (cache / LABELS).write_bytes(test_set[LABELS][:-1])
     with pytest.raises(
-        FileNotFoundError, match=r"(?s)t10k-labels.*found 10,007 bytes.*removed.*mirror: un.*registry: un.*Ways"
+        FileNotFoundError,
+        match=r"(?s)t10k-labels.*found 10,007 bytes.*removed.*mirror: un.*registry: un.*Ways",
     ):
         mnist("test")
     assert [path.name for path in cache.iterdir()] == [IMAGES]

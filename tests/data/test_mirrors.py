@@ -58,7 +58,9 @@ def sends(body, length=None):
 def test_file_arrives_whole(mirror, monkeypatch, tmp_path, raw):
     paths = []
     answer = sends(gzip.compress(raw))
-    monkeypatch.setattr(mirrors, "MIRRORS", [mirror(lambda handler: (paths.append(handler.path), answer(handler)))])
+    monkeypatch.setattr(
+        mirrors, "MIRRORS", [mirror(lambda handler: (paths.append(handler.path), answer(handler)))]
+    )
     assert mirrors.fetch(tmp_path, [NAME]) == []
     assert (tmp_path / NAME).read_bytes() == raw
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
@@ -76,8 +78,12 @@ def test_next_mirror_is_asked_when_one_fails(mirror, monkeypatch, tmp_path, raw)
 @pytest.mark.parametrize(
     "body, length, found",
     [
-        pytest.param(lambda gz: gzip.compress(b"other contents"), None, "wrong contents", id="other contents"),
-        pytest.param(lambda gz: b"<html>log in first</html>", None, "not a whole gzip file", id="a page"),
+        pytest.param(
+            lambda gz: gzip.compress(b"other contents"), None, "wrong contents", id="other contents"
+        ),
+        pytest.param(
+            lambda gz: b"<html>log in first</html>", None, "not a whole gzip file", id="a page"
+        ),
         pytest.param(lambda gz: gz[:-9], None, "not a whole gzip file", id="truncated"),
         pytest.param(lambda gz: gz[:1000], 4000, "", id="cut off on the way"),
         pytest.param(lambda gz: b"", None, "", id="empty"),
@@ -117,7 +123,9 @@ def test_slow_mirror_is_left_in_time(mirror, monkeypatch, tmp_path, where):
     monkeypatch.setattr(mirrors, "MIRRORS", [mirror(drip), mirror(drip)])
     failures = mirrors.fetch(tmp_path, [NAME])
     given_up.set()
-    assert len(failures) == 2 and all("was not there 0.4 s after" in failure for failure in failures)
+    assert len(failures) == 2 and all(
+        "was not there 0.4 s after" in failure for failure in failures
+    )
     assert not list(tmp_path.iterdir())
 
 
@@ -131,7 +139,11 @@ def test_corrupt_cache_is_fetched_again(mirror, monkeypatch, tmp_path, raw):
     monkeypatch.delenv("MINIDIFF_DATA", raising=False)
     monkeypatch.setattr("pooch.os_cache", lambda project: tmp_path)
     monkeypatch.setattr(mirrors, "MIRRORS", [mirror(sends(gzip.compress(raw)))])
-    files.store(tmp_path, "t10k-images-idx3-ubyte", idx.encode(np.rint((images[..., 0] + 1) * 127.5).astype(np.uint8)))
+    files.store(
+        tmp_path,
+        "t10k-images-idx3-ubyte",
+        idx.encode(np.rint((images[..., 0] + 1) * 127.5).astype(np.uint8)),
+    )
     (tmp_path / f"{NAME}.gz").write_bytes(gzip.compress(raw)[:-1])
     assert len(mnist("test")[1]) == 10_000
     assert (tmp_path / NAME).read_bytes() == raw

@@ -29,7 +29,8 @@ def test_spiral_equation():
 
 def test_s_curve_equation():
     x, y = s_curve(5000, np.random.default_rng(0)).astype(float).T
-    np.testing.assert_allclose(x**2 + (np.abs(y) - 1) ** 2, 1, atol=1e-5)  # two circles that touch at the origin
+    # two circles that touch at the origin
+    np.testing.assert_allclose(x**2 + (np.abs(y) - 1) ** 2, 1, atol=1e-5)
     assert y.min() < -1.99 and y.max() > 1.99
     inside = (np.abs(y) > 1e-3) & (np.abs(y) < 0.999)
     assert np.all(x[inside] * y[inside] < 0), "an S leaves a quarter of each circle open"
@@ -45,7 +46,7 @@ def test_moons_equation():
 
 @pytest.mark.parametrize("n", [-1, 2.5, True, "3"])
 def test_bad_count(n):
-    with pytest.raises(ValueError, match="n: found"):
+    with pytest.raises(ValueError, match="n: given"):
         spiral(n, np.random.default_rng(0))
 
 
@@ -68,7 +69,9 @@ def test_scaling_fills_the_interval_and_has_an_inverse(dtype, data):
     assert y.dtype == x.dtype and scaling.inverse(y).dtype == x.dtype
     np.testing.assert_array_equal(y.min(axis=axes), -1)
     np.testing.assert_array_equal(y.max(axis=axes), 1)
-    np.testing.assert_allclose(scaling.inverse(y), x, rtol=1e-5, atol=1e-3 if dtype == np.float32 else 1e-11)
+    np.testing.assert_allclose(
+        scaling.inverse(y), x, rtol=1e-5, atol=1e-3 if dtype == np.float32 else 1e-11
+    )
 
 
 def test_each_coordinate_has_its_own_scale_and_new_data_keeps_it():
@@ -82,7 +85,11 @@ def test_each_coordinate_has_its_own_scale_and_new_data_keeps_it():
 def test_scaling_refuses_what_it_cannot_scale():
     with pytest.raises(ValueError, match=r"wanted .* low < high"):
         Scaling.fit(np.ones((4, 2), np.float32))
-    with pytest.raises(ValueError, match=r"samples: found 1 of 4 values that are NaN or infinite.*\(1, 0\)"):
+    with pytest.raises(
+        ValueError, match=r"samples: found 1 of 4 values that are NaN or infinite.*\(1, 0\)"
+    ):
         Scaling.fit(np.array([[0, 1], [np.nan, 2]], np.float32))
-    with pytest.raises(ValueError, match=r"samples: found shape \(3, 1\).*wanted floats \(..., 2\)"):
+    with pytest.raises(
+        ValueError, match=r"samples: found shape \(3, 1\).*wanted floats \(..., 2\)"
+    ):
         Scaling(np.zeros(2), np.ones(2)).apply(np.zeros((3, 1)))

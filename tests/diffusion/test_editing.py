@@ -14,7 +14,8 @@ SCHEDULE = D.cosine_schedule(100)
 def test_repaint_walk():
     assert repaint_walk(5, 2, 1) == [5, 4, 3, 2, 1, 0]
     assert repaint_walk(5, 2, 2) == [5, 4, 3, 4, 5, 4, 3, 2, 1, 2, 3, 2, 1, 0]
-    path = repaint_walk(250, 10, 10)  # the paper's: 250 steps down and, for 24 places, 9 times 10 up and down
+    # the paper's: 250 steps down and, for 24 places, 9 times 10 up and down
+    path = repaint_walk(250, 10, 10)
     assert len(path) - 1 == 250 + 2 * 24 * 9 * 10
     assert path[0] == 250 and path[-1] == 0 and np.all(np.abs(np.diff(path)) == 1)
 
@@ -27,9 +28,17 @@ def test_inpainting_draws_the_unknown_given_the_known():
     n, known_value, rng = 2000, 0.4, np.random.default_rng(0)
     known = np.tile([known_value, 9.0], (n, 1))
     steps = D.inpaint(
-        data.denoiser(SCHEDULE), SCHEDULE, rng.standard_normal((n, 2)), None, D.times(SCHEDULE, 25), rng,
-        known=known, mask=np.array([1, 0]), jump=5, rounds=8,
-    )  # fmt: skip
+        data.denoiser(SCHEDULE),
+        SCHEDULE,
+        rng.standard_normal((n, 2)),
+        None,
+        D.times(SCHEDULE, 25),
+        rng,
+        known=known,
+        mask=np.array([1, 0]),
+        jump=5,
+        rounds=8,
+    )
     x = final(steps)
     np.testing.assert_array_equal(x[:, 0], known_value)
     slope = covariance[0, 1] / covariance[0, 0]
@@ -48,9 +57,18 @@ def test_inpainting_steps_go_up_too():
     mask[:2] = 1
     rng = np.random.default_rng(1)
     steps = list(
-        D.inpaint(FiniteData(images).denoiser(SCHEDULE), SCHEDULE, rng.standard_normal(images.shape, np.float32),
-                  times=[100, 75, 50, 25, 0], rng=rng, known=images, mask=mask, jump=2, rounds=2)
-    )  # fmt: skip
+        D.inpaint(
+            FiniteData(images).denoiser(SCHEDULE),
+            SCHEDULE,
+            rng.standard_normal(images.shape, np.float32),
+            times=[100, 75, 50, 25, 0],
+            rng=rng,
+            known=images,
+            mask=mask,
+            jump=2,
+            rounds=2,
+        )
+    )
     assert [step.t for step in steps] == [75, 50, 25, 50, 75, 50, 25, 0]
     assert all(step.x.dtype == np.float32 for step in steps)
     np.testing.assert_array_equal(steps[-1].x[:, :2], images[:, :2])
@@ -64,7 +82,9 @@ def test_image_to_image_keeps_more_the_earlier_it_starts():
     x0, rng = TWO.sample(500, np.random.default_rng(0), 1), np.random.default_rng(1)
     distance = []
     for start in (10, 40, 70, 100):
-        steps = list(D.image_to_image(denoise, SCHEDULE, x0, start, sampler="ddpm", steps=10, rng=rng))
+        steps = list(
+            D.image_to_image(denoise, SCHEDULE, x0, start, sampler="ddpm", steps=10, rng=rng)
+        )
         assert len(steps) == 10 and steps[-1].t == 0
         distance.append(np.abs(steps[-1].x - x0).mean())
     assert distance[0] < distance[1] < distance[2] < distance[3]
@@ -78,7 +98,11 @@ def test_interpolation():
     assert np.abs(x[0] - a).mean() < 0.03 and np.abs(x[2] - b).mean() < 0.03
     assert np.abs(x[1] - a).mean() > 0.2 and np.abs(x[1] - b).mean() > 0.2
     labels = [
-        final(D.samplers.ddim(D.guidance.composed(denoise, [1, 2], [1 - w, w]), SCHEDULE, np.ones((1, 2))))
+        final(
+            D.samplers.ddim(
+                D.guidance.composed(denoise, [1, 2], [1 - w, w]), SCHEDULE, np.ones((1, 2))
+            )
+        )
         for w in (0.0, 1.0)
     ]
     for label, made in enumerate(labels, 1):
@@ -88,17 +112,22 @@ def test_interpolation():
 
 def test_slerp():
     a, b = np.array([[3.0, 0.0], [1.0, 0.0]]), np.array([[0.0, 3.0], [1.0, 0.0]])
-    np.testing.assert_allclose(D.slerp(a, b, 0.5), [[3 / 2**0.5, 3 / 2**0.5], [1.0, 0.0]], rtol=1e-5)
+    np.testing.assert_allclose(
+        D.slerp(a, b, 0.5), [[3 / 2**0.5, 3 / 2**0.5], [1.0, 0.0]], rtol=1e-5
+    )
     np.testing.assert_allclose(D.slerp(a, b, 0.0), a, atol=1e-9)
     np.testing.assert_allclose(D.slerp(a, b, 1.0), b, atol=1e-5)
     noise = np.random.default_rng(0).standard_normal((2, 3, 1000))
-    np.testing.assert_allclose(D.slerp(*noise, 0.3).std(axis=1), 1, atol=0.1)  # a straight line would shrink it
+    # a straight line would shrink it
+    np.testing.assert_allclose(D.slerp(*noise, 0.3).std(axis=1), 1, atol=0.1)
 
 
 def test_errors():
     x, denoise = np.zeros((2, 2)), TWO.denoiser(SCHEDULE)
     rng = np.random.default_rng(0)
-    paint = lambda **o: next(D.inpaint(denoise, SCHEDULE, x, rng=rng, **({"known": x, "mask": np.ones(2)} | o)))
+    paint = lambda **o: next(
+        D.inpaint(denoise, SCHEDULE, x, rng=rng, **({"known": x, "mask": np.ones(2)} | o))
+    )
     for call, words in [
         (lambda: paint(known=np.zeros((2, 3))), "known: given shape"),
         (lambda: paint(mask=np.array([0.5, 1])), "mask: given"),
@@ -106,7 +135,10 @@ def test_errors():
         (lambda: paint(jump=0), "jump: given 0"),
         (lambda: paint(rounds=0), "rounds: given 0"),
         (lambda: D.image_to_image(denoise, SCHEDULE, x, 101, rng=rng), "start: given 101"),
-        (lambda: D.image_to_image(denoise, SCHEDULE, x, 50, sampler="magic", rng=rng), "sampler: given 'magic'"),
+        (
+            lambda: D.image_to_image(denoise, SCHEDULE, x, 50, sampler="magic", rng=rng),
+            "sampler: given 'magic'",
+        ),
         (lambda: D.interpolate(denoise, SCHEDULE, x, np.zeros((3, 2)), [0.5]), "b: given shape"),
     ]:
         with pytest.raises(ValueError, match=words):

@@ -19,7 +19,9 @@ def test_posterior_mean_and_variance_against_integration(condition):
     grid = np.linspace(-4, 4, 20001)
     keep = [k for k in range(3) if condition is None or mixture.labels[k] == condition]
     density = sum(
-        mixture.weights[k] / mixture.stds[k] * np.exp(-0.5 * ((grid - mixture.means[k]) / mixture.stds[k]) ** 2)
+        mixture.weights[k]
+        / mixture.stds[k]
+        * np.exp(-0.5 * ((grid - mixture.means[k]) / mixture.stds[k]) ** 2)
         for k in keep
     )
     for t in (1, 30, 100):
@@ -28,7 +30,9 @@ def test_posterior_mean_and_variance_against_integration(condition):
         weight /= weight.sum(axis=1, keepdims=True)
         mean = (weight * grid).sum(axis=1, keepdims=True)
         spread = (weight * (grid - mean) ** 2).sum(axis=1, keepdims=True)
-        p = mixture.denoiser(SCHEDULE)(x, t, None if condition is None else np.array([condition] * 2))
+        p = mixture.denoiser(SCHEDULE)(
+            x, t, None if condition is None else np.array([condition] * 2)
+        )
         np.testing.assert_allclose(p.x0, mean, rtol=1e-6)
         np.testing.assert_allclose(alpha * p.x0 + sigma * p.noise, x, rtol=1e-9)
         before = SCHEDULE.alpha_bar[t - 1]
@@ -106,7 +110,9 @@ def test_errors():
         (lambda: nothing.sample(3, np.random.default_rng(0), 2), r"wanted labels among \[1\]"),
         (lambda: GaussianMixture([[1.0]], labels=[0]), "labels: given"),
         (
-            lambda: GaussianMixture([[1.0], [2.0]], labels=[1, 3]).sample(3, np.random.default_rng(0), 2),
+            lambda: GaussianMixture([[1.0], [2.0]], labels=[1, 3]).sample(
+                3, np.random.default_rng(0), 2
+            ),
             "wanted labels",
         ),
     ]:

@@ -24,7 +24,13 @@ RULES = {
     "cfg_pp": G.cfg_pp,
     "user's": lambda p, n, s: p._replace(x0=n.x0 + s * (p.x0 - n.x0), noise=None),
 }
-ONE_PASS = {"extrapolate": (0, 1), "rescaled": (1,), "projected": (1,), "cfg_pp": (0,), "user's": (1,)}
+ONE_PASS = {
+    "extrapolate": (0, 1),
+    "rescaled": (1,),
+    "projected": (1,),
+    "cfg_pp": (0,),
+    "user's": (1,),
+}
 
 
 def counted():
@@ -67,7 +73,13 @@ def test_passes_of_the_other_rules():
         counter, denoise = counted()
         make(denoise)(X, 30, LABELS)
         assert counter.batches == wanted
-    for weights, wanted in [([1.0, 2.0], 12), ([0.5, 0.5], 8), ([1.0, 0.0], 4), ([0.0, 0.0], 4), ([1.5, 0.0], 8)]:
+    for weights, wanted in [
+        ([1.0, 2.0], 12),
+        ([0.5, 0.5], 8),
+        ([1.0, 0.0], 4),
+        ([0.0, 0.0], 4),
+        ([1.5, 0.0], 8),
+    ]:
         counter, denoise = counted()
         G.composed(denoise, [1, 2], weights)(X, 30, None)
         assert counter.batches == [wanted]
@@ -80,7 +92,9 @@ def test_the_classifier_is_not_asked_at_scale_0():
     def never(x, t, condition):
         raise AssertionError
 
-    np.testing.assert_array_equal(G.classifier(EXACT, never, 0.0)(X, 30, LABELS).x0, EXACT(X, 30, None).x0)
+    np.testing.assert_array_equal(
+        G.classifier(EXACT, never, 0.0)(X, 30, LABELS).x0, EXACT(X, 30, None).x0
+    )
 
 
 # --- formulas ---
@@ -99,7 +113,9 @@ def test_both_forms_of_classifier_free_guidance(scale, t):
 
 def test_scale_1_and_0_are_the_conditions_themselves():
     for scale, condition in ((1.0, LABELS), (0.0, None)):
-        for a, b in zip(G.classifier_free(EXACT, scale)(X, 30, LABELS), EXACT(X, 30, condition), strict=True):
+        for a, b in zip(
+            G.classifier_free(EXACT, scale)(X, 30, LABELS), EXACT(X, 30, condition), strict=True
+        ):
             np.testing.assert_array_equal(a, b)
 
 
@@ -113,7 +129,9 @@ def test_scales_per_sample_and_by_time():
     by_time = G.classifier_free(EXACT, lambda t: 3.0 if t == 30 else 1.0)(X, times, LABELS)
     each = G.classifier_free(EXACT, np.array([1.0, 3.0, 3.0, 1.0]))(X, times, LABELS)
     np.testing.assert_allclose(by_time.noise, each.noise, rtol=1e-12)
-    assert G.classifier_free(EXACT, scales)(X.astype(np.float32), 30, LABELS).noise.dtype == np.float32
+    assert (
+        G.classifier_free(EXACT, scales)(X.astype(np.float32), 30, LABELS).noise.dtype == np.float32
+    )
 
 
 def test_against_a_label_and_against_a_weak_model():
@@ -148,7 +166,9 @@ def test_vectors_as_conditions_have_zeros_for_null():
 @settings(max_examples=20, deadline=None)
 def test_rescaled_acts_on_the_noise(phi, scale):
     x = np.random.default_rng(1).standard_normal((3, 4, 4, 1))
-    points = D.exact.FiniteData(np.random.default_rng(2).uniform(-1, 1, (6, 4, 4, 1)), labels=[1, 1, 1, 2, 2, 2])
+    points = D.exact.FiniteData(
+        np.random.default_rng(2).uniform(-1, 1, (6, 4, 4, 1)), labels=[1, 1, 1, 2, 2, 2]
+    )
     denoise, labels = points.denoiser(SCHEDULE), np.array([1, 2, 1])
     p, plain = denoise(x, 80, labels), G.classifier_free(denoise, scale)(x, 80, labels)
     made = G.guided(denoise, scale, combine=G.rescaled(phi))(x, 80, labels)
@@ -175,8 +195,13 @@ def test_projected():
     np.testing.assert_allclose((across * p.x0).sum(axis=1), 0, atol=1e-9)
     step = p.x0 - n.x0
     unit = p.x0 / np.linalg.norm(p.x0, axis=1, keepdims=True)
-    np.testing.assert_allclose(across, 2.0 * (step - (step * unit).sum(axis=1, keepdims=True) * unit), atol=1e-9)
-    short = G.guided(EXACT, 3.0, combine=G.projected(eta=1.0, norm_threshold=0.01))(X, 30, LABELS).x0 - p.x0
+    np.testing.assert_allclose(
+        across, 2.0 * (step - (step * unit).sum(axis=1, keepdims=True) * unit), atol=1e-9
+    )
+    short = (
+        G.guided(EXACT, 3.0, combine=G.projected(eta=1.0, norm_threshold=0.01))(X, 30, LABELS).x0
+        - p.x0
+    )
     limit = np.minimum(np.linalg.norm(step, axis=1), 0.01)
     np.testing.assert_allclose(np.linalg.norm(short, axis=1), 2.0 * limit, rtol=1e-6)
     moving = G.projected(eta=1.0, momentum=-0.5)
@@ -230,39 +255,55 @@ def test_mean_shift_is_eq_2_1():
     null = lambda x, t, c: EXACT(x, t, None)
     for variance in ("small", "large", "learned"):
         plain, shifted = (
-            next(D.samplers.ddpm(null, SCHEDULE, X, LABELS, [30, 29], ones, variance=variance, mean_shift=f)).x
+            next(
+                D.samplers.ddpm(
+                    null, SCHEDULE, X, LABELS, [30, 29], ones, variance=variance, mean_shift=f
+                )
+            ).x
             for f in (None, G.gradient(log_prob, 3.0))
         )
-        gradient = (TWO.denoiser(SCHEDULE)(X, 30, None).noise - EXACT(X, 30, LABELS).noise) / math.sqrt(
-            1 - SCHEDULE.alpha_bar[30]
-        )
+        gradient = (
+            TWO.denoiser(SCHEDULE)(X, 30, None).noise - EXACT(X, 30, LABELS).noise
+        ) / math.sqrt(1 - SCHEDULE.alpha_bar[30])
         spread = {
             "small": D.posterior(SCHEDULE, X, X, 30)[1],
             "large": SCHEDULE.beta[30],
             "learned": np.exp(EXACT(X, 30, None).log_variance),
         }[variance]
         np.testing.assert_allclose(shifted - plain, 3.0 * spread * gradient, rtol=1e-6)
-    by_noise = next(D.samplers.ddpm(G.classifier(EXACT, log_prob, 3.0), SCHEDULE, X, LABELS, [30, 29], ones)).x
+    by_noise = next(
+        D.samplers.ddpm(G.classifier(EXACT, log_prob, 3.0), SCHEDULE, X, LABELS, [30, 29], ones)
+    ).x
     beta, small = SCHEDULE.beta[30], D.posterior(SCHEDULE, X, X, 30)[1]
-    by_mean = next(D.samplers.ddpm(null, SCHEDULE, X, LABELS, [30, 29], ones, mean_shift=G.gradient(log_prob, 3.0))).x
+    by_mean = next(
+        D.samplers.ddpm(
+            null, SCHEDULE, X, LABELS, [30, 29], ones, mean_shift=G.gradient(log_prob, 3.0)
+        )
+    ).x
     plain = next(D.samplers.ddpm(null, SCHEDULE, X, LABELS, [30, 29], ones)).x
-    np.testing.assert_allclose((by_noise - plain) / (by_mean - plain), beta / (math.sqrt(1 - beta) * small), rtol=1e-6)
+    np.testing.assert_allclose(
+        (by_noise - plain) / (by_mean - plain), beta / (math.sqrt(1 - beta) * small), rtol=1e-6
+    )
 
 
 def test_scales_0_and_1_sample_p_x_and_p_x_given_y():
     rng, n = np.random.default_rng(0), 3000
     for scale, label in ((0.0, 0), (1.0, 2)):
         denoise = G.classifier(EXACT, TWO.log_prob(SCHEDULE), scale)
-        x = final(D.samplers.dpmpp_2m(denoise, SCHEDULE, rng.standard_normal((n, 2)), np.full(n, 2)))
+        x = final(
+            D.samplers.dpmpp_2m(denoise, SCHEDULE, rng.standard_normal((n, 2)), np.full(n, 2))
+        )
         mean, covariance = TWO.mean_and_covariance(label)
         assert np.all(np.abs(x.mean(axis=0) - mean) < 4 * np.sqrt(np.diag(covariance) / n))
         np.testing.assert_allclose(np.cov(x.T), covariance, atol=0.06)
 
 
 def guided_moments(schedule, scale, good, weak, noisy):
-    """Mean and variance at the end of dy = k noise'(y) dr, y = x / alpha and r = sigma / alpha; k = 2 for the SDE.
+    """Mean and variance at the end of dy = k noise'(y) dr, y = x / alpha and r = sigma / alpha; k =
+    2 for the SDE.
 
-    All is linear in y, so y stays Gaussian: mean' = k (A mean + B), variance' = 2 k A variance - 2 r [k = 2].
+    All is linear in y, so y stays Gaussian: mean' = k (A mean + B), variance' = 2 k A variance - 2
+    r [k = 2].
     """
     k = 2.0 if noisy else 1.0
 
@@ -291,7 +332,9 @@ def test_what_guided_sampling_samples(scale):
     """Gaussian good and weak models: the guided ODE and SDE end where their moments' equations say."""
     schedule = D.linear_schedule(1000)
     good, weak = (0.5, 0.25), (0.0, 1.0)
-    gaussian = lambda mean, variance: GaussianMixture([[mean]], math.sqrt(variance)).denoiser(schedule)
+    gaussian = lambda mean, variance: GaussianMixture([[mean]], math.sqrt(variance)).denoiser(
+        schedule
+    )
     denoise = G.guided(gaussian(*good), scale, against=gaussian(*weak))
 
     mean, variance = guided_moments(schedule, scale, good, weak, noisy=False)
@@ -305,7 +348,11 @@ def test_what_guided_sampling_samples(scale):
 
     mean, variance = guided_moments(schedule, scale, good, weak, noisy=True)
     rng, n = np.random.default_rng(0), 20_000
-    x = final(D.samplers.dpmpp_2m_sde(denoise, schedule, rng.standard_normal((n, 1)), times=times, rng=rng))
+    x = final(
+        D.samplers.dpmpp_2m_sde(
+            denoise, schedule, rng.standard_normal((n, 1)), times=times, rng=rng
+        )
+    )
     assert abs(x.mean() - mean) < 4 * math.sqrt(variance / n)
     assert abs(x.var() - variance) < 4 * variance * math.sqrt(2 / n)
 
@@ -321,14 +368,34 @@ def test_errors():
         (lambda: call(G.guided(EXACT, math.nan)), ValueError, "scale: given nan"),
         (lambda: call(G.guided(EXACT, 2.0, against=-1)), ValueError, "against: given a label -1"),
         (lambda: call(G.guided(EXACT, 2.0, against=9)), ValueError, "condition: given"),
-        (lambda: call(G.guided(EXACT, 2.0, against=np.array([1, 2]))), ValueError, "against: given shape"),
-        (lambda: call(G.guided(EXACT, 2.0), np.array([1, 2])), ValueError, "condition: given shape"),
-        (lambda: call(G.guided(plain, 2.0, combine=G.rescaled())), TypeError, "denoise: given a plain function"),
+        (
+            lambda: call(G.guided(EXACT, 2.0, against=np.array([1, 2]))),
+            ValueError,
+            "against: given shape",
+        ),
+        (
+            lambda: call(G.guided(EXACT, 2.0), np.array([1, 2])),
+            ValueError,
+            "condition: given shape",
+        ),
+        (
+            lambda: call(G.guided(plain, 2.0, combine=G.rescaled())),
+            TypeError,
+            "denoise: given a plain function",
+        ),
         (lambda: G.classifier(plain, None, 2.0), TypeError, "denoise: given a plain function"),
         (lambda: G.rescaled(1.5), ValueError, "phi: given 1.5"),
         (lambda: G.composed(EXACT, [1, 2], [1.0]), ValueError, "weights: given 1 for 2"),
-        (lambda: call(G.composed(EXACT, [1], [2.0])), ValueError, "condition: given one, wanted None"),
-        (lambda: call(G.classifier(EXACT, TWO.log_prob(SCHEDULE), 1.0), None), ValueError, "condition: given None"),
+        (
+            lambda: call(G.composed(EXACT, [1], [2.0])),
+            ValueError,
+            "condition: given one, wanted None",
+        ),
+        (
+            lambda: call(G.classifier(EXACT, TWO.log_prob(SCHEDULE), 1.0), None),
+            ValueError,
+            "condition: given None",
+        ),
     ]:
         with pytest.raises(error, match=words):
             make()

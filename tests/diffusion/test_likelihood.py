@@ -16,9 +16,11 @@ X0 = MEAN + STD * np.array([[1.0], [1.0], [-1.0], [-1.0]])
 
 
 class FourPoints:
-    """With X0 these four points have the first and second moments of two independent Gaussians exactly.
+    """With X0 these four points have the first and second moments of two independent Gaussians
+    exactly.
 
-    The terms are quadratic in x_0 and the noise, so their mean over the four is the exact expectation.
+    The terms are quadratic in x_0 and the noise, so their mean over the four is the exact
+    expectation.
     """
 
     def standard_normal(self, size, dtype):
@@ -44,7 +46,8 @@ def test_fixed_variances_match_their_closed_form_and_are_never_below(variance):
     bits, entropy = total(variance), 0.5 * math.log2(2 * math.pi * math.e * STD**2)
     assert bits.total.mean() > entropy
     a = SCHEDULE.alpha_bar
-    spread = STD**2 * (1 - a) / (a * STD**2 + 1 - a)  # Var[x_0 given x_t], the mean squared error of x_0
+    # Var[x_0 given x_t], the mean squared error of x_0
+    spread = STD**2 * (1 - a) / (a * STD**2 + 1 - a)
     for t in (1, 2, 10, 500, 1000):
         factor = a[t - 1] * (SCHEDULE.beta[t] / (1 - a[t])) ** 2
         true = SCHEDULE.beta[t] * (1 - a[t - 1]) / (1 - a[t])
@@ -64,8 +67,14 @@ def test_discretised_likelihood():
     for mean, std in ((0.1, 0.05), (-0.98, 0.01), (0.5, 1.0), (0.0, 1e-3)):
         p = np.exp(-K.discretised_nll(values, np.full(256, mean), np.full(256, 2 * math.log(std))))
         np.testing.assert_allclose(p.sum(), 1, atol=1e-8)  # 256 bins of at least 1e-12
-        wanted = [0.5 * (math.erf((v + 1 / 255 - mean) / std / 2**0.5) - math.erf((v - 1 / 255 - mean) / std / 2**0.5))
-                  for v in values[1:-1]]  # fmt: skip
+        wanted = [
+            0.5
+            * (
+                math.erf((v + 1 / 255 - mean) / std / 2**0.5)
+                - math.erf((v - 1 / 255 - mean) / std / 2**0.5)
+            )
+            for v in values[1:-1]
+        ]
         np.testing.assert_allclose(p[1:-1], np.maximum(wanted, 1e-12), rtol=1e-6, atol=1e-15)
 
 
@@ -77,8 +86,12 @@ def test_8_bit_images_of_one_value():
     bits = D.bits_per_dim(denoise, schedule, x0, rng=np.random.default_rng(0))
     assert np.all(bits.terms[1:] < 1e-9) and np.all(bits.prior < 1e-4)
     std = math.exp(0.5 * variance_range(schedule, 1)[0])
-    np.testing.assert_allclose(bits.terms[0], -math.log2(math.erf(1 / 255 / std / math.sqrt(2))), rtol=1e-6)
-    other = D.bits_per_dim(denoise, schedule, x0 + 2 * 40 / 255, rng=np.random.default_rng(0), clip=True)
+    np.testing.assert_allclose(
+        bits.terms[0], -math.log2(math.erf(1 / 255 / std / math.sqrt(2))), rtol=1e-6
+    )
+    other = D.bits_per_dim(
+        denoise, schedule, x0 + 2 * 40 / 255, rng=np.random.default_rng(0), clip=True
+    )
     assert np.all(other.total > 20)
 
 
@@ -89,7 +102,9 @@ def test_gaussian_formulas():
         p, q = (np.exp(-K.gaussian_nll(x, m, math.log(v))) for m, v in ((m1, v1), (m2, v2)))
         np.testing.assert_allclose(p.sum() * (x[1] - x[0]), 1, rtol=1e-9)
         np.testing.assert_allclose(
-            K.normal_kl(m1, math.log(v1), m2, math.log(v2)), np.sum(p * np.log(p / q)) * (x[1] - x[0]), rtol=1e-6
+            K.normal_kl(m1, math.log(v1), m2, math.log(v2)),
+            np.sum(p * np.log(p / q)) * (x[1] - x[0]),
+            rtol=1e-6,
         )
 
 
@@ -102,13 +117,21 @@ def test_errors():
             "variance: given 'best'",
         ),
         (lambda: D.bits_per_dim(EXACT, SCHEDULE, X0, None), ValueError, "rng: given None"),
-        (lambda: D.bits_per_dim(EXACT, SCHEDULE, X0 * np.nan, rng=FourPoints()), ValueError, "x0: given NaN"),
+        (
+            lambda: D.bits_per_dim(EXACT, SCHEDULE, X0 * np.nan, rng=FourPoints()),
+            ValueError,
+            "x0: given NaN",
+        ),
         (
             lambda: D.bits_per_dim(plain, SCHEDULE, X0, rng=FourPoints(), variance="learned"),
             ValueError,
             "predicts none",
         ),
-        (lambda: D.bits_per_dim(plain, SCHEDULE, X0, FourPoints(), [1, 2]), ValueError, "condition: given shape"),
+        (
+            lambda: D.bits_per_dim(plain, SCHEDULE, X0, FourPoints(), [1, 2]),
+            ValueError,
+            "condition: given shape",
+        ),
     ]:
         with pytest.raises(error, match=words):
             call()

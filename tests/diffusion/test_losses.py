@@ -49,13 +49,20 @@ def test_loss_by_its_formula(predicts, weight):
     x_t = np.sqrt(a2) * X0 + np.sqrt(1 - a2) * noise
     target = {"noise": noise, "x0": X0, "v": np.sqrt(a2) * noise - np.sqrt(1 - a2) * X0}[predicts]
     per_x0 = {"noise": snr, "x0": 1.0, "v": snr + 1}[predicts]
-    of_x0 = {"none": per_x0, "min_snr": np.minimum(snr, 5), "p2": snr / (1 + snr), "truncated": np.maximum(snr, 1)}
+    of_x0 = {
+        "none": per_x0,
+        "min_snr": np.minimum(snr, 5),
+        "p2": snr / (1 + snr),
+        "truncated": np.maximum(snr, 1),
+    }
     w = column(of_x0[weight] / per_x0 * np.ones(300))
     inputs = column(t / 50 + LABELS) * np.ones_like(x_t)
     error = 0.3 * x_t + 0.1 * inputs - target
 
     model = Line()
-    chosen = {"none": None, "min_snr": L.min_snr(), "p2": L.p2(), "truncated": L.truncated_snr}[weight]
+    chosen = {"none": None, "min_snr": L.min_snr(), "p2": L.p2(), "truncated": L.truncated_snr}[
+        weight
+    ]
     loss = D.loss(model, SCHEDULE, X0, LABELS, np.random.default_rng(0), predicts, weight=chosen)
     assert isinstance(loss, md.Tensor) and loss.shape == ()
     loss.backward()
@@ -72,7 +79,9 @@ def test_weights_agree_between_parameterisations():
     for predicts in PREDICTS:
         says = model_of(exact, SCHEDULE, predicts)
         model = lambda x, t, c, says=says: md.Tensor(says(x, t, c))
-        loss = D.loss(model, SCHEDULE, x0, None, np.random.default_rng(0), predicts, weight=L.min_snr())
+        loss = D.loss(
+            model, SCHEDULE, x0, None, np.random.default_rng(0), predicts, weight=L.min_snr()
+        )
         found.append(loss.item())
     np.testing.assert_allclose(found, found[0], rtol=1e-9)
 
@@ -116,19 +125,26 @@ def test_learned_variance_adds_the_bound_and_leaves_the_mean_alone():
     # the gradient, with the mean held fixed: a small step in b moves the place of the variance only
     def fixed_mean(b):
         shifted = 0.3 * x_t + b * column(t / 50)
-        terms = step_nats(SCHEDULE, x0, x_t, t, mean, log_variance_at(SCHEDULE, x_t, t, 0.1 * shifted), True)
+        terms = step_nats(
+            SCHEDULE, x0, x_t, t, mean, log_variance_at(SCHEDULE, x_t, t, 0.1 * shifted), True
+        )
         return np.mean((shifted - noise) ** 2) + 50 / 1000 * np.mean(terms) / math.log(2)
 
     loss.backward()
-    np.testing.assert_allclose(model.b.grad[0], (fixed_mean(0.1 + 1e-6) - fixed_mean(0.1 - 1e-6)) / 2e-6, rtol=1e-6)
+    np.testing.assert_allclose(
+        model.b.grad[0], (fixed_mean(0.1 + 1e-6) - fixed_mean(0.1 - 1e-6)) / 2e-6, rtol=1e-6
+    )
 
 
 def test_importance_sampling_keeps_the_mean_and_lowers_its_spread():
     schedule = D.linear_schedule(30)
     size = lambda t: 10.0 / t  # the error made on purpose: the loss at t is size(t)²
     sampler, rng = L.ImportanceSampler(30, history=4), np.random.default_rng(0)
-    # x0 = 0 makes x_t = sigma · noise, so noise is known and the model can be wrong by exactly size(t)
-    exact = lambda x, t, c: md.Tensor(x / np.sqrt(1 - schedule.alpha_bar[t])[:, None] + size(t)[:, None])
+    # x0 = 0 makes x_t = sigma · noise, so noise is known and the model can be wrong by exactly
+    # size(t)
+    exact = lambda x, t, c: md.Tensor(
+        x / np.sqrt(1 - schedule.alpha_bar[t])[:, None] + size(t)[:, None]
+    )
     x0 = np.zeros((500, 2))
     np.testing.assert_allclose(sampler.probabilities(), 1 / 30)
     for _ in range(4):
@@ -137,7 +153,9 @@ def test_importance_sampling_keeps_the_mean_and_lowers_its_spread():
     wanted = 1 / np.arange(1, 31) ** 2
     np.testing.assert_allclose(p, 0.999 * wanted / wanted.sum() + 0.001 / 30, rtol=1e-9)
     truth = np.mean(size(np.arange(1, 31)) ** 2)
-    seen = [D.loss(exact, schedule, x0[:20], None, rng, draw=sampler.draw).item() for _ in range(40)]
+    seen = [
+        D.loss(exact, schedule, x0[:20], None, rng, draw=sampler.draw).item() for _ in range(40)
+    ]
     even = [D.loss(exact, schedule, x0[:20], None, rng).item() for _ in range(40)]
     assert abs(np.mean(seen) - truth) < 0.02 * truth
     assert np.std(seen) < 0.1 * np.std(even)
@@ -158,12 +176,28 @@ def test_errors():
     for call, error, words in [
         (lambda: D.loss(Line(), SCHEDULE, nan, None, rng), ValueError, "x0: given NaN"),
         (lambda: D.loss(Line(), SCHEDULE, X0.astype(int), None, rng), TypeError, "x0: given int64"),
-        (lambda: D.loss(Line(), SCHEDULE, X0, LABELS[:5], rng), ValueError, "condition: given shape"),
-        (lambda: D.loss(Line(), SCHEDULE, X0, -LABELS, rng), ValueError, "condition: given a label"),
-        (lambda: D.loss(Line(), SCHEDULE, X0, None, rng, "score"), ValueError, "predicts: given 'score'"),
+        (
+            lambda: D.loss(Line(), SCHEDULE, X0, LABELS[:5], rng),
+            ValueError,
+            "condition: given shape",
+        ),
+        (
+            lambda: D.loss(Line(), SCHEDULE, X0, -LABELS, rng),
+            ValueError,
+            "condition: given a label",
+        ),
+        (
+            lambda: D.loss(Line(), SCHEDULE, X0, None, rng, "score"),
+            ValueError,
+            "predicts: given 'score'",
+        ),
         (lambda: D.loss(Line(), terminal, X0, None, rng), ValueError, "predicts: given 'noise'"),
         (lambda: D.loss(short, SCHEDULE, X0, None, rng), ValueError, "model: gave shape"),
-        (lambda: D.loss(Line(), SCHEDULE, X0, None, rng, learned_variance=True), ValueError, "model: gave .*twice"),
+        (
+            lambda: D.loss(Line(), SCHEDULE, X0, None, rng, learned_variance=True),
+            ValueError,
+            "model: gave .*twice",
+        ),
     ]:
         with pytest.raises(error, match=words):
             call()

@@ -9,8 +9,11 @@ import minidiff as md
 import minidiff.diffusion as D
 
 SCHEDULE = D.cosine_schedule(50)
-shapes = st.tuples(st.integers(1, 4), *[st.integers(1, 3)] * 3) | st.tuples(st.integers(1, 4), st.just(2))
-shapes |= st.tuples(st.integers(11, 13), st.just(28), st.just(28), st.just(1))  # so large that it is done in one pass
+shapes = st.tuples(st.integers(1, 4), *[st.integers(1, 3)] * 3) | st.tuples(
+    st.integers(1, 4), st.just(2)
+)
+# so large that it is done in one pass
+shapes |= st.tuples(st.integers(11, 13), st.just(28), st.just(28), st.just(1))
 
 
 @given(shapes, st.sampled_from([np.float32, np.float64]), st.integers(0, 2**32), st.booleans())
@@ -22,7 +25,9 @@ def test_q_sample(shape, dtype, seed, each):
     x = D.q_sample(SCHEDULE, x0, t, noise)
     column = np.reshape(SCHEDULE.alpha_bar[t], (-1,) + (1,) * (len(shape) - 1))
     assert x.dtype == dtype and x.shape == shape
-    np.testing.assert_allclose(x, np.sqrt(column) * x0 + np.sqrt(1 - column) * noise, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        x, np.sqrt(column) * x0 + np.sqrt(1 - column) * noise, rtol=1e-5, atol=1e-6
+    )
     np.testing.assert_array_equal(D.q_sample(SCHEDULE, x0, 0, noise), x0)
     drawn = D.q_sample(SCHEDULE, x0, t, rng=np.random.default_rng(5))
     np.testing.assert_array_equal(
@@ -68,14 +73,20 @@ def test_noise_is_added_to_tensors_too(shape, t):
     x = D.q_sample(SCHEDULE, leaf, t, noise)
     x.sum().backward()
     np.testing.assert_allclose(x.data, D.q_sample(SCHEDULE, x0, t, noise), rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(leaf.grad, np.full(shape, np.sqrt(SCHEDULE.alpha_bar[t])), rtol=1e-12)
+    np.testing.assert_allclose(
+        leaf.grad, np.full(shape, np.sqrt(SCHEDULE.alpha_bar[t])), rtol=1e-12
+    )
 
 
 def test_errors():
     x = np.zeros((3, 2))
     for call, error, words in [
         (lambda: D.q_sample(SCHEDULE, x, 3, np.zeros((2, 2))), ValueError, "noise: given shape"),
-        (lambda: D.q_sample(SCHEDULE, x, 3, np.zeros((3, 2), np.float32)), TypeError, "noise: given float32"),
+        (
+            lambda: D.q_sample(SCHEDULE, x, 3, np.zeros((3, 2), np.float32)),
+            TypeError,
+            "noise: given float32",
+        ),
         (lambda: D.q_sample(SCHEDULE, x, 3), ValueError, "rng: given None"),
         (lambda: D.q_sample(SCHEDULE, x, 51, x), ValueError, "t: given"),
         (lambda: D.q_sample(SCHEDULE, x, np.array([1, 2]), x), ValueError, "t: given shape"),

@@ -34,7 +34,10 @@ RULES = {
     "interval": (lambda d, schedule: G.guided(d, G.interval(2.0, 10, 90)), "labels"),
     "per sample": (lambda d, schedule: G.guided(d, np.array([0.0, 1.0, 2.0])), "labels"),
     "rescaled": (lambda d, schedule: G.guided(d, 2.0, combine=G.rescaled()), "labels"),
-    "projected": (lambda d, schedule: G.guided(d, 2.0, combine=G.projected(momentum=-0.3)), "labels"),
+    "projected": (
+        lambda d, schedule: G.guided(d, 2.0, combine=G.projected(momentum=-0.3)),
+        "labels",
+    ),
     "cfg++": (lambda d, schedule: G.guided(d, 0.7, combine=G.cfg_pp), "labels"),
     "composed": (lambda d, schedule: G.composed(d, [1, 2], [0.5, 1.5]), "none"),
     "classifier": (lambda d, schedule: G.classifier(d, TWO.log_prob(schedule), 2.0), "labels"),
@@ -56,9 +59,13 @@ def test_every_sampler_with_every_rule_and_parameterisation(name, rule):
                 continue
             for dtype in (np.float32, np.float64):
                 denoise = make(D.denoiser(model, schedule, predicts), schedule)
-                steps = EVERY[name](denoise, schedule, X.astype(dtype), CONDITION[condition], times, rng())
+                steps = EVERY[name](
+                    denoise, schedule, X.astype(dtype), CONDITION[condition], times, rng()
+                )
                 if rule == "cfg++" and name not in USES_NOISE:
-                    with pytest.raises(ValueError, match=rf"CFG\+\+.*{name} steps by one of the two alone"):
+                    with pytest.raises(
+                        ValueError, match=rf"CFG\+\+.*{name} steps by one of the two alone"
+                    ):
                         next(steps)
                     continue
                 if rule == "classifier" and schedule is not SCHEDULE:
@@ -66,7 +73,9 @@ def test_every_sampler_with_every_rule_and_parameterisation(name, rule):
                         list(steps)
                     continue
                 steps = list(steps)
-                assert [step.t for step in steps] == (times[-2::-1] if name == "invert" else times[1:])
+                assert [step.t for step in steps] == (
+                    times[-2::-1] if name == "invert" else times[1:]
+                )
                 for step in steps:
                     assert step.x.dtype == step.x0.dtype == dtype
                     assert step.x.shape == step.x0.shape == X.shape
@@ -104,7 +113,9 @@ def test_moments_of_the_data(name, options):
 
 # --- identities ---
 
-schedules = st.lists(st.floats(0.01, 0.6), min_size=2, max_size=8).map(lambda betas: from_betas(*betas))
+schedules = st.lists(st.floats(0.01, 0.6), min_size=2, max_size=8).map(
+    lambda betas: from_betas(*betas)
+)
 cases = st.tuples(schedules, st.integers(0, 2**32), st.booleans())
 
 
@@ -116,7 +127,10 @@ def same(case, first, second, grid=True):
     if grid:
         times = times[np.concatenate([[True], draws.random(schedule.timesteps - 1) < 0.7, [True]])]
     x, denoise = draws.standard_normal((3, 2)), TWO.denoiser(schedule)
-    runs = [f(denoise, schedule, x, LABELS, times, rng(seed), clip and 0.4, **o) for f, o in (first, second)]
+    runs = [
+        f(denoise, schedule, x, LABELS, times, rng(seed), clip and 0.4, **o)
+        for f, o in (first, second)
+    ]
     for a, b in zip(*runs, strict=True):
         assert a.t == b.t
         np.testing.assert_allclose(a.x, b.x, atol=1e-9)
@@ -127,7 +141,8 @@ def same(case, first, second, grid=True):
 @settings(max_examples=25, deadline=None)
 def test_ddim_with_eta_1_over_every_t_is_ddpm(case):
     same(case, (S.ddim, {"eta": 1.0}), (S.ddpm, {"variance": "small"}), grid=False)
-    same(case, (S.ddim, {"eta": 1.0}), (S.ddpm, {"variance": "small"}))  # and over any grid, with its own beta
+    # and over any grid, with its own beta
+    same(case, (S.ddim, {"eta": 1.0}), (S.ddpm, {"variance": "small"}))
 
 
 @given(cases)
@@ -161,7 +176,9 @@ def test_ddpm_by_its_paper():
     p = EXACT(X, 30, LABELS)
     mean, small = D.posterior(SCHEDULE, p.x0, X, 30)
     low, high = np.log(small), np.log(SCHEDULE.beta[30])
-    learned = D.Denoiser(lambda x, t, c: p._replace(log_variance=np.full_like(x, 0.25 * low + 0.75 * high)), SCHEDULE)
+    learned = D.Denoiser(
+        lambda x, t, c: p._replace(log_variance=np.full_like(x, 0.25 * low + 0.75 * high)), SCHEDULE
+    )
     for variance, wanted in [
         ("small", small),
         ("large", SCHEDULE.beta[30]),
@@ -177,7 +194,8 @@ def test_ddpm_by_its_paper():
     np.testing.assert_allclose(last.x, last.x0)  # no noise at the last step
 
 
-# --- published figures: diffusers' own tests, sums and means of |x| for this start and this model ---
+# --- published figures: diffusers' own tests, sums and means of |x| for this start and this model
+# ---
 
 SIZE = 4 * 3 * 8 * 8
 START = (np.arange(SIZE, dtype=np.float32).reshape(3, 8, 8, 4) / SIZE).transpose(3, 1, 2, 0)
@@ -190,7 +208,14 @@ MULTISTEP = [1000, 900, 800, 700, 600, 501, 401, 301, 201, 101, 1]
     [
         ("ddim", LINEAR, "noise", D.times(LINEAR, 10, "leading"), True, 0.223967),
         ("ddim", LINEAR, "v", D.times(LINEAR, 10, "leading"), True, 0.0684),
-        ("ddim", from_betas(*np.linspace(0.01, 0.02, 1000)), "noise", D.times(LINEAR, 10, "leading"), True, 0.1951),
+        (
+            "ddim",
+            from_betas(*np.linspace(0.01, 0.02, 1000)),
+            "noise",
+            D.times(LINEAR, 10, "leading"),
+            True,
+            0.1951,
+        ),
         ("dpmpp_2m", LINEAR, "noise", MULTISTEP, None, 0.3301),
         ("dpmpp_2m", LINEAR, "v", MULTISTEP, None, 0.2251),
         ("unipc", LINEAR, "noise", MULTISTEP, None, 0.2464),
@@ -199,7 +224,11 @@ MULTISTEP = [1000, 900, 800, 700, 600, 501, 401, 301, 201, 101, 1]
 )
 def test_published_figures(name, schedule, predicts, times, clip, mean):
     model = lambda x, t, condition: x * ((t - 1) / t).reshape(-1, 1, 1, 1)
-    x = final(S.SAMPLERS[name](D.denoiser(model, schedule, predicts), schedule, START, None, times, clip=clip))
+    x = final(
+        S.SAMPLERS[name](
+            D.denoiser(model, schedule, predicts), schedule, START, None, times, clip=clip
+        )
+    )
     assert x.dtype == np.float32
     assert abs(np.abs(x).mean() - mean) < 1e-4
 
@@ -209,7 +238,13 @@ def test_published_figures(name, schedule, predicts, times, clip, mean):
 
 def test_after_clipping_the_noise_is_derived_anew():
     far = D.Denoiser(lambda x, t, c: D.Prediction(np.full_like(x, 3.0), np.zeros_like(x)), SCHEDULE)
-    for clip, wanted in [(None, 3.0), (True, 1.0), (0.5, 0.5), ((-2, 2), 2.0), (lambda x0: x0 / 2, 1.5)]:
+    for clip, wanted in [
+        (None, 3.0),
+        (True, 1.0),
+        (0.5, 0.5),
+        ((-2, 2), 2.0),
+        (lambda x0: x0 / 2, 1.5),
+    ]:
         step = next(S.ddim(far, SCHEDULE, X, times=[50, 20], clip=clip))
         np.testing.assert_allclose(step.x0, wanted)
         if clip is not None:
@@ -263,7 +298,9 @@ def test_wrong_options():
         (lambda: S.edm(EXACT, SCHEDULE, X, s_churn=-1.0), "s_churn: given -1.0"),
         (lambda: S.unipc(EXACT, SCHEDULE, X, order=4), "order: given 4"),
         (
-            lambda: S.ddpm(lambda x, t, c: D.Prediction(x, x), SCHEDULE, X, rng=rng(), variance="learned"),
+            lambda: S.ddpm(
+                lambda x, t, c: D.Prediction(x, x), SCHEDULE, X, rng=rng(), variance="learned"
+            ),
             "variance: given 'learned', but the denoiser predicts none",
         ),
     ]:

@@ -16,7 +16,9 @@ EXACT = TWO.denoiser(SCHEDULE)
 
 def test_from_labels_and_from_count_and_label():
     by_labels = D.sample(EXACT, SCHEDULE, (2,), np.full(6, 2), steps=10)
-    by_count = D.sample(EXACT, SCHEDULE, (2,), condition=2, n=6, steps=10, rng=np.random.default_rng(0))
+    by_count = D.sample(
+        EXACT, SCHEDULE, (2,), condition=2, n=6, steps=10, rng=np.random.default_rng(0)
+    )
     assert by_labels.shape == (6, 2) and by_labels.dtype == np.float32
     np.testing.assert_array_equal(by_labels, by_count)
     assert D.sample(EXACT, SCHEDULE, (2,), n=3, steps=5, dtype=np.float64).dtype == np.float64
@@ -36,7 +38,9 @@ def test_images_are_clipped_and_points_are_not():
 
 
 def test_all_steps_and_the_final_one():
-    run = lambda: D.sample_steps(EXACT, SCHEDULE, (2,), condition=1, n=5, steps=8, sampler="ddpm", rng=3)
+    run = lambda: D.sample_steps(
+        EXACT, SCHEDULE, (2,), condition=1, n=5, steps=8, sampler="ddpm", rng=3
+    )
     t, x, x0 = D.all_steps(run())
     assert t.tolist() == D.times(SCHEDULE, 8)[1:].tolist() and x.shape == x0.shape == (8, 5, 2)
     np.testing.assert_array_equal(x[-1], D.final(run()))
@@ -53,10 +57,14 @@ def test_errors():
         (lambda: make(n=None), "n: given None"),
         (lambda: make(n=None, condition=1), "n: given None"),
         (lambda: make(n=-1), "n: given -1"),
-        (lambda: make(n=None, condition=np.ones(3)), "n: given None"),  # one vector says as little as one label
+        # one vector says as little as one label
+        (lambda: make(n=None, condition=np.ones(3)), "n: given None"),
         (lambda: make(rng=None), "rng: given None, wanted a NumPy Generator"),
         (lambda: make(rng="0"), "rng: given '0'"),
-        (lambda: D.sample(EXACT, D.cosine_schedule(99), (2,), n=3), "schedule: given one of T = 99.* of T = 100"),
+        (
+            lambda: D.sample(EXACT, D.cosine_schedule(99), (2,), n=3),
+            "schedule: given one of T = 99.* of T = 100",
+        ),
         (lambda: make(condition=np.array([1, 2])), "condition: given shape"),
         (lambda: make(condition=-1), "condition: given a label -1"),
         (lambda: make(condition=9), "condition: given"),
@@ -71,7 +79,9 @@ def test_everything_on_another_device():
     rules = {
         "free": lambda d: G.classifier_free(d, np.array([1.0, 2.0, 3.0])),
         "rescaled": lambda d: G.guided(d, 2.0, combine=G.rescaled()),
-        "projected": lambda d: G.guided(d, 2.0, combine=G.projected(momentum=0.5, norm_threshold=1.0)),
+        "projected": lambda d: G.guided(
+            d, 2.0, combine=G.projected(momentum=0.5, norm_threshold=1.0)
+        ),
         "cfg++": lambda d: G.guided(d, 0.5, combine=G.cfg_pp),
         "classifier": lambda d: G.classifier(d, TWO.log_prob(SCHEDULE), 2.0),
     }
@@ -81,7 +91,13 @@ def test_everything_on_another_device():
             for rule, make in rules.items():
                 if rule == "cfg++" and name not in ("ddim", "euler"):
                     continue
-                options = {"shape": (2,), "condition": labels, "sampler": name, "steps": 4, "dtype": np.float64}
+                options = {
+                    "shape": (2,),
+                    "condition": labels,
+                    "sampler": name,
+                    "steps": 4,
+                    "dtype": np.float64,
+                }
                 options["clip"] = D.dynamic_threshold()
                 here = D.sample(make(EXACT), SCHEDULE, **options)
                 there = D.sample(make(EXACT), SCHEDULE, device="strict", **options)

@@ -53,7 +53,9 @@ def test_zero_terminal_snr(make):
 
 
 def test_one_step_cannot_keep_its_noise_and_lose_its_signal():
-    with pytest.raises(ValueError, match=r"schedule\.timesteps: given 1, wanted an integer from 2"):
+    with pytest.raises(
+        ValueError, match=r"schedule\.timesteps: given 1, wanted an integer of at least 2"
+    ):
         D.zero_terminal_snr(D.cosine_schedule(1))
 
 
@@ -87,8 +89,13 @@ def test_real_times(name, timesteps, terminal, data):
     alpha_bar = schedule.alpha_bar_at(t)
     assert np.all(np.diff(alpha_bar) <= 1e-15)
     low, high = np.floor(t).astype(int), np.ceil(t).astype(int)
-    assert np.all((alpha_bar <= schedule.alpha_bar[low] + 1e-15) & (alpha_bar >= schedule.alpha_bar[high] - 1e-15))
-    np.testing.assert_array_equal(schedule.alpha_bar_at(np.arange(timesteps + 1.0)), schedule.alpha_bar)
+    assert np.all(
+        (alpha_bar <= schedule.alpha_bar[low] + 1e-15)
+        & (alpha_bar >= schedule.alpha_bar[high] - 1e-15)
+    )
+    np.testing.assert_array_equal(
+        schedule.alpha_bar_at(np.arange(timesteps + 1.0)), schedule.alpha_bar
+    )
     inner = np.clip(t, 0.05, timesteps - 0.05)
     a = schedule.alpha_bar_at(inner)
     np.testing.assert_allclose(schedule.time_of(np.log(a) - np.log1p(-a)), inner, rtol=1e-6)
@@ -122,12 +129,16 @@ def test_published_grids():
     np.testing.assert_array_equal(D.times(schedule, 4, "linspace"), [1000, 667, 334, 1, 0])
     np.testing.assert_array_equal(D.times(schedule, 1000), np.arange(1000, -1, -1))
     np.testing.assert_array_equal(D.times(schedule, 4, start=400), [400, 300, 200, 100, 0])
-    np.testing.assert_allclose(np.diff(np.sqrt(D.times(schedule, 20, "quadratic")[:-1]), 2), 0, atol=1e-12)
+    np.testing.assert_allclose(
+        np.diff(np.sqrt(D.times(schedule, 20, "quadratic")[:-1]), 2), 0, atol=1e-12
+    )
     r = np.sqrt(1 / schedule.alpha_bar - 1)
     on_grid = lambda grid: np.sqrt(1 / schedule.alpha_bar_at(grid[:-1]) - 1)
     karras = (np.linspace(r[1000] ** (1 / 7), r[1] ** (1 / 7), 20)) ** 7
     np.testing.assert_allclose(on_grid(D.times(schedule, 20, "karras")), karras, rtol=1e-9)
-    np.testing.assert_allclose(np.diff(np.log(on_grid(D.times(schedule, 20, "log_snr"))), 2), 0, atol=1e-9)
+    np.testing.assert_allclose(
+        np.diff(np.log(on_grid(D.times(schedule, 20, "log_snr"))), 2), 0, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("steps", [0, -1, 101, 2.0, True])
@@ -147,7 +158,9 @@ def test_grids_that_cannot_be():
             D.times(D.zero_terminal_snr(schedule), 10, spacing)
 
 
-@pytest.mark.parametrize("grid", [[5], [1, 5, 0], [5, 5, 0], [101, 0], [5, -1], [5, math.nan, 0], ["5", "0"], [[5, 0]]])
+@pytest.mark.parametrize(
+    "grid", [[5], [1, 5, 0], [5, 5, 0], [101, 0], [5, -1], [5, math.nan, 0], ["5", "0"], [[5, 0]]]
+)
 def test_times_are_checked(grid):
     with pytest.raises(ValueError, match="times: given"):
         check_times(D.linear_schedule(100), grid)

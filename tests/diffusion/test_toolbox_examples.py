@@ -23,7 +23,9 @@ def run(tmp_path, monkeypatch):
 
     monkeypatch.setattr(data, "mnist", mnist)
     monkeypatch.chdir(tmp_path)
-    md.save("unet.safetensors", md.models.UNet(width=8, multipliers=(1, 2), classes=10, timesteps=100))
+    md.save(
+        "unet.safetensors", md.models.UNet(width=8, multipliers=(1, 2), classes=10, timesteps=100)
+    )
 
     def go(name, *arguments, **constants):
         spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
@@ -45,12 +47,17 @@ def test_samplers(run, capsys):
 
 
 def test_guidance(run, capsys):
-    assert run("guidance", "--count", "3", "--weak", "unet.safetensors", SCALES=(0, 2)) == {"points.png", "digits.png"}
+    assert run("guidance", "--count", "3", "--weak", "unet.safetensors", SCALES=(0, 2)) == {
+        "points.png",
+        "digits.png",
+    }
     assert capsys.readouterr().out.count("weak model") == 2
 
 
 def test_classifier_guidance(run, capsys):
-    assert run("classifier_guidance", "--count", "4", "--epochs", "1", SCALES=(2,)) == {"digits.png"}
+    assert run("classifier_guidance", "--count", "4", "--epochs", "1", SCALES=(2,)) == {
+        "digits.png"
+    }
     assert "noise shift, DDIM: a LeNet reads as wanted" in capsys.readouterr().out
 
 

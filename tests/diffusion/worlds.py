@@ -7,7 +7,9 @@ from minidiff.diffusion.denoise import PREDICTS
 from minidiff.diffusion.losses import target_of
 from minidiff.diffusion.schedule import Schedule
 
-TWO = D.exact.GaussianMixture([[-0.6, 0.3], [0.5, -0.2], [0.1, 0.9]], [0.1, 0.2, 0.15], labels=[1, 2, 1])
+TWO = D.exact.GaussianMixture(
+    [[-0.6, 0.3], [0.5, -0.2], [0.1, 0.9]], [0.1, 0.2, 0.15], labels=[1, 2, 1]
+)
 
 
 def from_betas(*betas):

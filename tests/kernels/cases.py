@@ -11,7 +11,9 @@ EPS = 2.0**-24
 
 def wide(*arrays):
     """The same in float64, None as it is."""
-    return [None if a is None else a.astype(np.float64) if a.dtype == np.float32 else a for a in arrays]
+    return [
+        None if a is None else a.astype(np.float64) if a.dtype == np.float32 else a for a in arrays
+    ]
 
 
 def layouts(array, layout):
@@ -60,7 +62,9 @@ def close(result, wanted, rtol=2e-5):
             continue
         assert got.dtype == np.float32
         assert got.shape == want.shape
-        np.testing.assert_allclose(got, want, rtol=rtol, atol=rtol * max(1.0, np.abs(want).max(initial=0)))
+        np.testing.assert_allclose(
+            got, want, rtol=rtol, atol=rtol * max(1.0, np.abs(want).max(initial=0))
+        )
 
 
 def _flat(results):
@@ -88,7 +92,12 @@ def check_convolution(x, w, b, g, stride, padding, dilation, groups=1):
 
     dx = runs("conv2d_dx", "conv2d_dx", g, w, size, **how)
     bound = generic.conv2d_dx(np.abs(g64), np.abs(w64), size, **how)
-    within(dx, generic.conv2d_dx(g64, w64, size, **how), bound, kernel[0] * kernel[1] * w.shape[3] // groups)
+    within(
+        dx,
+        generic.conv2d_dx(g64, w64, size, **how),
+        bound,
+        kernel[0] * kernel[1] * w.shape[3] // groups,
+    )
 
     dw, db = runs("conv2d_dw_db", "conv2d_dw_db", g, x, kernel, **how)
     bound = generic.conv2d_dw(np.abs(g64), np.abs(x64), kernel, **how)

@@ -46,7 +46,8 @@ def test_a_kernel_is_compiled_for_one_signature_and_refuses_others():
     for image in (x, np.asfortranarray(x), x[:, ::-1], np.broadcast_to(x[..., :1], x.shape)):
         for weights in (w, w[::-1], w.transpose(0, 1, 3, 2)):
             KERNELS["conv2d"](image, weights, PAIR, PAIR, PAIR, 1)
-    found = [a for a in gc.get_objects() if issubclass(type(a), Dispatcher)]  # isinstance asks dead references too
+    # isinstance asks dead references too
+    found = [a for a in gc.get_objects() if issubclass(type(a), Dispatcher)]
     ours = [a for a in found if a.py_func.__module__.startswith(cpu.__name__)]
     kernels = [a for a in ours if a._cache.__class__.__name__ != "NullCache"]
     assert any(a.py_func.__name__.startswith("correlate_") for a in kernels)
@@ -71,7 +72,9 @@ def test_lanes_are_checked(monkeypatch):
             vector.set_lanes(wrong)
     environment = os.environ | {"MINIDIFF_LANES": "8"}
     code = "from minidiff.kernels.cpu import vector; print(vector.lanes())"
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "8"
 
 
@@ -98,7 +101,12 @@ def test_a_kernel_from_the_cache_gives_the_bits_of_a_fresh_one(tmp_path):
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     run = lambda: (
         subprocess.run(
-            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=100
+            [sys.executable, "-c", code],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=100,
         ).stdout
     )
     fresh = run()
@@ -108,7 +116,9 @@ def test_a_kernel_from_the_cache_gives_the_bits_of_a_fresh_one(tmp_path):
 
 def test_threads_have_scratch_of_their_own():
     found = []
-    threads = [threading.Thread(target=lambda: found.append(compiled.scratch(100))) for _ in range(2)]
+    threads = [
+        threading.Thread(target=lambda: found.append(compiled.scratch(100))) for _ in range(2)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

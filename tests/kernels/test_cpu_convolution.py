@@ -7,13 +7,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidiff.kernels import generic
-from minidiff.kernels.cpu import KERNELS, convolution, direct, ran, vector, weight_gradient, winograd
+from minidiff.kernels.cpu import (
+    KERNELS,
+    convolution,
+    direct,
+    ran,
+    vector,
+    weight_gradient,
+    winograd,
+)
 
 ONES = ((1, 1), (1, 1), (1, 1))
 
 
 def is_for_winograd(*shape, **how):
-    return winograd.fits(vector.lanes(), *shape, **how) > 0 or convolution._plain(*shape, **how) is not None
+    return (
+        winograd.fits(vector.lanes(), *shape, **how) > 0
+        or convolution._plain(*shape, **how) is not None
+    )
 
 
 @st.composite
@@ -23,7 +34,9 @@ def convolutions(draw):
     stride = draw(st.sampled_from([(1, 1), (1, 1), (2, 2), (3, 2)]))
     padding = draw(st.tuples(st.integers(0, 3), st.integers(0, 3)))
     dilation = (1, 1) if stride != (1, 1) else draw(st.sampled_from([(1, 1), (2, 2), (1, 3)]))
-    least = [max(1, d * (k - 1) + 1 - 2 * p) for k, p, d in zip(kernel, padding, dilation, strict=True)]
+    least = [
+        max(1, d * (k - 1) + 1 - 2 * p) for k, p, d in zip(kernel, padding, dilation, strict=True)
+    ]
     size = [n + draw(st.integers(0, 10)) for n in least]
     groups = draw(st.sampled_from([1, 1, 2, 3, 5, 17]))
     channels = [1, 3, 6, 10, 16, 24, 32, 80] if groups == 1 else [1, 1, 2, 3, 8, 16, 20]
@@ -54,9 +67,18 @@ def test_small_groups(data):
     how = (stride, stride), (data.draw(st.integers(0, 2)),) * 2, (dilation, dilation)
     size = [dilation * (k - 1) + 1 + data.draw(st.integers(0, 9)) for k in kernel]
     out, batch = generic.conv_size(size, kernel, *how), data.draw(st.integers(1, 3))
-    shapes = (batch, *size, inputs * groups), (*kernel, inputs, outputs * groups), (outputs * groups,)
-    arrays = [data.draw(cases.arrays(*shape)) for shape in (*shapes, (batch, *out, outputs * groups))]
-    if not any(is_for_winograd((batch, *size, n), n, kernel, *how, groups) for n in (8 * groups, 9 * groups)):
+    shapes = (
+        (batch, *size, inputs * groups),
+        (*kernel, inputs, outputs * groups),
+        (outputs * groups,),
+    )
+    arrays = [
+        data.draw(cases.arrays(*shape)) for shape in (*shapes, (batch, *out, outputs * groups))
+    ]
+    if not any(
+        is_for_winograd((batch, *size, n), n, kernel, *how, groups)
+        for n in (8 * groups, 9 * groups)
+    ):
         cases.check_convolution(*arrays, *how, groups)
 
 
@@ -89,13 +111,22 @@ SHAPES = [  # size, kernel, in, out, stride, padding, dilation, groups
 ]
 
 
-@pytest.mark.parametrize(("size", "kernel", "c_in", "c_out", "stride", "padding", "dilation", "groups"), SHAPES)
-def test_direct_on_every_lane_width(lanes, monkeypatch, size, kernel, c_in, c_out, stride, padding, dilation, groups):
+@pytest.mark.parametrize(
+    ("size", "kernel", "c_in", "c_out", "stride", "padding", "dilation", "groups"), SHAPES
+)
+def test_direct_on_every_lane_width(
+    lanes, monkeypatch, size, kernel, c_in, c_out, stride, padding, dilation, groups
+):
     """And as if every output were large enough to be written past the caches."""
     rng = np.random.default_rng(0)
     how = (stride, stride), (padding, padding), (dilation, dilation)
     out = generic.conv_size((size, size), (kernel, kernel), *how)
-    shapes = (9, size, size, c_in), (kernel, kernel, c_in // groups, c_out), (c_out,), (9, *out, c_out)
+    shapes = (
+        (9, size, size, c_in),
+        (kernel, kernel, c_in // groups, c_out),
+        (c_out,),
+        (9, *out, c_out),
+    )
     arrays = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
     for large in direct.LARGE, 1:
         monkeypatch.setattr(direct, "LARGE", large)
@@ -126,10 +157,19 @@ WINOGRAD = [  # batch, height, width, in, out, taps, groups, dilation
 ]
 
 
-@pytest.mark.parametrize(("batch", "height", "width", "c_in", "c_out", "taps", "groups", "dilation"), WINOGRAD)
-def test_winograd_is_as_exact_as_three_direct_ones(lanes, batch, height, width, c_in, c_out, taps, groups, dilation):
+@pytest.mark.parametrize(
+    ("batch", "height", "width", "c_in", "c_out", "taps", "groups", "dilation"), WINOGRAD
+)
+def test_winograd_is_as_exact_as_three_direct_ones(
+    lanes, batch, height, width, c_in, c_out, taps, groups, dilation
+):
     rng = np.random.default_rng(1)
-    shapes = (batch, height, width, c_in), (taps, taps, c_in // groups, c_out), (c_out,), (batch, height, width, c_out)
+    shapes = (
+        (batch, height, width, c_in),
+        (taps, taps, c_in // groups, c_out),
+        (c_out,),
+        (batch, height, width, c_out),
+    )
     x, w, b, g = (rng.standard_normal(shape).astype(np.float32) for shape in shapes)
     x64, w64, b64, g64 = cases.wide(x, w, b, g)
     how = (1, 1), (taps // 2 * dilation,) * 2, (dilation, dilation), groups
@@ -141,8 +181,16 @@ def test_winograd_is_as_exact_as_three_direct_ones(lanes, batch, height, width, 
     plain = weight_gradient.weight_and_bias_gradient(g, x, (taps, taps), *how)
     wanted = generic.conv2d_dw_db(g64, x64, (taps, taps), *how)
     for result, same, want in [
-        (y, direct.forward(x, w, b, (height, width), *how), generic.conv2d_bias(x64, w64, b64, *how)),
-        (dx, direct.input_gradient(g, w, (height, width), *how), generic.conv2d_dx(g64, w64, (height, width), *how)),
+        (
+            y,
+            direct.forward(x, w, b, (height, width), *how),
+            generic.conv2d_bias(x64, w64, b64, *how),
+        ),
+        (
+            dx,
+            direct.input_gradient(g, w, (height, width), *how),
+            generic.conv2d_dx(g64, w64, (height, width), *how),
+        ),
         (dw, plain[0], wanted[0]),
         (db, plain[1], wanted[1]),
     ]:
@@ -159,7 +207,9 @@ def test_dilated_and_larger_by_an_output_padding(size):
     how = (1, 1), (2, 2), (2, 2), 1
     dx = KERNELS["conv2d_dx"](g, w, (size + 1, size + 1), *how)
     cases.close(dx, generic.conv2d_dx(g64, w64, (size + 1, size + 1), *how))
-    cases.close(KERNELS["conv2d_dw_db"](g, x, (3, 3), *how), generic.conv2d_dw_db(g64, x64, (3, 3), *how))
+    cases.close(
+        KERNELS["conv2d_dw_db"](g, x, (3, 3), *how), generic.conv2d_dw_db(g64, x64, (3, 3), *how)
+    )
 
 
 @pytest.mark.parametrize(
@@ -176,9 +226,14 @@ def test_dilated_and_larger_by_an_output_padding(size):
         (28, 16, 7, 1, False, False),
     ],
 )
-def test_which_layers_are_for_winograd(lanes, size, channels, kernel, groups, convolution, of_weights):
+def test_which_layers_are_for_winograd(
+    lanes, size, channels, kernel, groups, convolution, of_weights
+):
     how = (channels, (kernel, kernel), (1, 1), (kernel // 2, kernel // 2), (1, 1), groups)
-    fits = [is_for_winograd((32, size, size, channels), *how, of_weights=weights) for weights in (False, True)]
+    fits = [
+        is_for_winograd((32, size, size, channels), *how, of_weights=weights)
+        for weights in (False, True)
+    ]
     assert fits == [convolution, of_weights]
 
 
@@ -186,7 +241,9 @@ def test_which_layers_are_for_winograd(lanes, size, channels, kernel, groups, co
 @given(st.data())
 def test_winograd_takes_any_layout(data):
     batch, height, width = 32, data.draw(st.integers(4, 12)), data.draw(st.integers(5, 12))
-    taps, groups, dilation = (data.draw(st.sampled_from(some)) for some in ([3, 5], [1, 1, 3], [1, 1, 2]))
+    taps, groups, dilation = (
+        data.draw(st.sampled_from(some)) for some in ([3, 5], [1, 1, 3], [1, 1, 2])
+    )
     c_in, c_out = (data.draw(st.sampled_from([8, 16, 24, 32, 80])) for _ in range(2))
     x = data.draw(cases.arrays(batch, height, width, c_in * groups))
     w = data.draw(cases.arrays(taps, taps, c_in, c_out * groups))
@@ -200,7 +257,9 @@ def test_winograd_takes_any_layout(data):
     cases.close(dw, generic.conv2d_dw(g64, x64, (taps, taps), *how))
 
 
-@pytest.mark.parametrize(("c_in", "c_out", "size"), [(16, 16, 28), (16, 32, 5), (1, 6, 12), (16, 1, 12)])
+@pytest.mark.parametrize(
+    ("c_in", "c_out", "size"), [(16, 16, 28), (16, 32, 5), (1, 6, 12), (16, 1, 12)]
+)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_not_finite_numbers_come_through(c_in, c_out, size, bad):
     rng = np.random.default_rng(2)
@@ -216,7 +275,8 @@ def test_not_finite_numbers_come_through(c_in, c_out, size, bad):
 
 
 @pytest.mark.parametrize(
-    ("depth", "each", "groups"), [(8, 8, 4), (4, 4, 3), (16, 32, 2), (1, 1, 20), (1, 3, 5), (6, 3, 5)]
+    ("depth", "each", "groups"),
+    [(8, 8, 4), (4, 4, 3), (16, 32, 2), (1, 1, 20), (1, 3, 5), (6, 3, 5)],
 )
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_groups_keep_what_is_not_finite_to_themselves(depth, each, groups, bad):
@@ -225,7 +285,10 @@ def test_groups_keep_what_is_not_finite_to_themselves(depth, each, groups, bad):
     w = rng.standard_normal((3, 3, depth, each * groups)).astype(np.float32)
     g = rng.standard_normal((2, 28, 28, each * groups)).astype(np.float32)
     x[0, 9, 9, depth], g[0, 9, 9, each] = bad, bad  # in the second group
-    y, (dw, db) = KERNELS["conv2d"](x, w, *ONES, groups), KERNELS["conv2d_dw_db"](g, x, (3, 3), *ONES, groups)
+    y, (dw, db) = (
+        KERNELS["conv2d"](x, w, *ONES, groups),
+        KERNELS["conv2d_dw_db"](g, x, (3, 3), *ONES, groups),
+    )
     dx = KERNELS["conv2d_dx"](g, w, (28, 28), *ONES, groups)
     for result, size in ((y, each), (dw, each), (dx, depth)):
         finite = np.isfinite(result).all((0, 1, 2)).reshape(groups, size)
@@ -244,7 +307,9 @@ def test_what_is_not_for_tiles_is_left_to_generic():
         empty = np.zeros(shape, np.float32)
         y = KERNELS["conv2d"](empty, np.zeros((3, 3, shape[3], 5), np.float32), *how, 1)
         np.testing.assert_array_equal(y, np.zeros((shape[0], 6, 6, 5)))
-        dw, db = KERNELS["conv2d_dw_db"](np.ones((shape[0], 6, 6, 5), np.float32), empty, (3, 3), *how, 1)
+        dw, db = KERNELS["conv2d_dw_db"](
+            np.ones((shape[0], 6, 6, 5), np.float32), empty, (3, 3), *how, 1
+        )
         assert dw.shape == (3, 3, shape[3], 5)
         assert (db == 36 * shape[0]).all()
 

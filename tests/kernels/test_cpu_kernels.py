@@ -20,7 +20,9 @@ def drawn(data, *shapes):
 
 def check_group_norm(x, weight, bias, shift, g, groups, skip=None):
     x64, weight64, bias64, shift64, g64, skip64 = cases.wide(x, weight, bias, shift, g, skip)
-    y, aux = cases.runs("group_norm_silu", "group_norm_silu", x, weight, bias, shift, skip, groups, 1e-5)
+    y, aux = cases.runs(
+        "group_norm_silu", "group_norm_silu", x, weight, bias, shift, skip, groups, 1e-5
+    )
     want, want_aux = generic.group_norm_silu(x64, weight64, bias64, shift64, skip64, groups, 1e-5)
     cases.close((y, aux), (want, want_aux))
     name = "group_norm_silu_grads"
@@ -36,7 +38,9 @@ def test_group_norm(data):
     channels = data.draw(st.sampled_from([8, 16, 24, 48]))
     groups = data.draw(st.sampled_from([1, 4, 8] if height * width > 2 else [1]))
     shape = (batch, height, width, channels)
-    x, g, weight, bias, shift = drawn(data, shape, shape, (channels,), (channels,), (batch, channels))
+    x, g, weight, bias, shift = drawn(
+        data, shape, shape, (channels,), (channels,), (batch, channels)
+    )
     shift, skip = (part if data.draw(st.booleans()) else None for part in (shift, g))
     check_group_norm(x + np.float32(3), weight, bias, shift, g, groups, skip)
 
@@ -44,7 +48,9 @@ def test_group_norm(data):
 def test_group_norm_on_every_lane_width(lanes):
     rng = np.random.default_rng(0)
     x, g = (rng.standard_normal((2, 5, 7, 32)).astype(np.float32) for _ in range(2))
-    weight, bias, shift = (rng.standard_normal(shape).astype(np.float32) for shape in ((32,), (32,), (2, 32)))
+    weight, bias, shift = (
+        rng.standard_normal(shape).astype(np.float32) for shape in ((32,), (32,), (2, 32))
+    )
     check_group_norm(x, weight, bias, shift, g, 8)
 
 
@@ -78,21 +84,32 @@ def test_pointwise(data):
     cases.close(cases.runs("silu", "silu", x), generic.silu(x64))
     cases.close(cases.runs("silu_dx", "silu_dx", g, x), generic.silu_dx(g64, x64))
     cases.close(cases.runs("gelu", "gelu", x, approximate="none"), generic.gelu(x64, "none"))
-    cases.close(cases.runs("gelu_dx", "gelu_dx", g, x, approximate="none"), generic.gelu_dx(g64, x64, "none"))
+    cases.close(
+        cases.runs("gelu_dx", "gelu_dx", g, x, approximate="none"),
+        generic.gelu_dx(g64, x64, "none"),
+    )
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_blend(data):
     """Sample by sample in float64; and a sample's bits do not depend on the others."""
-    batch, rows, each = data.draw(st.integers(1, 4)), data.draw(st.integers(59, 90)), data.draw(st.booleans())
+    batch, rows, each = (
+        data.draw(st.integers(1, 4)),
+        data.draw(st.integers(59, 90)),
+        data.draw(st.booleans()),
+    )
     shape = data.draw(st.sampled_from([(batch, rows, 140), (batch, rows, 5, 28)]))
     (x, y), rng = drawn(data, shape, shape), np.random.default_rng(batch)
     column = (batch, *[1] * (len(shape) - 1))
-    a, b = (rng.standard_normal(column, "f") if each else float(rng.standard_normal()) for _ in range(2))
+    a, b = (
+        rng.standard_normal(column, "f") if each else float(rng.standard_normal()) for _ in range(2)
+    )
     z = cases.runs("blend", "blend", x, y, a=a, b=b)
     shares = [np.broadcast_to(np.ravel(share).astype(np.float64), batch) for share in (a, b)]
-    cases.close(z, np.stack([p * u + q * v for p, q, u, v in zip(*shares, *cases.wide(x, y))]), rtol=1e-6)
+    cases.close(
+        z, np.stack([p * u + q * v for p, q, u, v in zip(*shares, *cases.wide(x, y))]), rtol=1e-6
+    )
     a, b = (share[-1:] if each else share for share in (a, b))
     np.testing.assert_array_equal(KERNELS["blend"](x[-1:], y[-1:], a, b), z[-1:])
 
@@ -118,7 +135,9 @@ def test_updates_in_place(data):
 def test_updates_of_views_reach_the_array():
     param, average = np.ones((4, 6), np.float32)[:, ::2], np.zeros((4, 6), np.float32)[:, ::2]
     m, v, grad = (np.zeros((4, 3), np.float32) for _ in range(3))
-    KERNELS["adam"](param, grad + 1, m, v, lr=0.1, beta1=0.9, beta2=0.99, eps=0.0, weight_decay=0.0, step=1)
+    KERNELS["adam"](
+        param, grad + 1, m, v, lr=0.1, beta1=0.9, beta2=0.99, eps=0.0, weight_decay=0.0, step=1
+    )
     np.testing.assert_allclose(param, 0.9, rtol=1e-6)
     KERNELS["ema"](average, param, decay=0.5)
     np.testing.assert_allclose(average, 0.45, rtol=1e-6)
@@ -147,7 +166,11 @@ def test_not_finite_numbers():
 def test_float64_and_nothing_at_all_are_generic():
     before = sum(ran.values())
     for x in (np.ones((2, 3, 3, 16)), np.ones((0, 3, 3, 16), np.float32)):
-        results = [KERNELS["silu"](x), KERNELS["gelu"](x, "none"), KERNELS["self_attention"](x[:, 0, :, :3], 1)[0]]
+        results = [
+            KERNELS["silu"](x),
+            KERNELS["gelu"](x, "none"),
+            KERNELS["self_attention"](x[:, 0, :, :3], 1)[0],
+        ]
         assert all(result.dtype == x.dtype for result in results)
         assert all((result.size == 0) == (x.size == 0) for result in results)
     assert KERNELS["blend"](np.ones((2, 9000)), np.ones((2, 9000)), 0.5, 1.5).dtype == np.float64
@@ -162,7 +185,9 @@ def test_float64_and_nothing_at_all_are_generic():
 @given(st.data())
 def test_embedding(data):
     rows, d, shape = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 20)), data.draw(SHAPES)
-    ids = data.draw(st.lists(st.integers(0, rows - 1), min_size=math.prod(shape), max_size=math.prod(shape)))
+    ids = data.draw(
+        st.lists(st.integers(0, rows - 1), min_size=math.prod(shape), max_size=math.prod(shape))
+    )
     ids = np.array(ids).reshape(shape)
     table, g = drawn(data, (rows, d), (*shape, d))
     table64, g64 = cases.wide(table, g)
@@ -177,7 +202,10 @@ def check_conditioned_dense(g, ids, *operands):
     cases.close((y, z), (want, want_z))
     name, kept = "conditioned_dense_grads", [operands[k] for k in (0, 1, 3, 4)]
     how = ids, len(operands[-1]), (True,) * 8
-    cases.close(cases.runs(name, name, g, *kept, z, *how), getattr(generic, name)(*cases.wide(g, *kept), want_z, *how))
+    cases.close(
+        cases.runs(name, name, g, *kept, z, *how),
+        getattr(generic, name)(*cases.wide(g, *kept), want_z, *how),
+    )
 
 
 @settings(max_examples=20, deadline=None)

@@ -19,7 +19,9 @@ def tiles_of(images, height, width, outputs):
                 start = min(k * (outputs - 1) + min(k, wides), span - (outputs - 1))
                 members = zip(slots, (True, wide, tall, wide and tall), strict=True)
                 own = [slot + k if member else BLOCK for slot, member in members]
-                block.append((image, top, left + start, outputs - (not tall), outputs - (not wide), own))
+                block.append(
+                    (image, top, left + start, outputs - (not tall), outputs - (not wide), own)
+                )
         yield block, shares
 
 
@@ -39,7 +41,9 @@ def test_tiles_cover_every_output_and_no_other(images, height, width, outputs):
 @given(st.integers(1, 5), st.integers(4, 40), st.integers(4, 40))
 def test_each_position_has_a_slot_for_each_tile_that_takes_part(images, height, width):
     for block, shares in tiles_of(images, height, width, 4):
-        for slots, share in zip(zip(*(slots for *_, slots in block), strict=True), shares, strict=True):
+        for slots, share in zip(
+            zip(*(slots for *_, slots in block), strict=True), shares, strict=True
+        ):
             assert sorted(slot for slot in slots if slot < BLOCK) == list(range(share))
         assert shares[0] == len(block)
 

@@ -1,4 +1,7 @@
-"""Every CPU kernel once, on tiny shapes. These run compiled, and once more step by step with NUMBA_DISABLE_JIT=1."""
+"""Every CPU kernel once, on tiny shapes.
+
+These run compiled, and once more step by step with NUMBA_DISABLE_JIT=1.
+"""
 
 import os
 import subprocess
@@ -18,11 +21,20 @@ def normal(*shape):
     return np.random.default_rng(len(shape)).standard_normal(shape).astype(np.float32)
 
 
-@pytest.mark.parametrize("padding", [0, 1])  # with 0, what is read beyond an image is beyond the array
+# with 0, what is read beyond an image is beyond the array
+@pytest.mark.parametrize("padding", [0, 1])
 @pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize(
     ("c_in", "c_out", "stride", "dilation"),
-    [(3, 5, 1, 1), (3, 1, 1, 1), (2, 4, 2, 1), (1, 6, 1, 2), (1, 1, 1, 1), (1, 1, 2, 1), (2, 2, 1, 1)],
+    [
+        (3, 5, 1, 1),
+        (3, 1, 1, 1),
+        (2, 4, 2, 1),
+        (1, 6, 1, 2),
+        (1, 1, 1, 1),
+        (1, 1, 2, 1),
+        (2, 2, 1, 1),
+    ],
 )
 @pytest.mark.parametrize("large", [direct.LARGE, 1])  # outputs are written past the caches
 def test_direct(monkeypatch, c_in, c_out, stride, dilation, groups, padding, large):
@@ -34,7 +46,9 @@ def test_direct(monkeypatch, c_in, c_out, stride, dilation, groups, padding, lar
     cases.check_convolution(x, w, normal(c_out), normal(1, *out, c_out), *how, groups)
 
 
-@pytest.mark.parametrize(("c_in", "c_out", "stride", "groups"), [(3, 5, 1, 1), (2, 3, 2, 2), (2, 2, 1, 4)])
+@pytest.mark.parametrize(
+    ("c_in", "c_out", "stride", "groups"), [(3, 5, 1, 1), (2, 3, 2, 2), (2, 2, 1, 4)]
+)
 def test_direct_across_images(c_in, c_out, stride, groups):
     c_out *= groups
     how = (stride, stride), PAIR, PAIR
@@ -49,7 +63,9 @@ def test_direct_across_images(c_in, c_out, stride, groups):
 def test_groups_that_fill_a_vector(c_in, c_out, groups):
     """Step by step, a place outside an array is an error."""
     x, w = normal(2, 4, 5, c_in * groups), normal(3, 3, c_in, c_out * groups)
-    cases.check_convolution(x, w, normal(w.shape[3]), normal(2, 2, 3, w.shape[3]), PAIR, (0, 0), PAIR, groups)
+    cases.check_convolution(
+        x, w, normal(w.shape[3]), normal(2, 2, 3, w.shape[3]), PAIR, (0, 0), PAIR, groups
+    )
 
 
 def test_depthwise_without_neighbours():
@@ -66,13 +82,17 @@ def test_embedding():
 
 
 def test_conditioned_dense():
-    x, w, b, e, v, c, table = [normal(*shape) for shape in ((3, 2), (2, 5), (5,), (3, 4), (4, 5), (5,), (2, 5))]
+    x, w, b, e, v, c, table = [
+        normal(*shape) for shape in ((3, 2), (2, 5), (5,), (3, 4), (4, 5), (5,), (2, 5))
+    ]
     ids = np.array([0, 1, 1])
     y, z = cases.runs("conditioned_dense", "conditioned_dense", x, w, b, e, v, c, table, ids)
     want, want_z = generic.conditioned_dense(*cases.wide(x, w, b, e, v, c, table), ids)
     cases.close((y, z), (want, want_z))
     gradients = KERNELS["conditioned_dense_grads"](y, x, w, e, v, z, ids, 2, (True,) * 8)
-    wanted = generic.conditioned_dense_grads(want, *cases.wide(x, w, e, v), want_z, ids, 2, (True,) * 8)
+    wanted = generic.conditioned_dense_grads(
+        want, *cases.wide(x, w, e, v), want_z, ids, 2, (True,) * 8
+    )
     cases.close(gradients, wanted)
 
 
@@ -85,7 +105,9 @@ def test_winograd(taps, groups):
     cases.close(cases.runs("conv2d", "winograd", x, w, *how), generic.conv2d(x64, w64, *how))
     dx = cases.runs("conv2d_dx", "winograd_dx", g, w, (height, 9), *how)
     cases.close(dx, generic.conv2d_dx(g64, w64, (height, 9), *how))
-    both = cases.runs("conv2d_dw_db", "winograd_dw_db" if taps == 3 else "conv2d_dw_db", g, x, (taps, taps), *how)
+    both = cases.runs(
+        "conv2d_dw_db", "winograd_dw_db" if taps == 3 else "conv2d_dw_db", g, x, (taps, taps), *how
+    )
     cases.close(both, generic.conv2d_dw_db(g64, x64, (taps, taps), *how))
 
 
@@ -113,7 +135,9 @@ def test_others():
     cases.close(KERNELS["silu_dx"](x, y), generic.silu_dx(*cases.wide(x, y)))
     cases.close(KERNELS["gelu_dx"](x, y, "none"), generic.gelu_dx(*cases.wide(x, y), "none"))
     x, y, a, b = normal(3, 3000), normal(2, 4500).reshape(3, 3000), *normal(2, 3, 1)
-    cases.close(cases.runs("blend", "blend", x, y, a=a, b=b), generic.blend(*cases.wide(x, y, a, b)))
+    cases.close(
+        cases.runs("blend", "blend", x, y, a=a, b=b), generic.blend(*cases.wide(x, y, a, b))
+    )
 
 
 @pytest.mark.skipif(not vector.JIT, reason="this is that run")

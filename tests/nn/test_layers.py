@@ -36,7 +36,9 @@ def plain_conv(x, w, b=0.0, pad=1):
 def plain_group_norm(x, groups):
     x = x.astype(np.float64)
     parts = x.reshape(x.shape[0], -1, groups, x.shape[-1] // groups)
-    parts = (parts - parts.mean((1, 3), keepdims=True)) / np.sqrt(parts.var((1, 3), keepdims=True) + 1e-5)
+    parts = (parts - parts.mean((1, 3), keepdims=True)) / np.sqrt(
+        parts.var((1, 3), keepdims=True) + 1e-5
+    )
     return parts.reshape(x.shape)
 
 
@@ -51,7 +53,9 @@ def test_dense():
 @pytest.mark.parametrize(("kernel", "stride", "size"), [(3, 1, 8), (5, 1, 8), (1, 1, 8), (4, 2, 4)])
 def test_conv2d_keeps_the_size_or_halves_it(kernel, stride, size):
     layer, x = nn.Conv2d(3, 6, kernel, rng(), stride=stride), draw(2, 8, 8, 3)
-    want = plain_conv(x, layer.weight.numpy(), layer.bias.numpy(), (kernel - 1) // 2)[:, ::stride, ::stride]
+    want = plain_conv(x, layer.weight.numpy(), layer.bias.numpy(), (kernel - 1) // 2)[
+        :, ::stride, ::stride
+    ]
     assert layer(x).shape == (2, size, size, 6)
     close(layer(x), want)
     assert nn.Conv2d(3, 6, kernel, rng(), padding=0)(x).shape == (2, 9 - kernel, 9 - kernel, 6)
@@ -78,7 +82,10 @@ def test_embedding_and_its_gradient():
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(2, 40).map(lambda half: 2 * half), st.lists(st.floats(0, 4000), min_size=1, max_size=4))
+@given(
+    st.integers(2, 40).map(lambda half: 2 * half),
+    st.lists(st.floats(0, 4000), min_size=1, max_size=4),
+)
 def test_sinusoidal_embedding_is_the_published_table_at_real_times(dim, times):
     got = nn.SinusoidalEmbedding(dim)(np.array(times), like=np.zeros(0, np.float32))
     assert got.shape == (len(times), dim)
@@ -86,7 +93,9 @@ def test_sinusoidal_embedding_is_the_published_table_at_real_times(dim, times):
     for row, t in zip(got, times):
         for i in range(dim // 2):
             phase = t / 10000 ** (2 * i / (dim - 2))
-            np.testing.assert_allclose(row[2 * i : 2 * i + 2], [math.sin(phase), math.cos(phase)], atol=1e-6)
+            np.testing.assert_allclose(
+                row[2 * i : 2 * i + 2], [math.sin(phase), math.cos(phase)], atol=1e-6
+            )
 
 
 @pytest.mark.parametrize("dim", [0, 2, 7])
@@ -97,7 +106,10 @@ def test_sinusoidal_embedding_refuses_sizes_it_has_no_formula_for(dim):
 
 def test_upsample_and_max_pool():
     x, layer = draw(2, 4, 4, 3), nn.Upsample(3, 5, rng())
-    close(layer(x), plain_conv(x.repeat(2, 1).repeat(2, 2), layer.conv.weight.numpy(), layer.conv.bias.numpy()))
+    close(
+        layer(x),
+        plain_conv(x.repeat(2, 1).repeat(2, 2), layer.conv.weight.numpy(), layer.conv.bias.numpy()),
+    )
     pooled = nn.MaxPool(2)(Tensor(x))
     close(pooled, x.reshape(2, 2, 2, 2, 2, 3).max((2, 4)))
 
@@ -112,7 +124,9 @@ def test_attention_head_by_head():
     for n in range(2):
         for head in range(heads):
             mine = slice(head * size, (head + 1) * size)
-            q, k, v = (qkv[n, :, part * channels : (part + 1) * channels][:, mine] for part in range(3))
+            q, k, v = (
+                qkv[n, :, part * channels : (part + 1) * channels][:, mine] for part in range(3)
+            )
             for pixel in range(15):
                 weights = np.exp(k @ q[pixel] / math.sqrt(size))
                 seen[n, pixel, mine] = weights @ v / weights.sum()
@@ -123,7 +137,11 @@ def test_attention_head_by_head():
 
 
 def test_weights_start_seeded_and_in_their_bounds():
-    dense, conv, table = nn.Dense(100, 50, rng(7)), nn.Conv2d(16, 8, 3, rng(7)), nn.Embedding(100, 50, rng(7))
+    dense, conv, table = (
+        nn.Dense(100, 50, rng(7)),
+        nn.Conv2d(16, 8, 3, rng(7)),
+        nn.Embedding(100, 50, rng(7)),
+    )
     for layer, fan_in in [(dense, 100), (conv, 144)]:
         bound = 1 / math.sqrt(fan_in)
         for p in layer.parameters():
@@ -144,13 +162,17 @@ class Scale(nn.Module):
 def test_a_chain_hands_the_condition_to_those_who_take_one():
     x = Tensor([1.0, 2.0])
     assert nn.Sequential(lambda x: x + 1, lambda x: x * 3)(x).numpy().tolist() == [6, 9]
-    chain = nn.ConditionalChain(Scale(), ops.negative, nn.ConditionalChain(Scale()), lambda x: x + 1)
+    chain = nn.ConditionalChain(
+        Scale(), ops.negative, nn.ConditionalChain(Scale()), lambda x: x + 1
+    )
     assert chain(x, 2.0, 3.0).numpy().tolist() == [-6, -10]  # −(2x + 3)·2 + 3 + 1
 
 
 def test_a_skip_connection_joins_what_went_round_and_what_went_through():
     x = Tensor([[1.0, 2.0]])
     assert nn.ConditionalSkipConnection(Scale())(x, 2.0, 3.0).numpy().tolist() == [[1, 2, 5, 7]]
-    assert nn.ConditionalSkipConnection(Scale(), ops.subtract)(x, 2.0, 3.0).numpy().tolist() == [[4, 5]]
+    assert nn.ConditionalSkipConnection(Scale(), ops.subtract)(x, 2.0, 3.0).numpy().tolist() == [
+        [4, 5]
+    ]
     chain = nn.ConditionalChain(nn.ConditionalSkipConnection(nn.ConditionalChain(Scale()), ops.add))
     assert chain(x, 2.0, 3.0).numpy().tolist() == [[6, 9]]

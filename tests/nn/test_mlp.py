@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import minidiff as md
-from minidiff.autograd.tape import state
+from minidiff.tape.tape import state
 
 
 def sigmoid(x):
@@ -21,7 +21,12 @@ def forward(p, x, t, labels, dim):
     time, kept = waves(t, dim), []
     for i in range(3):
         name = f"chain.layers.{i}."
-        z = x @ p[name + "x.weight"] + p[name + "x.bias"] + time @ p[name + "time.weight"] + p[name + "time.bias"]
+        z = (
+            x @ p[name + "x.weight"]
+            + p[name + "x.bias"]
+            + time @ p[name + "time.weight"]
+            + p[name + "time.bias"]
+        )
         z = z + p[name + "label.weight"][labels]
         kept.append((x, z))
         x = z * sigmoid(z)
@@ -153,5 +158,9 @@ def test_every_node_of_a_training_step_is_float32(model, shape, monkeypatch):
     md.optim.clip_grad_norm(model.parameters(), 0.1)
     optimizer.step()
     ema.update()
-    arrays = [p.data for p in model.parameters()] + [p.grad for p in model.parameters()] + list(ema.average.values())
+    arrays = (
+        [p.data for p in model.parameters()]
+        + [p.grad for p in model.parameters()]
+        + list(ema.average.values())
+    )
     assert {a.dtype for a in arrays} == {np.dtype(np.float32)}

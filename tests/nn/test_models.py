@@ -14,7 +14,11 @@ TABLE = [
     (5_826, ConditionalMLP, {"hidden": 32, "classes": 3, "timesteps": 40}),
     (1_442, ConditionalMLP, {"hidden": 16, "classes": None}),
     (420_497, UNet, {}),
-    (420_497, UNet, {"channels": 1, "width": 16, "multipliers": (1, 2, 3), "classes": 10, "combine": "concat"}),
+    (
+        420_497,
+        UNet,
+        {"channels": 1, "width": 16, "multipliers": (1, 2, 3), "classes": 10, "combine": "concat"},
+    ),
     (404_113, UNet, {"combine": "add"}),
     (404_113, UNet, {"combine": "multiply"}),
     (622_865, UNet, {"multipliers": (1, 2, 4)}),
@@ -22,7 +26,8 @@ TABLE = [
     (602_705, UNet, {"classes": None, "multipliers": (1, 2, 4)}),
     (376_913, UNet, {"classes": None, "multipliers": (1, 2, 4), "attention": False}),
     (151_401, UNet, {"classes": None, "multipliers": (1, 2, 4), "width": 8}),
-    (420_497 - 11 * 64 + 84 * 64 + 64, UNet, {"condition_dim": 84}),  # the Embedding becomes a Dense with bias
+    # the Embedding becomes a Dense with bias
+    (420_497 - 11 * 64 + 84 * 64 + 64, UNet, {"condition_dim": 84}),
     (44_426, LeNet5, {}),
 ]
 
@@ -100,14 +105,39 @@ def test_what_cannot_be_x_or_t_is_named(which, change, error, message):
         ("mlp", [1, 4], ValueError, r"condition: given 1 … 4, wanted labels in 0 \(null\) … 3"),
         ("unet", [1, 11], ValueError, r"condition: given 1 … 11, wanted labels in 0 \(null\) … 10"),
         ("unet", [-1, 1], ValueError, r"condition: given -1 … 1, wanted labels in 0 \(null\) … 10"),
-        ("mlp", [1, 2, 3], ValueError, r"condition: given shape \(3,\), wanted \(2,\): one label for each sample of x"),
+        (
+            "mlp",
+            [1, 2, 3],
+            ValueError,
+            r"condition: given shape \(3,\), wanted \(2,\): one label for each sample of x",
+        ),
         ("unet", 1, ValueError, r"condition: given shape \(\), wanted \(2,\)"),
         ("mlp", [1.0, 2.0], TypeError, "condition: given float64, wanted integer labels"),
-        ("vectors", [1, 2], ValueError, r"condition: given shape \(2,\), wanted \(2, 3\): one vector for each sample"),
-        ("vectors", np.zeros((2, 4), np.float32), ValueError, r"condition: given shape \(2, 4\), wanted \(2, 3\)"),
+        (
+            "vectors",
+            [1, 2],
+            ValueError,
+            r"condition: given shape \(2,\), wanted \(2, 3\): one vector for each sample",
+        ),
+        (
+            "vectors",
+            np.zeros((2, 4), np.float32),
+            ValueError,
+            r"condition: given shape \(2, 4\), wanted \(2, 3\)",
+        ),
         ("vectors", np.zeros((2, 3)), TypeError, "condition: given float64, wanted float32"),
-        ("alone", [1, 2], ValueError, "condition: given list, wanted None: this model is unconditional"),
-        ("unet alone", [1, 2], ValueError, "condition: given list, wanted None: this model is unconditional"),
+        (
+            "alone",
+            [1, 2],
+            ValueError,
+            "condition: given list, wanted None: this model is unconditional",
+        ),
+        (
+            "unet alone",
+            [1, 2],
+            ValueError,
+            "condition: given list, wanted None: this model is unconditional",
+        ),
     ],
 )
 def test_what_cannot_be_a_condition_is_named(which, condition, error, message):
@@ -127,20 +157,31 @@ def test_a_batch_may_be_empty(which):
 
 @pytest.mark.parametrize("size", [(27, 28), (28, 30), (0, 28)])
 def test_images_that_cannot_be_halved_are_named(size):
-    with pytest.raises(ValueError, match=rf"x: given images of {size[0]} × {size[1]}, wanted multiples of 4: 3 levels"):
+    with pytest.raises(
+        ValueError,
+        match=rf"x: given images of {size[0]} × {size[1]}, wanted multiples of 4: 3 levels",
+    ):
         UNet(width=8)(np.zeros((1, *size, 1), np.float32), 1)
-    assert UNet(width=8, multipliers=(1,))(np.zeros((1, 27, 5, 1), np.float32), 1).shape == (1, 27, 5, 1)
+    assert UNet(width=8, multipliers=(1,))(np.zeros((1, 27, 5, 1), np.float32), 1).shape == (
+        1,
+        27,
+        5,
+        1,
+    )
 
 
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"combine": "sum"}, r"combine: given 'sum', wanted one of \['concat', 'add', 'multiply'\]"),
+        (
+            {"combine": "sum"},
+            r"combine: given 'sum', wanted one of \['concat', 'add', 'multiply'\]",
+        ),
         ({"width": 12}, r"width: given 12 with multipliers \(1, 2, 3\), wanted .* multiples of 8"),
         ({"width": 0}, "width: given 0"),
         ({"multipliers": ()}, r"width: given 16 with multipliers \(\)"),
         ({"multipliers": (1, -1)}, r"width: given 16 with multipliers \(1, -1\)"),
-        ({"channels": 0}, "channels: given 0, wanted an integer, at least 1"),
+        ({"channels": 0}, "channels: given 0, wanted an integer of at least 1"),
         ({"width": 16.0}, "width: given 16.0, wanted an integer"),
         ({"classes": -1}, "classes: given -1, wanted an integer"),
         ({"timesteps": -1}, "timesteps: given -1, wanted an integer"),
@@ -154,12 +195,16 @@ def test_networks_that_cannot_be_are_named(config, message):
 
 def test_x_on_another_device_is_named():
     model, x = MODELS["mlp"]
-    with registered() as backend, pytest.raises(ValueError, match="x: given an array on 'strict', wanted one on 'cpu'"):
+    with (
+        registered() as backend,
+        pytest.raises(ValueError, match="x: given an array on 'strict', wanted one on 'cpu'"),
+    ):
         model(backend.from_host(x), 1)
 
 
 @pytest.mark.parametrize(
-    ("which", "null"), [("mlp", [0, 0]), ("unet", [0, 0]), ("vectors", np.zeros((2, 3), np.float32))]
+    ("which", "null"),
+    [("mlp", [0, 0]), ("unet", [0, 0]), ("vectors", np.zeros((2, 3), np.float32))],
 )
 def test_none_is_the_null_condition(which, null):
     model, x = MODELS[which]
@@ -180,10 +225,14 @@ def test_one_time_stands_for_all_and_samples_do_not_mix(which):
     whole = model(x, t, condition).numpy()
     assert whole.shape == x.shape
     for i, time in enumerate(t.tolist()):
-        alone = model(x[i : i + 1], time, None if condition is None else condition[i : i + 1]).numpy()
+        alone = model(
+            x[i : i + 1], time, None if condition is None else condition[i : i + 1]
+        ).numpy()
         np.testing.assert_allclose(whole[i : i + 1], alone, rtol=1e-4, atol=1e-5)
     assert not np.allclose(model(x, 1, condition).numpy(), whole, atol=1e-3)
-    np.testing.assert_array_equal(model(x, 1, condition).numpy(), model(x, np.ones(3, int), condition).numpy())
+    np.testing.assert_array_equal(
+        model(x, 1, condition).numpy(), model(x, np.ones(3, int), condition).numpy()
+    )
 
 
 @pytest.mark.parametrize("which", MODELS)
@@ -249,7 +298,11 @@ class TestLeNet:
         ("x", "error", "message"),
         [
             (images(size=32), ValueError, "x: given images of 32 × 32, wanted 28 × 28"),
-            (images(channels=3), ValueError, r"x: given shape \(2, 28, 28, 3\), wanted \(batch, 28, 28, 1\)"),
+            (
+                images(channels=3),
+                ValueError,
+                r"x: given shape \(2, 28, 28, 3\), wanted \(batch, 28, 28, 1\)",
+            ),
             (images()[0], ValueError, r"x: given shape \(28, 28, 1\), wanted \(batch, 28, 28, 1\)"),
             (images().astype(np.float64), TypeError, "x: given float64, wanted float32"),
         ],

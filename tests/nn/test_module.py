@@ -65,16 +65,24 @@ def test_the_state_is_a_copy_and_goes_round(pair):
 
 
 def test_loading_keeps_the_parameters_dtype(pair):
-    pair.load_state_dict({name: array.astype(np.float64) for name, array in pair.state_dict().items()})
+    pair.load_state_dict(
+        {name: array.astype(np.float64) for name, array in pair.state_dict().items()}
+    )
     assert all(p.dtype == np.float32 for p in pair.parameters())
 
 
 def test_a_state_that_does_not_fit_is_named_and_changes_nothing(pair):
-    before, state = pair.state_dict(), {name: array + 1 for name, array in pair.state_dict().items()}
+    before, state = (
+        pair.state_dict(),
+        {name: array + 1 for name, array in pair.state_dict().items()},
+    )
     state["extra"] = state.pop("first.bias")
     state["rest.0.weight"] = np.zeros((3, 2))
-    with pytest.raises(ValueError, match=r"Pair: missing: first\.bias; unexpected: extra; wrong shape: rest\.0\.weight "
-                                         r"has shape \(3, 2\), wanted \(3, 3\)"):  # fmt: skip
+    with pytest.raises(
+        ValueError,
+        match=r"Pair: missing: first\.bias; unexpected: extra; wrong shape: rest\.0\.weight "
+        r"has shape \(3, 2\), wanted \(3, 3\)",
+    ):
         pair.load_state_dict(state)
     for name, array in pair.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
@@ -85,13 +93,25 @@ def test_a_state_that_does_not_fit_is_named_and_changes_nothing(pair):
     [
         (lambda state: state.pop("first.bias"), r"Pair: missing: first\.bias$"),
         (lambda state: state.update(extra=np.zeros(1)), "Pair: unexpected: extra$"),
-        (lambda state: state.update({"first.bias": np.zeros(4)}), r"Pair: wrong shape: first\.bias has shape \(4,\), "),
-        (lambda state: state.update({"rest.1.layers.0.bias": ["a"]}), r"Pair: no real numbers: .*bias is <U1"),
-        (lambda state: state.update({"first.bias": np.ones(3) * 1j}), r"no real numbers: first\.bias is complex128"),
+        (
+            lambda state: state.update({"first.bias": np.zeros(4)}),
+            r"Pair: wrong shape: first\.bias has shape \(4,\), ",
+        ),
+        (
+            lambda state: state.update({"rest.1.layers.0.bias": ["a"]}),
+            r"Pair: no real numbers: .*bias is <U1",
+        ),
+        (
+            lambda state: state.update({"first.bias": np.ones(3) * 1j}),
+            r"no real numbers: first\.bias is complex128",
+        ),
     ],
 )
 def test_one_fault_is_enough(pair, fault, message):
-    before, state = pair.state_dict(), {name: array + 1 for name, array in pair.state_dict().items()}
+    before, state = (
+        pair.state_dict(),
+        {name: array + 1 for name, array in pair.state_dict().items()},
+    )
     fault(state)
     with pytest.raises(ValueError, match=message):
         pair.load_state_dict(state)
@@ -101,7 +121,9 @@ def test_one_fault_is_enough(pair, fault, message):
 
 def test_a_state_may_hold_tensors_and_lists(pair):
     state = {name: array + 1 for name, array in pair.state_dict().items()}
-    pair.load_state_dict({name: Tensor(array) if array.ndim > 1 else array.tolist() for name, array in state.items()})
+    pair.load_state_dict(
+        {name: Tensor(array) if array.ndim > 1 else array.tolist() for name, array in state.items()}
+    )
     for name, parameter in pair.named_parameters():
         np.testing.assert_array_equal(parameter.data, state[name])
         assert parameter.data is not state[name]

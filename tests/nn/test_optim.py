@@ -89,7 +89,14 @@ def test_a_parameter_without_a_gradient_is_left_alone(make):
 @settings(max_examples=15, deadline=None)
 @given(
     st.lists(st.sampled_from([(), (3,), (2, 5), (70, 60), (0, 2)]), min_size=1, max_size=6),
-    st.sampled_from([lambda p: SGD(p, 0.1, 0.9), lambda p: SGD(p, 0.1), Adam, lambda p: AdamW(p, weight_decay=0.1)]),
+    st.sampled_from(
+        [
+            lambda p: SGD(p, 0.1, 0.9),
+            lambda p: SGD(p, 0.1),
+            Adam,
+            lambda p: AdamW(p, weight_decay=0.1),
+        ]
+    ),
     st.sampled_from([np.float32, np.float64]),
     st.integers(0, 99),
 )
@@ -97,7 +104,9 @@ def test_parameters_are_updated_together_as_each_alone(shapes, make, dtype, seed
     """Small ones share a row; the large one, and all where one has no gradient, are updated by themselves."""
     rng = np.random.default_rng(seed)
     starts = [rng.standard_normal(shape) for shape in shapes]
-    gradients = [[rng.standard_normal(s) if rng.random() < 0.9 else None for s in shapes] for _ in range(4)]
+    gradients = [
+        [rng.standard_normal(s) if rng.random() < 0.9 else None for s in shapes] for _ in range(4)
+    ]
     together = make(leaves(*starts, dtype=dtype))
     got = run(together, gradients)
     for k, start in enumerate(starts):
@@ -107,7 +116,9 @@ def test_parameters_are_updated_together_as_each_alone(shapes, make, dtype, seed
             np.testing.assert_allclose(seen[k], wanted, rtol=1e-6, atol=1e-7)
         state = together.state_dict()
         for name, array in alone.state_dict().items():
-            np.testing.assert_allclose(state[name.replace("0.", f"{k}.")], array, rtol=1e-6, atol=1e-7)
+            np.testing.assert_allclose(
+                state[name.replace("0.", f"{k}.")], array, rtol=1e-6, atol=1e-7
+            )
 
 
 def test_a_parameter_that_is_given_twice_is_updated_once():
@@ -162,7 +173,9 @@ def test_arrays_set_since_are_taken_over():
     assert np.array_equal(np.concatenate(run(optimizer, [[None, [1]]])[-1]), [4, 5, 6])
 
 
-@pytest.mark.parametrize("make", [lambda p, lr: SGD(p, lr), lambda p, lr: SGD(p, lr, 0.9), Adam, AdamW])
+@pytest.mark.parametrize(
+    "make", [lambda p, lr: SGD(p, lr), lambda p, lr: SGD(p, lr, 0.9), Adam, AdamW]
+)
 def test_a_stopped_run_goes_on_as_the_unbroken_one(make):
     gradients = np.random.default_rng(0).standard_normal((8, 2, 3)).tolist()
     schedule = warmup_cosine(0.1, 3, 8)
@@ -185,8 +198,11 @@ def test_a_state_that_does_not_fit_is_named_and_changes_nothing():
     assert list(before) == ["steps", "0.m", "0.v", "1.m", "1.v"]
     bad = {**before, "0.m": np.zeros(3), "2.m": np.zeros(1), "steps": np.array(9)}
     del bad["1.v"]
-    with pytest.raises(ValueError, match=r"Adam: missing: 1\.v; unexpected: 2\.m; wrong shape: 0\.m has shape \(3,\), "
-                                         r"wanted \(2,\)"):  # fmt: skip
+    with pytest.raises(
+        ValueError,
+        match=r"Adam: missing: 1\.v; unexpected: 2\.m; wrong shape: 0\.m has shape \(3,\), "
+        r"wanted \(2,\)",
+    ):
         optimizer.load_state_dict(bad)
     with pytest.raises(ValueError, match=r"Adam: no real numbers: 1\.v is <U1"):
         optimizer.load_state_dict({**before, "steps": 9, "0.m": [7, 7], "1.v": ["a"]})
@@ -207,12 +223,24 @@ def test_a_state_that_does_not_fit_is_named_and_changes_nothing():
             "betas: given 1.0, wanted a number from 0 to below 1",
         ),
         (lambda: SGD(leaves([1]), 0.1, momentum=-0.1), ValueError, "momentum: given -0.1"),
-        (lambda: SGD(leaves([1]), -0.1), ValueError, "lr: given -0.1, wanted a number, at least 0, or a function"),
+        (
+            lambda: SGD(leaves([1]), -0.1),
+            ValueError,
+            "lr: given -0.1, wanted a number, at least 0, or a function",
+        ),
         (lambda: Adam(leaves([1]), lr=float("nan")), ValueError, "lr: given nan"),
-        (lambda: EMA(ConditionalMLP(), decay=1.0), ValueError, "decay: given 1.0, wanted a number from 0 to below 1"),
+        (
+            lambda: EMA(ConditionalMLP(), decay=1.0),
+            ValueError,
+            "decay: given 1.0, wanted a number from 0 to below 1",
+        ),
         (lambda: warmup_cosine(1e-3, 10, 10), ValueError, "warmup: given 10 of total 10 steps"),
         (lambda: warmup_cosine(1e-3, -1, 10), ValueError, "warmup: given -1 of total 10 steps"),
-        (lambda: clip_grad_norm([], 0.0), ValueError, "max_norm: given 0.0, wanted a positive number"),
+        (
+            lambda: clip_grad_norm([], 0.0),
+            ValueError,
+            "max_norm: given 0.0, wanted a positive number",
+        ),
         (lambda: clip_grad_norm([], float("nan")), ValueError, "max_norm: given nan"),
     ],
 )
@@ -240,7 +268,9 @@ def test_the_learning_rate_is_asked_once_a_step_from_one():
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.lists(numbers, min_size=1, max_size=4), min_size=1, max_size=4), st.floats(0.01, 10))
+@given(
+    st.lists(st.lists(numbers, min_size=1, max_size=4), min_size=1, max_size=4), st.floats(0.01, 10)
+)
 def test_clipping_scales_all_gradients_alike(gradients, max_norm):
     parameters = leaves(*gradients, [1.0])
     for p, g in zip(parameters, gradients):
@@ -276,7 +306,9 @@ def test_the_average_is_a_copy_and_is_lent_to_the_model():
     trained = model.state_dict()
     with pytest.raises(KeyError), ema.applied():
         for name, array in model.state_dict().items():
-            np.testing.assert_allclose(array, 0.1 * raw[name] + 0.9 * (raw[name] + 1), rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(
+                array, 0.1 * raw[name] + 0.9 * (raw[name] + 1), rtol=1e-5, atol=1e-6
+            )
         raise KeyError  # the weights come back after an error too
     for name, array in model.state_dict().items():
         np.testing.assert_array_equal(array, trained[name])
@@ -285,7 +317,9 @@ def test_the_average_is_a_copy_and_is_lent_to_the_model():
 def test_the_average_goes_on_from_its_state():
     model = ConditionalMLP(hidden=4)
     unbroken, rng = EMA(model, 0.99), np.random.default_rng(0)
-    weights = [{n: rng.standard_normal(p.shape) for n, p in model.named_parameters()} for _ in range(6)]
+    weights = [
+        {n: rng.standard_normal(p.shape) for n, p in model.named_parameters()} for _ in range(6)
+    ]
 
     def follow(ema, states):
         for state in states:

@@ -96,6 +96,8 @@ def test_the_ways_to_combine_time_and_condition(combine):
     h = h + embedding.time1.bias.numpy()
     h = h * 0.5 * (1 + np.array([math.erf(value / math.sqrt(2)) for value in h]))
     time, label = h @ embedding.time2.weight.numpy() + embedding.time2.bias.numpy(), table[3]
-    want = {"concat": np.concatenate([time, label]), "add": time + label, "multiply": time * label}[combine]
+    want = {"concat": np.concatenate([time, label]), "add": time + label, "multiply": time * label}[
+        combine
+    ]
     assert embedding.dim == len(want)
     np.testing.assert_allclose(embedding(t, [3], 1).numpy()[0], silu(want), rtol=1e-5, atol=1e-6)

@@ -1,8 +1,9 @@
-"""The table `OPS`: for every operation, inputs to try it on, a reference in plain NumPy, and inputs that it refuses.
+"""The table `OPS`: for every operation, inputs to try it on, a reference in plain NumPy, and inputs
+that it refuses.
 
-A row is `Op(name, f, reference, samples, errors)`. It is named after a primitive (`Primitive.name`) or a public
-function of `minidiff.ops`, and each of those has one: a test looks. The rooms are those of `minidiff.ops`; a new
-operation gets a row in its own room.
+A row is `Op(name, f, reference, samples, errors)`. It is named after a primitive (`Primitive.name`)
+or a public function of `minidiff.ops`, and each of those has one: a test looks. The rooms are those
+of `minidiff.ops`; a new operation gets a row in its own room.
 """
 
 from .composed import ROWS as COMPOSED

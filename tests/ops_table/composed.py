@@ -1,4 +1,7 @@
-"""What networks use and is composed of other operations. The references are loops, or textbook formulas."""
+"""What networks use and is composed of other operations.
+
+The references are loops, or textbook formulas.
+"""
 
 import math
 
@@ -12,7 +15,9 @@ from .elementwise import sigmoid, unary
 from .network import conv2d, image, pairs, softmax
 from .row import Op, axes
 
-away = arrays(low=0.1, high=2.5).map(lambda x: np.where(np.arange(x.size).reshape(x.shape) % 2, -x, x))
+away = arrays(low=0.1, high=2.5).map(
+    lambda x: np.where(np.arange(x.size).reshape(x.shape) % 2, -x, x)
+)
 REDUCTIONS = st.sampled_from(["mean", "sum", "none"])
 
 
@@ -37,16 +42,32 @@ def conv1d(x, w, b, stride, padding, dilation, groups):
 @st.composite
 def transposed(draw):
     groups, stride = draw(st.integers(1, 2)), draw(st.integers(1, 3))
-    x = draw(arrays((draw(st.integers(0, 2)), *(draw(st.integers(1, 3)) for _ in range(2)), groups)))
-    w = draw(arrays((draw(st.integers(2, 3)), draw(st.integers(2, 3)), groups, draw(st.integers(1, 2)))))
+    x = draw(
+        arrays((draw(st.integers(0, 2)), *(draw(st.integers(1, 3)) for _ in range(2)), groups))
+    )
+    w = draw(
+        arrays((draw(st.integers(2, 3)), draw(st.integers(2, 3)), groups, draw(st.integers(1, 2))))
+    )
     more = draw(st.integers(0, stride - 1))
-    return x, w, draw(arrays((w.shape[3] * groups,))), stride, draw(st.integers(0, 0)), more, groups, 1
+    return (
+        x,
+        w,
+        draw(arrays((w.shape[3] * groups,))),
+        stride,
+        draw(st.integers(0, 0)),
+        more,
+        groups,
+        1,
+    )
 
 
 def conv_transpose2d(x, w, b, stride, padding, output_padding, groups, dilation):
     """Every pixel of x puts a copy of the kernel into y."""
     kh, kw, each, out = *w.shape[:2], w.shape[2] // groups, w.shape[3]
-    size = [(n - 1) * stride + dilation * (k - 1) + output_padding + 1 for n, k in zip(x.shape[1:3], (kh, kw))]
+    size = [
+        (n - 1) * stride + dilation * (k - 1) + output_padding + 1
+        for n, k in zip(x.shape[1:3], (kh, kw))
+    ]
     y = np.zeros((len(x), *size, out * groups))
     for i, j, c, u, v in np.ndindex(*x.shape[1:], kh, kw):
         first = c // each * out
@@ -60,7 +81,11 @@ def conv_transpose2d(x, w, b, stride, padding, output_padding, groups, dilation)
 def windowed(draw):
     """(x, size, stride)"""
     size, stride = (draw(st.tuples(st.integers(1, 3), st.integers(1, 2))) for _ in range(2))
-    shape = (draw(st.integers(0, 2)), *(k + draw(st.integers(0, 3)) for k in size), draw(st.integers(1, 2)))
+    shape = (
+        draw(st.integers(0, 2)),
+        *(k + draw(st.integers(0, 3)) for k in size),
+        draw(st.integers(1, 2)),
+    )
     return draw(arrays(shape)), size, stride
 
 
@@ -87,14 +112,24 @@ def windows_dx(y, x_size, size, stride):
 
 @st.composite
 def images(draw, *more):
-    x = draw(arrays((draw(st.integers(0, 2)), *(draw(st.integers(2, 5)) for _ in range(2)), draw(st.integers(1, 2)))))
+    x = draw(
+        arrays(
+            (
+                draw(st.integers(0, 2)),
+                *(draw(st.integers(2, 5)) for _ in range(2)),
+                draw(st.integers(1, 2)),
+            )
+        )
+    )
     return x, *map(draw, more)
 
 
 def adaptive_avg_pool2d(x, size):
     y = np.zeros((len(x), *size, x.shape[3]))
     for i, j in np.ndindex(*size):
-        (a, b), (c, d) = ((k * n // m, -(-(k + 1) * n // m)) for k, n, m in zip((i, j), x.shape[1:3], size))
+        (a, b), (c, d) = (
+            (k * n // m, -(-(k + 1) * n // m)) for k, n, m in zip((i, j), x.shape[1:3], size)
+        )
         y[:, i, j] = x[:, a:b, c:d].mean((1, 2))
     return y
 
@@ -107,7 +142,11 @@ def interpolate(x, size, factor, mode, corners):
         rows, columns = ([], [])
         for k, n, m, found in zip((i, j), x.shape[1:3], out, (rows, columns)):
             step = 1 / factor if factor else n / m
-            at = k * (n - 1) / max(m - 1, 1) if corners else min(max((k + 0.5) * step - 0.5, 0), n - 1)
+            at = (
+                k * (n - 1) / max(m - 1, 1)
+                if corners
+                else min(max((k + 0.5) * step - 0.5, 0), n - 1)
+            )
             low = min(math.floor(k * step), n - 1) if mode == "nearest" else math.floor(at)
             part = 0 if mode == "nearest" else at - low
             found += [(low, 1 - part), (min(low + 1, n - 1), part)]
@@ -116,8 +155,13 @@ def interpolate(x, size, factor, mode, corners):
 
 
 sides = st.tuples(st.integers(1, 6), st.integers(1, 6))
-resized = images(sides, st.none(), st.sampled_from(["nearest", "bilinear"]), st.booleans()) | images(
-    st.none(), st.sampled_from([2, 0.5, 1.5]), st.sampled_from(["nearest", "bilinear"]), st.just(False)
+resized = images(
+    sides, st.none(), st.sampled_from(["nearest", "bilinear"]), st.booleans()
+) | images(
+    st.none(),
+    st.sampled_from([2, 0.5, 1.5]),
+    st.sampled_from(["nearest", "bilinear"]),
+    st.just(False),
 )
 
 # --- normalisation ---
@@ -173,7 +217,9 @@ def cross_entropy(x, labels, ignored, smoothing, reduction):
         p = np.log(softmax(x[at]))
         if labels[at] != ignored:
             each[at] = -(1 - smoothing) * p[labels[at]] - smoothing * p.mean()
-    return each.sum() / (labels != ignored).sum() if reduction == "mean" else reduced(each, reduction)
+    return (
+        each.sum() / (labels != ignored).sum() if reduction == "mean" else reduced(each, reduction)
+    )
 
 
 def probable(row):
@@ -183,15 +229,23 @@ def probable(row):
 def each(name, reference, samples=None):
     """A pointwise operation that is composed, so that one of its parts refuses what is no number."""
     samples = arrays() if samples is None else samples
-    return Op(name, getattr(ops, name), reference, samples, [(("text",), TypeError, "expected arrays|concatenate str")])
+    return Op(
+        name,
+        getattr(ops, name),
+        reference,
+        samples,
+        [(("text",), TypeError, "expected arrays|concatenate str")],
+    )
 
 
 def one(name, reference, samples, errors, **how):
     return Op(name, getattr(ops, name), reference, samples, errors, how)
 
 
-apart = [((np.ones(3), np.ones((3, 1))), ValueError, r"\(3,\) and \(3, 1\)"),
-         ((np.ones(3), np.ones(3), 1.0, "median"), (ValueError, TypeError), "median|argument|reduction")]  # fmt: skip
+apart = [
+    ((np.ones(3), np.ones((3, 1))), ValueError, r"\(3,\) and \(3, 1\)"),
+    ((np.ones(3), np.ones(3), 1.0, "median"), (ValueError, TypeError), "median|argument|reduction"),
+]
 
 ROWS = [
     unary("softplus", ops.softplus, lambda x: np.log(1 + np.exp(x))),
@@ -200,44 +254,139 @@ ROWS = [
     each("leaky_relu", lambda x: np.where(x > 0, x, 0.01 * x), away),
     each("hard_swish", lambda x: x * np.clip(x + 3, 0, 6) / 6, away),
     one("conv1d", conv1d, sequences(), [((image, image), ValueError, "conv1d: x must be")]),
-    one("conv_transpose2d", conv_transpose2d, transposed(),
-        [((image, np.ones((3, 3, 5, 2))), ValueError, "conv_transpose2d: x has 2 channels.* takes 5"),
-         ((image, np.ones((3, 3, 2, 5)), None, 2, 0, 2), ValueError, "output_padding must be less than stride")]),
-    one("windows", windows, windowed(), [((np.ones(3), (1, 1), (1, 1)), (ValueError, IndexError), "zip|indices|too")]),
-    one("windows_dx", windows_dx, taken_apart(), [((np.ones(3), (1, 1), (1, 1), (1, 1)), IndexError, "tuple")]),
-    one("avg_pool2d", lambda x, size, stride: windows(x, size, stride).mean(0), windowed(),
-        [((image, 5), ValueError, "avg_pool2d: windows of .5, 5")]),
-    one("adaptive_avg_pool2d", adaptive_avg_pool2d, images(sides), [((image, 0), ValueError, "output_size must be")]),
-    one("interpolate", interpolate, resized, [((image, 3, None, "cubic"), ValueError, "'cubic'"),
-                                             ((image, 3, 2), ValueError, "either size or scale_factor")]),
-    one("layer_norm", lambda x, w, b: normal(x, -1) * w + b, scaled(),
-        [((image, np.ones(3)), ValueError, "broadcast")]),
-    one("instance_norm", lambda x, w, b: normal(x, (1, 2)) * w + b, scaled(),
-        [((image, np.ones(3)), ValueError, "broadcast")]),
-    Op("batch_norm", lambda x, w, b: ops.batch_norm(x, None, None, w, b),
-       lambda x, w, b: normal(x, (0, 1, 2)) * w + b, scaled(), [((image, np.ones(3), 1), ValueError, "broadcast")]),
-    Op("rms_norm", lambda x, w, b: ops.rms_norm(x, w) + b,
-       lambda x, w, b: x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-5) * w + b, scaled(),
-       [((image, np.ones(3), 0), ValueError, "broadcast")]),
-    one("logsumexp", logsumexp, reductions(), [((np.ones((2, 3)), 2, False), ValueError, "axis 2")]),
-    one("norm", norm, reductions(st.sampled_from([None, 1, 2, 3, -1, math.inf, -math.inf])),
-        [((np.ones((2, 3)), 2, 2, False), ValueError, "axis 2"),
-         ((np.ones(3), 0), ValueError, "norm: ord must be None or a number other than 0; got 0"),
-         ((np.ones(3), "fro"), ValueError, "norm: ord must be .*'fro'")]),
-    Op("dropout", lambda x, p, seed: ops.dropout(x, p, np.random.default_rng(seed)),
-       lambda x, p, seed: x * (np.random.default_rng(seed).random(x.shape, np.float32) >= p) / (1 - p),
-       st.tuples(arrays(), st.sampled_from([0.0, 0.3]), st.integers(0, 9)),
-       [((image, 1, 0), ValueError, "p must lie in")]),
-    Op("one_hot", lambda x, ids: x * ops.one_hot(ids, 4, x.dtype), lambda x, ids: x * np.eye(4)[ids],
-       st.tuples(arrays((4,)), st.lists(st.integers(0, 3), min_size=1, max_size=3).map(np.array)),
-       [((np.ones(4), [4]), IndexError, "0 … 3; got 4")]),
-    one("huber_loss", lambda x, y, delta, r: reduced(
-            np.where(np.abs(x - y) <= delta, 0.5 * (x - y) ** 2, delta * (np.abs(x - y) - 0.5 * delta)), r),
-        with_reduction(pairs(), st.sampled_from([0.5, 1.0])), apart),
-    one("binary_cross_entropy_with_logits",
+    one(
+        "conv_transpose2d",
+        conv_transpose2d,
+        transposed(),
+        [
+            (
+                (image, np.ones((3, 3, 5, 2))),
+                ValueError,
+                "conv_transpose2d: x has 2 channels.* takes 5",
+            ),
+            (
+                (image, np.ones((3, 3, 2, 5)), None, 2, 0, 2),
+                ValueError,
+                "output_padding must be less than stride",
+            ),
+        ],
+    ),
+    one(
+        "windows",
+        windows,
+        windowed(),
+        [((np.ones(3), (1, 1), (1, 1)), (ValueError, IndexError), "zip|indices|too")],
+    ),
+    one(
+        "windows_dx",
+        windows_dx,
+        taken_apart(),
+        [((np.ones(3), (1, 1), (1, 1), (1, 1)), IndexError, "tuple")],
+    ),
+    one(
+        "avg_pool2d",
+        lambda x, size, stride: windows(x, size, stride).mean(0),
+        windowed(),
+        [((image, 5), ValueError, "avg_pool2d: windows of .5, 5")],
+    ),
+    one(
+        "adaptive_avg_pool2d",
+        adaptive_avg_pool2d,
+        images(sides),
+        [((image, 0), ValueError, "output_size must be")],
+    ),
+    one(
+        "interpolate",
+        interpolate,
+        resized,
+        [
+            ((image, 3, None, "cubic"), ValueError, "'cubic'"),
+            ((image, 3, 2), ValueError, "either size or scale_factor"),
+        ],
+    ),
+    one(
+        "layer_norm",
+        lambda x, w, b: normal(x, -1) * w + b,
+        scaled(),
+        [((image, np.ones(3)), ValueError, "broadcast")],
+    ),
+    one(
+        "instance_norm",
+        lambda x, w, b: normal(x, (1, 2)) * w + b,
+        scaled(),
+        [((image, np.ones(3)), ValueError, "broadcast")],
+    ),
+    Op(
+        "batch_norm",
+        lambda x, w, b: ops.batch_norm(x, None, None, w, b),
+        lambda x, w, b: normal(x, (0, 1, 2)) * w + b,
+        scaled(),
+        [((image, np.ones(3), 1), ValueError, "broadcast")],
+    ),
+    Op(
+        "rms_norm",
+        lambda x, w, b: ops.rms_norm(x, w) + b,
+        lambda x, w, b: x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-5) * w + b,
+        scaled(),
+        [((image, np.ones(3), 0), ValueError, "broadcast")],
+    ),
+    one(
+        "logsumexp", logsumexp, reductions(), [((np.ones((2, 3)), 2, False), ValueError, "axis 2")]
+    ),
+    one(
+        "norm",
+        norm,
+        reductions(st.sampled_from([None, 1, 2, 3, -1, math.inf, -math.inf])),
+        [
+            ((np.ones((2, 3)), 2, 2, False), ValueError, "axis 2"),
+            ((np.ones(3), 0), ValueError, "norm: ord must be None or a number other than 0; got 0"),
+            ((np.ones(3), "fro"), ValueError, "norm: ord must be .*'fro'"),
+        ],
+    ),
+    Op(
+        "dropout",
+        lambda x, p, seed: ops.dropout(x, p, np.random.default_rng(seed)),
+        lambda x, p, seed: (
+            x * (np.random.default_rng(seed).random(x.shape, np.float32) >= p) / (1 - p)
+        ),
+        st.tuples(arrays(), st.sampled_from([0.0, 0.3]), st.integers(0, 9)),
+        [((image, 1, 0), ValueError, "p must lie in")],
+    ),
+    Op(
+        "one_hot",
+        lambda x, ids: x * ops.one_hot(ids, 4, x.dtype),
+        lambda x, ids: x * np.eye(4)[ids],
+        st.tuples(arrays((4,)), st.lists(st.integers(0, 3), min_size=1, max_size=3).map(np.array)),
+        [((np.ones(4), [4]), IndexError, "0 … 3; got 4")],
+    ),
+    one(
+        "huber_loss",
+        lambda x, y, delta, r: reduced(
+            np.where(
+                np.abs(x - y) <= delta, 0.5 * (x - y) ** 2, delta * (np.abs(x - y) - 0.5 * delta)
+            ),
+            r,
+        ),
+        with_reduction(pairs(), st.sampled_from([0.5, 1.0])),
+        apart,
+    ),
+    one(
+        "binary_cross_entropy_with_logits",
         lambda x, y, r: reduced(-y * np.log(sigmoid(x)) - (1 - y) * np.log(1 - sigmoid(x)), r),
-        with_reduction(pairs().map(probable)), apart),
-    one("kl_div", lambda x, y, r: reduced(y * (np.log(y) - x), r), with_reduction(pairs().map(probable)), apart),
-    Op("cross_entropy (in full)", ops.cross_entropy, cross_entropy, labelled(),
-       [((np.ones((2, 3)), np.array([0, 3])), IndexError, "labels must lie in 0 … 2; got 0 … 3")]),
-]  # fmt: skip
+        with_reduction(pairs().map(probable)),
+        apart,
+    ),
+    one(
+        "kl_div",
+        lambda x, y, r: reduced(y * (np.log(y) - x), r),
+        with_reduction(pairs().map(probable)),
+        apart,
+    ),
+    Op(
+        "cross_entropy (in full)",
+        ops.cross_entropy,
+        cross_entropy,
+        labelled(),
+        [((np.ones((2, 3)), np.array([0, 3])), IndexError, "labels must lie in 0 … 2; got 0 … 3")],
+    ),
+]

@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from minidiff.autograd.primitive import alias, broadcast_to, sum_to
+from minidiff.tape.primitive import alias, broadcast_to, sum_to
 from minidiff.testing import broadcasting
 
 from .elementwise import unary
@@ -29,7 +29,18 @@ def gathered(draw):
 
 ROWS = [
     unary("alias", alias, np.array),
-    Op("broadcast_to", broadcast_to, np.broadcast_to, st.composite(spread)(),
-       [((np.ones(3), (2,)), ValueError, "broadcast")]),
-    Op("sum_to", sum_to, _sum_to, st.composite(gathered)(), [((np.ones((2, 3)), (2,)), ValueError, "reshape|shape")]),
-]  # fmt: skip
+    Op(
+        "broadcast_to",
+        broadcast_to,
+        np.broadcast_to,
+        st.composite(spread)(),
+        [((np.ones(3), (2,)), ValueError, "broadcast")],
+    ),
+    Op(
+        "sum_to",
+        sum_to,
+        _sum_to,
+        st.composite(gathered)(),
+        [((np.ones((2, 3)), (2,)), ValueError, "reshape|shape")],
+    ),
+]

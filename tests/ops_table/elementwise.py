@@ -43,8 +43,10 @@ positive = arrays(low=0.3, high=3)
 exponents = arrays((2,), low=-2, high=3) | st.sampled_from([0, 1, 2, -1.5])
 powers = st.tuples(arrays((3, 1), low=0.3, high=2), exponents)
 chosen = broadcasting(3).map(lambda xs: (xs[0] > 0, *xs[1:]))
-comparisons = [binary(name, getattr(ops, name), getattr(np, name), order=0)
-               for name in ["equal", "not_equal", "less", "less_equal", "greater", "greater_equal"]]  # fmt: skip
+comparisons = [
+    binary(name, getattr(ops, name), getattr(np, name), order=0)
+    for name in ["equal", "not_equal", "less", "less_equal", "greater", "greater_equal"]
+]
 
 ROWS = [
     binary("add", ops.add, np.add),
@@ -55,7 +57,13 @@ ROWS = [
     binary("maximum", ops.maximum, np.maximum),
     binary("minimum", ops.minimum, np.minimum),
     *comparisons,
-    Op("where", ops.where, np.where, chosen, [((np.ones(2, bool), *mixed((2,), (2,))), TypeError, f"where.*{MIXED}")]),
+    Op(
+        "where",
+        ops.where,
+        np.where,
+        chosen,
+        [((np.ones(2, bool), *mixed((2,), (2,))), TypeError, f"where.*{MIXED}")],
+    ),
     unary("negative", ops.negative, np.negative),
     unary("exp", ops.exp, np.exp),
     unary("log", ops.log, np.log, positive),
@@ -71,6 +79,11 @@ ROWS = [
     unary("isfinite", ops.isfinite, np.isfinite, order=0),
     unary("isnan", ops.isnan, np.isnan, order=0),
     unary("silu", ops.silu, lambda x: x * sigmoid(x)),
-    Op("gelu", ops.gelu, gelu, st.tuples(arrays(), st.sampled_from(["none", "tanh"])),
-       [((np.ones(2), "exact"), ValueError, "gelu: approximate .*'exact'")]),
-]  # fmt: skip
+    Op(
+        "gelu",
+        ops.gelu,
+        gelu,
+        st.tuples(arrays(), st.sampled_from(["none", "tanh"])),
+        [((np.ones(2), "exact"), ValueError, "gelu: approximate .*'exact'")],
+    ),
+]

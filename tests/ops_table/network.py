@@ -24,7 +24,11 @@ def conv2d(x, w, stride, padding, dilation, groups, b=None):
     for i, j, o in np.ndindex(rows, columns, cout):
         first = o // (cout // groups) * cin
         top, left = i * stride[0], j * stride[1]
-        window = x[:, top : top + dilation[0] * kh : dilation[0], left : left + dilation[1] * kw : dilation[1]]
+        window = x[
+            :,
+            top : top + dilation[0] * kh : dilation[0],
+            left : left + dilation[1] * kw : dilation[1],
+        ]
         y[:, i, j, o] = (window[..., first : first + cin] * w[..., o]).sum((1, 2, 3))
     return y if b is None else y + b
 
@@ -32,13 +36,19 @@ def conv2d(x, w, stride, padding, dilation, groups, b=None):
 def conv2d_dx(y, w, x_size, stride, padding, dilation, groups):
     """The transposed linear map: its matrix is read off conv2d, one pixel of x at a time."""
     shape = (1, *x_size, w.shape[2] * groups)
-    columns = [conv2d(unit.reshape(shape), w, stride, padding, dilation, groups) for unit in np.eye(math.prod(shape))]
+    columns = [
+        conv2d(unit.reshape(shape), w, stride, padding, dilation, groups)
+        for unit in np.eye(math.prod(shape))
+    ]
     return np.einsum("nijo,kijo->nk", y, np.concatenate(columns)).reshape(len(y), *shape[1:])
 
 
 def conv2d_dw(y, x, kernel, stride, padding, dilation, groups):
     shape = (*kernel, x.shape[3] // groups, y.shape[3])
-    columns = [conv2d(x, unit.reshape(shape), stride, padding, dilation, groups) for unit in np.eye(math.prod(shape))]
+    columns = [
+        conv2d(x, unit.reshape(shape), stride, padding, dilation, groups)
+        for unit in np.eye(math.prod(shape))
+    ]
     return np.einsum("nijo,knijo->k", y, np.stack(columns)).reshape(shape)
 
 
@@ -62,7 +72,11 @@ conv_errors = [
     ((np.ones((1, 2, 4, 4)), weight, None), ValueError, "conv2d: x has 4 channels.*takes 2"),
     ((image, weight, np.ones(2)), ValueError, r"conv2d: b must have shape \(5,\)"),
     ((image, weight, None, 1, 0, 1, 0), ValueError, "conv2d: x has 2 channels.*groups=0"),
-    ((image, weight, None, 1.5), ValueError, "stride must be an int or a pair of ints, at least 1; got 1.5"),
+    (
+        (image, weight, None, 1.5),
+        ValueError,
+        "stride must be an int or a pair of ints, at least 1; got 1.5",
+    ),
     ((np.ones((1, 2, 2, 2)), weight, None), ValueError, "does not fit"),
     ((image, weight, None, 0), ValueError, "stride must be .* at least 1; got 0"),
     ((image, weight, None, 1, -1), ValueError, "padding must be .* at least 0; got -1"),
@@ -78,7 +92,9 @@ def max_pool2d(x, size, stride):
     rows, columns = ((n - size) // stride + 1 for n in x.shape[1:3])
     y = np.zeros((len(x), rows, columns, x.shape[3]))
     for i, j in np.ndindex(rows, columns):
-        y[:, i, j] = x[:, i * stride : i * stride + size, j * stride : j * stride + size].max((1, 2))
+        y[:, i, j] = x[:, i * stride : i * stride + size, j * stride : j * stride + size].max(
+            (1, 2)
+        )
     return y
 
 
@@ -86,13 +102,21 @@ def max_pool2d(x, size, stride):
 def pooled(draw, kind="forward"):
     """(x, size, stride), or the arguments of what its derivatives are made of."""
     size, stride = draw(st.integers(1, 3)), draw(st.integers(1, 3))
-    shape = (draw(st.integers(0, 2)), *(size + draw(st.integers(0, 3)) for _ in range(2)), draw(st.integers(1, 2)))
+    shape = (
+        draw(st.integers(0, 2)),
+        *(size + draw(st.integers(0, 3)) for _ in range(2)),
+        draw(st.integers(1, 2)),
+    )
     x = draw(arrays(shape, distinct=True))
     if kind == "forward":
         return x, size, stride
     out = max_pool2d(x, size, stride).shape
     index = np.random.default_rng(draw(st.integers(0, 99))).integers(0, size * size, out)
-    return (draw(arrays(out)), index, shape[1:3], size, stride) if kind == "dx" else (x, index, size, stride)
+    return (
+        (draw(arrays(out)), index, shape[1:3], size, stride)
+        if kind == "dx"
+        else (x, index, size, stride)
+    )
 
 
 def max_pool2d_pick(x, index, size, stride):
@@ -151,7 +175,11 @@ def normalised(draw, shifted=False):
     space = draw(st.sampled_from([(4,), (2, 3), (3, 3)]))
     x = draw(arrays((draw(st.integers(1, 2)), *space, channels), low=-2, high=2, distinct=True))
     row = x, groups, draw(arrays((channels,))), draw(arrays((channels,)))
-    return (*row, *(draw(st.none() | arrays(like)) for like in ((x.shape[0], channels), x.shape))) if shifted else row
+    return (
+        (*row, *(draw(st.none() | arrays(like)) for like in ((x.shape[0], channels), x.shape)))
+        if shifted
+        else row
+    )
 
 
 def softmax(x, axis=-1):
@@ -188,8 +216,14 @@ def conditioned_dense(x, w, b, e, v, c, table, ids):
 @st.composite
 def looked_up(draw, scattered=False):
     rows, width = draw(st.integers(1, 4)), draw(st.integers(1, 3))
-    ids = np.random.default_rng(draw(st.integers(0, 99))).integers(0, rows, draw(shapes(max_dims=2)))
-    return (draw(arrays((*ids.shape, width))), ids, rows) if scattered else (draw(arrays((rows, width))), ids)
+    ids = np.random.default_rng(draw(st.integers(0, 99))).integers(
+        0, rows, draw(shapes(max_dims=2))
+    )
+    return (
+        (draw(arrays((*ids.shape, width))), ids, rows)
+        if scattered
+        else (draw(arrays((rows, width))), ids)
+    )
 
 
 def scatter_rows(y, ids, rows):
@@ -226,7 +260,9 @@ def headed(draw):
 @st.composite
 def labelled(draw):
     n, classes = draw(st.integers(1, 4)), draw(st.integers(1, 4))
-    return draw(arrays((n, classes))), np.random.default_rng(draw(st.integers(0, 99))).integers(0, classes, n)
+    return draw(arrays((n, classes))), np.random.default_rng(draw(st.integers(0, 99))).integers(
+        0, classes, n
+    )
 
 
 @st.composite
@@ -237,55 +273,188 @@ def pairs(draw):
 
 x4, ones4 = np.ones((2, 3, 3, 4)), np.ones(4)
 layer = [np.ones(shape) for shape in ((2, 3), (3, 5), (5,), (2, 4), (4, 5), (5,), (2, 5))]
-norm_errors = [((x4, 3, ones4, ones4), ValueError, "groups=3 must divide the 4 channels"),
-               ((x4, 2, np.ones(3), ones4), ValueError, r"weight and bias.*\(3,\)")]  # fmt: skip
+norm_errors = [
+    ((x4, 3, ones4, ones4), ValueError, "groups=3 must divide the 4 channels"),
+    ((x4, 2, np.ones(3), ones4), ValueError, r"weight and bias.*\(3,\)"),
+]
 
 ROWS = [
-    Op("conv2d", lambda x, w, *how: ops.conv2d(x, w, None, *how), conv2d, convolutions(),
-       [((a[0], a[1], *a[3:]), kind, text) for a, kind, text in conv_errors if a[2] is None]),
-    Op("conv2d_bias", ops.conv2d, lambda x, w, b, *how: conv2d(x, w, *how, b), with_bias(), conv_errors),
-    Op("conv2d_dx", ops.conv2d_dx, conv2d_dx, with_output("dx"),
-       [((*mixed((1, 2, 2, 5), (3, 3, 2, 5)), (4, 4), *corner.values()), TypeError, MIXED)]),
-    Op("conv2d_dw", ops.conv2d_dw, conv2d_dw, with_output("dw"),
-       [((*mixed((1, 2, 2, 5), (1, 4, 4, 2)), (3, 3), *corner.values()), TypeError, MIXED)]),
-    Op("max_pool2d", ops.max_pool2d, max_pool2d, pooled(),
-       [((image, 5, 1), ValueError, "max_pool2d: windows of .5, 5")]),
-    Op("max_pool2d_dx", ops.max_pool2d_dx, max_pool2d_dx, pooled("dx"), [((image,), TypeError, "missing")]),
-    Op("upsample_nearest", ops.upsample_nearest, lambda x, n: np.kron(x, np.ones((1, n, n, 1))), images(block=0),
-       [((image, 0), ValueError, "scale"), ((image, 1.5), ValueError, "scale must be an int, at least 1; got 1.5")]),
-    Op("upsample_nearest_dx", ops.upsample_nearest_dx, block_sums, images(), [((image, 3), ValueError, "reshape")]),
-    Op("dense", ops.dense, lambda x, w, b: np.einsum("...i,io->...o", x, w) + b, dense_arguments(),
-       [((np.ones((2, 3)), np.ones((2, 3)), np.ones(3)), ValueError, r"dense: x .*\(2, 3\)"),
-        ((np.ones((2, 3)), np.ones((3, 4)), np.ones(3)), ValueError, "dense.*b"),
-        (mixed((2, 3), (3, 4), (4,)), TypeError, MIXED)]),
-    Op("conditioned_dense", ops.conditioned_dense, conditioned_dense, conditioned(),
-       [((*layer, np.array([0, 2])), IndexError, "conditioned_dense: ids must lie in 0 … 1; got 0 … 2"),
-        ((*layer, np.array([-1, 0])), IndexError, "got -1"),
-        ((*layer, np.zeros(2)), TypeError, "ids must be integers"),
-        ((*layer, np.array([0])), ValueError, r"conditioned_dense: x \(batch, in\).*\(1,\)"),
-        ((*layer[:2], np.ones(4), *layer[3:], np.array([0, 0])), ValueError, r"do not fit: .*\(4,\)"),
-        ((*(a.astype(np.float32) if k == 1 else a for k, a in enumerate(layer)), np.array([0, 0])), TypeError, MIXED)]),
-    Op("embedding", ops.embedding, lambda table, ids: np.take(table, ids, 0), looked_up(),
-       [((np.ones((3, 2)), np.array([3])), IndexError, "embedding: ids must lie in 0 … 2; got 3"),
-        ((np.ones((3, 2)), np.array([-1])), IndexError, "got -1"),
-        ((np.ones((3, 2)), np.ones(1)), TypeError, "ids must be integers")]),
-    Op("embedding_dtable", ops.embedding_dtable, scatter_rows, looked_up(scattered=True),
-       [((np.ones((1, 2)), np.array([7]), 3), IndexError, "7")]),
+    Op(
+        "conv2d",
+        lambda x, w, *how: ops.conv2d(x, w, None, *how),
+        conv2d,
+        convolutions(),
+        [((a[0], a[1], *a[3:]), kind, text) for a, kind, text in conv_errors if a[2] is None],
+    ),
+    Op(
+        "conv2d_bias",
+        ops.conv2d,
+        lambda x, w, b, *how: conv2d(x, w, *how, b),
+        with_bias(),
+        conv_errors,
+    ),
+    Op(
+        "conv2d_dx",
+        ops.conv2d_dx,
+        conv2d_dx,
+        with_output("dx"),
+        [((*mixed((1, 2, 2, 5), (3, 3, 2, 5)), (4, 4), *corner.values()), TypeError, MIXED)],
+    ),
+    Op(
+        "conv2d_dw",
+        ops.conv2d_dw,
+        conv2d_dw,
+        with_output("dw"),
+        [((*mixed((1, 2, 2, 5), (1, 4, 4, 2)), (3, 3), *corner.values()), TypeError, MIXED)],
+    ),
+    Op(
+        "max_pool2d",
+        ops.max_pool2d,
+        max_pool2d,
+        pooled(),
+        [((image, 5, 1), ValueError, "max_pool2d: windows of .5, 5")],
+    ),
+    Op(
+        "max_pool2d_dx",
+        ops.max_pool2d_dx,
+        max_pool2d_dx,
+        pooled("dx"),
+        [((image,), TypeError, "missing")],
+    ),
+    Op(
+        "upsample_nearest",
+        ops.upsample_nearest,
+        lambda x, n: np.kron(x, np.ones((1, n, n, 1))),
+        images(block=0),
+        [
+            ((image, 0), ValueError, "scale"),
+            ((image, 1.5), ValueError, "scale must be an int, at least 1; got 1.5"),
+        ],
+    ),
+    Op(
+        "upsample_nearest_dx",
+        ops.upsample_nearest_dx,
+        block_sums,
+        images(),
+        [((image, 3), ValueError, "reshape")],
+    ),
+    Op(
+        "dense",
+        ops.dense,
+        lambda x, w, b: np.einsum("...i,io->...o", x, w) + b,
+        dense_arguments(),
+        [
+            ((np.ones((2, 3)), np.ones((2, 3)), np.ones(3)), ValueError, r"dense: x .*\(2, 3\)"),
+            ((np.ones((2, 3)), np.ones((3, 4)), np.ones(3)), ValueError, "dense.*b"),
+            (mixed((2, 3), (3, 4), (4,)), TypeError, MIXED),
+        ],
+    ),
+    Op(
+        "conditioned_dense",
+        ops.conditioned_dense,
+        conditioned_dense,
+        conditioned(),
+        [
+            (
+                (*layer, np.array([0, 2])),
+                IndexError,
+                "conditioned_dense: ids must lie in 0 … 1; got 0 … 2",
+            ),
+            ((*layer, np.array([-1, 0])), IndexError, "got -1"),
+            ((*layer, np.zeros(2)), TypeError, "ids must be integers"),
+            ((*layer, np.array([0])), ValueError, r"conditioned_dense: x \(batch, in\).*\(1,\)"),
+            (
+                (*layer[:2], np.ones(4), *layer[3:], np.array([0, 0])),
+                ValueError,
+                r"do not fit: .*\(4,\)",
+            ),
+            (
+                (
+                    *(a.astype(np.float32) if k == 1 else a for k, a in enumerate(layer)),
+                    np.array([0, 0]),
+                ),
+                TypeError,
+                MIXED,
+            ),
+        ],
+    ),
+    Op(
+        "embedding",
+        ops.embedding,
+        lambda table, ids: np.take(table, ids, 0),
+        looked_up(),
+        [
+            (
+                (np.ones((3, 2)), np.array([3])),
+                IndexError,
+                "embedding: ids must lie in 0 … 2; got 3",
+            ),
+            ((np.ones((3, 2)), np.array([-1])), IndexError, "got -1"),
+            ((np.ones((3, 2)), np.ones(1)), TypeError, "ids must be integers"),
+        ],
+    ),
+    Op(
+        "embedding_dtable",
+        ops.embedding_dtable,
+        scatter_rows,
+        looked_up(scattered=True),
+        [((np.ones((1, 2)), np.array([7]), 3), IndexError, "7")],
+    ),
     Op("group_norm", ops.group_norm, group_norm, normalised(), norm_errors),
-    Op("group_norm_silu", ops.group_norm_silu, group_norm_silu, normalised(shifted=True),
-       [*norm_errors, ((x4, 2, ones4, ones4, np.ones((4, 2))), ValueError, "shift must be"),
-        ((x4, 2, ones4, ones4, None, x4[1:]), ValueError, "skip like x")]),
+    Op(
+        "group_norm_silu",
+        ops.group_norm_silu,
+        group_norm_silu,
+        normalised(shifted=True),
+        [
+            *norm_errors,
+            ((x4, 2, ones4, ones4, np.ones((4, 2))), ValueError, "shift must be"),
+            ((x4, 2, ones4, ones4, None, x4[1:]), ValueError, "skip like x"),
+        ],
+    ),
     Op("softmax", ops.softmax, softmax, along(), [((np.ones(2), 1), ValueError, "axis 1")]),
-    Op("log_softmax", ops.log_softmax, lambda x, axis: np.log(softmax(x, axis)), along(),
-       [((np.ones(2), 1), ValueError, "axis 1")]),
-    Op("attention", ops.attention, lambda q, k, v: softmax(q @ np.swapaxes(k, -1, -2) / math.sqrt(q.shape[-1])) @ v,
-       queries(), [((np.ones((2, 3)), np.ones((2, 4)), np.ones((2, 4))), ValueError, r"attention.*\(2, 3\)")]),
-    Op("self_attention", ops.self_attention, self_attention, headed(),
-       [((np.ones((2, 3, 12)), 3), ValueError, r"heads=3 divides; got \(2, 3, 12\)")]),
-    Op("cross_entropy", ops.cross_entropy,
-       lambda logits, labels: -np.mean([np.log(softmax(row)[label]) for row, label in zip(logits, labels)]), labelled(),
-       [((np.ones((2, 3)), np.array([0, 3])), IndexError, "labels must lie in 0 … 2; got 0 … 3"),
-        ((np.ones((2, 3)), np.array([0])), ValueError, r"labels \(…\); got \(2, 3\), \(1,\)")]),
-    Op("mse_loss", ops.mse_loss, lambda x, y: np.sum((x - y) ** 2) / x.size, pairs(),
-       [((np.ones(3), np.ones((3, 1))), ValueError, r"mse_loss.*\(3,\).*\(3, 1\)")]),
-]  # fmt: skip
+    Op(
+        "log_softmax",
+        ops.log_softmax,
+        lambda x, axis: np.log(softmax(x, axis)),
+        along(),
+        [((np.ones(2), 1), ValueError, "axis 1")],
+    ),
+    Op(
+        "attention",
+        ops.attention,
+        lambda q, k, v: softmax(q @ np.swapaxes(k, -1, -2) / math.sqrt(q.shape[-1])) @ v,
+        queries(),
+        [((np.ones((2, 3)), np.ones((2, 4)), np.ones((2, 4))), ValueError, r"attention.*\(2, 3\)")],
+    ),
+    Op(
+        "self_attention",
+        ops.self_attention,
+        self_attention,
+        headed(),
+        [((np.ones((2, 3, 12)), 3), ValueError, r"heads=3 divides; got \(2, 3, 12\)")],
+    ),
+    Op(
+        "cross_entropy",
+        ops.cross_entropy,
+        lambda logits, labels: (
+            -np.mean([np.log(softmax(row)[label]) for row, label in zip(logits, labels)])
+        ),
+        labelled(),
+        [
+            (
+                (np.ones((2, 3)), np.array([0, 3])),
+                IndexError,
+                "labels must lie in 0 … 2; got 0 … 3",
+            ),
+            ((np.ones((2, 3)), np.array([0])), ValueError, r"labels \(…\); got \(2, 3\), \(1,\)"),
+        ],
+    ),
+    Op(
+        "mse_loss",
+        ops.mse_loss,
+        lambda x, y: np.sum((x - y) ** 2) / x.size,
+        pairs(),
+        [((np.ones(3), np.ones((3, 1))), ValueError, r"mse_loss.*\(3,\).*\(3, 1\)")],
+    ),
+]

@@ -12,7 +12,9 @@ from .row import MIXED, Op, mixed
 from .shapes import indices, two_by_three
 
 within = arrays(low=-0.8, high=0.8)
-steps = arrays(shapes(), low=0.1, high=0.4).map(lambda x: np.asarray(x + np.arange(x.size).reshape(x.shape) % 3))
+steps = arrays(shapes(), low=0.1, high=0.4).map(
+    lambda x: np.asarray(x + np.arange(x.size).reshape(x.shape) % 3)
+)
 AXIS = [((two_by_three, 2), (ValueError, IndexError), "2")]
 
 
@@ -69,7 +71,9 @@ def matrices(draw, *more, vectors=False):
 def along_axis(draw):
     """(x, indices, axis)"""
     x, axis = draw(with_axis())
-    shape = tuple(draw(st.integers(1, 3)) if i == axis % x.ndim else n for i, n in enumerate(x.shape))
+    shape = tuple(
+        draw(st.integers(1, 3)) if i == axis % x.ndim else n for i, n in enumerate(x.shape)
+    )
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     return x, rng.integers(-x.shape[axis], x.shape[axis], shape), axis
 
@@ -103,15 +107,31 @@ def contracted(draw):
 def summed(draw):
     """(subscripts, operands)"""
     i, j, k = (draw(st.integers(1, 3)) for _ in range(3))
-    terms, sizes = draw(st.sampled_from([
-        ("ij,jk->ik", [(i, j), (j, k)]), ("ij,jk", [(i, j), (j, k)]), ("ii", [(i, i)]), ("ii->i", [(i, i)]),
-        ("ij->j", [(i, j)]), ("ij->", [(i, j)]), ("ba", [(i, j)]), ("i,j->ji", [(i,), (j,)]),
-        ("ij,kl->i", [(i, j), (k, 2)]),
-        ("...ij,...jk->...ik", [(2, i, j), (j, k)]), ("...i,i", [(k, j, i), (i,)]), ("...,...", [(i, 1), (j,)]),
-        ("iij,jk->ik", [(i, i, j), (j, k)]), ("ij,jk,kl->il", [(i, j), (j, k), (k, 2)]), ("ij,ij,ij", [(i, j)] * 3),
-        ("ij,jk", [(i, 1), (j, k)]), ("iii->i", [(i, i, i)]), ("a...->...", [(i, j, k)]),
-        ("ij, j -> i", [(i, j), (j,)]),
-    ]))  # fmt: skip
+    terms, sizes = draw(
+        st.sampled_from(
+            [
+                ("ij,jk->ik", [(i, j), (j, k)]),
+                ("ij,jk", [(i, j), (j, k)]),
+                ("ii", [(i, i)]),
+                ("ii->i", [(i, i)]),
+                ("ij->j", [(i, j)]),
+                ("ij->", [(i, j)]),
+                ("ba", [(i, j)]),
+                ("i,j->ji", [(i,), (j,)]),
+                ("ij,kl->i", [(i, j), (k, 2)]),
+                ("...ij,...jk->...ik", [(2, i, j), (j, k)]),
+                ("...i,i", [(k, j, i), (i,)]),
+                ("...,...", [(i, 1), (j,)]),
+                ("iij,jk->ik", [(i, i, j), (j, k)]),
+                ("ij,jk,kl->il", [(i, j), (j, k), (k, 2)]),
+                ("ij,ij,ij", [(i, j)] * 3),
+                ("ij,jk", [(i, 1), (j, k)]),
+                ("iii->i", [(i, i, i)]),
+                ("a...->...", [(i, j, k)]),
+                ("ij, j -> i", [(i, j), (j,)]),
+            ]
+        )
+    )
     return terms, *(draw(arrays(size)) for size in sizes)
 
 
@@ -126,54 +146,129 @@ rolled = st.tuples(arrays((2, 3)), st.sampled_from([[1, -2], (0, 1)]), st.just((
 MODES = ["reflect", "edge", "wrap", "symmetric"]
 
 ROWS = [
-    unary("tan", ops.tan, np.tan, within), unary("arcsin", ops.arcsin, np.arcsin, within),
-    unary("arccos", ops.arccos, np.arccos, within), unary("arctan", ops.arctan, np.arctan),
-    unary("sinh", ops.sinh, np.sinh), unary("cosh", ops.cosh, np.cosh), unary("expm1", ops.expm1, np.expm1),
-    unary("log1p", ops.log1p, np.log1p, positive), unary("floor", ops.floor, np.floor, steps),
-    unary("ceil", ops.ceil, np.ceil, steps), unary("round", ops.round, np.round, steps),
+    unary("tan", ops.tan, np.tan, within),
+    unary("arcsin", ops.arcsin, np.arcsin, within),
+    unary("arccos", ops.arccos, np.arccos, within),
+    unary("arctan", ops.arctan, np.arctan),
+    unary("sinh", ops.sinh, np.sinh),
+    unary("cosh", ops.cosh, np.cosh),
+    unary("expm1", ops.expm1, np.expm1),
+    unary("log1p", ops.log1p, np.log1p, positive),
+    unary("floor", ops.floor, np.floor, steps),
+    unary("ceil", ops.ceil, np.ceil, steps),
+    unary("round", ops.round, np.round, steps),
     unary("zeros_like", ops.zeros_like, np.zeros_like),
     shared("clip", limits(), [((np.ones(3), np.ones(2), 2), ValueError, "broadcast")]),
     shared("square", arrays(), [(("text",), TypeError, "expected arrays")]),
-    shared("dot", products() | st.tuples(arrays((2, 3)), arrays((2, 3, 2))),
-           [((np.ones((2, 3)), np.ones((2, 3))), ValueError, "matmul")]),
-    Op("pad (of itself)", ops.pad, np.pad,
-       st.tuples(arrays((3, 4)), st.integers(0, 5) | st.just(((1, 0), (2, 7))), st.sampled_from(MODES)),
-       [((two_by_three, 1, "mean"), ValueError, "pad: mode 'mean' is not known")]),
-    shared("moveaxis", st.tuples(arrays((2, 3, 4)), st.sampled_from([0, -1, (0, 2)]), st.sampled_from([1, -2, (1, 0)]))
-           .filter(lambda row: isinstance(row[1], int) == isinstance(row[2], int)),
-           [((two_by_three, 0, 2), ValueError, "destination")]),
+    shared(
+        "dot",
+        products() | st.tuples(arrays((2, 3)), arrays((2, 3, 2))),
+        [((np.ones((2, 3)), np.ones((2, 3))), ValueError, "matmul")],
+    ),
+    Op(
+        "pad (of itself)",
+        ops.pad,
+        np.pad,
+        st.tuples(
+            arrays((3, 4)), st.integers(0, 5) | st.just(((1, 0), (2, 7))), st.sampled_from(MODES)
+        ),
+        [((two_by_three, 1, "mean"), ValueError, "pad: mode 'mean' is not known")],
+    ),
+    shared(
+        "moveaxis",
+        st.tuples(
+            arrays((2, 3, 4)), st.sampled_from([0, -1, (0, 2)]), st.sampled_from([1, -2, (1, 0)])
+        ).filter(lambda row: isinstance(row[1], int) == isinstance(row[2], int)),
+        [((two_by_three, 0, 2), ValueError, "destination")],
+    ),
     shared("flip", with_axis(none=True), AXIS),
-    Op("roll", ops.roll, np.roll, with_axis(st.integers(-4, 4), none=True), [((two_by_three, 1, 2), ValueError, "2")]),
-    Op("roll (along two axes)", ops.roll, np.roll, rolled, [((two_by_three, (1, 1), 2), ValueError, "2")]),
+    Op(
+        "roll",
+        ops.roll,
+        np.roll,
+        with_axis(st.integers(-4, 4), none=True),
+        [((two_by_three, 1, 2), ValueError, "2")],
+    ),
+    Op(
+        "roll (along two axes)",
+        ops.roll,
+        np.roll,
+        rolled,
+        [((two_by_three, (1, 1), 2), ValueError, "2")],
+    ),
     shared("tril", matrices(), [((np.array(1.0),), TypeError, "tri")]),
     shared("triu", matrices(), [((np.array(1.0),), TypeError, "tri")]),
     shared("diag", matrices(vectors=True), [((np.array(1.0),), IndexError, "tuple index")]),
     shared("trace", matrices(), [((np.array(1.0),), IndexError, "tuple index")]),
     shared("ravel", arrays(), [(("text",), TypeError, "reshape: expected arrays")]),
-    Op("split", lambda x, cuts, axis, part: ops.split(x, cuts, axis)[part],
-       lambda x, cuts, axis, part: np.split(x, cuts, axis)[part], cut(),
-       [((two_by_three, 2, 1, 0), ValueError, "split: 3 elements along axis 1 cannot be cut into 2")]),
+    Op(
+        "split",
+        lambda x, cuts, axis, part: ops.split(x, cuts, axis)[part],
+        lambda x, cuts, axis, part: np.split(x, cuts, axis)[part],
+        cut(),
+        [
+            (
+                (two_by_three, 2, 1, 0),
+                ValueError,
+                "split: 3 elements along axis 1 cannot be cut into 2",
+            )
+        ],
+    ),
     shared("repeat", repeated(), [((two_by_three, 2, 2), IndexError, "tuple index")]),
-    shared("tile", st.tuples(arrays(), st.integers(0, 3) | st.tuples(st.integers(0, 2), st.integers(1, 2))),
-           [((two_by_three, -1), ValueError, "negative")]),
+    shared(
+        "tile",
+        st.tuples(arrays(), st.integers(0, 3) | st.tuples(st.integers(0, 2), st.integers(1, 2))),
+        [((two_by_three, -1), ValueError, "negative")],
+    ),
     shared("take", taken(), [((two_by_three, np.array([3]), 1), IndexError, "3")]),
-    shared("take_along_axis", along_axis(), [((two_by_three, np.array([[5]]), 0), IndexError, "5")]),
+    shared(
+        "take_along_axis", along_axis(), [((two_by_three, np.array([[5]]), 0), IndexError, "5")]
+    ),
     Op("at_set", ops.at_set, at_set, replaced(), [((two_by_three, 2, 1.0), IndexError, "2")]),
     Op("at_add", ops.at_add, at_add, replaced(), [((two_by_three, 2, 1.0), IndexError, "2")]),
     shared("cumsum", with_axis(min_side=0, none=True), AXIS),
-    Op("prod", lambda x, *how: ops.prod(x, *how), lambda x, axis, keepdims: np.prod(x, axis, keepdims=keepdims),
-       st.tuples(arrays(shapes(min_dims=2, max_dims=3)), st.sampled_from([None, 0, -1, (0, 1), (1, 0)]), st.booleans()),
-       [((two_by_three, 2), (ValueError, IndexError, ZeroDivisionError), "axes|axis 2")]),
-    Op("std", ops.std, np.std, with_axis(distinct=True).map(lambda row: (row[0] + np.ones(2)[0], row[1]))
-       .filter(lambda row: row[0].shape[row[1]] > 1), AXIS),
+    Op(
+        "prod",
+        lambda x, *how: ops.prod(x, *how),
+        lambda x, axis, keepdims: np.prod(x, axis, keepdims=keepdims),
+        st.tuples(
+            arrays(shapes(min_dims=2, max_dims=3)),
+            st.sampled_from([None, 0, -1, (0, 1), (1, 0)]),
+            st.booleans(),
+        ),
+        [((two_by_three, 2), (ValueError, IndexError, ZeroDivisionError), "axes|axis 2")],
+    ),
+    Op(
+        "std",
+        ops.std,
+        np.std,
+        with_axis(distinct=True)
+        .map(lambda row: (row[0] + np.ones(2)[0], row[1]))
+        .filter(lambda row: row[0].shape[row[1]] > 1),
+        AXIS,
+    ),
     shared("argsort", with_axis(distinct=True), AXIS, order=0),
     shared("sort", with_axis(distinct=True), AXIS),
     shared("outer", st.tuples(arrays(), arrays()), [(mixed((2,), (2,)), TypeError, MIXED)]),
-    shared("tensordot", contracted(), [
-        ((np.ones(2), np.ones(3), 1), ValueError, r"tensordot: axis 0 of \(2,\) and axis 0 of \(3,\) must have one"),
-        ((np.ones((2, 1)), np.ones((3, 2)), 1), ValueError, "tensordot: axis 1 of"),
-    ]),
-    shared("einsum", summed(), [(("ij,jk", np.ones(2), np.ones(2)), ValueError, "einsum: 'ij,jk' does not fit"),
-                                (("...i,...i", np.ones(2)), ValueError, "einsum: '...i,...i' does not fit"),
-                                (("...ij", np.ones(2)), ValueError, "einsum: '...ij' does not fit")]),
-]  # fmt: skip
+    shared(
+        "tensordot",
+        contracted(),
+        [
+            (
+                (np.ones(2), np.ones(3), 1),
+                ValueError,
+                r"tensordot: axis 0 of \(2,\) and axis 0 of \(3,\) must have one",
+            ),
+            ((np.ones((2, 1)), np.ones((3, 2)), 1), ValueError, "tensordot: axis 1 of"),
+        ],
+    ),
+    shared(
+        "einsum",
+        summed(),
+        [
+            (("ij,jk", np.ones(2), np.ones(2)), ValueError, "einsum: 'ij,jk' does not fit"),
+            (("...i,...i", np.ones(2)), ValueError, "einsum: '...i,...i' does not fit"),
+            (("...ij", np.ones(2)), ValueError, "einsum: '...ij' does not fit"),
+        ],
+    ),
+]

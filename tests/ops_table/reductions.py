@@ -50,7 +50,14 @@ def reduction(name, reference, samples, **how):
         return getattr(ops, name)(x, axis=axis, keepdims=keepdims)
 
     errors = [((np.ones((2, 3)), 2, False), ValueError, "axis 2")]
-    return Op(name, f, lambda x, axis, keepdims: reference(x, axis=axis, keepdims=keepdims), samples, errors, how)
+    return Op(
+        name,
+        f,
+        lambda x, axis, keepdims: reference(x, axis=axis, keepdims=keepdims),
+        samples,
+        errors,
+        how,
+    )
 
 
 ROWS = [
@@ -59,9 +66,37 @@ ROWS = [
     reduction("max", np.max, reduced(min_side=1, distinct=True)),
     reduction("min", np.min, reduced(min_side=1, distinct=True)),
     reduction("var", np.var, reduced(min_side=1)),
-    Op("argmax", ops.argmax, np.argmax, along_one(), [((np.ones(2), 1), ValueError, "axis 1")], {"order": 0}),
-    Op("argmin", ops.argmin, np.argmin, along_one(), [((np.ones(2), 1), ValueError, "axis 1")], {"order": 0}),
-    Op("spread", reductions._spread, _spread, summed(), [((np.ones((2, 3)), (4, 3), None), ValueError, "broadcast")]),
-    Op("matmul", ops.matmul, np.matmul, products(),
-       [((np.ones((2, 3)), np.ones((2, 3))), ValueError, r"matmul.*\(2, 3\)"), (mixed((2,), (2,)), TypeError, MIXED)]),
-]  # fmt: skip
+    Op(
+        "argmax",
+        ops.argmax,
+        np.argmax,
+        along_one(),
+        [((np.ones(2), 1), ValueError, "axis 1")],
+        {"order": 0},
+    ),
+    Op(
+        "argmin",
+        ops.argmin,
+        np.argmin,
+        along_one(),
+        [((np.ones(2), 1), ValueError, "axis 1")],
+        {"order": 0},
+    ),
+    Op(
+        "spread",
+        reductions._spread,
+        _spread,
+        summed(),
+        [((np.ones((2, 3)), (4, 3), None), ValueError, "broadcast")],
+    ),
+    Op(
+        "matmul",
+        ops.matmul,
+        np.matmul,
+        products(),
+        [
+            ((np.ones((2, 3)), np.ones((2, 3))), ValueError, r"matmul.*\(2, 3\)"),
+            (mixed((2,), (2,)), TypeError, MIXED),
+        ],
+    ),
+]

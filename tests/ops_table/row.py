@@ -12,7 +12,7 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-import minidiff.autograd
+import minidiff.tape
 from minidiff import Primitive, ops
 from minidiff.testing import check_op
 
@@ -21,10 +21,11 @@ from minidiff.testing import check_op
 class Op:
     """An operation as `check_op` takes it.
 
-    `f` takes its arguments by position, arrays or Tensors; `reference` takes the same arrays and is plain NumPy.
-    `samples` is a strategy that draws the only argument, or a tuple of all.
-    `errors` are (arguments, exception, pattern that the message matches), or (…) of a call that must be refused.
-    `how` goes to `check_op`: order=0 where nothing is differentiable, single=… where float32 is less exact, and so on.
+    `f` takes its arguments by position, arrays or Tensors; `reference` takes the same arrays and is
+    plain NumPy. `samples` is a strategy that draws the only argument, or a tuple of all. `errors`
+    are (arguments, exception, pattern that the message matches), or (…) of a call that must be
+    refused. `how` goes to `check_op`: order=0 where nothing is differentiable, single=… where
+    float32 is less exact, and so on.
     """
 
     name: str
@@ -36,15 +37,23 @@ class Op:
 
     def check(self, *arguments: Any, **how: Any) -> None:
         """`check_op` on these arguments, or on the row's samples."""
-        check_op(self.f, *(arguments or [self.samples]), reference=self.reference, **self.how, **how)
+        check_op(
+            self.f, *(arguments or [self.samples]), reference=self.reference, **self.how, **how
+        )
 
     @cached_property
     def drawn(self) -> list[tuple]:
         """A few fixed draws of the arguments, large and small, none of them without elements."""
         kept: list[tuple] = []
 
-        @settings(max_examples=30, phases=[Phase.generate], database=None, derandomize=True, deadline=None,
-                  suppress_health_check=list(HealthCheck))  # fmt: skip
+        @settings(
+            max_examples=30,
+            phases=[Phase.generate],
+            database=None,
+            derandomize=True,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        )
         @given(self.samples)
         def draw(sample: Any) -> None:
             sample = sample if isinstance(sample, tuple) else (sample,)
@@ -65,7 +74,10 @@ def primitives() -> dict[str, Primitive]:
     """Every primitive of the engine, by name, wherever it stands."""
     found = {}
     walk = pkgutil.walk_packages
-    for module in [*walk(minidiff.autograd.__path__, "minidiff.autograd."), *walk(ops.__path__, "minidiff.ops.")]:
+    for module in [
+        *walk(minidiff.tape.__path__, "minidiff.tape."),
+        *walk(ops.__path__, "minidiff.ops."),
+    ]:
         for value in vars(importlib.import_module(module.name)).values():
             if isinstance(value, Primitive):
                 found[value.name] = value
@@ -74,7 +86,11 @@ def primitives() -> dict[str, Primitive]:
 
 def covered() -> set[str]:
     """The names that need a row: those of primitives and of the public functions of `minidiff.ops`."""
-    public = {name for name, value in vars(ops).items() if inspect.isfunction(value) and not name.startswith("_")}
+    public = {
+        name
+        for name, value in vars(ops).items()
+        if inspect.isfunction(value) and not name.startswith("_")
+    }
     return primitives().keys() | public
 
 

@@ -15,7 +15,9 @@ from .row import MIXED, Op, mixed
 def reshaped(draw):
     x = draw(arrays())
     return x, draw(
-        st.sampled_from([x.shape, (x.size,), (1, x.size), (*x.shape, 1), x.shape[::-1], -1 if x.size else 0])
+        st.sampled_from(
+            [x.shape, (x.size,), (1, x.size), (*x.shape, 1), x.shape[::-1], -1 if x.size else 0]
+        )
     )
 
 
@@ -50,7 +52,9 @@ def indices(draw, shape):
     mask = hnp.arrays(bool, shape)
     rows = st.lists(st.integers(-shape[0], shape[0] - 1), min_size=1, max_size=4)
     beside = (
-        st.tuples(st.just(slice(None)), hnp.arrays(np.int64, 3, elements=st.integers(0, shape[1] - 1)))
+        st.tuples(
+            st.just(slice(None)), hnp.arrays(np.int64, 3, elements=st.integers(0, shape[1] - 1))
+        )
         if len(shape) > 1
         else basic
     )
@@ -87,7 +91,8 @@ def joined(draw, new_axis=False):
     if new_axis:
         return axis, *(draw(arrays(shape)) for _ in range(number))
     sizes = [
-        tuple(draw(st.integers(0, 3)) if i == axis % ndim else n for i, n in enumerate(shape)) for _ in range(number)
+        tuple(draw(st.integers(0, 3)) if i == axis % ndim else n for i, n in enumerate(shape))
+        for _ in range(number)
     ]
     return axis, *(draw(arrays(size)) for size in sizes)
 
@@ -108,19 +113,81 @@ def thinned(draw):
 two_by_three = np.ones((2, 3))
 
 ROWS = [
-    Op("reshape", ops.reshape, np.reshape, reshaped(), [((two_by_three, (4,)), ValueError, "reshape")]),
-    Op("transpose", ops.transpose, np.transpose, permuted(), [((two_by_three, (0, 0)), ValueError, "axis|axes")]),
-    Op("swapaxes", ops.swapaxes, np.swapaxes, two_axes(), [((two_by_three, 0, 2), ValueError, "axis")]),
-    Op("astype", lambda x: ops.astype(x, x.dtype), np.array, arrays(), [((None,), AttributeError, "NoneType")]),
-    Op("pad", lambda x, width, value: ops.pad(x, width, constant_values=value),
-       lambda x, width, value: np.pad(x, width, constant_values=value), bordered(),
-       [((two_by_three, -1, 0), ValueError, "pad: pad_width must not be negative; got -1")]),
-    Op("getitem", ops.getitem, lambda x, index: x[index], indexed(), [((two_by_three, 2), IndexError, "2")]),
-    Op("scatter_add", scatter_add, _scatter_add, scattered(), [((np.ones(2), 5, (3,)), IndexError, "5")]),
-    Op("concatenate", lambda axis, *xs: ops.concatenate(xs, axis), lambda axis, *xs: np.concatenate(xs, axis), joined(),
-       [((0, *mixed((2,), (2,))), TypeError, MIXED), ((0, np.ones((2, 2)), np.ones((2, 3))), ValueError, "dimension")]),
-    Op("stack", lambda axis, *xs: ops.stack(xs, axis), lambda axis, *xs: np.stack(xs, axis), joined(new_axis=True),
-       [((0, *mixed((2,), (2,))), TypeError, MIXED), ((0, np.ones(2), np.ones(3)), ValueError, "dimension")]),
-    Op("expand_dims", ops.expand_dims, np.expand_dims, widened(), [((two_by_three, 3), ValueError, "axis 3")]),
+    Op(
+        "reshape",
+        ops.reshape,
+        np.reshape,
+        reshaped(),
+        [((two_by_three, (4,)), ValueError, "reshape")],
+    ),
+    Op(
+        "transpose",
+        ops.transpose,
+        np.transpose,
+        permuted(),
+        [((two_by_three, (0, 0)), ValueError, "axis|axes")],
+    ),
+    Op(
+        "swapaxes",
+        ops.swapaxes,
+        np.swapaxes,
+        two_axes(),
+        [((two_by_three, 0, 2), ValueError, "axis")],
+    ),
+    Op(
+        "astype",
+        lambda x: ops.astype(x, x.dtype),
+        np.array,
+        arrays(),
+        [((None,), AttributeError, "NoneType")],
+    ),
+    Op(
+        "pad",
+        lambda x, width, value: ops.pad(x, width, constant_values=value),
+        lambda x, width, value: np.pad(x, width, constant_values=value),
+        bordered(),
+        [((two_by_three, -1, 0), ValueError, "pad: pad_width must not be negative; got -1")],
+    ),
+    Op(
+        "getitem",
+        ops.getitem,
+        lambda x, index: x[index],
+        indexed(),
+        [((two_by_three, 2), IndexError, "2")],
+    ),
+    Op(
+        "scatter_add",
+        scatter_add,
+        _scatter_add,
+        scattered(),
+        [((np.ones(2), 5, (3,)), IndexError, "5")],
+    ),
+    Op(
+        "concatenate",
+        lambda axis, *xs: ops.concatenate(xs, axis),
+        lambda axis, *xs: np.concatenate(xs, axis),
+        joined(),
+        [
+            ((0, *mixed((2,), (2,))), TypeError, MIXED),
+            ((0, np.ones((2, 2)), np.ones((2, 3))), ValueError, "dimension"),
+        ],
+    ),
+    Op(
+        "stack",
+        lambda axis, *xs: ops.stack(xs, axis),
+        lambda axis, *xs: np.stack(xs, axis),
+        joined(new_axis=True),
+        [
+            ((0, *mixed((2,), (2,))), TypeError, MIXED),
+            ((0, np.ones(2), np.ones(3)), ValueError, "dimension"),
+        ],
+    ),
+    Op(
+        "expand_dims",
+        ops.expand_dims,
+        np.expand_dims,
+        widened(),
+        [((two_by_three, 3), ValueError, "axis 3")],
+    ),
     Op("squeeze", ops.squeeze, np.squeeze, thinned(), [((two_by_three, 0), ValueError, "axis 0")]),
-]  # fmt: skip
+]

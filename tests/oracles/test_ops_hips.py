@@ -1,4 +1,5 @@
-"""First and second derivatives against HIPS autograd, on the rows of `OPS`: operations that it has under NumPy's name.
+"""First and second derivatives against HIPS autograd, on the rows of `OPS`: operations that it has
+under NumPy's name.
 
 Needs the extra `dev`: pytest tests/oracles
 """
@@ -11,7 +12,8 @@ from ops_table import OPS
 
 import minidiff as md
 
-# Not there: outer, diag, where, einsum, repeat and tile, which HIPS differentiates for a part of the shapes only.
+# Not there: outer, diag, where, einsum, repeat and tile, which HIPS differentiates for a part of
+# the shapes only.
 SAME = """add subtract multiply divide power maximum minimum negative exp log sqrt sin cos tan arcsin arccos arctan
     sinh cosh tanh expm1 log1p absolute matmul tensordot reshape transpose swapaxes roll ravel trace tril
     triu cumsum std"""
@@ -25,7 +27,9 @@ WRITTEN = {
     "mish": lambda x: x * anp.tanh(anp.log(1 + anp.exp(x))),
     "softmax": lambda x, axis: anp.exp(x) / anp.sum(anp.exp(x), axis, keepdims=True),
     "log_softmax": lambda x, axis: x - anp.log(anp.sum(anp.exp(x), axis, keepdims=True)),
-    "logsumexp": lambda x, axis, keepdims: anp.log(anp.sum(anp.exp(x), axis=axis, keepdims=keepdims)),
+    "logsumexp": lambda x, axis, keepdims: anp.log(
+        anp.sum(anp.exp(x), axis=axis, keepdims=keepdims)
+    ),
     "mse_loss": lambda x, y: anp.mean((x - y) ** 2),
     "dense": lambda x, w, b: anp.matmul(x, w) + b,
 }
@@ -43,15 +47,20 @@ def derivatives(f, sum_, grad_, arguments, wanted):
     """The gradient of Σ u·f, and that of Σ v·gradient, for each wanted argument and fixed u and v."""
     waves = lambda x: np.cos(np.arange(x.size) + 1.0).reshape(x.shape)
     first = grad_(lambda *a: sum_(f(*a) * waves(f(*arguments))), wanted)
-    second = grad_(lambda *a: sum(sum_(g * waves(g_)) for g, g_ in zip(first(*a), first(*arguments))), wanted)
+    second = grad_(
+        lambda *a: sum(sum_(g * waves(g_)) for g, g_ in zip(first(*a), first(*arguments))), wanted
+    )
     return *first(*arguments), *second(*arguments)
 
 
-@pytest.mark.filterwarnings("ignore:Output seems independent of input")  # second derivatives of what is linear
+# second derivatives of what is linear
+@pytest.mark.filterwarnings("ignore:Output seems independent of input")
 @pytest.mark.parametrize("name", sorted({*SAME.split(), *REDUCED, *WRITTEN}))
 def test_derivatives(name):
     for arguments in OPS[name].drawn:
-        wanted = tuple(i for i, a in enumerate(arguments) if isinstance(a, np.ndarray) and a.dtype.kind == "f")
+        wanted = tuple(
+            i for i, a in enumerate(arguments) if isinstance(a, np.ndarray) and a.dtype.kind == "f"
+        )
         arguments = tuple(np.array(a) if i in wanted else a for i, a in enumerate(arguments))
         got = derivatives(OPS[name].f, md.ops.sum, md.grad, arguments, wanted)
         want = derivatives(oracle(name), anp.sum, grad, arguments, list(wanted))

@@ -1,4 +1,5 @@
-"""Operations against PyTorch: values, first and second derivatives, over drawn shapes and memory layouts.
+"""Operations against PyTorch: values, first and second derivatives, over drawn shapes and memory
+layouts.
 
 Needs the extra `dev`; run with `pytest tests/oracles`.
 """
@@ -52,7 +53,9 @@ class Draw:
         return np.asarray(x, order="F") if layout == "F" else x
 
     def images(self, channels=None, least=1, most=7):
-        return self.array(self.int(1, 3), self.int(least, most), self.int(least, most), channels or self.int(1, 4))
+        return self.array(
+            self.int(1, 3), self.int(least, most), self.int(least, most), channels or self.int(1, 4)
+        )
 
 
 def pointwise(d):
@@ -82,8 +85,13 @@ def conv(d):
 def conv_transpose(d):
     groups, stride = d.of(1, 1, 2), d.of(2, 3, (2, 3))
     w = d.array(d.int(2, 4), d.int(2, 4), groups * d.int(1, 3), d.int(1, 3))
-    how = {"stride": stride, "padding": d.of(0, 1, (0, 1)), "output_padding": d.of(0, 1, (1, 0)), "groups": groups,
-               "dilation": d.of(1, 2)}  # fmt: skip
+    how = {
+        "stride": stride,
+        "padding": d.of(0, 1, (0, 1)),
+        "output_padding": d.of(0, 1, (1, 0)),
+        "groups": groups,
+        "dilation": d.of(1, 2),
+    }
     return (d.images(w.shape[2], least=2), w, d.array(w.shape[3] * groups)), how
 
 
@@ -96,13 +104,20 @@ def conv_1d(d):
 
 def pooling(d):
     size = d.of(2, 3, (2, 3))
-    return (d.images(least=4),), {"size": size, "stride": d.of(None, 1, 2, (2, 1)), "padding": d.of(0, 1)}
+    return (d.images(least=4),), {
+        "size": size,
+        "stride": d.of(None, 1, 2, (2, 1)),
+        "padding": d.of(0, 1),
+    }
 
 
 def resizing(d):
     mode = d.of("nearest", "bilinear")
     how = d.of({"size": (d.int(1, 9), d.int(1, 9))}, {"scale_factor": d.of(2, 0.5, 1.5, 2.7)})
-    return (d.images(least=2),), how | {"mode": mode, "align_corners": mode == "bilinear" and d.of(True, False)}
+    return (d.images(least=2),), how | {
+        "mode": mode,
+        "align_corners": mode == "bilinear" and d.of(True, False),
+    }
 
 
 def matrix(d):
@@ -132,7 +147,11 @@ def classes(d):
     x = d.array(d.int(1, 5), d.int(2, 4))
     labels = d.rng.integers(0, x.shape[1], len(x))
     labels[1:] = np.where(d.rng.random(len(x) - 1) < 0.3, -100, labels[1:])
-    return (x,), {"labels": labels, "label_smoothing": d.of(0.0, 0.1), "reduction": d.of("mean", "sum", "none")}
+    return (x,), {
+        "labels": labels,
+        "label_smoothing": d.of(0.0, 0.1),
+        "reduction": d.of("mean", "sum", "none"),
+    }
 
 
 def two_alike(d):
@@ -142,12 +161,17 @@ def two_alike(d):
 
 def logits(d):
     shape = d.of((3,), (2, 3))
-    return (d.array(*shape), d.array(*shape, low=0, high=1)), {"reduction": d.of("mean", "sum", "none")}
+    return (d.array(*shape), d.array(*shape, low=0, high=1)), {
+        "reduction": d.of("mean", "sum", "none")
+    }
 
 
 def distributions(d):
     x, y = d.array(3, 4), d.array(3, 4, low=0.1, high=1)
-    return (x, y), {"reduction": d.of("mean", "sum", "none", "batchmean"), "log_target": d.of(True, False)}
+    return (x, y), {
+        "reduction": d.of("mean", "sum", "none", "batchmean"),
+        "log_target": d.of(True, False),
+    }
 
 
 def gathered(d):
@@ -162,7 +186,11 @@ def torch_axis(f):
 
 
 def torch_prod(x, axis, keepdims):
-    axes = range(x.ndim) if axis is None else sorted(a % x.ndim for a in ([axis] if isinstance(axis, int) else axis))
+    axes = (
+        range(x.ndim)
+        if axis is None
+        else sorted(a % x.ndim for a in ([axis] if isinstance(axis, int) else axis))
+    )
     for a in reversed(axes):
         x = x.prod(a, keepdim=keepdims)
     return x
@@ -181,78 +209,171 @@ def torch_pool(f):
 
 
 def torch_resize(x, mode, align_corners, **size):
-    return hwc(F.interpolate(chw(x), mode=mode, align_corners=align_corners if mode == "bilinear" else None, **size))
+    return hwc(
+        F.interpolate(
+            chw(x), mode=mode, align_corners=align_corners if mode == "bilinear" else None, **size
+        )
+    )
 
 
 def torch_normal(x, axes):
     """Written out: PyTorch 2.13 differentiates its instance_norm wrongly where a gradient is not contiguous."""
-    return (x - x.mean(axes, keepdim=True)) / (x.var(axes, correction=0, keepdim=True) + 1e-5).sqrt()
+    return (x - x.mean(axes, keepdim=True)) / (
+        x.var(axes, correction=0, keepdim=True) + 1e-5
+    ).sqrt()
 
 
 def torch_cross_entropy(x, labels, **how):
     return F.cross_entropy(x, torch.as_tensor(labels), **how)
 
 
-same = [(name, getattr(ops, name), theirs, draw) for name, theirs, draw in [
-    ("sin", torch.sin, pointwise), ("cos", torch.cos, pointwise), ("tan", torch.tan, inside),
-    ("arcsin", torch.arcsin, inside), ("arccos", torch.arccos, inside), ("arctan", torch.arctan, pointwise),
-    ("sinh", torch.sinh, pointwise), ("cosh", torch.cosh, pointwise), ("tanh", torch.tanh, pointwise),
-    ("exp", torch.exp, pointwise), ("expm1", torch.expm1, pointwise), ("log", torch.log, positive),
-    ("log1p", torch.log1p, positive), ("sqrt", torch.sqrt, positive), ("erf", torch.erf, pointwise),
-    ("sigmoid", torch.sigmoid, pointwise), ("softplus", F.softplus, pointwise), ("silu", F.silu, pointwise),
-    ("gelu", F.gelu, pointwise), ("mish", F.mish, pointwise), ("elu", F.elu, pointwise), ("relu", F.relu, pointwise),
-    ("leaky_relu", F.leaky_relu, pointwise), ("hard_swish", F.hardswish, pointwise), ("abs", torch.abs, pointwise),
-    ("floor", torch.floor, pointwise), ("ceil", torch.ceil, pointwise), ("round", torch.round, pointwise),
-    ("tril", torch.tril, matrix), ("triu", torch.triu, matrix), ("diag", torch.diag, matrix),
-    ("mse_loss", F.mse_loss, two_alike), ("huber_loss", F.huber_loss, two_alike), ("kl_div", F.kl_div, distributions),
-    ("binary_cross_entropy_with_logits", F.binary_cross_entropy_with_logits, logits),
-    ("sum", torch_axis(torch.sum), reduced), ("mean", torch_axis(torch.mean), reduced),
-    ("max", torch_axis(torch.amax), reduced), ("min", torch_axis(torch.amin), reduced),
-    ("logsumexp", torch_axis(torch.logsumexp), reduced), ("norm", torch_axis(torch.linalg.vector_norm), reduced),
-    ("var", torch_axis(lambda x, **how: torch.var(x, correction=0, **how)), reduced),
-    ("std", torch_axis(lambda x, **how: torch.std(x, correction=0, **how)), reduced),
-    ("prod", torch_prod, reduced), ("cumsum", lambda x, axis: torch.cumsum(x, axis), along),
-    ("sort", lambda x, axis: torch.sort(x, axis).values, along),
-    ("softmax", lambda x, axis: torch.softmax(x, axis), along),
-    ("log_softmax", lambda x, axis: torch.log_softmax(x, axis), along),
-    ("take_along_axis", lambda x, indices, axis: torch.gather(x, axis, torch.as_tensor(indices)), gathered),
-    ("conv2d", torch_conv, conv), ("conv_transpose2d", torch_conv_transpose, conv_transpose),
-    ("conv1d", lambda x, w, b, **how: F.conv1d(x.mT, w.permute(2, 1, 0), b, **how).mT, conv_1d),
-    ("max_pool2d", torch_pool(F.max_pool2d), pooling), ("avg_pool2d", torch_pool(F.avg_pool2d), pooling),
-    ("interpolate", torch_resize, resizing), ("cross_entropy", torch_cross_entropy, classes),
-    ("instance_norm", lambda x, w, b: torch_normal(x, (1, 2)) * w + b, channels),
-    ("layer_norm", lambda x, w, b, axis: F.layer_norm(x, w.shape, w, b), norm_over_axes),
-]]  # fmt: skip
+same = [
+    (name, getattr(ops, name), theirs, draw)
+    for name, theirs, draw in [
+        ("sin", torch.sin, pointwise),
+        ("cos", torch.cos, pointwise),
+        ("tan", torch.tan, inside),
+        ("arcsin", torch.arcsin, inside),
+        ("arccos", torch.arccos, inside),
+        ("arctan", torch.arctan, pointwise),
+        ("sinh", torch.sinh, pointwise),
+        ("cosh", torch.cosh, pointwise),
+        ("tanh", torch.tanh, pointwise),
+        ("exp", torch.exp, pointwise),
+        ("expm1", torch.expm1, pointwise),
+        ("log", torch.log, positive),
+        ("log1p", torch.log1p, positive),
+        ("sqrt", torch.sqrt, positive),
+        ("erf", torch.erf, pointwise),
+        ("sigmoid", torch.sigmoid, pointwise),
+        ("softplus", F.softplus, pointwise),
+        ("silu", F.silu, pointwise),
+        ("gelu", F.gelu, pointwise),
+        ("mish", F.mish, pointwise),
+        ("elu", F.elu, pointwise),
+        ("relu", F.relu, pointwise),
+        ("leaky_relu", F.leaky_relu, pointwise),
+        ("hard_swish", F.hardswish, pointwise),
+        ("abs", torch.abs, pointwise),
+        ("floor", torch.floor, pointwise),
+        ("ceil", torch.ceil, pointwise),
+        ("round", torch.round, pointwise),
+        ("tril", torch.tril, matrix),
+        ("triu", torch.triu, matrix),
+        ("diag", torch.diag, matrix),
+        ("mse_loss", F.mse_loss, two_alike),
+        ("huber_loss", F.huber_loss, two_alike),
+        ("kl_div", F.kl_div, distributions),
+        ("binary_cross_entropy_with_logits", F.binary_cross_entropy_with_logits, logits),
+        ("sum", torch_axis(torch.sum), reduced),
+        ("mean", torch_axis(torch.mean), reduced),
+        ("max", torch_axis(torch.amax), reduced),
+        ("min", torch_axis(torch.amin), reduced),
+        ("logsumexp", torch_axis(torch.logsumexp), reduced),
+        ("norm", torch_axis(torch.linalg.vector_norm), reduced),
+        ("var", torch_axis(lambda x, **how: torch.var(x, correction=0, **how)), reduced),
+        ("std", torch_axis(lambda x, **how: torch.std(x, correction=0, **how)), reduced),
+        ("prod", torch_prod, reduced),
+        ("cumsum", lambda x, axis: torch.cumsum(x, axis), along),
+        ("sort", lambda x, axis: torch.sort(x, axis).values, along),
+        ("softmax", lambda x, axis: torch.softmax(x, axis), along),
+        ("log_softmax", lambda x, axis: torch.log_softmax(x, axis), along),
+        (
+            "take_along_axis",
+            lambda x, indices, axis: torch.gather(x, axis, torch.as_tensor(indices)),
+            gathered,
+        ),
+        ("conv2d", torch_conv, conv),
+        ("conv_transpose2d", torch_conv_transpose, conv_transpose),
+        ("conv1d", lambda x, w, b, **how: F.conv1d(x.mT, w.permute(2, 1, 0), b, **how).mT, conv_1d),
+        ("max_pool2d", torch_pool(F.max_pool2d), pooling),
+        ("avg_pool2d", torch_pool(F.avg_pool2d), pooling),
+        ("interpolate", torch_resize, resizing),
+        ("cross_entropy", torch_cross_entropy, classes),
+        ("instance_norm", lambda x, w, b: torch_normal(x, (1, 2)) * w + b, channels),
+        ("layer_norm", lambda x, w, b, axis: F.layer_norm(x, w.shape, w, b), norm_over_axes),
+    ]
+]
 
 ROWS = [
     *same,
-    ("batch_norm", lambda x, w, b: ops.batch_norm(x, None, None, w, b),
-     lambda x, w, b: hwc(F.batch_norm(chw(x), None, None, w, b, training=True)), channels),
-    ("adaptive_avg_pool2d", ops.adaptive_avg_pool2d,
-     lambda x, output_size: hwc(F.adaptive_avg_pool2d(chw(x), output_size)),
-     lambda d: ((d.images(),), {"output_size": (d.int(1, 5), d.int(1, 5))})),
-    ("group_norm", lambda x, w, b: ops.group_norm(x, 2, w, b),
-     lambda x, w, b: hwc(F.group_norm(chw(x), 2, w, b)), channels),
-    ("group_norm_silu", lambda x, w, b, s: ops.group_norm_silu(x, 2, w, b, s, x),
-     lambda x, w, b, s: hwc(F.silu(F.group_norm(chw(x), 2, w, b) + s[:, :, None, None])) + x,
-     lambda d: ((x := d.images(4, least=2), d.array(4), d.array(4), d.array(len(x), 4)), {})),
-    ("rms_norm", lambda x, w: ops.rms_norm(x, w), lambda x, w: F.rms_norm(x, w.shape, w, 1e-5),
-     lambda d: ((d.array(2, 5), d.array(5)), {})),
-    ("attention", ops.attention, F.scaled_dot_product_attention,
-     lambda d: ((d.array(2, 3, 4), d.array(2, 5, 4), d.array(2, 5, 3)), {})),
-    ("dense", ops.dense, lambda x, w, b: F.linear(x, w.T, b),
-     lambda d: ((d.array(2, 3), d.array(3, 4), d.array(4)), {})),
-    ("conditioned_dense", ops.conditioned_dense,
-     lambda x, w, b, e, v, c, table, ids:
-     F.silu(F.linear(x, w.T, b) + F.linear(e, v.T, c) + F.embedding(torch.as_tensor(ids), table)),
-     lambda d: ((d.array(3, 2), d.array(2, 4), d.array(4), d.array(3, 5), d.array(5, 4), d.array(4), d.array(2, 4)),
-                {"ids": d.rng.integers(0, 2, 3)})),
-    ("embedding", ops.embedding, lambda table, ids: F.embedding(torch.as_tensor(ids), table),
-     lambda d: ((d.array(4, 3),), {"ids": d.rng.integers(0, 4, (2, 3))})),
-    ("einsum", lambda x, y, terms: ops.einsum(terms, x, y), lambda x, y, terms: torch.einsum(terms, x, y),
-     lambda d: ((d.array(3, 3), d.array(3, 3)),
-                {"terms": d.of("ij,jk", "ij,kj->ik", "ii,ij->j", "ij,ij->", "ij,kl->", "ii,jj")})),
-]  # fmt: skip
+    (
+        "batch_norm",
+        lambda x, w, b: ops.batch_norm(x, None, None, w, b),
+        lambda x, w, b: hwc(F.batch_norm(chw(x), None, None, w, b, training=True)),
+        channels,
+    ),
+    (
+        "adaptive_avg_pool2d",
+        ops.adaptive_avg_pool2d,
+        lambda x, output_size: hwc(F.adaptive_avg_pool2d(chw(x), output_size)),
+        lambda d: ((d.images(),), {"output_size": (d.int(1, 5), d.int(1, 5))}),
+    ),
+    (
+        "group_norm",
+        lambda x, w, b: ops.group_norm(x, 2, w, b),
+        lambda x, w, b: hwc(F.group_norm(chw(x), 2, w, b)),
+        channels,
+    ),
+    (
+        "group_norm_silu",
+        lambda x, w, b, s: ops.group_norm_silu(x, 2, w, b, s, x),
+        lambda x, w, b, s: hwc(F.silu(F.group_norm(chw(x), 2, w, b) + s[:, :, None, None])) + x,
+        lambda d: ((x := d.images(4, least=2), d.array(4), d.array(4), d.array(len(x), 4)), {}),
+    ),
+    (
+        "rms_norm",
+        lambda x, w: ops.rms_norm(x, w),
+        lambda x, w: F.rms_norm(x, w.shape, w, 1e-5),
+        lambda d: ((d.array(2, 5), d.array(5)), {}),
+    ),
+    (
+        "attention",
+        ops.attention,
+        F.scaled_dot_product_attention,
+        lambda d: ((d.array(2, 3, 4), d.array(2, 5, 4), d.array(2, 5, 3)), {}),
+    ),
+    (
+        "dense",
+        ops.dense,
+        lambda x, w, b: F.linear(x, w.T, b),
+        lambda d: ((d.array(2, 3), d.array(3, 4), d.array(4)), {}),
+    ),
+    (
+        "conditioned_dense",
+        ops.conditioned_dense,
+        lambda x, w, b, e, v, c, table, ids: F.silu(
+            F.linear(x, w.T, b) + F.linear(e, v.T, c) + F.embedding(torch.as_tensor(ids), table)
+        ),
+        lambda d: (
+            (
+                d.array(3, 2),
+                d.array(2, 4),
+                d.array(4),
+                d.array(3, 5),
+                d.array(5, 4),
+                d.array(4),
+                d.array(2, 4),
+            ),
+            {"ids": d.rng.integers(0, 2, 3)},
+        ),
+    ),
+    (
+        "embedding",
+        ops.embedding,
+        lambda table, ids: F.embedding(torch.as_tensor(ids), table),
+        lambda d: ((d.array(4, 3),), {"ids": d.rng.integers(0, 4, (2, 3))}),
+    ),
+    (
+        "einsum",
+        lambda x, y, terms: ops.einsum(terms, x, y),
+        lambda x, y, terms: torch.einsum(terms, x, y),
+        lambda d: (
+            (d.array(3, 3), d.array(3, 3)),
+            {"terms": d.of("ij,jk", "ij,kj->ik", "ii,ij->j", "ij,ij->", "ij,kl->", "ii,jj")},
+        ),
+    ),
+]
 
 
 @pytest.mark.filterwarnings("ignore:reduction. 'mean' divides:UserWarning")
@@ -285,7 +406,8 @@ def test_agrees_with_torch(name, ours, theirs, draw):
         second = pullback(total, [*xs, uu], create_graph=False)
         if expected.requires_grad:
             for got, expect in zip(
-                second, torch.autograd.grad(expected, [*ts, tu], materialize_grads=True, allow_unused=True)
+                second,
+                torch.autograd.grad(expected, [*ts, tu], materialize_grads=True, allow_unused=True),
             ):
                 close(got.data, expect)
 

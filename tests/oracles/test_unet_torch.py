@@ -25,7 +25,9 @@ class TorchUNet:
             self.p[name] = torch.from_numpy(np.ascontiguousarray(array)).requires_grad_()
 
     def conv(self, x, name, **how):
-        return F.conv2d(x, self.p[name + ".weight"], self.p.get(name + ".bias"), **{"padding": 1, **how})
+        return F.conv2d(
+            x, self.p[name + ".weight"], self.p.get(name + ".bias"), **{"padding": 1, **how}
+        )
 
     def linear(self, x, name):
         return F.linear(x, self.p[name + ".weight"], self.p[name + ".bias"])
@@ -44,14 +46,20 @@ class TorchUNet:
         parts = self.conv(x, "bottom.layers.1.qkv").reshape(b, 3, 4, c // 4, height * width)
         q, k, v = (parts[:, i].transpose(-1, -2) for i in range(3))
         seen = F.scaled_dot_product_attention(q, k, v)
-        return x + self.conv(seen.transpose(-1, -2).reshape(b, c, height, width), "bottom.layers.1.out")
+        return x + self.conv(
+            seen.transpose(-1, -2).reshape(b, c, height, width), "bottom.layers.1.out"
+        )
 
     def embedding(self, t, condition):
         dim = 4 * self.config["width"]
         phase = torch.as_tensor(t, dtype=torch.float64)[:, None] / 10000 ** torch.linspace(
             0, 1, dim // 2, dtype=torch.float64
         )
-        waves = torch.stack([phase.sin(), phase.cos()], -1).reshape(len(phase), dim).to(self.p["leave.bias"].dtype)
+        waves = (
+            torch.stack([phase.sin(), phase.cos()], -1)
+            .reshape(len(phase), dim)
+            .to(self.p["leave.bias"].dtype)
+        )
         emb = self.linear(F.gelu(self.linear(waves, "embedding.time1")), "embedding.time2")
         if self.config["classes"]:
             other = F.embedding(torch.as_tensor(condition), self.p["embedding.condition.weight"])
@@ -59,7 +67,11 @@ class TorchUNet:
             other = self.linear(torch.from_numpy(condition), "embedding.condition")
         else:
             return emb
-        combine = {"concat": lambda a, b: torch.cat([a, b], -1), "add": torch.add, "multiply": torch.mul}
+        combine = {
+            "concat": lambda a, b: torch.cat([a, b], -1),
+            "add": torch.add,
+            "multiply": torch.mul,
+        }
         return combine[self.config["combine"]](emb, other)
 
     def __call__(self, x, t, condition):
@@ -75,7 +87,9 @@ class TorchUNet:
         for i in reversed(range(levels)):
             h = self.res_block(torch.cat([skips[i], h], 1), emb, f"up_blocks.{i}")
             if i:
-                h = self.conv(F.interpolate(h, scale_factor=2.0, mode="nearest"), f"up.{i - 1}.conv")
+                h = self.conv(
+                    F.interpolate(h, scale_factor=2.0, mode="nearest"), f"up.{i - 1}.conv"
+                )
         return self.conv(h, "leave")
 
 
@@ -112,7 +126,9 @@ def test_output_and_gradients_equal_pytorchs(config, dtype, tolerance):
     theirs.backward(nchw(g))
 
     def close(mine, other):
-        np.testing.assert_allclose(mine, other, rtol=tolerance, atol=tolerance * max(1, np.abs(other).max()))
+        np.testing.assert_allclose(
+            mine, other, rtol=tolerance, atol=tolerance * max(1, np.abs(other).max())
+        )
 
     close(ours.numpy().transpose(0, 3, 1, 2), theirs.detach().numpy())
     for name, parameter in model.named_parameters():
@@ -120,4 +136,7 @@ def test_output_and_gradients_equal_pytorchs(config, dtype, tolerance):
         if name == "embedding.condition.weight" and model.config["classes"]:
             close(parameter.grad, gradient)
         else:
-            close(parameter.grad, gradient.transpose({4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}[gradient.ndim]))
+            close(
+                parameter.grad,
+                gradient.transpose({4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}[gradient.ndim]),
+            )

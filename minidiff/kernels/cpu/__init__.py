@@ -1,8 +1,9 @@
 """The CPU's kernels in Numba: the heavy ones of `generic`, on register tiles and vectors.
 
-A kernel takes any NumPy arrays and gives what `generic`'s kernel of that name gives; where its fast path does not
-apply (float64, no elements), it calls `generic` itself. Kernels are sequential and let go of the GIL: several
-threads may run them at once. Numba is imported with the first kernel that is looked up.
+A kernel takes any NumPy arrays and gives what `generic`'s kernel of that name gives; where its fast
+path does not apply (float64, no elements), it calls `generic` itself. Kernels are sequential and
+let go of the GIL: several threads may run them at once. Numba is imported with the first kernel
+that is looked up.
 """
 
 import importlib

@@ -1,14 +1,17 @@
-"""Self-attention as one kernel a (image, head), straight from the layer's (positions, 3 · channels) and back into it.
+"""Self-attention as one kernel a (image, head), straight from the layer's (positions, 3 · channels)
+and back into it.
 
-The probabilities stand with the queries side by side, so that a softmax goes down sixteen columns at once:
+The probabilities stand with the queries side by side, so that a softmax goes down sixteen columns
+at once:
 
     forward                                     backward
     sᵀ = k qᵀ       keys × queries              dpᵀ = v gᵀ, then  ds = p · (dp − Σ dp·p) · scale  down the columns
     pᵀ = softmax(sᵀ · scale)   down columns     dq = ds k
     out = p v                                   dk = dsᵀ q,   dv = pᵀ g
 
-A product a @ b is a convolution of one row of pixels on `tiles`: the rows of a are the pixels, b the weights, its
-columns padded to whole vectors; a transposed product (out, dq) is a weight gradient.
+A product a @ b is a convolution of one row of pixels on `tiles`: the rows of a are the pixels, b
+the weights, its columns padded to whole vectors; a transposed product (out, dq) is a weight
+gradient.
 """
 
 import math
@@ -121,7 +124,10 @@ def _sizes(e, n, wide, channels, heads):
 @kernel(_cube, number, numbers, numbers, _square, _cube)
 def attend(e, qkv, scale, zero, memory, p, out, images, heads, n, wide, channels):
     """qkv (images, n, 3 · channels), p (images, heads, keys, queries padded), out (images, n, channels)."""
-    step, (d, narrow, queries_size, values_size, size) = channels * 3, _sizes(e, n, wide, channels, heads)
+    step, (d, narrow, queries_size, values_size, size) = (
+        channels * 3,
+        _sizes(e, n, wide, channels, heads),
+    )
     queries, values, result = memory, memory + queries_size, memory + queries_size + values_size
     e.call(tiles.cleared, memory, queries_size + values_size)
 
@@ -141,7 +147,10 @@ def attend(e, qkv, scale, zero, memory, p, out, images, heads, n, wide, channels
 
 @kernel(_cube, _cube, _square, number, numbers, numbers, _cube)
 def attend_gradient(e, g, qkv, p, scale, zero, memory, dqkv, images, heads, n, wide, channels):
-    step, (d, narrow, queries_size, values_size, size) = channels * 3, _sizes(e, n, wide, channels, heads)
+    step, (d, narrow, queries_size, values_size, size) = (
+        channels * 3,
+        _sizes(e, n, wide, channels, heads),
+    )
     gradients, right, result = memory, memory + queries_size, memory + queries_size + values_size
     ds = result + size
     e.call(tiles.cleared, memory, queries_size + values_size)
@@ -153,8 +162,12 @@ def attend_gradient(e, g, qkv, p, scale, zero, memory, dqkv, images, heads, n, w
             s, first = p + (image * heads + head) * n * wide, image * n * step + head * d
             of_head, to, g_of_head = qkv + first, dqkv + first, g + image * n * channels + head * d
             e.call(_transposed, g_of_head, gradients, n, d, channels, wide)
-            e.call(_product, of_head + channels * 2, gradients, zero, ds, n, d, wide, step, wide, wide)
-            e.loop(wide // e.lanes)(lambda j: _gradient_columns(e, ds + j * e.lanes, s + j * e.lanes, scale, n, wide))
+            e.call(
+                _product, of_head + channels * 2, gradients, zero, ds, n, d, wide, step, wide, wide
+            )
+            e.loop(wide // e.lanes)(
+                lambda j: _gradient_columns(e, ds + j * e.lanes, s + j * e.lanes, scale, n, wide)
+            )
             e.call(_copied, of_head + channels, right, n, d, step, narrow)  # dq = ds k
             e.call(tiles.cleared, result, size)
             e.call(_transposed_product, ds, right, result, wide, n, narrow, wide, narrow, narrow)
@@ -176,7 +189,11 @@ def _wide(n: int) -> int:
 def _fixed(n: int, channels: int, heads: int) -> list:
     """The scale, a bias of zeros, scratch memory."""
     wide, d = _wide(n), channels // heads
-    return [1 / math.sqrt(d), np.zeros(wide + d + 16, np.float32), scratch(wide * (3 * d + 3 * 16 + n))]
+    return [
+        1 / math.sqrt(d),
+        np.zeros(wide + d + 16, np.float32),
+        scratch(wide * (3 * d + 3 * 16 + n)),
+    ]
 
 
 def self_attention(qkv, heads):
@@ -184,8 +201,13 @@ def self_attention(qkv, heads):
     if qkv.dtype != np.float32 or qkv.size == 0 or n > 1024:
         return generic.self_attention(qkv, heads)
     ran["self_attention"] += 1
-    p, out = np.empty((count, heads, n, _wide(n)), np.float32), np.empty((count, n, channels), np.float32)
-    attend(lanes())(contiguous(qkv), *_fixed(n, channels, heads), p, out, count, heads, n, _wide(n), channels)
+    p, out = (
+        np.empty((count, heads, n, _wide(n)), np.float32),
+        np.empty((count, n, channels), np.float32),
+    )
+    attend(lanes())(
+        contiguous(qkv), *_fixed(n, channels, heads), p, out, count, heads, n, _wide(n), channels
+    )
     return out, p
 
 
@@ -196,6 +218,15 @@ def self_attention_dqkv(g, qkv, aux, heads):
     ran["self_attention_dqkv"] += 1
     dqkv = np.empty(qkv.shape, np.float32)
     attend_gradient(lanes())(
-        contiguous(g), contiguous(qkv), aux, *_fixed(n, channels, heads), dqkv, len(g), heads, n, _wide(n), channels
+        contiguous(g),
+        contiguous(qkv),
+        aux,
+        *_fixed(n, channels, heads),
+        dqkv,
+        len(g),
+        heads,
+        n,
+        _wide(n),
+        channels,
     )
     return dqkv

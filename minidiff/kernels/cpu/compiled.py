@@ -1,8 +1,10 @@
-"""Compiling: one explicit signature a kernel, a disk cache that knows all the kernels' sources, scratch memory.
+"""Compiling: one explicit signature a kernel, a disk cache that knows all the kernels' sources,
+scratch memory.
 
-A kernel is a vector body, or a plain function that names the bodies it uses as globals; `compiled` binds those names
-and compiles the result for one signature. So one text serves every width, a call never compiles anything by accident,
-and Numba's disk cache, which cannot see into closures, sees a name of its own for each variant.
+A kernel is a vector body, or a plain function that names the bodies it uses as globals; `compiled`
+binds those names and compiles the result for one signature. So one text serves every width, a call
+never compiles anything by accident, and Numba's disk cache, which cannot see into closures, sees a
+name of its own for each variant.
 """
 
 import hashlib
@@ -30,12 +32,21 @@ matrix = numba.float32[:, ::1]
 numbers = numba.float32[::1]
 
 settings: Any = config
-_jit = partial(numba.njit, nogil=True, error_model="numpy", boundscheck=False, fastmath=FAST, no_cfunc_wrapper=True)
+_jit = partial(
+    numba.njit,
+    nogil=True,
+    error_model="numpy",
+    boundscheck=False,
+    fastmath=FAST,
+    no_cfunc_wrapper=True,
+)
 
 
 def digest(folder: Path) -> str:
     """A digest of every source file in a folder."""
-    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(folder.glob("*.py")))).hexdigest()
+    return hashlib.sha256(
+        b"".join(file.read_bytes() for file in sorted(folder.glob("*.py")))
+    ).hexdigest()
 
 
 @cache
@@ -46,27 +57,35 @@ def _sources() -> str:
 
 def compiled(function: Callable, arguments: tuple, name: str = "", **bound: Any) -> Callable:
     """`function`, with the globals in `bound`, compiled for arguments of these types (or left alone without a JIT)."""
-    variant = FunctionType(function.__code__, {**function.__globals__, **bound}, name or function.__name__)
+    variant = FunctionType(
+        function.__code__, {**function.__globals__, **bound}, name or function.__name__
+    )
     variant.__qualname__, variant.__module__ = variant.__name__, function.__module__
     if not JIT:
         return variant
     dispatcher: Any = _jit()(variant)
-    with suppress(RuntimeError):  # where no folder can be written to, each process compiles for itself
+    # where no folder can be written to, each process compiles for itself
+    with suppress(RuntimeError):
         dispatcher.enable_caching()
         dispatcher._cache._cache_file._source_stamp = _sources()
     with global_compiler_lock, ExitStack() as undo:
         undo.callback(setattr, settings, "OPT", settings.OPT)
-        settings.OPT = settings._OptLevel(2)  # LLVM's level 3 takes a fifth longer, and finds nothing more in vectors
+        # LLVM's level 3 takes a fifth longer, and finds nothing more in vectors
+        settings.OPT = settings._OptLevel(2)
         dispatcher.compile(arguments)
     dispatcher.disable_compile()
     return dispatcher
 
 
 def compiled_body(body: Callable, arguments: tuple, lanes: int, name: str) -> Callable:
-    """A vector body as a kernel; it takes an array for each place. After `arguments` it takes whole numbers."""
+    """A vector body as a kernel; it takes an array for each place.
+
+    After `arguments` it takes whole numbers.
+    """
     arguments += (numba.intp,) * (len(inspect.signature(body).parameters) - 1 - len(arguments))
     names = ", ".join(f"a{k}" for k in range(len(arguments)))
-    function = eval(compile(f"lambda {names}: body({names})", __file__, "eval"), globals())  # there is no `*` in Numba
+    # there is no `*` in Numba
+    function = eval(compile(f"lambda {names}: body({names})", __file__, "eval"), globals())
     return compiled(function, arguments, f"{name}_x{lanes}", body=vector(body, lanes))
 
 
@@ -78,7 +97,9 @@ def kernel(*arguments: Any) -> Callable[[Callable], Callable]:
 def for_lanes(arguments: tuple, **bodies: Callable) -> Callable[[Callable], Callable]:
     """A decorator: the loop becomes a function that gives, for so many lanes of `bodies` in it, the loop compiled."""
     bound = lambda lanes: {name: vector(body, lanes) for name, body in bodies.items()}
-    return lambda loop: cache(lambda lanes=0: compiled(loop, arguments, f"{loop.__name__}_x{lanes}", **bound(lanes)))
+    return lambda loop: cache(
+        lambda lanes=0: compiled(loop, arguments, f"{loop.__name__}_x{lanes}", **bound(lanes))
+    )
 
 
 def contiguous(a: np.ndarray) -> np.ndarray:

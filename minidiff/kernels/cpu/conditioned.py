@@ -1,10 +1,12 @@
-"""A dense layer that an embedding and a label shift, and its swish: the products are BLAS's, the rest is here.
+"""A dense layer that an embedding and a label shift, and its swish: the products are BLAS's, the
+rest is here.
 
     z = x @ w + e @ v                                               two products
     z[i] += b + c + table[ids[i]], y = silu(z)                      one pass, a row at a time
     dz = g · silu'(z), db += dz[i], dtable[ids[i]] += dz[i]         one pass
 
-Layers for points in the plane are so small that a call costs more than its numbers: hence few calls.
+Layers for points in the plane are so small that a call costs more than its numbers: hence few
+calls.
 """
 
 import numba
@@ -58,8 +60,11 @@ def conditioned_dense(x, w, b, e, v, c, table, ids):
         if forward(lanes())(z, contiguous(b), contiguous(c), contiguous(table), contiguous(ids), y):
             ran["conditioned_dense"] += 1
             return y, z
-    if ids.size and not 0 <= ids.min() <= ids.max() < len(table):  # NumPy would count negative ones from the end
-        raise IndexError(f"conditioned_dense: ids must lie in 0 … {len(table) - 1}; got {ids.min()} … {ids.max()}")
+    # NumPy would count negative ones from the end
+    if ids.size and not 0 <= ids.min() <= ids.max() < len(table):
+        raise IndexError(
+            f"conditioned_dense: ids must lie in 0 … {len(table) - 1}; got {ids.min()} … {ids.max()}"
+        )
     return generic.conditioned_dense(x, w, b, e, v, c, table, ids)
 
 
@@ -67,7 +72,11 @@ def conditioned_dense_grads(g, x, w, e, v, z, ids, rows, needs):
     if g.dtype != np.float32 or ids.dtype != np.int64:
         return generic.conditioned_dense_grads(g, x, w, e, v, z, ids, rows, needs)
     ran["conditioned_dense_grads"] += 1
-    dz, db, dtable = np.empty_like(z), np.empty(z.shape[1], np.float32), np.empty((rows, z.shape[1]), np.float32)
+    dz, db, dtable = (
+        np.empty_like(z),
+        np.empty(z.shape[1], np.float32),
+        np.empty((rows, z.shape[1]), np.float32),
+    )
     backward(lanes())(contiguous(g), z, contiguous(ids), dz, db, dtable)
     dx, de = dz.dot(w.T) if needs[0] else None, dz.dot(v.T) if needs[3] else None
     return dx, x.T.dot(dz), db, de, e.T.dot(dz), db, dtable

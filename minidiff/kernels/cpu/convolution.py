@@ -1,7 +1,7 @@
 """The convolution kernels of the table: which way each shape takes.
 
-float32 runs on register tiles (`direct`); anything else is `generic`'s. A dilated convolution is a plain one of the
-pixels that lie a dilation apart, and as that it may be one for Winograd:
+float32 runs on register tiles (`direct`); anything else is `generic`'s. A dilated convolution is a
+plain one of the pixels that lie a dilation apart, and as that it may be one for Winograd:
 
     0 1 0 1 0        dilation 2: a tap reaches only pixels of its own kind, which are taken
     2 3 2 3 2   →    for four images:   0 0 0    1 1    2 2 2    3 3
@@ -22,7 +22,8 @@ def _fast(a, b) -> bool:
 
 
 def _plain(x_shape, channels, kernel, stride, padding, dilation, groups, of_weights=False):
-    """The padding of those plain convolutions that a dilated one is, if they are for Winograd ('same'); else None.
+    """The padding of those plain convolutions that a dilated one is, if they are for Winograd
+    ('same'); else None.
 
     Over fewer than 24 channels, Winograd saves less than the copies cost.
     """
@@ -31,7 +32,13 @@ def _plain(x_shape, channels, kernel, stride, padding, dilation, groups, of_weig
     if dilation == (1, 1) or (plain[0] * d, plain[1] * f) != padding or c_in < 24 * groups:
         return None
     shape = count * d * f, -(-height // d), -(-width // f), c_in
-    return plain if winograd.fits(lanes(), shape, channels, kernel, stride, plain, (1, 1), groups, of_weights) else None
+    return (
+        plain
+        if winograd.fits(
+            lanes(), shape, channels, kernel, stride, plain, (1, 1), groups, of_weights
+        )
+        else None
+    )
 
 
 def _apart(a, dilation):
@@ -58,11 +65,21 @@ def conv2d(x, w, stride, padding, dilation, groups):
 
 def conv2d_bias(x, w, b, stride, padding, dilation, groups):
     fast = _fast(x, w)
-    if fast and (width := winograd.fits(lanes(), x.shape, w.shape[3], w.shape[:2], stride, padding, dilation, groups)):
+    if fast and (
+        width := winograd.fits(
+            lanes(), x.shape, w.shape[3], w.shape[:2], stride, padding, dilation, groups
+        )
+    ):
         ran["winograd"] += 1
         return winograd.forward(contiguous(x), w, b, groups, width)
-    if fast and (plain := _plain(x.shape, w.shape[3], w.shape[:2], stride, padding, dilation, groups)):
-        return _joined(conv2d_bias(_apart(x, dilation), w, b, stride, plain, (1, 1), groups), x.shape[1:3], dilation)
+    if fast and (
+        plain := _plain(x.shape, w.shape[3], w.shape[:2], stride, padding, dilation, groups)
+    ):
+        return _joined(
+            conv2d_bias(_apart(x, dilation), w, b, stride, plain, (1, 1), groups),
+            x.shape[1:3],
+            dilation,
+        )
     out = generic.conv_size(x.shape[1:3], w.shape[:2], stride, padding, dilation)
     if not fast or min(out) < 1:
         y = generic.conv2d(x, w, stride, padding, dilation, groups)
@@ -74,13 +91,23 @@ def conv2d_bias(x, w, b, stride, padding, dilation, groups):
 def conv2d_dx(g, w, x_size, stride, padding, dilation, groups):
     if not _fast(g, w) or min(x_size) < 1 or (stride != (1, 1) and dilation != (1, 1)):
         return generic.conv2d_dx(g, w, x_size, stride, padding, dilation, groups)
-    if width := winograd.fits(lanes(), g.shape, w.shape[2] * groups, w.shape[:2], stride, padding, dilation, groups):
+    if width := winograd.fits(
+        lanes(), g.shape, w.shape[2] * groups, w.shape[:2], stride, padding, dilation, groups
+    ):
         ran["winograd_dx"] += 1
-        return winograd.forward(contiguous(g), direct.turned(w[::-1, ::-1], groups), None, groups, width)
+        return winograd.forward(
+            contiguous(g), direct.turned(w[::-1, ::-1], groups), None, groups, width
+        )
     same = x_size == g.shape[1:3]  # the output_padding of a transposed convolution makes x larger
-    if same and (plain := _plain(g.shape, w.shape[2] * groups, w.shape[:2], stride, padding, dilation, groups)):
+    if same and (
+        plain := _plain(
+            g.shape, w.shape[2] * groups, w.shape[:2], stride, padding, dilation, groups
+        )
+    ):
         apart = _apart(g, dilation)
-        return _joined(conv2d_dx(apart, w, apart.shape[1:3], stride, plain, (1, 1), groups), x_size, dilation)
+        return _joined(
+            conv2d_dx(apart, w, apart.shape[1:3], stride, plain, (1, 1), groups), x_size, dilation
+        )
     ran["conv2d_dx"] += 1
     return direct.input_gradient(contiguous(g), w, x_size, stride, padding, dilation, groups)
 
@@ -93,10 +120,18 @@ def conv2d_dw_db(g, x, kernel, stride, padding, dilation, groups):
     if not _fast(g, x) or min(kernel) < 1:
         return generic.conv2d_dw_db(g, x, kernel, stride, padding, dilation, groups)
     same = x.shape[1:3] == g.shape[1:3]
-    if same and (plain := _plain(x.shape, g.shape[3], kernel, stride, padding, dilation, groups, of_weights=True)):
-        return conv2d_dw_db(_apart(g, dilation), _apart(x, dilation), kernel, stride, plain, (1, 1), groups)
+    if same and (
+        plain := _plain(
+            x.shape, g.shape[3], kernel, stride, padding, dilation, groups, of_weights=True
+        )
+    ):
+        return conv2d_dw_db(
+            _apart(g, dilation), _apart(x, dilation), kernel, stride, plain, (1, 1), groups
+        )
     g, x = contiguous(g), contiguous(x)
-    if width := winograd.fits(lanes(), x.shape, g.shape[3], kernel, stride, padding, dilation, groups, of_weights=True):
+    if width := winograd.fits(
+        lanes(), x.shape, g.shape[3], kernel, stride, padding, dilation, groups, of_weights=True
+    ):
         ran["winograd_dw_db"] += 1
         return winograd.weight_and_bias_gradient(g, x, groups, width)
     ran["conv2d_dw_db"] += 1

@@ -22,7 +22,9 @@ def scatter_add(e, g, ids, table, count, columns):
     @e.loop(count)
     def _(i):
         row = table + e.integer(ids + i) * columns
-        functions.each(e, lambda e, total, number: total + number, [row, g + i * columns], row, columns)
+        functions.each(
+            e, lambda e, total, number: total + number, [row, g + i * columns], row, columns
+        )
 
 
 # --- the wrappers; where ids are no rows, NumPy says what is wrong ---
@@ -30,7 +32,11 @@ def scatter_add(e, g, ids, table, count, columns):
 
 def _fast(a, ids, rows):
     return (
-        a.dtype == np.float32 and ids.dtype == np.int64 and a.size and ids.size and 0 <= ids.min() <= ids.max() < rows
+        a.dtype == np.float32
+        and ids.dtype == np.int64
+        and a.size
+        and ids.size
+        and 0 <= ids.min() <= ids.max() < rows
     )
 
 

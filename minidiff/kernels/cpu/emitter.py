@@ -17,7 +17,9 @@ def _operator(on_integers: str, on_vectors: str) -> Callable[["Value", Any], "Va
         integer = self.ir.type == I64
         if not isinstance(other, Value):
             other = Value(self.e, I64(other)) if integer else self.e.constant(other)
-        return Value(self.e, getattr(self.e.ir, on_integers if integer else on_vectors)(self.ir, other.ir))
+        return Value(
+            self.e, getattr(self.e.ir, on_integers if integer else on_vectors)(self.ir, other.ir)
+        )
 
     return method
 
@@ -39,7 +41,11 @@ class Value:
         return Value(self.e, self.e.ir.fneg(self.ir))
 
     __sub__, __mul__ = _operator("sub", "fsub"), _operator("mul", "fmul")
-    __truediv__, __floordiv__, __mod__ = _operator("", "fdiv"), _operator("sdiv", ""), _operator("srem", "")
+    __truediv__, __floordiv__, __mod__ = (
+        _operator("", "fdiv"),
+        _operator("sdiv", ""),
+        _operator("srem", ""),
+    )
     __radd__, __rmul__ = __add__, __mul__
 
 
@@ -53,7 +59,12 @@ def _integer(n: Value | int) -> ir.Value:
 class Emitter:
     """Emits LLVM IR. Vectors have `lanes` float32 lanes; `where` is a mask: the lanes that take part."""
 
-    def __init__(self, builder: ir.IRBuilder, lanes: int, functions: dict[Callable, ir.Function] | None = None):
+    def __init__(
+        self,
+        builder: ir.IRBuilder,
+        lanes: int,
+        functions: dict[Callable, ir.Function] | None = None,
+    ):
         self.ir, self.lanes, self.vector = builder, lanes, ir.VectorType(F32, lanes)
         self.functions = {} if functions is None else functions  # what `call` has made
 
@@ -65,7 +76,9 @@ class Emitter:
             function = ir.Function(self.ir.module, kind, self.ir.module.get_unique_name(name))
             function.linkage, self.functions[body] = "internal", function
             function.attributes.add("noinline")
-            inside = Emitter(ir.IRBuilder(function.append_basic_block()), self.lanes, self.functions)
+            inside = Emitter(
+                ir.IRBuilder(function.append_basic_block()), self.lanes, self.functions
+            )
             body(inside, *(Value(inside, argument) for argument in function.args))
             inside.ir.ret_void()
         self.ir.call(self.functions[body], values)
@@ -75,7 +88,9 @@ class Emitter:
         return self.ir.call(cgutils.get_or_insert_function(self.ir.module, kind, name), arguments)
 
     def _map(self, name: str, *vectors: Value) -> Value:
-        return Value(self, self._call(f"llvm.{name}.v{self.lanes}f32", self.vector, *(v.ir for v in vectors)))
+        return Value(
+            self, self._call(f"llvm.{name}.v{self.lanes}f32", self.vector, *(v.ir for v in vectors))
+        )
 
     def every(self, scalar: ir.Value) -> Value:
         """That number in every lane."""
@@ -98,7 +113,9 @@ class Emitter:
             value.align = 4
             return Value(self, value)
         name = f"llvm.masked.load.v{self.lanes}f32.p0"
-        return Value(self, self._call(name, self.vector, pointer, I32(4), where.ir, self.constant(0).ir))
+        return Value(
+            self, self._call(name, self.vector, pointer, I32(4), where.ir, self.constant(0).ir)
+        )
 
     def store(self, value: Value, place: Value, where: Value | None = None) -> None:
         pointer = self.ir.bitcast(place.ir, self.vector.as_pointer())
@@ -111,7 +128,8 @@ class Emitter:
     def stream(self, value: Value, place: Value) -> None:
         """Store past the caches; the place must be a multiple of the vector's size.
 
-        Such stores are ordered before locked instructions only: with one of these, threads hand over results.
+        Such stores are ordered before locked instructions only: with one of these, threads hand
+        over results.
         """
         store = self.ir.store(value.ir, self.ir.bitcast(place.ir, self.vector.as_pointer()))
         store.align = 4 * self.lanes
@@ -145,7 +163,10 @@ class Emitter:
         """2ⁿ for whole n in -126 … 127: n goes straight into the bits of the exponent."""
         whole = ir.VectorType(I32, self.lanes)
         bits = self.ir.add(self.ir.fptosi(n.ir, whole), ir.Constant(whole, [127] * self.lanes))
-        return Value(self, self.ir.bitcast(self.ir.shl(bits, ir.Constant(whole, [23] * self.lanes)), self.vector))
+        return Value(
+            self,
+            self.ir.bitcast(self.ir.shl(bits, ir.Constant(whole, [23] * self.lanes)), self.vector),
+        )
 
     def below(self, a: Value, b: Value) -> Value:
         """The mask of the lanes where a < b (false for NaN)."""
@@ -177,7 +198,9 @@ class Emitter:
     def variable(self, value: Value) -> "Variable":
         return Variable(self, value)
 
-    def when(self, condition: Value, yes: Callable[[], None], no: Callable[[], None] = lambda: None) -> None:
+    def when(
+        self, condition: Value, yes: Callable[[], None], no: Callable[[], None] = lambda: None
+    ) -> None:
         with self.ir.if_else(condition.ir) as (then, otherwise):
             with then:
                 yes()
@@ -200,7 +223,9 @@ class Emitter:
             jump = self.ir.cbranch(self.ir.icmp_signed("<", following, end), inside, after)
             module = self.ir.module
             off = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
-            tag = module.add_metadata([ir.MetaDataString(module, f"loop{len(module.metadata)}"), off])
+            tag = module.add_metadata(
+                [ir.MetaDataString(module, f"loop{len(module.metadata)}"), off]
+            )
             tag.operands = (tag, off)
             jump.set_metadata("llvm.loop", tag)
             self.ir.position_at_end(after)

@@ -1,10 +1,18 @@
-"""Functions of vectors, written on an emitter's steps: they stay in registers where NumPy makes one array a step.
+"""Functions of vectors, written on an emitter's steps: they stay in registers where NumPy makes one
+array a step.
 
 eˣ = 2ⁿ · eᶠ,   n = round(x / ln 2),   f = x − n · ln 2 in [−0.35, 0.35],   eᶠ ≈ a polynomial of degree 7
 """
 
 # The series 1/k! nudged to be best on the whole interval (Moshier, Cephes, expf); 2 ulp.
-_POLYNOMIAL = 1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1
+_POLYNOMIAL = (
+    1.9875691500e-4,
+    1.3981999507e-3,
+    8.3334519073e-3,
+    4.1665795894e-2,
+    1.6666665459e-1,
+    5.0000001201e-1,
+)
 _LN2 = 0.693359375, -2.12194440e-4  # in two parts: n times the first is exact
 
 
@@ -20,7 +28,8 @@ def _exp_inside(e, x):
 
 def _clipped(e, x):
     low, high = e.constant(-87), e.constant(88)
-    low_or_x = e.choose(e.below(x, low), low, x)  # compare and choose: a NaN is neither below nor above
+    # compare and choose: a NaN is neither below nor above
+    low_or_x = e.choose(e.below(x, low), low, x)
     return e.choose(e.below(high, x), high, low_or_x)
 
 
@@ -74,7 +83,11 @@ def each(e, formula, places, y, n):
     def _(i):
         e.store(formula(e, *(e.load(place + i * e.lanes) for place in places)), y + i * e.lanes)
 
-    e.store(formula(e, *(e.load(place + whole * e.lanes, rest) for place in places)), y + whole * e.lanes, rest)
+    e.store(
+        formula(e, *(e.load(place + whole * e.lanes, rest) for place in places)),
+        y + whole * e.lanes,
+        rest,
+    )
 
 
 def copied(e, x, y, n):

@@ -80,7 +80,9 @@ class Interpreter:
     def two_to(self, n: np.ndarray) -> np.ndarray:
         return np.ldexp(np.float32(1), np.nan_to_num(n).astype(np.int32))
 
-    def spread(self, vectors: dict[int, np.ndarray], k: int, inputs: int, outputs: int) -> np.ndarray:
+    def spread(
+        self, vectors: dict[int, np.ndarray], k: int, inputs: int, outputs: int
+    ) -> np.ndarray:
         places = np.arange(self.lanes) // outputs * inputs + k
         several = np.zeros((max(vectors) + 1, self.lanes), np.float32)
         several[list(vectors)] = list(vectors.values())
@@ -94,7 +96,9 @@ class Interpreter:
             return np.where(condition, yes, no)
         return yes if condition else no
 
-    def when(self, condition: bool, yes: Callable[[], None], no: Callable[[], None] = lambda: None) -> None:
+    def when(
+        self, condition: bool, yes: Callable[[], None], no: Callable[[], None] = lambda: None
+    ) -> None:
         (yes if condition else no)()
 
     def loop(self, count: int) -> Callable[[Callable[[int], None]], None]:

@@ -1,7 +1,8 @@
 """Freed memory is kept for the next array.
 
-glibc hands large blocks back to the system when they are freed, and the next step's arrays of the same sizes then come
-as untouched pages, each of which costs a fault and a clearing at its first write: a fifth of a training step.
+glibc hands large blocks back to the system when they are freed, and the next step's arrays of the
+same sizes then come as untouched pages, each of which costs a fault and a clearing at its first
+write: a fifth of a training step.
 """
 
 import ctypes

@@ -7,8 +7,9 @@ An image is pixels × channels; a vector of channels goes down all pixels with i
     pixel 1    |          |                   3. y = silu(x · a + b) + skip, a = weight / σ, b = bias + shift − mean · a
       …        ↓          ↓
 
-Backward, with h = x·a + b: d = g · silu'(h) is written to dx while Σ d and Σ d·(x − mean) run in registers; they give
-dweight, dbias, dshift and the group's two means, with which dx = d · a + x · c + b' in a last pass over what is cached.
+Backward, with h = x·a + b: d = g · silu'(h) is written to dx while Σ d and Σ d·(x − mean) run in
+registers; they give dweight, dbias, dshift and the group's two means, with which dx = d · a + x · c
++ b' in a last pass over what is cached.
 """
 
 from functools import cache, partial
@@ -114,22 +115,53 @@ def _scale_and_offset(e, mean, rstd, weight, bias, shift, a, b, channels, shifts
 
 @kernel(*(numbers,) * 3, matrix, numbers, numbers, matrix, matrix, numbers, number, number)
 def norm(
-    e, x, weight, bias, shift, skip, y, means, rstds, memory, share, eps,
-    images, pixels, channels, groups, shifts, skips,
-):  # fmt: skip
+    e,
+    x,
+    weight,
+    bias,
+    shift,
+    skip,
+    y,
+    means,
+    rstds,
+    memory,
+    share,
+    eps,
+    images,
+    pixels,
+    channels,
+    groups,
+    shifts,
+    skips,
+):
     """`shifts`: channels, or 0 where shift is (images, 0); `skips`: 1, or 0 where skip stands for nothing."""
     sums, centre, a, b = (memory + channels * k for k in range(4))
     per_group = channels // groups
 
     @e.loop(images)
     def _(n):
-        at, mean, rstd, moved = n * pixels * channels, means + n * groups, rstds + n * groups, shift + n * shifts
+        at, mean, rstd, moved = (
+            n * pixels * channels,
+            means + n * groups,
+            rstds + n * groups,
+            shift + n * shifts,
+        )
         e.call(tiles.cleared, sums, channels)
         tiles.column_sums(e, x + at, sums, pixels, channels, channels // e.lanes)
         _means(e, sums, share, lambda mean: mean, mean, groups, per_group)
         e.call(_spread, mean, centre, groups, per_group)
-        _vectors(e, channels, lambda k: _squares(e, x + at + k, centre + k, sums + k, pixels, channels))
-        _means(e, sums, share, lambda variance: e.constant(1) / e.sqrt(variance + eps), rstd, groups, per_group)
+        _vectors(
+            e, channels, lambda k: _squares(e, x + at + k, centre + k, sums + k, pixels, channels)
+        )
+        _means(
+            e,
+            sums,
+            share,
+            lambda variance: e.constant(1) / e.sqrt(variance + eps),
+            rstd,
+            groups,
+            per_group,
+        )
         e.call(_spread, rstd, a, groups, per_group)
         _scale_and_offset(e, centre, a, weight, bias, moved, a, b, channels, shifts)
 
@@ -140,10 +172,29 @@ def norm(
 
 @kernel(*(numbers,) * 4, matrix, *(numbers,) * 5, matrix, numbers, number)
 def norm_gradients(
-    e, g, x, weight, bias, shift, means, rstds, dx, dweight, dbias, dshift, memory, share,
-    images, pixels, channels, groups, shifts,
-):  # fmt: skip
-    centre, scale, a, b, products, h, normal_h, h_mean, normal_h_mean = (memory + channels * k for k in range(9))
+    e,
+    g,
+    x,
+    weight,
+    bias,
+    shift,
+    means,
+    rstds,
+    dx,
+    dweight,
+    dbias,
+    dshift,
+    memory,
+    share,
+    images,
+    pixels,
+    channels,
+    groups,
+    shifts,
+):
+    centre, scale, a, b, products, h, normal_h, h_mean, normal_h_mean = (
+        memory + channels * k for k in range(9)
+    )
     per_group = channels // groups
     for total in dweight, dbias:
         e.call(tiles.cleared, total, channels)
@@ -159,7 +210,11 @@ def norm_gradients(
         def _(k):
             given = g + at + k, x + at + k, centre + k, a + k, b + k
             _gradient_sums(e, *given, dx + at + k, sums + k, products + k, pixels, channels)
-            total, product, factor = e.load(sums + k), e.load(products + k) * e.load(scale + k), e.load(weight + k)
+            total, product, factor = (
+                e.load(sums + k),
+                e.load(products + k) * e.load(scale + k),
+                e.load(weight + k),
+            )
             e.store(e.load(dbias + k) + total, dbias + k)
             e.store(e.load(dweight + k) + product, dweight + k)  # Σ d · x̂
             e.store(factor * total, h + k)
@@ -183,7 +238,9 @@ def norm_gradients(
 @cache
 def _lanes(channels, dtype, most) -> int:
     """The widest vector that divides the channels, or 0: then the work is `generic`'s."""
-    return next((n for n in (16, 8, 4) if n <= most and channels % n == 0 and dtype == np.float32), 0)
+    return next(
+        (n for n in (16, 8, 4) if n <= most and channels % n == 0 and dtype == np.float32), 0
+    )
 
 
 def _given(x, weight, bias, shift, groups):
@@ -199,7 +256,9 @@ def group_norm_silu(x, weight, bias, shift, skip, groups, eps):
         return generic.group_norm_silu(x, weight, bias, shift, skip, groups, eps)
     ran["group_norm_silu"] += 1
     given, share, sizes = _given(x, weight, bias, shift, groups)
-    y, mean, rstd = (np.empty(shape, np.float32) for shape in (x.shape, (len(x), groups), (len(x), groups)))
+    y, mean, rstd = (
+        np.empty(shape, np.float32) for shape in (x.shape, (len(x), groups), (len(x), groups))
+    )
     given += (given[0] if skip is None else contiguous(skip).reshape(-1), y.reshape(-1), mean, rstd)
     norm(width)(*given, scratch(4 * x.shape[-1]), share, eps, *sizes, int(skip is not None))
     return y, (mean.reshape(-1, 1, groups, 1), rstd.reshape(-1, 1, groups, 1))
@@ -211,7 +270,10 @@ def group_norm_silu_grads(g, x, weight, bias, shift, aux, groups):
     ran["group_norm_silu_grads"] += 1
     (given, share, sizes), channels = _given(x, weight, bias, shift, groups), x.shape[-1]
     dx, dweight, dbias = (np.empty(shape, np.float32) for shape in (x.shape, channels, channels))
-    dshift, (mean, rstd) = np.empty((len(x), channels), np.float32), (contiguous(a).reshape(-1) for a in aux)
+    dshift, (mean, rstd) = (
+        np.empty((len(x), channels), np.float32),
+        (contiguous(a).reshape(-1) for a in aux),
+    )
     made = dx.reshape(-1), dweight, dbias, dshift, scratch(9 * channels)
     norm_gradients(width)(contiguous(g).reshape(-1), *given, mean, rstd, *made, share, *sizes)
     return dx, dweight, dbias, None if shift is None else dshift

@@ -34,7 +34,10 @@ def blend_loop(e, x, y, shares, z, samples, size):
 def adam_loop(e, param, grad, m, v, towards_grad, towards_square, rate, unbias, tiny, decay, n):
     def vector(i, some):
         p, g, mean, square = (e.load(place + i, some) for place in (param, grad, m, v))
-        mean, square = e.fma(g - mean, towards_grad, mean), e.fma(e.fma(g, g, -square), towards_square, square)
+        mean, square = (
+            e.fma(g - mean, towards_grad, mean),
+            e.fma(e.fma(g, g, -square), towards_square, square),
+        )
         change = e.fma(decay, p, rate * mean / (e.sqrt(square * unbias) + tiny))
         for value, place in (p - change, param), (mean, m), (square, v):
             e.store(value, place + i, some)
@@ -46,7 +49,9 @@ def adam_loop(e, param, grad, m, v, towards_grad, towards_square, rate, unbias, 
 
 @kernel(numbers, numbers, number)
 def ema_loop(e, average, param, share, n):
-    functions.each(e, lambda e, total, new: e.fma(new - total, share, total), [average, param], average, n)
+    functions.each(
+        e, lambda e, total, new: e.fma(new - total, share, total), [average, param], average, n
+    )
 
 
 # --- the loops ---
@@ -65,7 +70,9 @@ def gelu_loop(x, y, n):
 def gelu_dx_loop(g, x, y, n):
     for i in range(n):
         density = math.exp(np.float32(-0.5) * x[i] * x[i]) * np.float32(1 / math.sqrt(2 * math.pi))
-        y[i] = g[i] * (np.float32(0.5) * (1 + math.erf(x[i] * np.float32(math.sqrt(0.5)))) + x[i] * density)
+        y[i] = g[i] * (
+            np.float32(0.5) * (1 + math.erf(x[i] * np.float32(math.sqrt(0.5)))) + x[i] * density
+        )
 
 
 # --- the wrappers ---
@@ -113,7 +120,9 @@ def blend(x, y, a, b):
 def _update(name, loop, arrays, *numbers):
     """In place; `generic` does it for arrays that are no plain float32 of one shape."""
     shape = arrays[0].shape
-    flat = [a.reshape(-1) for a in arrays if a.dtype == FLOAT32 and a.flags.carray and a.shape == shape]
+    flat = [
+        a.reshape(-1) for a in arrays if a.dtype == FLOAT32 and a.flags.carray and a.shape == shape
+    ]
     if len(flat) < len(arrays):
         getattr(generic, name)(*arrays, *numbers)
         return
@@ -123,11 +132,15 @@ def _update(name, loop, arrays, *numbers):
 
 def _adam(param, grad, m, v, lr, beta1, beta2, eps, weight_decay, step):
     rate, unbias = lr / (1 - beta1**step), 1 / (1 - beta2**step)
-    adam_loop(lanes())(param, grad, m, v, 1 - beta1, 1 - beta2, rate, unbias, eps, lr * weight_decay, param.size)
+    adam_loop(lanes())(
+        param, grad, m, v, 1 - beta1, 1 - beta2, rate, unbias, eps, lr * weight_decay, param.size
+    )
 
 
 def adam(param, grad, m, v, lr, beta1, beta2, eps, weight_decay, step):
-    _update("adam", _adam, (param, contiguous(grad), m, v), lr, beta1, beta2, eps, weight_decay, step)
+    _update(
+        "adam", _adam, (param, contiguous(grad), m, v), lr, beta1, beta2, eps, weight_decay, step
+    )
 
 
 def ema(average, param, decay):

@@ -1,12 +1,14 @@
-"""Winograd's tiles (see `winograd`): how an image is cut into them, and where each has its place in V and M.
+"""Winograd's tiles (see `winograd`): how an image is cut into them, and where each has its place in
+V and M.
 
     14 columns        ┌───┬───┬──┬──┐      a tile is `wide` if it has all columns of outputs (4 for 3 taps, 2 for 5),
     of outputs:       │ 4 │ 4 │3 │3 │      else one less; `tall` likewise
                       └───┴───┴──┴──┘
 
-Tiles beside each other in one row are a *run*; 32 tiles, running on across rows and images, are a *block*. A tile has
-positions (i, j), 0 … 5 each way, but without outputs in a fourth column nothing wants what is at j = 5, the point ∞. So
-each position has slots for those tiles of the block that take part in it, and one more, for what is not wanted.
+Tiles beside each other in one row are a *run*; 32 tiles, running on across rows and images, are a
+*block*. A tile has positions (i, j), 0 … 5 each way, but without outputs in a fourth column nothing
+wants what is at j = 5, the point ∞. So each position has slots for those tiles of the block that
+take part in it, and one more, for what is not wanted.
 """
 
 from functools import lru_cache
@@ -19,15 +21,18 @@ NUMBERS, OF_BLOCK = 10, 6  # of a run: see `Run`; of a block: see `find_runs`
 
 
 def cut(size, outputs):
-    """(tiles along a side, how many have all outputs). Where shorter ones do not fit either, the last overlaps."""
+    """(tiles along a side, how many have all outputs).
+
+    Where shorter ones do not fit either, the last overlaps.
+    """
     count = (size + outputs - 1) // outputs
     return count, max(0, size - count * (outputs - 1))
 
 
 @lru_cache(maxsize=64)
 def find_runs(images, height, width, outputs):
-    """All runs, as `Run` reads them, and for each block: its first run, how many there are, and how many tiles take
-    part: in all positions but those at ∞; at j = 5; at i = 5; at both.
+    """All runs, as `Run` reads them, and for each block: its first run, how many there are, and how
+    many tiles take part: in all positions but those at ∞; at j = 5; at i = 5; at both.
     """
     (down, tall), (across, wide) = cut(height, outputs), cut(width, outputs)
     total, runs, blocks = images * down * across, list[tuple](), list[tuple]()
@@ -41,7 +46,18 @@ def find_runs(images, height, width, outputs):
             top = min(i * (outputs - 1) + min(i, tall), height - outputs + 1 - is_tall)
             left = min(j * (outputs - 1) + min(j, wide), width - outputs + (not wides))
             span = min(length * (outputs - 1) + wides, width - left)
-            runs.append((n, top, left, length, wides, span, *shares[:2], *(shares[2:] if is_tall else (BLOCK, BLOCK))))
+            runs.append(
+                (
+                    n,
+                    top,
+                    left,
+                    length,
+                    wides,
+                    span,
+                    *shares[:2],
+                    *(shares[2:] if is_tall else (BLOCK, BLOCK)),
+                )
+            )
             more = length, wides, length * is_tall, wides * is_tall
             shares = [share + some for share, some in zip(shares, more, strict=True)]
         blocks.append((start, len(runs) - start, *shares))
@@ -56,8 +72,9 @@ def pitch(e: Any) -> int:
 class Run:
     """A run in a vector body.
 
-    Its numbers are the image, row and column of its first output; how many tiles it has, how many of them, the first,
-    are wide, and how many columns of outputs; and its first slots, at the positions that `shares` counts.
+    Its numbers are the image, row and column of its first output; how many tiles it has, how many
+    of them, the first, are wide, and how many columns of outputs; and its first slots, at the
+    positions that `shares` counts.
     """
 
     def __init__(self, e: Any, place: Any, outputs: int):

@@ -1,7 +1,8 @@
 """Register tiles: the innermost loops of every convolution and matrix product.
 
-`product`: neighbouring output pixels × vectors of output channels, all sums in registers (here 4 pixels × 2 vectors).
-A step loads the weights of one input channel at one tap, and broadcasts that input from each pixel:
+`product`: neighbouring output pixels × vectors of output channels, all sums in registers (here 4
+pixels × 2 vectors). A step loads the weights of one input channel at one tap, and broadcasts that
+input from each pixel:
 
                         w0   w1          weights of one tap and input channel: 2 vectors of output channels
           x(pixel 0) →  y00  y01
@@ -9,29 +10,49 @@ A step loads the weights of one input channel at one tap, and broadcasts that in
           x(pixel 2) →  y20  y21
           x(pixel 3) →  y30  y31
 
-8 fused multiply-adds for 6 loads; 14 × 1, 7 × 2 or 7 × 3 fill AVX-512's 32 registers. Channels last is what makes it
-work: a pixel's channels are a vector, and a row of taps is one run of memory (tap, channel), hence one loop.
+8 fused multiply-adds for 6 loads; 14 × 1, 7 × 2 or 7 × 3 fill AVX-512's 32 registers. Channels last
+is what makes it work: a pixel's channels are a vector, and a row of taps is one run of memory (tap,
+channel), hence one loop.
 
-`outer`: the weight gradient. Taps × input channels down, output channels across, and the loop runs over pixels:
-dw[t][v] += x[pixel + t] · g[pixel][v].
+`outer`: the weight gradient. Taps × input channels down, output channels across, and the loop runs
+over pixels: dw[t][v] += x[pixel + t] · g[pixel][v].
 """
 
 from functools import partial
 
 from . import functions
 
-# Inputs of a weight gradient's tile (or Winograd's tiles) with 1, 2 and 3 vectors, for 32 and for 16 vector registers.
+# Inputs of a weight gradient's tile (or Winograd's tiles) with 1, 2 and 3 vectors, for 32 and for
+# 16 vector registers.
 INPUTS = {32: {1: 16, 2: 8, 3: 8}, 16: {1: 8, 2: 4, 3: 4}}
 
 
 def product(pixels: int, vectors: int, apart: int = 0):
-    """y[p] = bias + Σ over tap rows i, tap columns j, steps k of x[i·x_row + j·x_column + p·x_pixel + k] · w[…].
+    """y[p] = bias + Σ over tap rows i, tap columns j, steps k of x[i·x_row + j·x_column + p·x_pixel
+    + k] · w[…].
 
-    `left` is the number of output channels from the first on; only so many are stored. The vectors of a pixel of y are
-    neighbours, or so many numbers `apart`.
+    `left` is the number of output channels from the first on; only so many are stored. The vectors
+    of a pixel of y are neighbours, or so many numbers `apart`.
     """
 
-    def body(e, x, w, bias, y, rows, columns, steps, x_row, x_column, w_row, w_column, w_step, x_pixel, y_pixel, left):
+    def body(
+        e,
+        x,
+        w,
+        bias,
+        y,
+        rows,
+        columns,
+        steps,
+        x_row,
+        x_column,
+        w_row,
+        w_column,
+        w_step,
+        x_pixel,
+        y_pixel,
+        left,
+    ):
         lanes = e.lanes
         start = [e.load(bias + v * lanes) for v in range(vectors)]
         sums = [[e.variable(start[v]) for v in range(vectors)] for _ in range(pixels)]
@@ -73,7 +94,11 @@ def store_sums(e, sums, y, y_pixel, left, apart=0):
         for total, place, v in each:
             e.store(total.get(), place, masks[v])
 
-    e.when(e.fewer(left, len(sums[0]) * e.lanes), some, lambda: [e.store(total.get(), at) for total, at, _ in each])
+    e.when(
+        e.fewer(left, len(sums[0]) * e.lanes),
+        some,
+        lambda: [e.store(total.get(), at) for total, at, _ in each],
+    )
 
 
 def by_vectors(e, channels, run):
@@ -89,10 +114,12 @@ def by_vectors(e, channels, run):
 def by_vectors_and_half(e, channels, run, half):
     """`by_vectors` for any number of channels; run takes an emitter first.
 
-    If `half`, half a vector holds what is left when whole ones are full. That takes half the time of a whole one where
-    registers go through their units in halves, and elsewhere hardly more.
+    If `half`, half a vector holds what is left when whole ones are full. That takes half the time
+    of a whole one where registers go through their units in halves, and elsewhere hardly more.
     """
-    whole = channels // e.lanes * e.lanes if half else (channels + (e.lanes - 1)) // e.lanes * e.lanes
+    whole = (
+        channels // e.lanes * e.lanes if half else (channels + (e.lanes - 1)) // e.lanes * e.lanes
+    )
     by_vectors(e, whole, partial(run, e))
     if half:
         run(e.half(), 1, whole, 1)
@@ -104,16 +131,32 @@ def leaves_half(channels: int, lanes: int) -> bool:
 
 
 def row(sizes, half=False, tile=product):
-    """A row of pixels, all channels: tiles of `sizes[vectors]` pixels, the last of which overlaps the one before it.
+    """A row of pixels, all channels: tiles of `sizes[vectors]` pixels, the last of which overlaps
+    the one before it.
 
-    `channels` of y are stored, whole vectors computed; the other arguments are `product`'s. Other tiles than `product`
-    are for one vector.
+    `channels` of y are stored, whole vectors computed; the other arguments are `product`'s. Other
+    tiles than `product` are for one vector.
     """
 
     def body(
-        e, x, w, bias, y,
-        count, rows, columns, steps, x_row, x_column, w_row, w_column, w_step, x_pixel, y_pixel, channels,
-    ):  # fmt: skip
+        e,
+        x,
+        w,
+        bias,
+        y,
+        count,
+        rows,
+        columns,
+        steps,
+        x_row,
+        x_column,
+        w_row,
+        w_column,
+        w_step,
+        x_pixel,
+        y_pixel,
+        channels,
+    ):
         def run(e, vectors, start, times):
             pixels, compute = sizes[vectors], tile(sizes[vectors], vectors)
 
@@ -125,9 +168,23 @@ def row(sizes, half=False, tile=product):
                 def _(t):
                     p = e.smaller(t * pixels, count - pixels)
                     compute(
-                        e, x + p * x_pixel, w + c, bias + c, y + p * y_pixel + c, rows, columns, steps,
-                        x_row, x_column, w_row, w_column, w_step, x_pixel, y_pixel, channels - c,
-                    )  # fmt: skip
+                        e,
+                        x + p * x_pixel,
+                        w + c,
+                        bias + c,
+                        y + p * y_pixel + c,
+                        rows,
+                        columns,
+                        steps,
+                        x_row,
+                        x_column,
+                        w_row,
+                        w_column,
+                        w_step,
+                        x_pixel,
+                        y_pixel,
+                        channels - c,
+                    )
 
         by_vectors_and_half(e, channels, run, half) if tile is product else run(e, 1, 0, 1)
 
@@ -163,7 +220,23 @@ def outer(inputs: int, vectors: int, apart: int = 0):
 def taps(sizes, half=False):
     """One row of taps of a weight gradient, `inputs` × `outputs`, in tiles of `sizes[vectors]` inputs."""
 
-    def body(e, x, g, dw, inputs, outputs, rows, columns, x_row, x_column, g_row, g_column, dw_input, _x_tap, _x_taps):
+    def body(
+        e,
+        x,
+        g,
+        dw,
+        inputs,
+        outputs,
+        rows,
+        columns,
+        x_row,
+        x_column,
+        g_row,
+        g_column,
+        dw_input,
+        _x_tap,
+        _x_taps,
+    ):
         def run(e, vectors, start, times):
             some, tile = sizes[vectors], outer(sizes[vectors], vectors)
 
@@ -175,7 +248,19 @@ def taps(sizes, half=False):
                 def _(group):
                     c = start + group * (vectors * e.lanes)
                     at = dw + t * dw_input + c
-                    tile(e, x + t, g + c, at, rows, columns, x_row, x_column, g_row, g_column, dw_input)
+                    tile(
+                        e,
+                        x + t,
+                        g + c,
+                        at,
+                        rows,
+                        columns,
+                        x_row,
+                        x_column,
+                        g_row,
+                        g_column,
+                        dw_input,
+                    )
 
         by_vectors_and_half(e, outputs, run, half)
 
@@ -217,7 +302,9 @@ def column_sums(e, g, out, pixels, step, vectors):
     @e.loop(vectors - fours * 4)
     def _(part):
         c = (fours * 4 + part) * e.lanes
-        total = functions.summed(e, pixels, lambda total, pixel: total + e.load(g + pixel * step + c))
+        total = functions.summed(
+            e, pixels, lambda total, pixel: total + e.load(g + pixel * step + c)
+        )
         e.store(e.load(out + c) + total, out + c)
 
 

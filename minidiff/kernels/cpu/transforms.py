@@ -1,7 +1,9 @@
-"""Winograd's transforms (see `winograd`): of one row or column, then of runs of tiles and of weights.
+"""Winograd's transforms (see `winograd`): of one row or column, then of runs of tiles and of
+weights.
 
-The points are 0, ±A, ±B, ∞. The columns of Aᵀ and the rows of G are their powers: one way the product is the values of
-a polynomial at the points, the other way a sum over them; a point and its negative share the even and the odd powers.
+The points are 0, ±A, ±B, ∞. The columns of Aᵀ and the rows of G are their powers: one way the
+product is the values of a polynomial at the points, the other way a sum over them; a point and its
+negative share the even and the odd powers.
 """
 
 from functools import partial, reduce
@@ -11,7 +13,8 @@ from .runs import Run
 
 A, B = 5 / 8, 25 / 16
 PLAIN = 1.0, 1.0, 1.0
-SCALES = 1 / (A * A * B * B), 1 / (2 * A * A * (A * A - B * B)), 1 / (2 * B * B * (B * B - A * A))  # of G at 0, ±A, ±B
+# of G at 0, ±A, ±B
+SCALES = 1 / (A * A * B * B), 1 / (2 * A * A * (A * A - B * B)), 1 / (2 * B * B * (B * B - A * A))
 
 
 # --- of one row or column: lists of vectors in and out ---
@@ -26,18 +29,26 @@ def of_input(e, d):
     t, u = minus(B * B, d[2], d[4]), minus(B * B, d[1], d[3]) * A
     r, s = minus(A * A, d[2], d[4]), minus(A * A, d[1], d[3]) * B
     ends, both = e.constant(A * A * B * B), A * A + B * B
-    first, last = minus(both, d[2], e.fma(ends, d[0], d[4])), minus(both, d[3], e.fma(ends, d[1], d[5]))
+    first, last = (
+        minus(both, d[2], e.fma(ends, d[0], d[4])),
+        minus(both, d[3], e.fma(ends, d[1], d[5])),
+    )
     return [first, t + u, t - u, r + s, r - s, last]
 
 
 def values(e, c, scales=PLAIN):
-    """n → 6: the polynomial with coefficients c at each point; ∞ gives the last coefficient. G g, or A d if plain."""
+    """n → 6: the polynomial with coefficients c at each point; ∞ gives the last coefficient.
+
+    G g, or A d if plain.
+    """
 
     def at(point, scale):
         even, odd = c[0] * scale, c[1] * (point * scale)
         for j, more in enumerate(c[2:], 2):
             factor = e.constant(point**j * scale)
-            even, odd = (even, e.fma(factor, more, odd)) if j % 2 else (e.fma(factor, more, even), odd)
+            even, odd = (
+                (even, e.fma(factor, more, odd)) if j % 2 else (e.fma(factor, more, even), odd)
+            )
         return even + odd, even - odd
 
     return [c[0] * scales[0], *at(A, scales[1]), *at(B, scales[2]), c[-1]]
@@ -71,14 +82,22 @@ def read(taps):
 
     def body(e, x, zero, v, lines, numbers, height, width, channels):
         run, line = Run(e, numbers, 7 - taps), 6 * e.lanes
-        before = e.smaller(run.left, border) * -1 + border  # columns outside of the image, as the last ones may be too
-        inside = e.smaller(run.left + run.span + border, width) - run.left + e.smaller(run.left, border)
+        # columns outside of the image, as the last ones may be too
+        before = e.smaller(run.left, border) * -1 + border
+        inside = (
+            e.smaller(run.left + run.span + border, width) - run.left + e.smaller(run.left, border)
+        )
 
         @e.loop(channels // e.lanes)
         def _(c):
-            corner = run.corner(x, height, width, channels) + (before - border) * channels + c * e.lanes
+            corner = (
+                run.corner(x, height, width, channels) + (before - border) * channels + c * e.lanes
+            )
             rows = [corner + width * channels * (i - border) for i in range(6)]
-            rows = [e.choose(e.inside(run.top + (i - border), height), row, zero) for i, row in enumerate(rows)]
+            rows = [
+                e.choose(e.inside(run.top + (i - border), height), row, zero)
+                for i, row in enumerate(rows)
+            ]
 
             def down(first, count, values):
                 @e.loop(count)
@@ -88,7 +107,9 @@ def read(taps):
 
             nothing = lambda _: [e.constant(0)] * 6
             down(0, before, nothing)
-            down(before, inside, lambda j: of_input(e, [e.load(row + channels * j) for row in rows]))
+            down(
+                before, inside, lambda j: of_input(e, [e.load(row + channels * j) for row in rows])
+            )
             down(before + inside, run.span + 2 * border - before - inside, nothing)
 
             @e.loop(run.length)
@@ -111,7 +132,10 @@ def write(taps):
 
         @e.loop(channels // e.lanes)
         def _(c):
-            offset, corner = e.load(bias + c * e.lanes), run.corner(y, height, width, channels) + c * e.lanes
+            offset, corner = (
+                e.load(bias + c * e.lanes),
+                run.corner(y, height, width, channels) + c * e.lanes,
+            )
 
             @e.loop(run.length)
             def _(k):
@@ -120,7 +144,9 @@ def write(taps):
                 for i, j, value in both_ways(lambda m: sums(e, m, outputs), lines):
                     at = first + width * channels * i + channels * j
                     at = e.choose(run.is_tall, at, spare) if i == last else at
-                    e.store(value + offset, e.choose(run.is_wide(k), at, spare) if j == last else at)
+                    e.store(
+                        value + offset, e.choose(run.is_wide(k), at, spare) if j == last else at
+                    )
 
     return body
 
@@ -131,7 +157,10 @@ def read_gradient(e, g, zero, d, db, numbers, height, width, channels):
 
     @e.loop(channels // e.lanes)
     def _(c):
-        total, corner = e.variable(e.constant(0)), run.corner(g, height, width, channels) + c * e.lanes
+        total, corner = (
+            e.variable(e.constant(0)),
+            run.corner(g, height, width, channels) + c * e.lanes,
+        )
 
         @e.loop(run.length)
         def _(k):
@@ -139,7 +168,9 @@ def read_gradient(e, g, zero, d, db, numbers, height, width, channels):
             for i in range(4):
                 places = [first + width * channels * i + channels * j for j in range(4)]
                 places = [e.choose(run.is_tall, p, zero) for p in places] if i == 3 else places
-                lines.append([e.load(p) for p in [*places[:3], e.choose(run.is_wide(k), places[3], zero)]])
+                lines.append(
+                    [e.load(p) for p in [*places[:3], e.choose(run.is_wide(k), places[3], zero)]]
+                )
             total.set(total.get() + reduce(add, [reduce(add, line) for line in lines]))
             for i, j, value in both_ways(partial(values, e), lines):
                 e.store(value, place(i, j))
@@ -157,7 +188,9 @@ def weights(taps):
         @e.loop(size // e.lanes)
         def _(c):
             place = w + c * e.lanes
-            lines = [[e.load(place + size * (taps * i + j)) for j in range(taps)] for i in range(taps)]
+            lines = [
+                [e.load(place + size * (taps * i + j)) for j in range(taps)] for i in range(taps)
+            ]
             for i, j, value in both_ways(partial(values, e, scales=SCALES), lines):
                 e.store(value, u + c * e.lanes + size * (6 * i + j))
 

@@ -1,8 +1,10 @@
-"""Vector code, written once: a body of vector steps that either emits LLVM IR for Numba or runs step by step in NumPy.
+"""Vector code, written once: a body of vector steps that either emits LLVM IR for Numba or runs
+step by step in NumPy.
 
-Numba has no vector registers in its language. So the inner loops are *bodies*: Python functions of an emitter `e` and
-of the kernel's arguments. `e.load`, `e.fma`, `e.loop` … emit one LLVM instruction or loop each, Python's own loops
-unroll at compile time, and accumulators stay in registers:
+Numba has no vector registers in its language. So the inner loops are *bodies*: Python functions of
+an emitter `e` and of the kernel's arguments. `e.load`, `e.fma`, `e.loop` … emit one LLVM
+instruction or loop each, Python's own loops unroll at compile time, and accumulators stay in
+registers:
 
     def axpy(e, a, x, y, n):                    a, x, y: places in arrays of float32; n: an integer
         factor = e.splat(a)                     one number, in all lanes
@@ -10,11 +12,13 @@ unroll at compile time, and accumulators stay in registers:
         def _(i):                               a loop at run time
             e.store(e.fma(factor, e.load(x + i * e.lanes), e.load(y + i * e.lanes)), y + i * e.lanes)
 
-`vector(axpy, lanes=16)` is a function for compiled code; it takes an array for each place: `axpy(a, x, y, n)`. With
-NUMBA_DISABLE_JIT=1 the same body runs on `Interpreter`, NumPy's twin of `Emitter`, and a debugger can walk through it.
+`vector(axpy, lanes=16)` is a function for compiled code; it takes an array for each place: `axpy(a,
+x, y, n)`. With NUMBA_DISABLE_JIT=1 the same body runs on `Interpreter`, NumPy's twin of `Emitter`,
+and a debugger can walk through it.
 
-Whole kernels are bodies (see `compiled.kernel`), not only their inner loops: written for Numba, the loops around those
-came to three quarters of all instructions that LLVM was given, for a slice or a range there is a hundred of them.
+Whole kernels are bodies (see `compiled.kernel`), not only their inner loops: written for Numba, the
+loops around those came to three quarters of all instructions that LLVM was given, for a slice or a
+range there is a hundred of them.
 """
 
 import inspect
@@ -66,7 +70,8 @@ def registers(lanes: int) -> int:
 
 
 def vector(body: Callable, lanes: int) -> Callable:
-    """The body as a function for compiled code, which gives it arrays for places: each from its first number on.
+    """The body as a function for compiled code, which gives it arrays for places: each from its
+    first number on.
 
     Whole numbers are passed on as they are, others as float32 in every lane.
     """
@@ -78,14 +83,18 @@ def vector(body: Callable, lanes: int) -> Callable:
             return np.full(lanes, argument, np.float32) if isinstance(argument, float) else argument
 
         def twin(*arguments: Any) -> None:
-            with np.errstate(over="ignore", invalid="ignore"):  # in lanes that nobody looks at, as in compiled code
+            # in lanes that nobody looks at, as in compiled code
+            with np.errstate(over="ignore", invalid="ignore"):
                 body(Interpreter(lanes), *map(value, arguments))
 
         return twin
 
     def typed(_context: Any, *kinds: Any) -> tuple:
         array, real = numba.types.Array, numba.types.Float
-        passed = [k if isinstance(k, array) else numba.float32 if isinstance(k, real) else numba.intp for k in kinds]
+        passed = [
+            k if isinstance(k, array) else numba.float32 if isinstance(k, real) else numba.intp
+            for k in kinds
+        ]
 
         def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
             e, values = Emitter(builder, lanes), []
@@ -98,8 +107,11 @@ def vector(body: Callable, lanes: int) -> Callable:
 
         return numba.types.void(*passed), emit
 
-    # Numba asks for the parameters and does not take *args: a context, and the body's own after `e`.
+    # Numba asks for the parameters and does not take *args: a context, and the body's own after
+    # `e`.
     count = len(inspect.signature(body).parameters)
-    parameters = [inspect.Parameter(f"p{k}", inspect.Parameter.POSITIONAL_OR_KEYWORD) for k in range(count)]
+    parameters = [
+        inspect.Parameter(f"p{k}", inspect.Parameter.POSITIONAL_OR_KEYWORD) for k in range(count)
+    ]
     typed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return numba.extending.intrinsic(typed)

@@ -19,17 +19,43 @@ from .vector import lanes, registers
 
 
 def _weight_gradient(taps, rows_of_taps):
-    """dw[row of taps, tap and input, group, output] += Σ over output pixels of x · g, and db += Σ g.
+    """dw[row of taps, tap and input, group, output] += Σ over output pixels of x · g, and db += Σ
+    g.
 
-    Inputs and outputs are padded to whole tiles: what lies beyond is written and means nothing; tiles read up to
-    `beyond` numbers from their first on. The other arguments are explained in `weight_and_bias_gradient`.
+    Inputs and outputs are padded to whole tiles: what lies beyond is written and means nothing;
+    tiles read up to `beyond` numbers from their first on. The other arguments are explained in
+    `weight_and_bias_gradient`.
     """
 
     def body(e, g, x, dw, db, bordering, widening, given):
         (
-            count, out_h, out_w, c_out, height, width, c_in, rows, inputs, groups, padded, depth, outputs, beyond,
-            reach, per_row, top, left, high, wide, stride_h, stride_w, dilation_h, dilation_w, before_h, before_w,
-        ) = (e.integer(given + k) for k in range(26))  # fmt: skip
+            count,
+            out_h,
+            out_w,
+            c_out,
+            height,
+            width,
+            c_in,
+            rows,
+            inputs,
+            groups,
+            padded,
+            depth,
+            outputs,
+            beyond,
+            reach,
+            per_row,
+            top,
+            left,
+            high,
+            wide,
+            stride_h,
+            stride_w,
+            dilation_h,
+            dilation_w,
+            before_h,
+            before_w,
+        ) = (e.integer(given + k) for k in range(26))
         image, g_image = height * width * c_in, out_h * out_w * c_out
 
         @e.loop(count)
@@ -39,7 +65,9 @@ def _weight_gradient(taps, rows_of_taps):
             source, pitch = own_or_copied(e, *of_x, top, left, high, wide, 1)
             gradient, pitch = own_or_copied(e, *of_g, 0, 0, out_h, out_w, 1)[0], pitch * c_in
 
-            tiles.column_sums(e, gradient, db, out_h * out_w, c_out, (c_out + (e.lanes - 1)) // e.lanes)
+            tiles.column_sums(
+                e, gradient, db, out_h * out_w, c_out, (c_out + (e.lanes - 1)) // e.lanes
+            )
 
             @e.loop(rows // rows_of_taps)
             def _(part):
@@ -54,12 +82,22 @@ def _weight_gradient(taps, rows_of_taps):
                 @e.loop(groups)
                 def _(group):
                     taps(
-                        e, here + group * depth, from_g + group * outputs,
-                        dw + (k * inputs * groups + group) * padded, inputs,
-                        e.smaller(outputs, c_out - group * outputs), i_end - i, j_end - j,
-                        stride_h * pitch, stride_w * c_in, out_w * c_out, c_out, groups * padded,
-                        dilation_w * c_in, dilation_h * pitch,
-                    )  # fmt: skip
+                        e,
+                        here + group * depth,
+                        from_g + group * outputs,
+                        dw + (k * inputs * groups + group) * padded,
+                        inputs,
+                        e.smaller(outputs, c_out - group * outputs),
+                        i_end - i,
+                        j_end - j,
+                        stride_h * pitch,
+                        stride_w * c_in,
+                        out_w * c_out,
+                        c_out,
+                        groups * padded,
+                        dilation_w * c_in,
+                        dilation_h * pitch,
+                    )
 
     return body
 
@@ -67,7 +105,11 @@ def _weight_gradient(taps, rows_of_taps):
 @cache
 def _kernel(width: int, half: bool, inputs: int, tile: tuple, group: tuple):
     """`inputs` of a tile; or the `tile` of taps, and what else `small_groups.taps` needs, or ()."""
-    some = small_groups.taps(tile, *group) if group else tiles.taps({**tiles.INPUTS[registers(width)], 1: inputs}, half)
+    some = (
+        small_groups.taps(tile, *group)
+        if group
+        else tiles.taps({**tiles.INPUTS[registers(width)], 1: inputs}, half)
+    )
     name = f"weight_gradient_{inputs}" + f"_groups{tile}{group}" * bool(group) + "_half" * half
     types = images, images, images, numbers, numbers, numbers, integers
     return compiled_body(_weight_gradient(some, tile[0]), types, width, name)
@@ -78,9 +120,15 @@ def _kernel(width: int, half: bool, inputs: int, tile: tuple, group: tuple):
 
 def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups=1):
     """(dw, db)."""
-    width, (taps_h, taps_w), c_in, c_out = lanes(), kernel, x.shape[3] // groups, g.shape[3] // groups
+    width, (taps_h, taps_w), c_in, c_out = (
+        lanes(),
+        kernel,
+        x.shape[3] // groups,
+        g.shape[3] // groups,
+    )
     if c_out < min(c_in, width) and stride == dilation == (1, 1) and kernel != (1, 1):
-        # Few outputs: with x and g in each other's place the vectors are full, and the taps come out flipped.
+        # Few outputs: with x and g in each other's place the vectors are full, and the taps come
+        # out flipped.
         before = (kernel[0] - 1 - padding[0], kernel[1] - 1 - padding[1])
         flipped, _ = weight_and_bias_gradient(x, g, kernel, stride, before, dilation, groups)
         return np.ascontiguousarray(turned(flipped[::-1, ::-1], groups)), bias_gradient(g)
@@ -99,8 +147,10 @@ def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups=1):
     dw = np.zeros((rows, -(-inputs // some) * some, groups, padded), np.float32)
     db = np.zeros(-(-total // width) * width, np.float32)
     whole = dw.shape == (rows, inputs, groups, size[1]) and groups * size[1] == total
-    beyond = beyond or (0 if whole else max(padded, dw.shape[1]))  # whole vectors, and all inputs of a tile
-    of_one = some if single or half else tiles.INPUTS[registers(width)][1]  # what is not used need not be compiled anew
+    # whole vectors, and all inputs of a tile
+    beyond = beyond or (0 if whole else max(padded, dw.shape[1]))
+    # what is not used need not be compiled anew
+    of_one = some if single or half else tiles.INPUTS[registers(width)][1]
     per_row = len(dw) // taps_h  # 1: a row of dw holds a whole row of taps; else one tap
     # The border that is copied: none where a tap's pixels can be chosen.
     top, left, (high, wide) = 0, 0, x.shape[1:3]
@@ -115,9 +165,13 @@ def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups=1):
         memory[: end + g[0].size + beyond] = 0
     sizes = *g.shape, *x.shape[1:], *dw.shape, *size, beyond, sys.maxsize if border else beyond
     how = per_row, top, left, high, wide, *stride, *dilation, *padding
-    _kernel(width, half, of_one, tile, group)(g, x, dw, db, memory[:end], memory[end:], np.array((*sizes, *how)))
+    _kernel(width, half, of_one, tile, group)(
+        g, x, dw, db, memory[:end], memory[end:], np.array((*sizes, *how))
+    )
     if not whole:
-        dw = np.ascontiguousarray(dw[:, :inputs, :, : size[1]].reshape(rows, inputs, -1)[..., :total])
+        dw = np.ascontiguousarray(
+            dw[:, :inputs, :, : size[1]].reshape(rows, inputs, -1)[..., :total]
+        )
     return dw.reshape(*kernel, c_in, total), db[:total]
 
 

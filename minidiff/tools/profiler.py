@@ -6,11 +6,12 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from .autograd.debug import Observer, Place, here
-from .autograd.primitive import Primitive
-from .autograd.tape import Node
+from ..tape.primitive import Primitive
+from ..tape.tape import Node
+from .debug import Observer, Place, here
 
-# What heavy kernels compute, by result and operands; others are reckoned to take one operation for each element.
+# What heavy kernels compute, by result and operands; others are reckoned to take one operation for
+# each element.
 FLOPS: dict[str, Callable] = {
     "conv2d": lambda out, x, w, *b: 2 * out.size * math.prod(w.shape[:3]),
     "conv2d_bias": lambda out, x, w, b: 2 * out.size * math.prod(w.shape[:3]),
@@ -40,8 +41,9 @@ class profile(Observer):  # noqa: N801
             loss.backward()
         print(p)                       # by operation; p.table("layer") and p.table("both") are the others
 
-    Times are of kernels and rules alone, without the tape's own work. Bytes are those of operands and results; a
-    derivative is reckoned to take as many floating-point operations, for each operand, as the operation itself.
+    Times are of kernels and rules alone, without the tape's own work. Bytes are those of operands
+    and results; a derivative is reckoned to take as many floating-point operations, for each
+    operand, as the operation itself.
     """
 
     def __init__(self) -> None:
@@ -75,9 +77,18 @@ class profile(Observer):  # noqa: N801
             self.thread.inside = False
         seconds = perf_counter() - start
         if id(node.where) in self.made:
-            (_, of), wanted = self.made[id(node.where)], sum(part is not None for part in pulled[:2])
-            self.costs.append(of._replace(operation=f"{node.name} backward", seconds=seconds,
-                                          bytes=of.bytes * wanted, flops=of.flops * wanted))  # fmt: skip
+            (_, of), wanted = (
+                self.made[id(node.where)],
+                sum(part is not None for part in pulled[:2]),
+            )
+            self.costs.append(
+                of._replace(
+                    operation=f"{node.name} backward",
+                    seconds=seconds,
+                    bytes=of.bytes * wanted,
+                    flops=of.flops * wanted,
+                )
+            )
         return pulled
 
     def rows(self, by: str = "operation") -> list[Cost]:
@@ -100,8 +111,10 @@ class profile(Observer):  # noqa: N801
         lines = [f"{by:<{width}} {'calls':>7} {'ms':>10} {'%':>6} {'MB':>10} {'GFLOP/s':>8}"]
         for name, row in zip(names, rows):
             rate = row.flops / row.seconds / 1e9 if row.seconds else 0.0
-            lines.append(f"{name:<{width}} {row.calls:>7} {row.seconds * 1e3:>10.3f} {row.seconds / total:>6.1%} "
-                         f"{row.bytes / 1e6:>10.2f} {rate:>8.2f}")  # fmt: skip
+            lines.append(
+                f"{name:<{width}} {row.calls:>7} {row.seconds * 1e3:>10.3f} {row.seconds / total:>6.1%} "
+                f"{row.bytes / 1e6:>10.2f} {rate:>8.2f}"
+            )
         return "\n".join(lines)
 
     def __str__(self) -> str:

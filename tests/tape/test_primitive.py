@@ -12,7 +12,10 @@ from minidiff import Primitive, Tensor, ops
     ("rules", "message"),
     [
         ({"y": lambda g: g}, r"there is a rule for 'y', but the operands are \['x'\]"),
-        ({"x": lambda g, y: g}, r"the rule for 'x' asks for \['y'\].*\['x', 'axis', 'out', 'aux', 'in_shape'\]"),
+        (
+            {"x": lambda g, y: g},
+            r"the rule for 'x' asks for \['y'\].*\['x', 'axis', 'out', 'aux', 'in_shape'\]",
+        ),
         ({"x": lambda grad: grad}, r"asks for \['grad'\]; it takes g first"),
         ({"x": lambda x, g: g}, "takes g first"),
         ({"x": lambda g, needs: g}, r"asks for \['needs'\]"),
@@ -53,7 +56,8 @@ def test_arguments_by_name_and_position():
         (lambda: ops.add(x, x, x), "3 arguments by position"),
         (lambda: ops.sum(x, 1, axis=1), "given twice .*'axis'"),
         (lambda: ops.add(x, x, z=1), "unknown .*'z'"),
-        (lambda: ops.mean(x, where=x > 1), "unknown .*'where'"),  # NumPy's mean takes it, and the rule would not see it
+        # NumPy's mean takes it, and the rule would not see it
+        (lambda: ops.mean(x, where=x > 1), "unknown .*'where'"),
         (lambda: ops.exp(x, out=x), "unknown .*'out'"),
         (lambda: np.max(md.Tensor(x), initial=9.0), "unknown .*'initial'"),
     ]:
@@ -80,7 +84,10 @@ def test_two_float_dtypes_are_an_error_that_names_both():
 
 
 def test_two_devices_are_an_error_that_names_both():
-    with registered(), pytest.raises(TypeError, match=r"multiply: .*\['cpu', 'strict'\].*\.to\(device\)"):
+    with (
+        registered(),
+        pytest.raises(TypeError, match=r"multiply: .*\['cpu', 'strict'\].*\.to\(device\)"),
+    ):
         Tensor(np.ones(2)) * Tensor(from_host(np.ones(2)))
 
 
@@ -154,10 +161,16 @@ def test_integers_stay_what_they_are_where_they_are_places():
     ("call", "message"),
     [
         (lambda x, y: x + y, r"add: .*float32 \(2,\), float32 \(2, 3\)"),
-        (lambda x, y: ops.where(x > 0, x, y), r"where: .*bool \(2,\), float32 \(2,\), float32 \(2, 3\)"),
+        (
+            lambda x, y: ops.where(x > 0, x, y),
+            r"where: .*bool \(2,\), float32 \(2,\), float32 \(2, 3\)",
+        ),
         (lambda x, y: y.reshape(4), r"reshape: .*float32 \(2, 3\)"),
         (lambda x, y: ops.concatenate([x, y]), r"concatenate: .*float32 \(2,\), float32 \(2, 3\)"),
-        (lambda x, y: ops.subtract(x.data, y.data), r"subtract: .*float32 \(2,\), float32 \(2, 3\)"),
+        (
+            lambda x, y: ops.subtract(x.data, y.data),
+            r"subtract: .*float32 \(2,\), float32 \(2, 3\)",
+        ),
         (lambda x, y: np.multiply(x, y), r"multiply: .*float32 \(2,\), float32 \(2, 3\)"),
     ],
 )

@@ -8,9 +8,9 @@ from operator import attrgetter
 from textwrap import wrap
 from typing import Any, NamedTuple
 
-from .autograd.debug import debug_mode
-from .autograd.tape import Node, origin, recording
-from .autograd.transforms import leaves
+from ..autograd.transforms import leaves
+from ..tape.tape import Node, origin, recording
+from .debug import debug_mode
 
 
 class Box(NamedTuple):
@@ -29,12 +29,23 @@ class Graph:
 
     def __str__(self) -> str:
         """For `dot -Tsvg`; each layer is a frame around its operations."""
-        lines = ["digraph {", '  node [shape=box, style="rounded,filled", fillcolor=white, fontname=sans]']
-        for number, (layer, group) in enumerate(groupby(enumerate(self.boxes), lambda each: each[1].layer)):
-            lines.append(f'  subgraph cluster_{number} {{ label="{layer}"; style=filled; fillcolor="#eef2f7"')
-            lines += [f'    {i} [label="{box.text.replace(chr(10), chr(92) + "n")}"]' for i, box in group]
+        lines = [
+            "digraph {",
+            '  node [shape=box, style="rounded,filled", fillcolor=white, fontname=sans]',
+        ]
+        for number, (layer, group) in enumerate(
+            groupby(enumerate(self.boxes), lambda each: each[1].layer)
+        ):
+            lines.append(
+                f'  subgraph cluster_{number} {{ label="{layer}"; style=filled; fillcolor="#eef2f7"'
+            )
+            lines += [
+                f'    {i} [label="{box.text.replace(chr(10), chr(92) + "n")}"]' for i, box in group
+            ]
             lines.append("  }")
-        lines += [f"  {source} -> {i}" for i, box in enumerate(self.boxes) for source in box.sources]
+        lines += [
+            f"  {source} -> {i}" for i, box in enumerate(self.boxes) for source in box.sources
+        ]
         return "\n".join([*lines, "}"])
 
     def draw(self, path: Any = None) -> Any:
@@ -56,7 +67,11 @@ class Graph:
         for i, box in enumerate(self.boxes):
             for source in box.sources:
                 far = rank[i] - rank[source] > 1
-                bend = {"arrowstyle": "-|>", "color": "0.5", "connectionstyle": f"arc3,rad={0.35 if far else 0}"}
+                bend = {
+                    "arrowstyle": "-|>",
+                    "color": "0.5",
+                    "connectionstyle": f"arc3,rad={0.35 if far else 0}",
+                }
                 axes.annotate("", at[i], at[source], arrowprops=bend | {"shrinkB": 16}, zorder=1)
             face = {"boxstyle": "round", "facecolor": "white", "edgecolor": shades[rooms[i]]}
             title = f"{box.layer}: {box.text}" if box.layer else box.text
@@ -70,8 +85,9 @@ class Graph:
 def graph(f: Callable, *args: Any, depth: int | None = None) -> Graph:
     """The operations between f's arguments and parameters and what it gives (a Tensor, or several).
 
-    With `depth`, all that lies in a layer so deep is one box: 2 makes one of "down.0" and of all layers in it.
-    Only operations that a gradient goes through are there: f must use parameters, or an argument that requires one.
+    With `depth`, all that lies in a layer so deep is one box: 2 makes one of "down.0" and of all
+    layers in it. Only operations that a gradient goes through are there: f must use parameters, or
+    an argument that requires one.
     """
     with recording(True), debug_mode():
         outs = leaves(f(*args))
@@ -85,7 +101,8 @@ def graph(f: Callable, *args: Any, depth: int | None = None) -> Graph:
     def layer_of(node: Any) -> str:
         return ".".join(node.where.layer.split(".")[1:][:depth])  # without the model's own name
 
-    def room(node: Any) -> Any:  # deep in a layer, what follows one another there is one box: no ring of boxes can be
+    # deep in a layer, what follows one another there is one box: no ring of boxes can be
+    def room(node: Any) -> Any:
         layer = layer_of(node)
         return layer if depth is not None and layer.count(".") + 1 >= depth else node.order
 
@@ -94,7 +111,10 @@ def graph(f: Callable, *args: Any, depth: int | None = None) -> Graph:
     boxes = []
     for i, group in enumerate(groups):
         sources = {home[p] for node in group for p in node.parents if p in home} - {i}
-        names = ", ".join(f"{n} {name}" if n > 1 else name for name, n in Counter(node.name for node in group).items())
+        names = ", ".join(
+            f"{n} {name}" if n > 1 else name
+            for name, n in Counter(node.name for node in group).items()
+        )
         result = " × ".join(map(str, group[-1].shape))
         boxes.append(Box(layer_of(group[0]), f"{names}\n{result}", sorted(sources)))
     return Graph(boxes)

@@ -1,7 +1,9 @@
-"""Looking on while operations run: where a tensor was made, and what first gave a number that is none.
+"""Looking on while operations run: where a tensor was made, and what first gave a number that is
+none.
 
-An `Observer` sees every kernel run, every derivative taken and every node made, in all threads of `sharded`. The tape
-asks for one attribute where there is none, so nothing is paid for what is not used.
+An `Observer` sees every kernel run, every derivative taken and every node made, in all threads of
+`sharded`. The tape asks for one attribute where there is none, so nothing is paid for what is not
+used.
 """
 
 import inspect
@@ -13,11 +15,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..kernels import namespace
-from .primitive import Primitive
-from .tape import Node, Value, state
+from ..tape.primitive import Primitive
+from ..tape.tape import Node, Value, state
 
 FLOATS = (np.dtype("float32"), np.dtype("float64"))
-ENGINE = tuple(str(Path(__file__).parents[1] / room) for room in ("autograd", "ops", "kernels"))
+ENGINE = tuple(
+    str(Path(__file__).parents[1] / room)
+    for room in ("autograd", "kernels", "ops", "tape", "tools")
+)
 
 
 class Place(NamedTuple):
@@ -29,7 +34,9 @@ class Place(NamedTuple):
     layer: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line} in {self.function}" + f", layer {self.layer}" * bool(self.layer)
+        return f"{self.file}:{self.line} in {self.function}" + f", layer {self.layer}" * bool(
+            self.layer
+        )
 
 
 def here() -> Place:
@@ -77,7 +84,11 @@ class Observer:
 
     def run(self, primitive: Primitive, kernel: Any, arrays: list, statics: dict) -> Any:
         """Run a kernel."""
-        return self.outer.run(primitive, kernel, arrays, statics) if self.outer else kernel(*arrays, **statics)
+        return (
+            self.outer.run(primitive, kernel, arrays, statics)
+            if self.outer
+            else kernel(*arrays, **statics)
+        )
 
     def pull(self, node: Node, g: Any, needs: Any) -> Any:
         """Take a derivative."""
@@ -89,7 +100,8 @@ class debug_mode(Observer):  # noqa: N801
 
 
 class detect_anomaly(Observer):  # noqa: N801
-    """In this block the first operation, or derivative, that gives NaN, or ±∞ from finite numbers, raises.
+    """In this block the first operation, or derivative, that gives NaN, or ±∞ from finite numbers,
+    raises.
 
     The FloatingPointError names it, the ranges of what went in, and where it was called.
     """
@@ -97,21 +109,33 @@ class detect_anomaly(Observer):  # noqa: N801
     def run(self, primitive: Primitive, kernel: Any, arrays: list, statics: dict) -> Any:
         result = super().run(primitive, kernel, arrays, statics)
         operands = zip(primitive.operands * (len(arrays) if primitive.variadic else 1), arrays)
-        self._check(primitive.name, result[0] if primitive.has_aux else result, dict(operands) | statics, here)
+        self._check(
+            primitive.name,
+            result[0] if primitive.has_aux else result,
+            dict(operands) | statics,
+            here,
+        )
         return result
 
     def pull(self, node: Node, g: Any, needs: Any) -> Any:
         pulled = super().pull(node, g, needs)
         for i, part in enumerate(pulled):
             if part is not None:
-                self._check(f"the derivative of {node.name} for operand {i}", part, {"g": g}, lambda: node.where)
+                self._check(
+                    f"the derivative of {node.name} for operand {i}",
+                    part,
+                    {"g": g},
+                    lambda: node.where,
+                )
         return pulled
 
     def _check(self, name: str, out: Any, given: dict, place: Any) -> None:
         out, given = _bare(out), {key: _bare(value) for key, value in given.items()}
         kind = "NaN" if _any(out, "isnan") else "infinity" if _any(out, "isinf") else None
         if kind == "NaN" or (kind and not any(_any(value, "isinf") for value in given.values())):
-            listed = "".join(f"\n  {key}: {_range(value)}" for key, value in given.items() if value is not None)
+            listed = "".join(
+                f"\n  {key}: {_range(value)}" for key, value in given.items() if value is not None
+            )
             raise FloatingPointError(f"{name} gave {kind}, at {place()}; from{listed}")
 
 
@@ -122,7 +146,9 @@ def _bare(value: Any) -> Any:
 def _any(value: Any, test: str) -> bool:
     if isinstance(value, float):
         return getattr(math, test)(value)
-    return getattr(value, "dtype", value) in FLOATS and bool(getattr(namespace(value), test)(value).any())
+    return getattr(value, "dtype", value) in FLOATS and bool(
+        getattr(namespace(value), test)(value).any()
+    )
 
 
 def _range(value: Any) -> str:
@@ -131,7 +157,10 @@ def _range(value: Any) -> str:
         return repr(value)
     xp = namespace(value)
     finite = value[xp.isfinite(value)]
-    parts = [f"{value.dtype} {tuple(value.shape)}", f"{finite.min():.6g} … {finite.max():.6g}" if finite.size else ""]
+    parts = [
+        f"{value.dtype} {tuple(value.shape)}",
+        f"{finite.min():.6g} … {finite.max():.6g}" if finite.size else "",
+    ]
     for test, name in (("isnan", "NaN"), ("isinf", "infinite")):
         n = int(getattr(xp, test)(value).sum())
         parts.append(f"{n} {name}" if n else "")

@@ -44,7 +44,9 @@ def test_error_in_backward_names_the_line():
         loss = written_to()
     with pytest.raises(RuntimeError, match="written in place") as caught:
         loss.backward()
-    assert any("test_debug.py" in note and "in written_to" in note for note in caught.value.__notes__)
+    assert any(
+        "test_debug.py" in note and "in written_to" in note for note in caught.value.__notes__
+    )
 
 
 def test_repr_tells_where_it_was_made():
@@ -71,7 +73,13 @@ def test_place_names_the_layer():
         if node is not None and hasattr(node, "parents"):
             layers.add(node.where.layer)
             stack.extend(node.parents)
-    assert layers == {"Outer", "Outer.parts.0", "Outer.parts.0.dense", "Outer.parts.1", "Outer.parts.1.dense"}
+    assert layers == {
+        "Outer",
+        "Outer.parts.0",
+        "Outer.parts.0.dense",
+        "Outer.parts.1",
+        "Outer.parts.1.dense",
+    }
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -89,7 +97,8 @@ class TestAnomaly:
         with md.detect_anomaly():
             root = ops.sum(ops.sqrt(x))
             with pytest.raises(
-                FloatingPointError, match=r"the derivative of sqrt for operand 0 gave infinity.*test_debug"
+                FloatingPointError,
+                match=r"the derivative of sqrt for operand 0 gave infinity.*test_debug",
             ):
                 root.backward()
 
@@ -117,9 +126,15 @@ class TestProfile:
             loss.backward()
         costs = {row.operation: row for row in p.rows()}
         assert {name: row.calls for name, row in costs.items()} == {
-            "dense": 2, "tanh": 2, "multiply": 1, "sum": 1, "dense backward": 2, "tanh backward": 2,
-            "multiply backward": 1, "sum backward": 1,
-        }  # fmt: skip
+            "dense": 2,
+            "tanh": 2,
+            "multiply": 1,
+            "sum": 1,
+            "dense backward": 2,
+            "tanh backward": 2,
+            "multiply backward": 1,
+            "sum backward": 1,
+        }
         assert costs["dense"].flops == 2 * (2 * 6 * 3)
         assert costs["tanh"].bytes == 2 * (2 * rows.nbytes)
         assert {row.layer for row in p.rows("layer")} >= {"Outer.parts.0.dense", "Outer.parts.1"}
@@ -160,20 +175,33 @@ class TestGraph:
     def test_boxes_are_operations_in_layers(self):
         graph = md.graph(Outer(), rows)
         assert [(box.layer, box.text.split("\n")[0]) for box in graph.boxes] == [
-            ("parts.0.dense", "dense"), ("parts.0", "tanh"), ("parts.1.dense", "dense"), ("parts.1", "tanh"),
-            ("", "multiply"), ("", "sum"),
-        ]  # fmt: skip
+            ("parts.0.dense", "dense"),
+            ("parts.0", "tanh"),
+            ("parts.1.dense", "dense"),
+            ("parts.1", "tanh"),
+            ("", "multiply"),
+            ("", "sum"),
+        ]
         assert [box.sources for box in graph.boxes] == [[], [0], [1], [2], [3], [4]]
         assert graph.boxes[0].text == "dense\n2 × 3"
 
     def test_depth_makes_one_box_of_a_layer(self):
         graph = md.graph(Outer(), rows, depth=2)
-        assert [box.text.split("\n")[0] for box in graph.boxes] == ["dense, tanh", "dense, tanh", "multiply", "sum"]
+        assert [box.text.split("\n")[0] for box in graph.boxes] == [
+            "dense, tanh",
+            "dense, tanh",
+            "multiply",
+            "sum",
+        ]
 
     def test_graphviz(self):
         text = str(md.graph(Outer(), rows))
         assert text.startswith("digraph {") and text.endswith("}")
-        assert 'label="parts.0.dense"' in text and "  3 -> 4\n" in text and r'[label="dense\n2 × 3"]' in text
+        assert (
+            'label="parts.0.dense"' in text
+            and "  3 -> 4\n" in text
+            and r'[label="dense\n2 × 3"]' in text
+        )
 
     def test_picture(self, tmp_path):
         figure = md.graph(Outer(), rows).draw(tmp_path / "graph.png")

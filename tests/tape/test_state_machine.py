@@ -47,7 +47,14 @@ class Programs(RuleBasedStateMachine):
         a, b = x[1], y[1]
         kept_a, kept_b = a.value.copy(), b.value.copy()
         saves = [b] * a.requires_grad + [a] * b.requires_grad
-        self.compute(ops.multiply, [x, y], a.value * b.value, [lambda g: g * kept_b, lambda g: g * kept_a], saves, on)
+        self.compute(
+            ops.multiply,
+            [x, y],
+            a.value * b.value,
+            [lambda g: g * kept_b, lambda g: g * kept_a],
+            saves,
+            on,
+        )
 
     @rule(i=which, j=which)
     def add(self, i, j):
@@ -101,7 +108,12 @@ class Programs(RuleBasedStateMachine):
         x = self.pick(i)
         shape = x[1].value.shape
         value = x[1].value.sum(0, keepdims=True)
-        self.compute(lambda t: t.sum(axis=0, keepdims=True), [x], value, [lambda g: np.broadcast_to(g, shape)])
+        self.compute(
+            lambda t: t.sum(axis=0, keepdims=True),
+            [x],
+            value,
+            [lambda g: np.broadcast_to(g, shape)],
+        )
 
     @rule(i=which)
     def detach(self, i):

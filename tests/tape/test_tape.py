@@ -95,7 +95,9 @@ def test_backward_twice_raises_and_retain_graph_allows_it():
     once = x.grad.copy()
     y.backward()
     np.testing.assert_allclose(x.grad, 2 * once)
-    with pytest.raises(RuntimeError, match="freed by an earlier backward; give that one retain_graph=True"):
+    with pytest.raises(
+        RuntimeError, match="freed by an earlier backward; give that one retain_graph=True"
+    ):
         y.backward()
 
 
@@ -178,7 +180,9 @@ def test_a_saved_array_that_was_written_to_raises(write):
         x.data = x.data + 1
     else:
         x.data -= 0.1
-    with pytest.raises(RuntimeError, match=r"'[xy]' of multiply was written in place after it was recorded"):
+    with pytest.raises(
+        RuntimeError, match=r"'[xy]' of multiply was written in place after it was recorded"
+    ):
         y.sum().backward()
 
 
@@ -239,7 +243,10 @@ def test_backward_inside_no_grad_and_create_graph_there():
     [
         (lambda x: Tensor(np.ones(2)).backward(), "no Tensor with requires_grad=True"),
         (lambda x: (x * 2).backward(), r"shape \(3,\) needs the gradient to start from"),
-        (lambda x: (x * 2).backward(np.ones(2)), r"float64 of shape \(3,\).*got float64 of shape \(2,\)"),
+        (
+            lambda x: (x * 2).backward(np.ones(2)),
+            r"float64 of shape \(3,\).*got float64 of shape \(2,\)",
+        ),
         (lambda x: (x * 2).backward(np.ones(3, np.float32)), "got float32"),
     ],
 )
@@ -316,5 +323,7 @@ def test_a_gradient_is_copied_only_where_others_have_it():
     assert not np.shares_memory(x.grad, y.grad)
     kept = []
     x = Tensor(np.ones(3), requires_grad=True)
-    Primitive("makes", "x", kernel=np.copy, x=lambda g: kept.append(weakref.ref(new := g * 2)) or new)(x).backward(g)
+    Primitive(
+        "makes", "x", kernel=np.copy, x=lambda g: kept.append(weakref.ref(new := g * 2)) or new
+    )(x).backward(g)
     assert kept[0]() is x.grad

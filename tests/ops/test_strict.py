@@ -16,7 +16,10 @@ def on_device(value):
 
 def gradients(f, arguments, create_graph):
     """(value, gradients) on the host, with an upstream gradient of ones that vary."""
-    leaves = [Tensor(a, requires_grad=True) if getattr(a, "dtype", None) == np.float64 else a for a in arguments]
+    leaves = [
+        Tensor(a, requires_grad=True) if getattr(a, "dtype", None) == np.float64 else a
+        for a in arguments
+    ]
     out = f(*leaves)
     assert type(out.data) is type(next(v for v in leaves if isinstance(v, Tensor)).data)
     if out.requires_grad:
@@ -52,7 +55,9 @@ def test_on_a_strict_device(name, create_graph):
 )
 def test_operands_on_two_devices_are_an_error(name):
     row = OPS[name]
-    floats = [i for i, a in enumerate(row.drawn[0]) if isinstance(a, np.ndarray) and a.dtype.kind == "f"]
+    floats = [
+        i for i, a in enumerate(row.drawn[0]) if isinstance(a, np.ndarray) and a.dtype.kind == "f"
+    ]
     with strict.registered():
         moved = [on_device(a) if i == floats[-1] else a for i, a in enumerate(row.drawn[0])]
         with pytest.raises(TypeError, match=r"cpu.*strict|host array"):

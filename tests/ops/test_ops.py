@@ -40,7 +40,11 @@ def test_one_label_may_be_any_whole_number(whole):
     np.testing.assert_array_equal(ops.embedding(np.eye(3), whole(1)), [0, 1, 0])
     np.testing.assert_array_equal(ops.one_hot(whole(1), 3), [0, 1, 0])
     np.testing.assert_allclose(ops.cross_entropy(x, whole(1)), np.log(np.exp(x).sum()) - 1)
-    for call in (lambda i: ops.embedding(np.eye(3), i), lambda i: ops.one_hot(i, 3), lambda i: ops.cross_entropy(x, i)):
+    for call in (
+        lambda i: ops.embedding(np.eye(3), i),
+        lambda i: ops.one_hot(i, 3),
+        lambda i: ops.cross_entropy(x, i),
+    ):
         for wrong in (-1, 3):
             with pytest.raises(IndexError, match=f"must lie in 0 … 2; got {wrong}"):
                 call(whole(wrong))
@@ -62,4 +66,6 @@ def test_a_cast_to_whole_numbers_is_a_step(dtype):
 def test_scalars_that_are_set_take_the_dtype():
     x = Tensor(np.zeros(2, np.float32))
     for one in (1, 1.0, np.float64(1.0), np.int64(1)):
-        np.testing.assert_array_equal(x.at[0].set(one).at[0].add(one).data, np.array([2, 0], np.float32), strict=True)
+        np.testing.assert_array_equal(
+            x.at[0].set(one).at[0].add(one).data, np.array([2, 0], np.float32), strict=True
+        )

@@ -1,6 +1,8 @@
-"""NumPy's operations against HIPS autograd: values, first and second derivatives, over drawn shapes and layouts.
+"""NumPy's operations against HIPS autograd: values, first and second derivatives, over drawn shapes
+and layouts.
 
-Left out is what it does not have or does wrongly: flip, tile, repeat, broadcasting in where, sorting of matrices.
+Left out is what it does not have or does wrongly: flip, tile, repeat, broadcasting in where,
+sorting of matrices.
 """
 
 import autograd
@@ -22,7 +24,20 @@ distinct = with_axis(distinct=True)
 
 SAME = {
     **dict.fromkeys(
-        ["exp", "sin", "cos", "arctan", "sinh", "cosh", "tanh", "expm1", "absolute", "negative", "ravel"], arrays()
+        [
+            "exp",
+            "sin",
+            "cos",
+            "arctan",
+            "sinh",
+            "cosh",
+            "tanh",
+            "expm1",
+            "absolute",
+            "negative",
+            "ravel",
+        ],
+        arrays(),
     ),
     **dict.fromkeys(["log", "log1p", "sqrt"], positive),
     **dict.fromkeys(["tan", "arcsin", "arccos"], within),
@@ -38,28 +53,55 @@ SAME = {
     "triu": arrays((3, 4)),
     "diag": arrays((4,)) | arrays((3, 3)),
     "trace": arrays((3, 3)),
-    "einsum": summed().filter(lambda row: "->" in row[0] and "." not in row[0] and "ii" not in row[0]),
+    "einsum": summed().filter(
+        lambda row: "->" in row[0] and "." not in row[0] and "ii" not in row[0]
+    ),
     "tensordot": contracted(),
 }
 OTHERS = [
-    *((name, lambda x, axis, keepdims, name=name: getattr(anp, name)(x, axis=axis, keepdims=keepdims),
-       lambda x, axis, keepdims, name=name: getattr(ops, name)(x, axis=axis, keepdims=keepdims),
-       reduced(min_side=1, distinct=True)) for name in ("sum", "mean", "max", "min", "prod", "var")),
+    *(
+        (
+            name,
+            lambda x, axis, keepdims, name=name: getattr(anp, name)(
+                x, axis=axis, keepdims=keepdims
+            ),
+            lambda x, axis, keepdims, name=name: getattr(ops, name)(
+                x, axis=axis, keepdims=keepdims
+            ),
+            reduced(min_side=1, distinct=True),
+        )
+        for name in ("sum", "mean", "max", "min", "prod", "var")
+    ),
     ("logsumexp", lambda x, axis: anp.log(anp.sum(anp.exp(x), axis)), ops.logsumexp, distinct),
     ("sigmoid", lambda x: 1 / (1 + anp.exp(-x)), ops.sigmoid, arrays()),
     ("softplus", lambda x: anp.logaddexp(x, 0.0), ops.softplus, arrays()),
     ("silu", lambda x: x / (1 + anp.exp(-x)), ops.silu, arrays()),
     ("norm", lambda x: anp.linalg.norm(x), ops.norm, arrays((2, 3))),
     ("getitem", lambda x, index: x[index], ops.getitem, indexed()),
-    ("where", lambda x, y: anp.where(x > 0, x, y), lambda x, y: ops.where(x > 0, x, y),
-     st.tuples(arrays((2, 3)), arrays((2, 3)))),
+    (
+        "where",
+        lambda x, y: anp.where(x > 0, x, y),
+        lambda x, y: ops.where(x > 0, x, y),
+        st.tuples(arrays((2, 3)), arrays((2, 3))),
+    ),
     ("clip", lambda x: anp.clip(x, -0.5, 0.5), lambda x: ops.clip(x, -0.5, 0.5), arrays()),
     ("reshape", lambda x: anp.reshape(x, (-1,)), lambda x: ops.reshape(x, (-1,)), arrays()),
-    ("concatenate", lambda x, y: anp.concatenate([x, y]), lambda x, y: ops.concatenate([x, y]),
-     st.tuples(arrays((2, 3)), arrays((1, 3)))),
-    ("softmax", lambda x, axis: anp.exp(x) / anp.sum(anp.exp(x), axis, keepdims=True), ops.softmax, distinct),
-]  # fmt: skip
-ROWS = [(name, getattr(anp, name), getattr(ops, name), draw) for name, draw in SAME.items()] + OTHERS
+    (
+        "concatenate",
+        lambda x, y: anp.concatenate([x, y]),
+        lambda x, y: ops.concatenate([x, y]),
+        st.tuples(arrays((2, 3)), arrays((1, 3))),
+    ),
+    (
+        "softmax",
+        lambda x, axis: anp.exp(x) / anp.sum(anp.exp(x), axis, keepdims=True),
+        ops.softmax,
+        distinct,
+    ),
+]
+ROWS = [
+    (name, getattr(anp, name), getattr(ops, name), draw) for name, draw in SAME.items()
+] + OTHERS
 
 
 @pytest.mark.parametrize("name,theirs,ours,draw", ROWS, ids=[row[0] for row in ROWS])
@@ -68,10 +110,15 @@ def test_agrees_with_hips_autograd(name, theirs, ours, draw):
     @given(draw, st.integers(0, 99))
     def check(args, seed):
         args = args if isinstance(args, tuple) else (args,)
-        wanted = tuple(i for i, a in enumerate(args) if isinstance(a, np.ndarray) and a.dtype == float)
+        wanted = tuple(
+            i for i, a in enumerate(args) if isinstance(a, np.ndarray) and a.dtype == float
+        )
         shape = np.shape(theirs(*args))
         rng = np.random.default_rng(seed)
-        u, directions = rng.standard_normal(shape), [rng.standard_normal(args[i].shape) for i in wanted]
+        u, directions = (
+            rng.standard_normal(shape),
+            [rng.standard_normal(args[i].shape) for i in wanted],
+        )
 
         def first(library, f, total):
             return library.grad(lambda *args: total(f(*args) * u), wanted)
@@ -79,13 +126,17 @@ def test_agrees_with_hips_autograd(name, theirs, ours, draw):
         def second(library, f, total):
             def along(*args):
                 slopes = first(library, f, total)(*args)
-                return sum(total(slope * d) for slope, d in zip(slopes, directions)) + 0.0 * total(args[wanted[0]])
+                return sum(total(slope * d) for slope, d in zip(slopes, directions)) + 0.0 * total(
+                    args[wanted[0]]
+                )
 
             return library.grad(along, wanted)
 
         np.testing.assert_allclose(ours(*args), theirs(*args), rtol=1e-9, atol=1e-12)
         for order in (first, second):
-            for got, want in zip(order(md, ours, ops.sum)(*args), order(autograd, theirs, anp.sum)(*args)):
+            for got, want in zip(
+                order(md, ours, ops.sum)(*args), order(autograd, theirs, anp.sum)(*args)
+            ):
                 np.testing.assert_allclose(got, want, rtol=1e-7, atol=1e-9)
 
     check()
