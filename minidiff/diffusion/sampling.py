@@ -38,7 +38,7 @@ def sample(
       channels).
 
     Raises TypeError for a plain function or a network in place of a Denoise, ValueError for unknown
-    names, steps outside 1 … T, conditions that are not one a sample, and a schedule whose
+    names, steps outside 1 … T, conditions that are not one per sample, and a schedule whose
     alpha_bar_T is above 0.05.
     """
     return final(
@@ -83,7 +83,7 @@ def sample_steps(
             f"denoise: given a schedule with alpha_bar_T = {last:.3g}, "
             "wanted at most 0.05: sampling starts from pure noise"
         )
-    if n is None and not _is_one_a_sample(condition):
+    if n is None and not _is_one_per_sample(condition):
         raise ValueError("n: given None, wanted how many samples: the condition does not tell")
     n = checks.whole("n", len(condition) if n is None else n, 0)
     condition = as_condition(condition, n)
@@ -99,7 +99,7 @@ def sample_steps(
     return SAMPLERS[sampler](denoise, x, condition, grid, rng, clip, **options)
 
 
-def _is_one_a_sample(condition: Any) -> bool:
+def _is_one_per_sample(condition: Any) -> bool:
     """Whether the condition tells how many samples there are: labels (n,) or vectors (n, d)."""
     is_vector = getattr(condition, "dtype", np.dtype(int)).kind == "f"
     return np.ndim(condition) >= (2 if is_vector else 1)
