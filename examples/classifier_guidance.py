@@ -1,11 +1,10 @@
-"""Guidance by a classifier, both ways: train one on noisy MNIST, take its gradient, and steer
-unconditional samples.
+"""Guidance by a classifier, both ways: its gradient steers unconditional samples.
 
     python examples/classifier_guidance.py          pictures go to runs/classifier_guidance/
 
-The network that draws is asked for the null label only. Two ways to use the classifier: its
-gradient shifts DDPM's mean (eq. 2.1 of Dhariwal & Nichol 2021), or the predicted noise, which any
-sampler can use.
+The classifier is trained on noisy MNIST; the network that draws is asked for the null label only.
+There are two ways to use the classifier (Dhariwal & Nichol 2021): its gradient shifts DDPM's mean
+(algorithm 1), or the predicted noise, which any sampler can use (algorithm 2).
 """
 
 import argparse
@@ -23,7 +22,10 @@ TIMESTEPS = 100
 
 
 class NoisyClassifier(nn.Module):
-    """Noisy digits (batch, 28, 28, 1) and their times to logits (batch, 10), counted from 0; the time is a channel."""
+    """Noisy digits (batch, 28, 28, 1) and their times to logits (batch, 10), counted from 0.
+
+    The time is a channel.
+    """
 
     def __init__(self, rng: np.random.Generator):
         self.config: dict = {}
@@ -67,9 +69,10 @@ def main() -> None:
         "--seed", type=int, default=0, help="of all that is random (default: %(default)s)"
     )
     args = parser.parse_args()
-    schedule, folder = diffusion.cosine_schedule(TIMESTEPS), Path("runs/classifier_guidance")
-    classifier = train(args, schedule)
-    draw(args, schedule, classifier, folder / "digits.png")
+    model = md.load(args.checkpoint) if args.checkpoint else md.pretrained("mnist")
+    denoise = diffusion.denoiser(model)
+    classifier = train(args, denoise.schedule)
+    draw(args, denoise, classifier, Path("runs/classifier_guidance/digits.png"))
 
 
 def train(args: argparse.Namespace, schedule: diffusion.Schedule) -> NoisyClassifier:
@@ -96,18 +99,18 @@ def train(args: argparse.Namespace, schedule: diffusion.Schedule) -> NoisyClassi
 
 
 def draw(
-    args: argparse.Namespace, schedule: diffusion.Schedule, classifier: NoisyClassifier, path: Path
+    args: argparse.Namespace,
+    denoise: diffusion.Denoise,
+    classifier: NoisyClassifier,
+    path: Path,
 ) -> None:
-    denoise = diffusion.denoiser(
-        md.load(args.checkpoint) if args.checkpoint else md.pretrained("mnist"), schedule
-    )
-    lenet, wanted = md.pretrained("lenet"), np.arange(args.count) % 10
-    null = lambda x, t, condition: denoise(x, t, None)
+    lenet = md.pretrained("lenet")
+    wanted = np.arange(args.count) % 10
+    unconditional = diffusion.Denoise(lambda x, t, labels: denoise(x, t, None), denoise.schedule)
     ways = {
         "mean shift, DDPM": lambda s: diffusion.sample(
-            null,
-            schedule,
-            condition=wanted + 1,
+            unconditional,
+            wanted + 1,
             sampler="ddpm",
             steps=TIMESTEPS,
             rng=args.seed,
@@ -115,13 +118,13 @@ def draw(
         ),
         "noise shift, DDIM": lambda s: diffusion.sample(
             guidance.classifier(denoise, classifier.log_prob, s),
-            schedule,
-            condition=wanted + 1,
+            wanted + 1,
             steps=25,
             rng=args.seed,
         ),
     }
-    cells, captions = [], []
+    cells = []
+    captions = []
     for name, sample in ways.items():
         cells.append([sample(scale) for scale in SCALES])
         agreement = [metrics.accuracy(wanted, metrics.predict(lenet, x)) for x in cells[-1]]

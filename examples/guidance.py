@@ -21,7 +21,7 @@ TIMESTEPS = 100
 
 def rules(weak=None) -> dict:
     """Each rule's name and how it guides: (denoise, scale) -> Denoise."""
-    found = {
+    named = {
         "classifier-free": guidance.classifier_free,
         "interval": lambda d, s: guidance.guided(
             d, guidance.interval(s, 0.2 * TIMESTEPS, 0.8 * TIMESTEPS)
@@ -32,8 +32,8 @@ def rules(weak=None) -> dict:
         "against label 2": lambda d, s: guidance.guided(d, s, against=2),
     }
     if weak is not None:
-        found["weak model"] = lambda d, s: guidance.guided(d, s, against=weak)
-    return found
+        named["weak model"] = lambda d, s: guidance.guided(d, s, against=weak)
+    return named
 
 
 def main() -> None:
@@ -60,45 +60,44 @@ def main() -> None:
 
 def points(args: argparse.Namespace, path: Path) -> None:
     """Class 1, two of four overlapping Gaussians; the weak model knows it only blurred."""
-    count, schedule = args.count or 2000, diffusion.cosine_schedule(TIMESTEPS)
-    means, labels = [[-0.5, 0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, -0.5]], [1, 1, 2, 2]
+    count = args.count or 2000
+    schedule = diffusion.cosine_schedule(TIMESTEPS)
+    means = [[-0.5, 0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, -0.5]]
+    labels = [1, 1, 2, 2]
     mixture = GaussianMixture(means, 0.25, labels=labels)
-    denoise, weak = (
-        GaussianMixture(means, s, labels=labels).denoiser(schedule) for s in (0.25, 0.5)
-    )
+    denoise = mixture.denoiser(schedule)
+    weak = GaussianMixture(means, 0.5, labels=labels).denoiser(schedule)
     print("points: how sure the exact classifier is of class 1 on the average")
     log_prob = mixture.log_prob(schedule)
     sure = lambda x: f"{np.exp(log_prob(x, 1, np.ones(len(x), np.int64))).mean():.1%}"
     draw = lambda rule, s: diffusion.sample(
-        rule(denoise, s), schedule, (2,), 1, n=count, steps=50, rng=args.seed
+        rule(denoise, s), condition=1, n=count, shape=(2,), steps=50, rng=args.seed
     )
     picture(rules(weak), draw, sure, path)
 
 
 def digits(args: argparse.Namespace, path: Path) -> None:
     """Digits 0 to 9 again and again; what a LeNet reads, against what was wanted."""
-    schedule, lenet = diffusion.cosine_schedule(TIMESTEPS), md.pretrained("lenet")
-    denoise = diffusion.denoiser(
-        md.load(args.checkpoint) if args.checkpoint else md.pretrained("mnist"), schedule
-    )
-    weak = diffusion.denoiser(md.load(args.weak), schedule) if args.weak else None
+    lenet = md.pretrained("lenet")
+    model = md.load(args.checkpoint) if args.checkpoint else md.pretrained("mnist")
+    denoise = diffusion.denoiser(model)
+    weak = diffusion.denoiser(md.load(args.weak)) if args.weak else None
     wanted = np.arange(args.count or 100) % 10
     print("digits: how many a LeNet reads as wanted")
     agreement = lambda x: f"{metrics.accuracy(wanted, metrics.predict(lenet, x)):.1%}"
-    draw = lambda rule, s: diffusion.sample(
-        rule(denoise, s), schedule, condition=wanted + 1, steps=25, rng=args.seed
-    )
+    draw = lambda rule, s: diffusion.sample(rule(denoise, s), wanted + 1, steps=25, rng=args.seed)
     picture(rules(weak), draw, agreement, path)
 
 
-def picture(found: dict, draw, caption, path: Path) -> None:
+def picture(named_rules: dict, draw, caption, path: Path) -> None:
     """One row for each rule, one column for each scale."""
-    cells, captions = [], []
-    for name, rule in found.items():
+    cells = []
+    captions = []
+    for name, rule in named_rules.items():
         cells.append([draw(rule, scale) for scale in SCALES])
         captions.append([caption(x) for x in cells[-1]])
         print(f"{name:>16}" + "".join(f"{text:>9}" for text in captions[-1]), flush=True)
-    plot.table(cells, path, list(found), [f"scale {scale}" for scale in SCALES], captions)
+    plot.table(cells, path, list(named_rules), [f"scale {scale}" for scale in SCALES], captions)
     print(f"drawn: {path}")
 
 

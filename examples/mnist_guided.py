@@ -1,5 +1,4 @@
-"""Train a small UNet on MNIST, then draw the digits that you ask for, by classifier-free guided
-diffusion.
+"""Train a small UNet on MNIST, then draw the digits that you ask for, by guided diffusion.
 
 python examples/mnist_guided.py                       train, then draw everything into runs/mnist/
 python examples/mnist_guided.py --resume              go on with a run that was stopped
@@ -75,29 +74,29 @@ def main() -> None:
     if args.threads:
         md.set_num_threads(args.threads)
     folder = Path("runs") / args.name
-    schedule = diffusion.cosine_schedule(TIMESTEPS)
     if args.digits:
         model = md.load(args.checkpoint).to(args.device)
         path = folder / f"digits_{args.digits}.png"
-        draw_digits(model, schedule, args.digits, args.guidance, args.seed, args.device, path)
+        draw_digits(model, args.digits, args.guidance, args.seed, args.device, path)
         return
 
-    trainer = train(args, folder, schedule)
+    trainer = train(args, folder)
     plot.loss_curve(trainer.history, folder / "loss.png")
     model = md.load(trainer.path).to(args.device)  # with the averaged weights
-    draw_scales(model, schedule, args.seed, args.device, folder / "guidance.png")
-    draw_video(model, schedule, args.seed, args.device, folder / "denoising.gif")
-    judge(model, schedule, args, folder / "counts.png")
+    draw_scales(model, args.seed, args.device, folder / "guidance.png")
+    draw_video(model, args.seed, args.device, folder / "denoising.gif")
+    judge(model, args, folder / "counts.png")
 
 
-def train(args: argparse.Namespace, folder: Path, schedule: diffusion.Schedule) -> Trainer:
-    """The whole training: 90 % of the images, every fifth label dropped, Adam, and an average of the weights."""
+def train(args: argparse.Namespace, folder: Path) -> Trainer:
+    """The whole training: 90 % of the images, every fifth label dropped, averaged weights."""
     images, labels = data.mnist("train", args.data)
     if args.shuffle_labels:
         labels = np.random.default_rng(args.seed).permutation(labels)
     training, validation = data.split_validation(images, labels, seed=args.seed)
 
     model = md.models.UNet(classes=10, timesteps=TIMESTEPS, rng=args.seed).to(args.device)
+    schedule = diffusion.cosine_schedule(TIMESTEPS)
     steps = args.epochs * data.batch_count(len(training[0]), BATCH)
     optimizer = optim.Adam(
         model.parameters(),
@@ -105,7 +104,8 @@ def train(args: argparse.Namespace, folder: Path, schedule: diffusion.Schedule) 
     )
     ema = optim.EMA(model, decay=0.999)
     print(
-        f"{model.num_parameters:,} parameters, {len(training[0]):,} images, {md.get_num_threads()} threads"
+        f"{model.num_parameters:,} parameters, {len(training[0]):,} images, "
+        f"{md.get_num_threads()} threads"
     )
 
     def loss(x, labels, rng):
@@ -125,38 +125,30 @@ def train(args: argparse.Namespace, folder: Path, schedule: diffusion.Schedule) 
     return trainer
 
 
-def draw_digits(
-    model, schedule, digits: str, scale: float, seed: int, device: str, path: Path
-) -> None:
-    denoise = classifier_free(diffusion.denoiser(model, schedule), scale)
+def draw_digits(model, digits: str, scale: float, seed: int, device: str, path: Path) -> None:
+    denoise = classifier_free(diffusion.denoiser(model), scale)
     labels = np.array([int(digit) + 1 for digit in digits])  # label 0 is the null label
-    images = diffusion.sample(
-        denoise, schedule, condition=labels, steps=50, rng=seed, device=device
-    )
+    images = diffusion.sample(denoise, labels, steps=50, rng=seed, device=device)
     plot.grid(md.kernels.to_host(images)[None], path, titles=digits)
     print(f"drawn: {path}")
 
 
-def draw_scales(model, schedule, seed: int, device: str, path: Path) -> None:
+def draw_scales(model, seed: int, device: str, path: Path) -> None:
     """Digits 0 to 9, each from the same noise, at growing guidance."""
     rows = []
     for scale in SCALES:
-        denoise = classifier_free(diffusion.denoiser(model, schedule), scale)
-        images = diffusion.sample(
-            denoise, schedule, condition=np.arange(1, 11), steps=50, rng=seed, device=device
-        )
+        denoise = classifier_free(diffusion.denoiser(model), scale)
+        images = diffusion.sample(denoise, np.arange(1, 11), steps=50, rng=seed, device=device)
         rows.append(md.kernels.to_host(images))
     plot.grid(np.stack(rows), path, row_labels=SCALES, titles=range(10), ylabel="guidance")
     print(f"drawn: {path}")
 
 
-def draw_video(model, schedule, seed: int, device: str, path: Path) -> None:
+def draw_video(model, seed: int, device: str, path: Path) -> None:
     """Ten digits becoming visible: x_t above, what the network makes of it below."""
-    denoise = classifier_free(diffusion.denoiser(model, schedule), 2.0)
     steps = diffusion.sample_steps(
-        denoise,
-        schedule,
-        condition=np.arange(1, 11),
+        classifier_free(diffusion.denoiser(model), 2.0),
+        np.arange(1, 11),
         sampler="ddpm",
         steps=TIMESTEPS,
         rng=seed,
@@ -168,23 +160,21 @@ def draw_video(model, schedule, seed: int, device: str, path: Path) -> None:
     print(f"drawn: {path}")
 
 
-def judge(model, schedule, args: argparse.Namespace, path: Path) -> None:
-    """What a LeNet reads in 1,000 drawn digits, and how far its features of them are from those of real digits."""
+def judge(model, args: argparse.Namespace, path: Path) -> None:
+    """What a LeNet reads in 1,000 drawn digits, and how far they are from real ones."""
     lenet = md.pretrained("lenet")
     wanted = np.repeat(np.arange(10), COUNT)
-    noise_of = diffusion.denoiser(model, schedule)
-    real, other = (
-        features(lenet, data.mnist(split, args.data)[0][: len(wanted)])
-        for split in ("train", "test")
-    )
+    denoise = diffusion.denoiser(model)
+    real = features(lenet, data.mnist("train", args.data)[0][: len(wanted)])
+    other = features(lenet, data.mnist("test", args.data)[0][: len(wanted)])
     floor = metrics.frechet_distance(real, other)
 
     def draw(scale: float, condition: np.ndarray | None) -> tuple[np.ndarray, str]:
+        """What the LeNet reads in the digits drawn, and their figures."""
         start = time.perf_counter()
         images = diffusion.sample(
-            classifier_free(noise_of, scale),
-            schedule,
-            condition=condition,
+            classifier_free(denoise, scale),
+            condition,
             n=len(wanted),
             steps=25,
             rng=args.seed,
@@ -193,21 +183,20 @@ def judge(model, schedule, args: argparse.Namespace, path: Path) -> None:
         seconds = time.perf_counter() - start
         images = md.kernels.to_host(images)
         distance = metrics.frechet_distance(real, features(lenet, images)) / floor
-        return metrics.predict(
-            lenet, images
-        ), f"Fréchet distance {distance:.1f} × that of test images, {seconds:.1f} s"
+        figures = f"Fréchet distance {distance:.1f} × that of test images, {seconds:.1f} s"
+        return metrics.predict(lenet, images), figures
 
     for scale in (1.0, 2.0):
         read, figures = draw(scale, wanted + 1)
         agreement = metrics.accuracy(wanted, read)
         print(
-            f"guidance {scale:g}: a LeNet reads {agreement:.1%} of {len(wanted):,} digits as wanted ({figures})"
+            f"guidance {scale:g}: a LeNet reads {agreement:.1%} of {len(wanted):,} digits "
+            f"as wanted ({figures})"
         )
     read, figures = draw(1.0, None)
     plot.label_counts(read + 1, path, names=range(10))
-    print(
-        f"null label: {np.bincount(read, minlength=10)} of the digits 0 to 9 ({figures}); drawn: {path}"
-    )
+    counts = np.bincount(read, minlength=10)
+    print(f"null label: {counts} of the digits 0 to 9 ({figures}); drawn: {path}")
 
 
 def features(lenet, images: np.ndarray) -> np.ndarray:

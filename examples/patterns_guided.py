@@ -1,9 +1,8 @@
-"""Three patterns in the plane from one network of 5,826 parameters: the label says which, guidance
-how strictly.
+"""Three patterns in the plane from one network of 5,826 parameters, guided by a label.
 
     python examples/patterns_guided.py          results go to runs/patterns/
 
-The null label draws all three.
+The label says which pattern, the guidance scale how strictly. The null label draws all three.
 """
 
 import argparse
@@ -16,7 +15,8 @@ from minidiff import data, diffusion, optim, plot
 from minidiff.diffusion.guidance import classifier_free
 from minidiff.training import Trainer
 
-TIMESTEPS, BATCH = 40, 32
+TIMESTEPS = 40
+BATCH = 32
 PATTERNS = {"spiral": data.spiral, "s-curve": data.s_curve, "moons": data.moons}
 
 
@@ -66,19 +66,13 @@ def main() -> None:
     trainer.fit(training, args.epochs, validation)
     plot.loss_curve(trainer.history, folder / "loss.png")
 
-    wanted = np.repeat(np.arange(len(PATTERNS) + 1), 1000)
-    denoise = classifier_free(diffusion.denoiser(md.load(path), schedule), args.guidance)
-    way = diffusion.sample_steps(
-        denoise,
-        schedule,
-        shape=(2,),
-        condition=wanted,
-        sampler="ddpm",
-        steps=TIMESTEPS,
-        rng=args.seed,
+    labels = np.repeat(np.arange(len(PATTERNS) + 1), 1000)
+    denoise = classifier_free(diffusion.denoiser(md.load(path)), args.guidance)
+    drawn = diffusion.sample_steps(
+        denoise, labels, shape=(2,), sampler="ddpm", steps=TIMESTEPS, rng=args.seed
     )
-    _, xs, _ = diffusion.all_steps(way)
-    plot.points_video(xs, folder / "patterns.gif", labels=wanted, titles=["null label", *PATTERNS])
+    _, xs, _ = diffusion.all_steps(drawn)
+    plot.points_video(xs, folder / "patterns.gif", labels=labels, titles=["null label", *PATTERNS])
     print(f"written: {folder}")
 
 

@@ -1,5 +1,4 @@
-"""Every sampler at 5, 10, 20, 50 and 100 steps, in one picture, with the distance to the data under
-each.
+"""Every sampler at 5 to 100 steps, in one picture, with the distance to the data under each.
 
     python examples/samplers.py            pictures go to runs/samplers/
 
@@ -50,16 +49,16 @@ def ring() -> GaussianMixture:
 
 
 def points(args: argparse.Namespace, path: Path) -> None:
-    mixture, schedule, count = ring(), diffusion.cosine_schedule(TIMESTEPS), args.count or 2000
+    mixture = ring()
+    count = args.count or 2000
     target = mixture.sample(count, np.random.default_rng(args.seed + 1))
     floor = energy_distance(mixture.sample(count, np.random.default_rng(args.seed + 2)), target)
     print(f"points: energy distance × 1000; two draws of the data: {1000 * floor:.2f}")
-    denoise = mixture.denoiser(schedule)
+    denoise = mixture.denoiser(diffusion.cosine_schedule(TIMESTEPS))
     draw = lambda name, steps: diffusion.sample(
         denoise,
-        schedule,
-        (2,),
         n=count,
+        shape=(2,),
         sampler=name,
         steps=steps,
         spacing=args.spacing,
@@ -70,23 +69,23 @@ def points(args: argparse.Namespace, path: Path) -> None:
 
 def digits(args: argparse.Namespace, path: Path) -> None:
     model = md.load(args.checkpoint) if args.checkpoint else md.pretrained("mnist")
-    lenet, count = md.pretrained("lenet"), args.count or 200
-    schedule = diffusion.cosine_schedule(TIMESTEPS)
-    denoise, labels = diffusion.denoiser(model, schedule), np.arange(count) % 10 + 1
+    lenet = md.pretrained("lenet")
+    count = args.count or 200
+    denoise = diffusion.denoiser(model)
+    labels = np.arange(count) % 10 + 1
     features = lambda x: np.concatenate(
         [lenet.features(x[i : i + 250]).numpy() for i in range(0, len(x), 250)]
     )
-    training, test = (
-        features(data.mnist(split, args.data)[0][:count]) for split in ("train", "test")
-    )
+    training = features(data.mnist("train", args.data)[0][:count])
+    test = features(data.mnist("test", args.data)[0][:count])
     floor = metrics.frechet_distance(training, test)
     print(
-        f"digits: Fréchet LeNet distance, in multiples of that of {count} training to test images ({floor:.2f})"
+        "digits: Fréchet LeNet distance, "
+        f"in multiples of that of {count} training to test images ({floor:.2f})"
     )
     draw = lambda name, steps: diffusion.sample(
         denoise,
-        schedule,
-        condition=labels,
+        labels,
         sampler=name,
         steps=steps,
         spacing=args.spacing,
@@ -96,8 +95,9 @@ def digits(args: argparse.Namespace, path: Path) -> None:
 
 
 def picture(draw, distance, path: Path) -> None:
-    """One row for each sampler, one column for each number of steps; `distance` captions a panel."""
-    cells, captions = [], []
+    """A row for each sampler, a column for each number of steps; `distance` captions a panel."""
+    cells = []
+    captions = []
     for name in samplers.SAMPLERS:
         cells.append([draw(name, steps) for steps in STEPS])
         captions.append([distance(x) for x in cells[-1]])
@@ -109,7 +109,7 @@ def picture(draw, distance, path: Path) -> None:
 
 
 def energy_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """2 E|x - y| - E|x - x'| - E|y - y'|: 0 for one distribution, and it sees shapes where moments do not."""
+    """2 E|x - y| - E|x - x'| - E|y - y'|: 0 for one distribution; it sees what moments do not."""
     between = lambda x, y: np.linalg.norm(x[:, None] - y[None], axis=2).mean()
     return float(2 * between(a, b) - between(a, a) - between(b, b))
 

@@ -1,5 +1,4 @@
-"""Teach 1,442 parameters a spiral: unconditional diffusion of points in the plane, the smallest
-whole example.
+"""Teach 1,442 parameters a spiral: the smallest whole example, unconditional, in the plane.
 
 python examples/spiral.py           results go to runs/spiral/
 """
@@ -13,7 +12,8 @@ import minidiff as md
 from minidiff import data, diffusion, optim, plot
 from minidiff.training import Trainer
 
-TIMESTEPS, BATCH = 40, 32
+TIMESTEPS = 40
+BATCH = 32
 
 
 def main() -> None:
@@ -35,7 +35,8 @@ def main() -> None:
     points = data.spiral(3000, np.random.default_rng(args.seed))
     (training, _), (validation, _) = data.split_validation(points, seed=args.seed)
     scaling = data.Scaling.fit(training)  # on the training points alone, and the same for all
-    training, validation = scaling.apply(training), scaling.apply(validation)
+    training = scaling.apply(training)
+    validation = scaling.apply(validation)
 
     model = md.models.ConditionalMLP(hidden=16, classes=None, timesteps=TIMESTEPS, rng=args.seed)
     # its alpha_bar ends at 2e-6: samples may start from pure noise
@@ -55,11 +56,11 @@ def main() -> None:
     trainer.fit((training,), args.epochs, (validation,))
     plot.loss_curve(trainer.history, folder / "loss.png")
 
-    denoise = diffusion.denoiser(md.load(path), schedule)
-    way = diffusion.sample_steps(
-        denoise, schedule, shape=(2,), n=1000, sampler="ddpm", steps=TIMESTEPS, rng=args.seed
+    denoise = diffusion.denoiser(md.load(path))
+    drawn = diffusion.sample_steps(
+        denoise, n=1000, shape=(2,), sampler="ddpm", steps=TIMESTEPS, rng=args.seed
     )
-    _, xs, _ = diffusion.all_steps(way)
+    _, xs, _ = diffusion.all_steps(drawn)
     plot.points_video(xs, folder / "spiral.gif")
     plot.scatter(scaling.inverse(xs[-1]), folder / "spiral.png")
     print(f"written: {folder}")

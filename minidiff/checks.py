@@ -1,9 +1,18 @@
-"""What all rooms ask of their arguments. Every error reads «name: given A, wanted B»."""
+"""What all rooms ask of their arguments. Every error reads «name: given A, wanted B».
+
+Each function takes the argument's name and its value. It gives the value back in the form that the
+caller computes with, or raises: TypeError for another kind of thing, ValueError for a wrong value.
+"""
 
 import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numpy as np
+
+# --- single values ---
 
 
 def whole(name: str, value: Any, low: int = 0, high: float = math.inf) -> int:
@@ -13,3 +22,115 @@ def whole(name: str, value: Any, low: int = 0, high: float = math.inf) -> int:
         limits = f"from {low} to {high}" if high < math.inf else f"of at least {low}"
         raise ValueError(f"{name}: given {value!r}, wanted an integer {limits}")
     return int(value)
+
+
+@dataclass(frozen=True)
+class Between:
+    """The real numbers from low to high. `ends` says which of the two belong: "[]", "(]", …"""
+
+    low: float
+    high: float = math.inf
+    ends: str = "[]"
+
+    def __contains__(self, value: Any) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+            return False
+        above = self.low <= value if self.ends[0] == "[" else self.low < value
+        below = value <= self.high if self.ends[1] == "]" else value < self.high
+        return bool(above and below)
+
+    def __str__(self) -> str:
+        if self.high == math.inf:
+            return f"a number {'>=' if self.ends[0] == '[' else '>'} {self.low:g}"
+        return f"a number in {self.ends[0]}{self.low:g}, {self.high:g}{self.ends[1]}"
+
+
+def among(name: str, value: Any, allowed: Between | Collection) -> Any:
+    """The value; ValueError unless it is one of the names or numbers allowed."""
+    is_scalar = isinstance(value, str | int | float | np.generic)
+    if not is_scalar or value not in allowed:
+        if isinstance(allowed, Between):
+            raise ValueError(f"{name}: given {value!r}, wanted {allowed}")
+        names = ", ".join(map(repr, allowed))
+        raise ValueError(f"{name}: given {value!r}, wanted one of {names}")
+    return value
+
+
+# --- arrays ---
+
+
+def same_shape(name: str, array: Any, other_name: str, other: Any) -> None:
+    """ValueError for another shape than the other array's, TypeError for another dtype."""
+    if array.shape != other.shape:
+        raise ValueError(
+            f"{name}: given shape {array.shape}, wanted {other.shape}, the shape of {other_name}"
+        )
+    if array.dtype != other.dtype:
+        raise TypeError(
+            f"{name}: given {array.dtype}, wanted {other.dtype}, the dtype of {other_name}"
+        )
+
+
+def samples(name: str, array: Any, namespace: ModuleType | Any = np) -> Any:
+    """A finite array of floats with the batch first. `namespace` has the functions for its kind."""
+    dtype = getattr(array, "dtype", None)
+    if dtype not in (np.float32, np.float64):
+        kind = type(array).__name__ if dtype is None else dtype
+        raise TypeError(f"{name}: given {kind}, wanted a float32 or float64 array")
+    if array.ndim < 1:
+        raise ValueError(f"{name}: given shape {array.shape}, wanted (batch, ...)")
+    finite = namespace.isfinite(array)
+    if not bool(namespace.all(finite)):
+        count = array.size - int(namespace.sum(finite))
+        first = np.unravel_index(int(namespace.argmin(finite)), array.shape)
+        raise ValueError(
+            f"{name}: given NaN or infinity in {count} of {array.size} values, the first at "
+            f"{tuple(map(int, first))}, wanted finite values"
+        )
+    return array
+
+
+def data_set(name: str, array: Any) -> np.ndarray:
+    """Samples to train on or to measure, (n, ..., channels), with at least one value."""
+    samples(name, array)
+    if array.ndim < 2 or array.size == 0:
+        raise ValueError(
+            f"{name}: given shape {array.shape}, wanted (n, ..., channels) with at least one value"
+        )
+    return array
+
+
+def labels(name: str, values: Any, n: int, low: int = 0, high: float = math.inf) -> np.ndarray:
+    """Integer labels from low to high, (n,), on the host; 0 is the null label."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name}: given {array.dtype}, wanted integer labels")
+    if array.shape != (n,):
+        raise ValueError(f"{name}: given shape {array.shape}, wanted ({n},): one label per sample")
+    if n and not (low <= array.min() and array.max() <= high):
+        lowest = "0 (null)" if low == 0 else f"{low} (0 is the null label)"
+        limits = f"in {lowest} … {high}" if high < math.inf else f"from {lowest} up"
+        raise ValueError(f"{name}: given {_range_of(array)}, wanted labels {limits}")
+    return array
+
+
+def times(name: str, values: Any, last: int, n: int | None = None) -> np.ndarray:
+    """Times in 0 … last, whole or real, on the host: of any shape, or for n samples one or (n,)."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"{name}: given {array.dtype}, wanted integers or floats on the host")
+    if n is not None and array.shape not in ((), (n,)):
+        raise ValueError(
+            f"{name}: given shape {array.shape}, wanted one time, or ({n},): one per sample"
+        )
+    # written so that NaN fails too
+    if array.size and not (array.min() >= 0 and array.max() <= last):
+        raise ValueError(f"{name}: given {_range_of(array)}, wanted times in 0 … {last}")
+    return array
+
+
+def _range_of(array: np.ndarray) -> str:
+    """The smallest and the largest value, or the only one."""
+    low = array.min()
+    high = array.max()
+    return f"{low}" if low == high or array.ndim == 0 else f"{low} … {high}"

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from . import checks
 from .autograd.tensor import no_grad
-from .data import check_samples
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
@@ -41,7 +41,7 @@ def _mean_and_root(rows: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]
     rows = np.asarray(rows, np.float64)
     if rows.ndim != 2 or len(rows) < 2 or rows.shape[1] < 1:
         raise ValueError(f"{name}: found shape {rows.shape}, wanted (n, d): 2 feature rows or more")
-    check_samples(rows, name)
+    checks.data_set(name, rows)
     mean = rows.mean(axis=0)
     return mean, np.linalg.qr(rows - mean, mode="r") / np.sqrt(len(rows) - 1)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .data import check_samples
+from . import checks
 from .diffusion import Schedule
 
 GAP = 2  # pixels between the tiles of a montage
@@ -199,7 +199,7 @@ def montage(images: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"images: found shape {images.shape}, wanted (rows, columns, height, width, 1 or 3)"
         )
-    check_samples(images, "images")
+    checks.data_set("images", images)
     rows, columns, height, width, _ = images.shape
     tiles = np.full((rows, height + GAP, columns, width + GAP, 3), 255, np.uint8)
     tiles[:, GAP:, :, GAP:] = (

@@ -1,8 +1,8 @@
-"""Checkpoints: one safetensors file each, with everything that a run needs to go on, or a user to
-draw with it.
+"""Checkpoints: one safetensors file each, all that a run needs to go on, or a user to draw.
 
-    tensors    model.<name>, ema.<name>, optimizer.<name>
-    metadata   {"minidiff": JSON of the model's class and configuration, and of what else was given: step, seed, …}
+    tensors    model.<name>, ema.<name>, optimizer.<name>, schedule.beta
+    metadata   {"minidiff": JSON of the model's class and configuration, of what it predicts, and of
+               what else was given: step, seed, …}
 
 A file is written beside its place, flushed and renamed: there is always either the old one or the
 new one, whole. Arrays in it are host arrays; saving does not move the live model.
@@ -15,20 +15,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import models
+from . import checks, models
 from .data.files import write_whole
+from .diffusion import Parameterization, Schedule
 from .nn import Module
 from .optim import EMA
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 class Checkpoint(NamedTuple):
-    """What a file holds: the model's class name and configuration, its arrays by group, and the notes kept with it."""
+    """What a file holds."""
 
-    model: str
-    config: dict
-    arrays: dict[str, dict[str, np.ndarray]]
+    model: str  # the class's name
+    config: dict  # what the model is built from
+    parameterization: Parameterization | None  # of a model that `diffusion.loss` trained
+    arrays: dict[str, dict[str, np.ndarray]]  # by group, then by name
     notes: dict[str, Any]
 
 
@@ -39,12 +41,12 @@ def save(
     optimizer: Any = None,
     **notes: Any,
 ) -> Path:
-    """Write a checkpoint: the model's weights and configuration, averaged weights, the optimiser's
-    state, and notes.
+    """Write a checkpoint; gives its path.
 
-    `notes` are anything that JSON can hold (seed, step, history, the data's scaling, …). Gives the
-    path. Raises TypeError for notes that JSON cannot hold; then, and if the disk fails, an older
-    file at `path` is untouched.
+    It holds the model's weights, its configuration and its parameterisation, averaged weights, the
+    optimiser's state, and notes: anything that JSON can hold (seed, step, history, the data's
+    scaling, …). Raises TypeError for notes that JSON cannot hold; then, and if the disk fails, an
+    older file at `path` is untouched.
     """
     from safetensors.numpy import save as to_bytes
 
@@ -56,9 +58,18 @@ def save(
         "format": _FORMAT,
         "model": type(model).__name__,
         "config": model.config,
+        "parameterization": None,
         "notes": notes,
     }
-    write_whole(path := Path(path), to_bytes(arrays, {"minidiff": _json(about)}))
+    own = model.parameterization
+    if own is not None:
+        arrays["schedule.beta"] = own.schedule.beta
+        about["parameterization"] = {
+            "predicts": own.predicts,
+            "learned_variance": own.learned_variance,
+        }
+    path = Path(path)
+    write_whole(path, to_bytes(arrays, {"minidiff": _json(about)}))
     return path
 
 
@@ -68,87 +79,119 @@ def read(path: str | os.PathLike, model: Module | None = None) -> Checkpoint:
     Raises FileNotFoundError if there is none, ValueError if the file is truncated, damaged or
     something else, or if it was not written from a model of the class and configuration of `model`.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"path: no checkpoint at {path}")
-    arrays: dict[str, dict[str, np.ndarray]] = {"model": {}, "ema": {}, "optimizer": {}}
+        raise FileNotFoundError(f"path: given {path}, wanted a checkpoint: there is no such file")
     try:
-        with safe_open(path, framework="numpy") as file:
-            about = json.loads((file.metadata() or {}).get("minidiff", "null"))
-            if about is None:
-                raise ValueError(
-                    f"path: {path} is a safetensors file, but not one that minidiff.save wrote"
-                )
-            if about["format"] != _FORMAT:
-                raise ValueError(
-                    f"path: {path} has format {about['format']}; this version reads {_FORMAT}"
-                )
-            for key in file.keys():  # noqa: SIM118
-                group, _, name = key.partition(".")
-                arrays[group][name] = file.get_tensor(key)
-            checkpoint = Checkpoint(about["model"], about["config"], arrays, about["notes"])
+        about, arrays = _content(path)
+        checkpoint = Checkpoint(
+            about["model"],
+            about["config"],
+            _parameterization(about["parameterization"], arrays, path),
+            arrays,
+            about["notes"],
+        )
     except (SafetensorError, json.JSONDecodeError, KeyError, TypeError) as error:
+        size = path.stat().st_size
         raise ValueError(
-            f"path: {path} ({path.stat().st_size} bytes) is truncated, damaged or no checkpoint: "
-            f"{error!r}"
+            f"path: given {path} ({size} bytes), wanted a checkpoint: "
+            f"it is truncated, damaged or something else: {error!r}"
         ) from None
     if model is not None:
-        saved, here = (
-            _described(checkpoint.model, checkpoint.config),
-            _described(type(model).__name__, model.config),
-        )
+        saved = _described(checkpoint.model, checkpoint.config)
+        here = _described(type(model).__name__, model.config)
         if saved != here:
-            raise ValueError(
-                f"path: {path} is the checkpoint of {saved}, and the model here is {here}"
-            )
+            raise ValueError(f"path: given {path}, the checkpoint of {saved}, wanted one of {here}")
     return checkpoint
 
 
-def load(path: str | os.PathLike, model: Module | None = None, weights: str = "ema") -> Module:
-    """The model of a checkpoint, rebuilt, in eval mode; a class that is not in `minidiff.models`
-    must be given built.
+def _content(path: Path) -> tuple[dict, dict[str, dict[str, np.ndarray]]]:
+    """The metadata, and the arrays by group and name."""
+    from safetensors import safe_open
 
-    `weights`: "ema" for the averaged weights where there are some, "raw" for those that the
-    optimiser had. Raises as `read`, and ValueError for another `weights`, or if `model` is not the
-    model that was saved.
+    arrays: dict[str, dict[str, np.ndarray]] = {
+        "model": {},
+        "ema": {},
+        "optimizer": {},
+        "schedule": {},
+    }
+    with safe_open(path, framework="numpy") as file:
+        about = json.loads((file.metadata() or {}).get("minidiff", "null"))
+        if about is None:
+            raise ValueError(
+                f"path: given {path}, a safetensors file, wanted one that minidiff.save wrote"
+            )
+        if about["format"] != _FORMAT:
+            raise ValueError(
+                f"path: given {path} of format {about['format']}, wanted format {_FORMAT}"
+            )
+        for key in file.keys():  # noqa: SIM118
+            group, _, name = key.partition(".")
+            arrays[group][name] = file.get_tensor(key)
+    return about, arrays
+
+
+def _parameterization(saved: dict | None, arrays: dict, path: Path) -> Parameterization | None:
+    """What the model predicts, and its schedule, where it has any."""
+    if saved is None:
+        return None
+    try:
+        return Parameterization(Schedule(arrays["schedule"]["beta"]), **saved)
+    except ValueError as error:
+        raise ValueError(f"path: given {path}, damaged, wanted a checkpoint: {error}") from None
+
+
+def load(path: str | os.PathLike, model: Module | None = None, weights: str = "ema") -> Module:
+    """The model of a checkpoint, rebuilt, in eval mode, with what it predicts and its schedule.
+
+    A class that is not in `minidiff.models` must be given built, as `model`. `weights`: "ema" for
+    the averaged weights where there are some, "raw" for those that the optimiser had. Raises as
+    `read`, and ValueError for another `weights`, or if `model` is not the model that was saved.
     """
-    if weights not in ("ema", "raw"):
-        raise ValueError(f'weights must be "ema" or "raw"; got {weights!r}')
+    checks.among("weights", weights, ("ema", "raw"))
     checkpoint = read(path, model)
     if model is None:
-        if not hasattr(models, checkpoint.model):
-            raise ValueError(
-                f"path: {path} holds a {checkpoint.model}, not in minidiff.models: give a built `model`"
-            )
-        try:
-            model = getattr(models, checkpoint.model)(**checkpoint.config)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"path: {path} is damaged, or of another version: {error}") from None
-    state, ema = checkpoint.arrays["model"], checkpoint.arrays["ema"]
-    if weights == "ema" and ema:
+        model = _built(checkpoint, path)
+    state = checkpoint.arrays["model"]
+    averaged = checkpoint.arrays["ema"]
+    if weights == "ema" and averaged:
         state = {
-            name.removeprefix("average."): array for name, array in ema.items() if name != "updates"
+            name.removeprefix("average."): array
+            for name, array in averaged.items()
+            if name != "updates"
         }
     model.load_state_dict(state)
+    model.parameterization = checkpoint.parameterization
     return model.eval()
 
 
-def pretrained(name: str) -> Module:
-    """A network that this code trained and that ships with it: "mnist" (the guided UNet) or "lenet"
-    (its judge).
+def _built(checkpoint: Checkpoint, path: str | os.PathLike) -> Module:
+    """A new model of the class and configuration that were saved."""
+    if not hasattr(models, checkpoint.model):
+        raise ValueError(
+            f"path: given {path}, which holds a {checkpoint.model}, not in minidiff.models; "
+            "wanted a built `model` beside it"
+        )
+    try:
+        return getattr(models, checkpoint.model)(**checkpoint.config)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"path: given {path}, damaged, wanted a checkpoint: {error}") from None
 
-    Raises ValueError for another name.
+
+def pretrained(name: str) -> Module:
+    """A network that this code trained and that ships with it.
+
+    "mnist" is the guided UNet, "lenet" its judge. Raises ValueError for another name.
     """
-    known = {path.stem: path for path in Path(__file__).with_name("weights").glob("*.safetensors")}
-    if name not in known:
-        raise ValueError(f"name must be one of {sorted(known)}; got {name!r}")
-    return load(known[name])
+    paths = Path(__file__).with_name("weights").glob("*.safetensors")
+    known = {path.stem: path for path in sorted(paths)}
+    return load(known[checks.among("name", name, known)])
 
 
 def _described(name: str, config: dict) -> str:
-    """ "UNet(channels=1, …)", the same for settings in any order, with tuples or with the lists that JSON has."""
+    """ "UNet(channels=1, …)", the same for settings in any order, with tuples or with lists."""
     settings = sorted(json.loads(_json(config)).items())
     return f"{name}({', '.join(f'{key}={value!r}' for key, value in settings)})"
 

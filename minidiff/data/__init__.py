@@ -3,17 +3,14 @@
 Nothing here knows of the autograd engine or of models: arrays in, arrays out.
 """
 
-from minidiff.data.batches import batch_count, minibatches, split_validation
-from minidiff.data.checks import check_labels, check_samples
-from minidiff.data.digits import mnist
-from minidiff.data.patterns import moons, s_curve, spiral
-from minidiff.data.scaling import Scaling
+from .batches import batch_count, minibatches, split_validation
+from .digits import mnist
+from .patterns import moons, s_curve, spiral
+from .scaling import Scaling
 
 __all__ = [
     "Scaling",
     "batch_count",
-    "check_labels",
-    "check_samples",
     "minibatches",
     "mnist",
     "moons",

@@ -1,5 +1,4 @@
-"""Batches of an epoch, and the split into training and validation data: both follow from a seed
-alone.
+"""Batches of an epoch, and the split into training and validation data, each from a seed alone.
 
 An epoch's order is drawn from `default_rng([seed, ORDER, epoch])`, so a run that goes on in the
 middle of an epoch sees the batches that the unbroken run would have seen.
@@ -9,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from minidiff.data.checks import check_labels, check_samples
+from .. import checks
 
 # NumPy seeds [seed, k] and [seed, k, 0] alike. Training step k draws from the first, so a small tag
 # here would give epoch 0 the draws of some step; these tags are beyond any step's number.
@@ -20,13 +19,8 @@ Pair = tuple[np.ndarray, np.ndarray | None]
 
 
 def batch_count(n: int, size: int) -> int:
-    """How many batches an epoch of n samples has, a smaller last one included.
-
-    ValueError for a `size` below 1.
-    """
-    if size < 1:
-        raise ValueError(f"size: found {size}, wanted 1 or more samples in a batch")
-    return -(-n // size)
+    """How many batches of `size` an epoch of n samples has, a smaller last one included."""
+    return -(-n // checks.whole("size", size, 1))
 
 
 def minibatches(
@@ -36,8 +30,7 @@ def minibatches(
     epoch: int = 0,
     start: int = 0,
 ) -> Iterator[tuple]:
-    """The batches of one epoch, as tuples of rows, in step, of all the arrays; None stays None (no
-    labels).
+    """The batches of one epoch: tuples of the same rows of all the arrays. None stays None.
 
     seed: None keeps the arrays' own order; else epoch `epoch` has an order of its own. start: the
     batch to begin with (0 = the first), for a run that is resumed. The last batch holds what is
@@ -47,41 +40,42 @@ def minibatches(
     lengths = {len(array) for array in arrays if array is not None}
     if len(lengths) != 1:
         raise ValueError(
-            f"arrays: found lengths {sorted(lengths)}, wanted one array or more, all of one length"
+            f"arrays: given lengths {sorted(lengths)}, wanted one array or more, all of one length"
         )
     n = lengths.pop()
-    if not 0 <= start <= batch_count(n, size):
-        raise ValueError(
-            f"start: found {start}, wanted 0 to {batch_count(n, size)}, the batches of {n} samples"
-        )
-    order = (
-        np.arange(n) if seed is None else np.random.default_rng([seed, ORDER, epoch]).permutation(n)
-    )
+    checks.whole("start", start, 0, batch_count(n, size))
+    if seed is None:
+        order = np.arange(n)
+    else:
+        order = np.random.default_rng([seed, ORDER, epoch]).permutation(n)
     batches = (order[first : first + size] for first in range(start * size, n, size))
     # not `yield`: bad arguments raise here, and not at the first batch
-    return (tuple(None if array is None else array[rows] for array in arrays) for rows in batches)
+    return (_rows(arrays, rows) for rows in batches)
 
 
 def split_validation(
     samples: np.ndarray, labels: np.ndarray | None = None, fraction: float = 0.1, seed: int = 0
 ) -> tuple[Pair, Pair]:
-    """((training samples, labels), (validation samples, labels)), cut at random as `seed` says;
-    labels may be None.
+    """((training samples, labels), (validation samples, labels)), cut at random as `seed` says.
 
-    samples (n, ..., channels): finite floats; labels (n,): integers from 1. floor(fraction * n)
-    samples, at least 1, are for validation. ValueError where one of the two sides would be empty.
+    samples (n, ..., channels): finite floats; labels (n,): integers from 1, or None. floor(fraction
+    * n) samples, at least 1, are for validation. ValueError where one of the two sides would be
+    empty.
     """
-    check_samples(samples)
+    checks.data_set("samples", samples)
     n = len(samples)
     if labels is not None:
-        check_labels(labels, n)
-    if not 0 < fraction < 1 or n < 2:
-        raise ValueError(
-            f"fraction: found {fraction} of {n} samples, wanted between 0 and 1, of 2 samples or more"
-        )
+        labels = checks.labels("labels", labels, n, low=1)
+    checks.among("fraction", fraction, checks.Between(0, 1, "()"))
+    if n < 2:
+        raise ValueError(f"samples: given {n}, wanted 2 or more: one for each side")
     order = np.random.default_rng([seed, SPLIT]).permutation(n)
     cut = n - max(1, int(fraction * n))
-    training, validation = (
-        (samples[i], None if labels is None else labels[i]) for i in (order[:cut], order[cut:])
-    )
+    training = _rows([samples, labels], order[:cut])
+    validation = _rows([samples, labels], order[cut:])
     return training, validation
+
+
+def _rows(arrays: Sequence[np.ndarray | None], rows: np.ndarray) -> tuple:
+    """The same rows of all the arrays."""
+    return tuple(None if array is None else array[rows] for array in arrays)

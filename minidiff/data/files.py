@@ -1,5 +1,4 @@
-"""The four MNIST files: their names, what each must hold, and how one is read from a folder or
-stored in it.
+"""The four MNIST files: their names, what each must hold, and how one is read and stored.
 
 The SHA-256 is that of the uncompressed bytes. Mirrors hold different gzip files of the same bytes,
 so a hash of the compressed file would refuse good ones.
@@ -32,23 +31,32 @@ FILES = {  # name: size, SHA-256
 
 
 def check(name: str, raw: bytes, source: str | Path) -> bytes:
-    """`raw` unchanged where it is what the file `name` must hold; else ValueError says what `source` held."""
-    size, wanted = FILES[name]
+    """`raw` unchanged where it is what the file `name` must hold.
+
+    Else ValueError says what `source` held.
+    """
+    size, right = FILES[name]
     sha256 = hashlib.sha256(raw).hexdigest()
-    if sha256 != wanted:
-        found = f"found {len(raw):,} bytes with SHA-256 {sha256}"
-        wish = f"wanted {name} of {size:,} bytes with SHA-256 {wanted} (both uncompressed)"
-        raise ValueError(f"{source}: wrong contents: {found}, {wish}")
+    if sha256 != right:
+        raise ValueError(
+            f"{source}: given {len(raw):,} bytes with SHA-256 {sha256}, "
+            f"wanted {name} of {size:,} bytes with SHA-256 {right} (both uncompressed)"
+        )
     return raw
 
 
 def decompress(name: str, compressed: bytes, source: str | Path) -> bytes:
-    """The checked bytes inside the gzip file `compressed`; ValueError where it is cut short, broken or another."""
+    """The checked bytes inside the gzip file `compressed`.
+
+    ValueError where it is cut short, broken or another file.
+    """
     try:
         raw = gzip.decompress(compressed)
     except (EOFError, OSError, zlib.error) as error:
-        found = f"{len(compressed):,} bytes that are not a whole gzip file ({error})"
-        raise ValueError(f"{source}: found {found}, wanted {name}.gz") from error
+        raise ValueError(
+            f"{source}: given {len(compressed):,} bytes that are not a whole gzip file ({error}), "
+            f"wanted {name}.gz"
+        ) from error
     return check(name, raw, source)
 
 
@@ -67,8 +75,8 @@ def read(folder: Path, name: str) -> bytes:
         if path.is_file():
             data = path.read_bytes()
             return decompress(name, data, path) if path.suffix == ".gz" else check(name, data, path)
-    there = f"holds neither {name}.gz nor {name}" if folder.is_dir() else "is not a folder"
-    raise FileNotFoundError(f"{name}: the folder given, {folder}, {there}")
+    reason = f"holds neither {name}.gz nor {name}" if folder.is_dir() else "is not a folder"
+    raise FileNotFoundError(f"{name}: the folder given, {folder}, {reason}")
 
 
 def store(folder: Path, name: str, raw: bytes) -> None:
@@ -77,7 +85,10 @@ def store(folder: Path, name: str, raw: bytes) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file beside its place, flush it, rename it: whoever looks sees the old file or the new one, whole."""
+    """Write a file beside its place, flush it, rename it.
+
+    Whoever looks sees the old file or the new one, whole.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

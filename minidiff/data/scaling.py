@@ -1,10 +1,10 @@
-"""Scaling to [-1, 1], fitted once on the training set; new data uses the same numbers, samples go back by them."""
+"""Scaling to [-1, 1], fitted once on the training set; new data and samples use its numbers."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from minidiff.data.checks import check_samples
+from .. import checks
 
 
 @dataclass(frozen=True)
@@ -20,23 +20,21 @@ class Scaling:
     high: np.ndarray
 
     def __post_init__(self) -> None:
-        if (
-            self.low.shape != self.high.shape
-            or self.low.ndim != 1
-            or not np.all(self.low < self.high)
-        ):
+        one_shape = self.low.shape == self.high.shape and self.low.ndim == 1
+        if not one_shape or not np.all(self.low < self.high):
             raise ValueError(
-                f"low, high: found {self.low} and {self.high}, wanted (channels,) arrays with low < high"
+                f"low, high: given {self.low} and {self.high}, "
+                "wanted (channels,) arrays with low < high"
             )
 
     @classmethod
     def fit(cls, samples: np.ndarray) -> "Scaling":
-        """The scaling under which the training set `samples` (n, ..., channels) fills [-1, 1] in each channel."""
-        check_samples(samples)
+        """The scaling under which a training set (n, ..., channels) fills [-1, 1] by channel."""
+        checks.data_set("samples", samples)
         axes = tuple(range(samples.ndim - 1))
-        return cls(
-            samples.min(axis=axes).astype(np.float64), samples.max(axis=axes).astype(np.float64)
-        )
+        low = samples.min(axis=axes).astype(np.float64)
+        high = samples.max(axis=axes).astype(np.float64)
+        return cls(low, high)
 
     def apply(self, samples: np.ndarray) -> np.ndarray:
         """From the data's units to [-1, 1]."""
@@ -50,5 +48,7 @@ class Scaling:
 
     def _check(self, samples: np.ndarray) -> None:
         if samples.shape[-1:] != self.low.shape or samples.dtype.kind != "f":
-            found = f"shape {samples.shape} of {samples.dtype}"
-            raise ValueError(f"samples: found {found}, wanted floats (..., {len(self.low)})")
+            raise ValueError(
+                f"samples: given shape {samples.shape} of {samples.dtype}, "
+                f"wanted floats (..., {len(self.low)})"
+            )

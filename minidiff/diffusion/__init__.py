@@ -1,31 +1,34 @@
-"""Floor 4: diffusion. Small things joined by one signature, `Denoise`: (x_t, t, condition) ->
-Prediction(x0, noise).
+"""Diffusion. Small things joined by one kind of function, `Denoise`:
 
-Read `schedule`, `process`, `denoise`, then `walk` and `samplers`, then `guidance`; `exact` has
-denoisers that need no training.
+    (x_t, t, condition) -> Prediction(x0, noise)
+
+Read `schedule`, `forward_process`, `prediction`, `parameterization` and `network`, then `samplers`,
+then `guidance`; `exact` has denoisers that need no training.
 """
 
 from . import editing, exact, guidance, likelihood, losses, samplers
-from .denoise import Denoise, Denoiser, FreeNoise, Prediction, denoiser
 from .editing import image_to_image, inpaint, interpolate, slerp
+from .forward_process import posterior, q_sample
+from .grids import times
 from .likelihood import bits_per_dim
 from .losses import label_dropout, loss
-from .process import posterior, q_sample
+from .network import denoiser
+from .parameterization import Parameterization
+from .prediction import Denoise, FreeNoise, Prediction
+from .samplers import Step, dynamic_threshold
 from .sampling import all_steps, final, sample, sample_steps
 from .schedule import (
     Schedule,
     cosine_schedule,
     linear_schedule,
     sigmoid_schedule,
-    times,
     zero_terminal_snr,
 )
-from .walk import Step, dynamic_threshold
 
 __all__ = [
     "Denoise",
-    "Denoiser",
     "FreeNoise",
+    "Parameterization",
     "Prediction",
     "Schedule",
     "Step",

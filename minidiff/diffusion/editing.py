@@ -1,4 +1,4 @@
-"""Uses of a denoiser on given images: filling in what is masked, going between two, starting from one."""
+"""Given images, changed by a denoiser: masked parts filled in, two mixed, one started from."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -7,67 +7,85 @@ from typing import Any
 
 import numpy as np
 
+from .. import checks
 from ..kernels import Array, from_host, namespace
-from .denoise import Denoise
-from .process import Rng, blend, check_same, dot, draw_noise, posterior, q_sample
-from .samplers import SAMPLERS, ddim, invert
+from .forward_process import posterior, q_sample
+from .grids import times
+from .per_sample import Rng, dot, draw_noise, weighted_sum
+from .prediction import Denoise, check_denoise
+from .samplers import SAMPLERS, Step, Walk, ddim, invert, sampler
 from .sampling import final
-from .schedule import Schedule, times
-from .walk import Between, Step, Walk, sampler
 
 
-@sampler(jump=Between(1, math.inf), rounds=Between(1, math.inf))
+@sampler(jump=checks.Between(1), rounds=checks.Between(1))
 def inpaint(
     walk: Walk, x: Array, *, known: Array, mask: Array, jump: int = 10, rounds: int = 10
 ) -> Iterator[Step]:
-    """RePaint: DDPM, where after each step the known part is put in, noised to that time; called
-    like a sampler.
+    """RePaint: DDPM, where after each step the known part is put in, noised to that time.
 
-    known (batch, ...) like x; mask, broadcastable to it, is 1 where `known` holds and 0 where it is
-    to be filled in. To let the two agree, the walk goes `jump` times back up to more noise,
-    `rounds` times in all from each place: `repaint_walk`. So its steps are more than len(times) -
-    1. Source: Lugmayr et al. 2022, arXiv 2201.09865, alg. 1.
+    It is called like a sampler: inpaint(denoise, x, ..., known=images, mask=mask). known (batch,
+    ...) is like x; mask, broadcastable to it, is 1 where `known` holds and 0 where it is to be
+    filled in. To let the two agree, the times go `jump` steps back up to more noise, `rounds` times
+    in all from each place: `repaint_path`. So there are more than len(times) - 1 steps. Source:
+    Lugmayr et al. 2022, arXiv 2201.09865, algorithm 1.
     """
-    check_same(known, x, "known", "x")
-    xp = namespace(x)
-    mask = (
-        from_host(np.asarray(mask, x.dtype), x)
-        if not hasattr(mask, "dtype")
-        else mask.astype(x.dtype)
-    )
-    if np.broadcast_shapes(mask.shape, x.shape) != x.shape or not bool(
-        xp.all((mask == 0) | (mask == 1))
-    ):
-        raise ValueError(
-            f"mask: given shape {mask.shape}, wanted zeros and ones that broadcast to {x.shape}"
-        )
-    path = [walk.times[-1 - i] for i in repaint_walk(len(walk.times) - 1, jump, rounds)]
+    checks.same_shape("known", known, "x", x)
+    mask = _as_mask(mask, x)
+    steps = len(walk.times) - 1
+    path = [walk.times[-1 - left] for left in repaint_path(steps, jump, rounds)]
     x0 = known
     for t, s in pairwise(path):
         if s < t:
+            # DDPM's step for the unknown part, the noised image for the known one.
             x0 = walk.predict(x, t).x0
             mean, variance = posterior(walk.schedule, x0, x, t, s)
-            guess = mean if s == 0 else mean + variance**0.5 * walk.noise(x)
-            given = known if s == 0 else q_sample(walk.schedule, known, s, walk.noise(x))
-            x = mask * given + (1 - mask) * guess
+            if s == 0:
+                unknown_part = mean
+                known_part = known
+            else:
+                unknown_part = mean + variance**0.5 * walk.noise(x)
+                known_part = q_sample(walk.schedule, known, s, walk.noise(x))
+            x = mask * known_part + (1 - mask) * unknown_part
         else:
+            # One step up: a little more noise on all of it.
             a = float(walk.schedule.alpha_bar_at(s) / walk.schedule.alpha_bar_at(t))
-            x = blend(math.sqrt(a), x, math.sqrt(1 - a), walk.noise(x))
+            x = weighted_sum(math.sqrt(a), x, math.sqrt(1 - a), walk.noise(x))
         yield Step(s, x, x0)
 
 
-def repaint_walk(steps: int, jump: int, rounds: int) -> list[int]:
-    """How many steps are left after each move: down from `steps` to 0, and from 1, 1 + jump, … rounds - 1 times up."""
-    marks, path = range(1, steps - jump + 1, jump), [steps]
+def _as_mask(mask: Any, x: Array) -> Array:
+    """The mask with x's dtype, on x's device."""
+    if hasattr(mask, "dtype"):
+        mask = mask.astype(x.dtype)
+    else:
+        mask = from_host(np.asarray(mask, x.dtype), x)
+    fits = np.broadcast_shapes(mask.shape, x.shape) == x.shape
+    if not fits or not bool(namespace(x).all((mask == 0) | (mask == 1))):
+        raise ValueError(
+            f"mask: given shape {mask.shape}, wanted zeros and ones that broadcast to {x.shape}"
+        )
+    return mask
+
+
+def repaint_path(steps: int, jump: int, rounds: int) -> list[int]:
+    """How many steps are left, before RePaint begins and after each of its moves.
+
+    It goes down from `steps` to 0, and at 1, 1 + jump, 1 + 2 jump, … it goes `rounds` - 1 times
+    `jump` steps up and down again.
+    """
+    turns = range(1, steps - jump + 1, jump)
+    path = [steps]
     for left in reversed(range(steps)):
-        detour = [*range(left + 1, left + jump + 1), *reversed(range(left, left + jump))]
-        path += [left, *detour * (rounds - 1 if left in marks else 0)]
+        path.append(left)
+        if left in turns:
+            up = range(left + 1, left + jump + 1)
+            down = reversed(range(left, left + jump))
+            path += [*up, *down] * (rounds - 1)
     return path
 
 
 def image_to_image(
     denoise: Denoise,
-    schedule: Schedule,
     x0: Array,
     start: float,
     rng: Rng,
@@ -75,46 +93,42 @@ def image_to_image(
     steps: int = 25,
     **options: Any,
 ) -> Iterator[Step]:
-    """The steps of a sampler from x0 (batch, ...) noised to the time `start`: the later, the less
-    of x0 is left.
+    """The steps of a sampler from x0 (batch, ...) noised to the time `start`.
 
-    The options are condition, clip and the sampler's own.
-
-    Source: Meng et al. 2022 (SDEdit), arXiv 2108.01073, algorithm 1. Raises ValueError as `times`
-    and the sampler do.
+    The later the start, the less of x0 is left. The options are condition, clip and the sampler's
+    own. Source: Meng et al. 2022 (SDEdit), arXiv 2108.01073, algorithm 1. Raises ValueError as
+    `times` and the sampler do.
     """
-    if sampler not in SAMPLERS:
-        raise ValueError(f"sampler: given {sampler!r}, wanted one of {sorted(SAMPLERS)}")
-    grid = times(schedule, steps, start=start)
-    x = q_sample(schedule, x0, start, draw_noise(rng, x0))
-    return SAMPLERS[sampler](denoise, schedule, x, times=grid, rng=rng, **options)
+    check_denoise(denoise)
+    checks.among("sampler", sampler, SAMPLERS)
+    grid = times(denoise.schedule, steps, start=start)
+    x = q_sample(denoise.schedule, x0, start, draw_noise(rng, x0))
+    return SAMPLERS[sampler](denoise, x, times=grid, rng=rng, **options)
 
 
 def interpolate(
-    denoise: Denoise,
-    schedule: Schedule,
-    a: Array,
-    b: Array,
-    shares: Sequence[float],
-    **options: Any,
+    denoise: Denoise, a: Array, b: Array, shares: Sequence[float], **options: Any
 ) -> Array:
-    """Images between a and b (batch, ...): both inverted to noise, mixed there by `slerp`, and
-    brought back by DDIM.
+    """Images between a and b (batch, ...), as (len(shares), batch, ...): a for 0 and b for 1.
 
-    Gives (len(shares), batch, ...), a for share 0 and b for share 1, up to the error of inversion;
-    the options are condition, times and clip, as for the samplers. Between labels one goes by
-    `guidance.composed(denoise, [label_a, label_b], [1 - share, share])`. Source: Song et al. 2021
-    (DDIM), arXiv 2010.02502, section 5.3.
+    Both are inverted to noise, mixed there by `slerp`, and brought back by DDIM, up to the error of
+    inversion. The options are condition, times and clip, as for the samplers. Between labels one
+    goes by `guidance.composed(denoise, [label_a, label_b], [1 - share, share])`. Source: Song et
+    al. 2021 (DDIM), arXiv 2010.02502, section 5.3.
     """
-    start, end = (final(invert(denoise, schedule, x, **options)) for x in (a, b))
-    return namespace(a).stack(
-        [final(ddim(denoise, schedule, slerp(start, end, w), **options)) for w in shares]
-    )
+    noise_a = final(invert(denoise, a, **options))
+    noise_b = final(invert(denoise, b, **options))
+    mixed = [slerp(noise_a, noise_b, share) for share in shares]
+    return namespace(a).stack([final(ddim(denoise, noise, **options)) for noise in mixed])
 
 
 def slerp(a: Array, b: Array, share: float) -> Array:
-    """Between a and b on the great circle, sample by sample: (sin((1-w) θ) a + sin(w θ) b) / sin θ, θ their angle."""
-    check_same(b, a, "b", "a")
+    """Between a and b on the great circle, sample by sample.
+
+    It is (sin((1 - share) θ) a + sin(share θ) b) / sin θ, where θ is the angle between the two.
+    """
+    checks.same_shape("b", b, "a", a)
     xp = namespace(a)
-    angle = xp.arccos(xp.clip(dot(a, b) / xp.sqrt(dot(a, a) * dot(b, b)), -1 + 1e-6, 1 - 1e-6))
+    cosine = dot(a, b) / xp.sqrt(dot(a, a) * dot(b, b))
+    angle = xp.arccos(xp.clip(cosine, -1 + 1e-6, 1 - 1e-6))
     return (xp.sin((1 - share) * angle) * a + xp.sin(share * angle) * b) / xp.sin(angle)

@@ -1,21 +1,24 @@
-"""Denoisers that need no training: for a Gaussian mixture and for a finite data set, x_0's
-posterior mean is known.
+"""Denoisers that need no training: for a Gaussian mixture and for a finite data set.
 
-Noisy data of a mixture is a mixture again: x_t ~ sum_k w_k N(alpha m_k, v_k) with v_k = alpha² s_k²
-+ sigma². So is x_0 given x_t, with shares r_k ∝ w_k N(x_t; alpha m_k, v_k). Everything here follows
-from that; with these denoisers the samplers, the guidance rules and the likelihood can be held
-against closed forms.
+Noisy data of a mixture is a mixture again:
+
+    x_t ~ sum_k w_k N(alpha m_k, v_k)    with v_k = alpha² s_k² + sigma²
+
+So is x_0 given x_t, with shares r_k ∝ w_k N(x_t; alpha m_k, v_k). Everything here follows from
+that; with these denoisers the samplers, the guidance rules and the likelihood can be held against
+closed forms.
 """
 
 import math
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import ops
+from .. import checks, ops
 from ..kernels import Array, from_host, namespace
-from .denoise import Denoise, Denoiser, Prediction
-from .process import as_condition
+from .per_sample import as_condition
+from .prediction import Denoise, Prediction
 from .schedule import Schedule
 
 
@@ -35,109 +38,110 @@ class GaussianMixture:
                 f"means: given shape {self.means.shape}, wanted finite numbers (components, ...)"
             )
         count = len(self.means)
-        self._flat = self.means.reshape(1, count, -1)
-        self.stds, self.weights = (
-            _per_component(stds, count, "stds"),
-            _per_component(weights, count, "weights"),
-        )
+        self.stds = _per_component("stds", stds, count)
+        self.weights = _per_component("weights", weights, count)
         if not self.weights.any():
             raise ValueError(f"weights: given {weights!r}, wanted one above 0, at least")
         self.weights = self.weights / self.weights.sum()
+        labels = np.arange(1, count + 1) if labels is None else labels
+        self.labels = checks.labels("labels", labels, count, low=1)
+        # with the axes (sample, component, coordinate)
+        self._flat_means = self.means.reshape(1, count, -1)
         self._variances = self.stds.reshape(1, -1, 1) ** 2
-        self.labels = np.arange(1, count + 1) if labels is None else np.asarray(labels)
-        if (
-            self.labels.shape != (count,)
-            or self.labels.dtype.kind not in "iu"
-            or self.labels.min() < 1
-        ):
-            raise ValueError(f"labels: given {labels!r}, wanted ({count},) integers >= 1")
 
     def sample(self, n: int, rng: np.random.Generator, condition=None) -> np.ndarray:
-        """n samples, (n, ...) float64; condition: None, one label, or labels (n,); 0 stands for any class."""
-        share = np.cumsum(self._allowed(condition, n) * self.weights, axis=1)
-        k = np.sum(rng.random((n, 1)) * share[:, -1:] >= share, axis=1)
+        """n samples, (n, ...) float64; condition: None, a label, or labels (n,); 0 is any class."""
+        shares = np.cumsum(self._allowed(condition, n) * self.weights, axis=1)
+        k = np.sum(rng.random((n, 1)) * shares[:, -1:] >= shares, axis=1)
         noise = rng.standard_normal((n, *self.means.shape[1:]))
-        return self.means[k] + self.stds[k].reshape(-1, *[1] * (noise.ndim - 1)) * noise
+        stds = self.stds[k].reshape(-1, *[1] * (noise.ndim - 1))
+        return self.means[k] + stds * noise
 
     def mean_and_covariance(self, label: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Mean (d,) and covariance (d, d) of the flattened samples of a class, or of all with label 0."""
-        weights, means = self.weights * self._allowed(label, 1)[0], self._flat[0]
+        """Mean (d,) and covariance (d, d) of the flattened samples of a class; label 0 is all."""
+        weights = self.weights * self._allowed(label, 1)[0]
+        means = self._flat_means[0]
         between = np.atleast_2d(np.cov(means.T, aweights=weights, ddof=0))
         within = np.average(self.stds**2, weights=weights) * np.eye(len(between))
         return np.average(means, axis=0, weights=weights), between + within
 
     def denoiser(self, schedule: Schedule) -> Denoise:
-        """The exact Denoise: x_0's posterior mean, and the best diagonal variance of x_{t-1} given
-        x_t.
+        """The exact Denoise: x_0's posterior mean, and the best variance of x_{t-1} given x_t.
 
         Condition: None, or host labels (batch,) in 0 … classes. Raises ValueError at t = 0 and for
-        other labels. The variance is beta-tilde + c² Var[x_0 given x_t], where c is the posterior
-        mean's factor of x_0 (Bao et al. 2022, arXiv 2201.06503, theorem 1).
+        other labels. The variance is the best diagonal one: beta-tilde + c² Var[x_0 given x_t],
+        where c is the posterior mean's factor of x_0 (Bao et al. 2022, arXiv 2201.06503, theorem
+        1).
         """
 
         def denoise(x: Array, t, condition: Array | None = None) -> Prediction:
-            xp, like = namespace(x), _mover(x)
-            log_joint, offset, alpha, sigma, variance = self._log_joint(schedule, x, t, condition)
-            share = ops.softmax(log_joint, axis=1)[:, :, None]
-            noise = xp.sum(share * offset * like(sigma / variance), axis=1)
-            centre = like(self._flat) + offset * like(alpha * self._variances / variance)
-            x0 = xp.sum(share * centre, axis=1)
-            within = like(self._variances * sigma**2 / variance)
-            spread = xp.sum(share * ((centre - x0[:, None]) ** 2 + within), axis=1)
-            now, before = (
-                schedule.alpha_bar_at(s).reshape(-1, 1)
-                for s in (np.asarray(t), np.maximum(t, 1) - 1)
+            xp = namespace(x)
+            like = _mover(x)
+            q = self._components(schedule, x, t, condition)
+            shares = ops.softmax(q.log_joint, axis=1)[:, :, None]
+
+            # x_0 given x_t and the component k: N(centre, within)
+            centre = like(self._flat_means) + q.offset * like(
+                q.alpha * self._variances / q.variance
             )
-            beta = 1 - now / before
-            least, factor = beta * (1 - before) / (1 - now), before * (beta / (1 - now)) ** 2
-            log_variance = xp.log(like(least) + like(factor) * spread + 1e-30)
+            within = like(self._variances * q.sigma**2 / q.variance)
+
+            # over all components
+            x0 = xp.sum(shares * centre, axis=1)
+            noise = xp.sum(shares * q.offset * like(q.sigma / q.variance), axis=1)
+            x0_variance = xp.sum(shares * ((centre - x0[:, None]) ** 2 + within), axis=1)
+
+            alpha_bar_t = schedule.alpha_bar_at(np.asarray(t)).reshape(-1, 1)
+            alpha_bar_s = schedule.alpha_bar_at(np.maximum(t, 1) - 1).reshape(-1, 1)
+            beta = 1 - alpha_bar_t / alpha_bar_s
+            beta_tilde = beta * (1 - alpha_bar_s) / (1 - alpha_bar_t)
+            c_squared = alpha_bar_s * (beta / (1 - alpha_bar_t)) ** 2
+            log_variance = xp.log(like(beta_tilde) + like(c_squared) * x0_variance + 1e-30)
             return Prediction(*(xp.reshape(part, x.shape) for part in (x0, noise, log_variance)))
 
-        return Denoiser(denoise, schedule)
+        return Denoise(denoise, schedule)
 
     def log_prob(self, schedule: Schedule) -> Callable:
-        """The exact classifier on noisy data: a function (x_t, t, labels) -> log p(y given x_t),
-        (batch,).
+        """The exact classifier on noisy data: (x_t, t, labels) -> log p(y given x_t), (batch,).
 
         x_t may be an array or a Tensor, so that `guidance.classifier` can take its gradient.
         """
 
         def log_prob(x, t, condition):
-            every, wanted = (
-                self._log_joint(schedule, x, t, labels)[0] for labels in (None, condition)
-            )
-            return ops.logsumexp(wanted, axis=1) - ops.logsumexp(every, axis=1)
+            all_classes = self._components(schedule, x, t, None).log_joint
+            one_class = self._components(schedule, x, t, condition).log_joint
+            return ops.logsumexp(one_class, axis=1) - ops.logsumexp(all_classes, axis=1)
 
         return log_prob
 
-    def _log_joint(self, schedule, x, t, condition):
-        """log w_k N(x_t; alpha m_k, v_k), (batch, components), and its parts, each (batch|1, components|1, d|1)."""
+    def _components(self, schedule: Schedule, x, t, condition) -> "_NoisyComponents":
+        """The mixture at time t, seen from x."""
         alpha_bar = np.reshape(schedule.alpha_bar_at(t), (-1, 1, 1))
         if np.any(alpha_bar == 1):
-            raise ValueError(
-                "t: given 0, wanted more: nothing can be asked at t = 0, where there is no noise"
-            )
+            raise ValueError("t: given 0, wanted more: without noise there is nothing to denoise")
         if x.shape[1:] != self.means.shape[1:]:
-            raise ValueError(
-                f"x: given shape {x.shape}, wanted (batch, {', '.join(map(str, self.means.shape[1:]))})"
-            )
-        like, means = _mover(x), self._flat
-        alpha, sigma = np.sqrt(alpha_bar), np.sqrt(1 - alpha_bar)
+            axes = ", ".join(map(str, self.means.shape[1:]))
+            raise ValueError(f"x: given shape {x.shape}, wanted (batch, {axes})")
+        like = _mover(x)
+        alpha = np.sqrt(alpha_bar)
+        sigma = np.sqrt(1 - alpha_bar)
         variance = alpha_bar * self._variances + (1 - alpha_bar)
-        offset = ops.reshape(x, (x.shape[0], 1, means.shape[-1])) - like(alpha * means)
-        allowed = self._allowed(condition, x.shape[0])
+        size = self._flat_means.shape[-1]
+        offset = ops.reshape(x, (x.shape[0], 1, size)) - like(alpha * self._flat_means)
         with np.errstate(divide="ignore"):
-            constant = np.log(allowed * self.weights) - 0.5 * means.shape[-1] * np.log(
-                2 * math.pi * variance[:, :, 0]
-            )
+            log_weights = np.log(self._allowed(condition, x.shape[0]) * self.weights)
+        constant = log_weights - 0.5 * size * np.log(2 * math.pi * variance[:, :, 0])
         log_joint = -0.5 * ops.sum(offset * offset * like(1 / variance), axis=2) + like(constant)
-        return log_joint, offset, alpha, sigma, variance
+        return _NoisyComponents(log_joint, offset, alpha, sigma, variance)
 
     def _allowed(self, condition, n: int) -> np.ndarray:
-        """Which components the condition of each sample allows, (n, components): none whose weight is 0."""
+        """Which components each sample's condition allows, (n, components).
+
+        Never those whose weight is 0.
+        """
         condition = as_condition(0 if condition is None else condition, n)
-        column = condition.reshape(-1, 1)
-        allowed = ((column == 0) | (column == self.labels)) & (self.weights > 0)
+        label = condition.reshape(-1, 1)
+        allowed = ((label == 0) | (label == self.labels)) & (self.weights > 0)
         if condition.ndim != 1 or not allowed.any(axis=1).all():
             known = sorted(set(self.labels[self.weights > 0].tolist()))
             raise ValueError(
@@ -146,18 +150,28 @@ class GaussianMixture:
         return allowed
 
 
-class FiniteData(GaussianMixture):
-    """The points of a data set, (count, ...), each as likely as its weight: a mixture with no
-    width.
+class _NoisyComponents(NamedTuple):
+    """Each component of the mixture with noise, and where x lies in it."""
 
-    Its denoiser is what a network that learned the training set by heart would give.
+    log_joint: Any  # log w_k N(x_t; alpha m_k, v_k), (batch, components)
+    offset: Any  # x_t - alpha m_k, (batch, components, d)
+    alpha: np.ndarray  # (batch or 1, 1, 1)
+    sigma: np.ndarray
+    variance: np.ndarray  # v_k, (batch or 1, components, 1)
+
+
+class FiniteData(GaussianMixture):
+    """The points of a data set, (count, ...), each as likely as its weight.
+
+    It is a mixture with no width. Its denoiser is what a network that learned the training set by
+    heart would give.
     """
 
     def __init__(self, points, weights=1.0, labels=None):
         super().__init__(points, 0.0, weights, labels)
 
 
-def _per_component(values, count: int, name: str) -> np.ndarray:
+def _per_component(name: str, values, count: int) -> np.ndarray:
     array = np.asarray(values, np.float64)
     if array.shape not in ((), (count,)) or not (np.isfinite(array).all() and array.min() >= 0):
         raise ValueError(
@@ -168,5 +182,5 @@ def _per_component(values, count: int, name: str) -> np.ndarray:
 
 def _mover(x) -> Callable[[np.ndarray], Array]:
     """Moves host arrays to the dtype and the device of x, an array or a Tensor."""
-    data = getattr(x, "data", x) if not isinstance(x, np.ndarray) else x
+    data = x if isinstance(x, np.ndarray) else getattr(x, "data", x)
     return lambda host: from_host(np.asarray(host, x.dtype), data)

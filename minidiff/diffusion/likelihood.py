@@ -10,16 +10,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import ops
+from .. import checks, ops
 from ..kernels import Array, to_host
-from .denoise import Denoise, log_variance_of, variance_range
-from .process import Rng, check_data, exp, per_sample, posterior, q_sample
+from .forward_process import posterior, q_sample
+from .per_sample import Rng, check_samples, column, exp
+from .prediction import Denoise
+from .samplers.walk import Walk
 from .schedule import Schedule
-from .walk import Walk
+from .variance import VARIANCES, log_variance_of, log_variance_range
 
 
 class BitsPerDim(NamedTuple):
-    """In bits per dimension: `total` (batch,), `prior` (batch,) and `terms` (T, batch), that of t at t - 1."""
+    """In bits per dimension: `total` (batch,), `prior` (batch,) and `terms` (T, batch).
+
+    terms[t - 1] is the term of time t.
+    """
 
     total: np.ndarray
     prior: np.ndarray
@@ -28,7 +33,6 @@ class BitsPerDim(NamedTuple):
 
 def bits_per_dim(
     denoise: Denoise,
-    schedule: Schedule,
     x0: Array,
     rng: Rng,
     condition: Any = None,
@@ -36,19 +40,21 @@ def bits_per_dim(
     discretised: bool = True,
     clip: Any = None,
 ) -> BitsPerDim:
-    """The variational bound on -log2 p(x_0) per dimension: one draw of noise and one pass for each
-    t = T … 1.
+    """The variational bound on -log2 p(x_0) per dimension, of data x0 (batch, ...).
 
-    total = KL(q(x_T given x_0), N(0, I)) + sum_t KL(q(x_{t-1} given x_t, x_0), p(x_{t-1} given
-    x_t)), the last term being -log2 p(x_0 given x_1). `variance` is p's: "small" (at t = 1 the one
-    of t = 2 stands in for 0), "large" or "learned" (the prediction's). With `discretised`, x_0
-    holds 8-bit images scaled to [-1, 1] and the last term is the probability of each pixel's bin,
-    otherwise a density. `clip` as for the samplers.
+        total = KL(q(x_T given x_0), N(0, I))
+                + sum_t KL(q(x_{t-1} given x_t, x_0), p(x_{t-1} given x_t))
+
+    The last term, t = 1, is -log2 p(x_0 given x_1). Each t = T … 1 takes one draw of noise and one
+    pass. `variance` is p's: "small" (at t = 1 the one of t = 2 stands in for 0), "large" or
+    "learned" (the prediction's). With `discretised`, x_0 holds 8-bit images scaled to [-1, 1] and
+    the last term is the probability of each pixel's bin, otherwise a density. `clip` as for the
+    samplers.
     """
-    if variance not in ("small", "large", "learned"):
-        raise ValueError(f"variance: given {variance!r}, wanted 'small', 'large' or 'learned'")
-    check_data(x0, "x0")
-    walk = Walk("bits_per_dim", True, denoise, schedule, x0, condition, None, rng, clip)
+    checks.among("variance", variance, VARIANCES)
+    check_samples("x0", x0)
+    walk = Walk(denoise, x0.shape[0], condition, rng=rng, clip=clip)
+    schedule = walk.schedule
     alpha_bar = float(schedule.alpha_bar[-1])
     prior = _bits(normal_kl(math.sqrt(alpha_bar) * x0, math.log1p(-alpha_bar), 0.0, 0.0))
     terms = np.empty((schedule.timesteps, x0.shape[0]))
@@ -64,12 +70,16 @@ def bits_per_dim(
 def step_nats(
     schedule: Schedule, x0: Array, x_t: Array, t, mean, log_variance, discretised: bool
 ) -> Any:
-    """One step's term of the bound, elementwise: for t = 1 -log p(x_0), for others the KL; t a number or (batch,)."""
+    """One step's term of the bound, elementwise: for t = 1 -log p(x_0), for others the KL.
+
+    t is a number or (batch,); mean and log_variance are p's.
+    """
     true_mean, _ = posterior(schedule, x0, x_t, t)
-    kl = normal_kl(true_mean, per_sample(variance_range(schedule, t)[0], x0), mean, log_variance)
+    true_log_variance, _ = log_variance_range(schedule, t)
+    kl = normal_kl(true_mean, column(true_log_variance, x0), mean, log_variance)
     nll = (discretised_nll if discretised else gaussian_nll)(x0, mean, log_variance)
-    last = per_sample((np.asarray(t) == 1).astype(np.float64), x0)
-    return nll * last + kl * (1 - last)
+    is_last = column((np.asarray(t) == 1).astype(np.float64), x0)
+    return nll * is_last + kl * (1 - is_last)
 
 
 def normal_kl(mean1, log_variance1, mean2, log_variance2) -> Any:
@@ -87,14 +97,17 @@ def discretised_nll(x: Array, mean, log_variance) -> Any:
     """-log of the probability that N(mean, variance) gives x's bin, in nats, elementwise.
 
     x is one of 256 values from -1 to 1, 2/255 apart; the outermost bins reach to infinity.
-    Probabilities count as 1e-12 at least. Source: Ho et al. 2020, eq. 13.
+    Probabilities count as 1e-12 at least. Source: Ho et al. 2020, arXiv 2006.11239, eq. 13.
     """
-    top, bottom = (x > 0.999).astype(x.dtype), (x < -0.999).astype(x.dtype)
+    highest = (x > 0.999).astype(x.dtype)
+    lowest = (x < -0.999).astype(x.dtype)
     scale = exp(-0.5 * log_variance) * math.sqrt(0.5)
-    up, down = (0.5 * (1 + ops.erf(scale * (x - mean + half))) for half in (1 / 255, -1 / 255))
-    probability = up * (1 - top) + top - down * (1 - bottom)
+    below_upper = 0.5 * (1 + ops.erf(scale * (x - mean + 1 / 255)))
+    below_lower = 0.5 * (1 + ops.erf(scale * (x - mean - 1 / 255)))
+    probability = below_upper * (1 - highest) + highest - below_lower * (1 - lowest)
     return -ops.log(ops.maximum(probability, 1e-12))
 
 
 def _bits(nats: Array) -> np.ndarray:
+    """The mean over each sample, (batch,), in bits."""
     return to_host(nats).reshape(len(nats), -1).mean(axis=1, dtype=np.float64) / math.log(2)

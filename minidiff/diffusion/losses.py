@@ -11,27 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from .. import ops
+from .. import checks, ops
 from ..autograd.tensor import Tensor
 from ..autograd.threads import sharded
 from ..kernels import Array, from_host
-from .denoise import as_prediction, check_predicts, log_variance_at, split_output
+from ..nn import Module
+from .forward_process import posterior
 from .likelihood import step_nats
-from .process import (
-    Rng,
-    as_condition,
-    blend,
-    check_data,
-    draw_noise,
-    per_sample,
-    posterior,
-    q_sample,
-    signal_and_noise,
-)
+from .parameterization import Parameterization, parameterization_of
+from .per_sample import Rng, as_condition, check_samples, column, draw_noise, weighted_sum
 from .schedule import Schedule
+from .variance import log_variance_between
 
 Weight = Callable[[np.ndarray], np.ndarray]  # SNR -> weight of the squared error in x_0
-_PER_X0 = {"noise": lambda snr: snr, "x0": lambda snr: np.ones_like(snr), "v": lambda snr: snr + 1}
 
 
 def loss(
@@ -46,78 +38,106 @@ def loss(
     draw: Callable | None = None,
     callback: Callable | None = None,
 ) -> Tensor:
-    """The mean loss of a batch x0 (batch, ...), a Tensor: E w(t) |target - model(x_t, t,
-    condition)|², t in 1 … T.
+    """The mean loss of a batch x0 (batch, ...), a 0-d Tensor.
 
-    Draws, all before the batch is cut into pieces: t, by `draw(rng, batch)` -> times and factors
-    (batch,) (by default uniform, factor 1), then the noise. `condition`: None, labels (batch,), 0
-    for null, or vectors (batch, d); drop labels before the call (`label_dropout`). `weight` is
-    `min_snr()`, `p2()`, `truncated_snr` or a function of the SNR; None weighs the error in what is
-    predicted equally (Ho et al. 2020, eq. 14). `learned_variance` adds T / 1000 times the bound's
-    term in bits, with the mean held fixed, for 8-bit images in [-1, 1] (Nichol & Dhariwal 2021,
-    arXiv 2102.09672, eq. 16). `callback(t, losses)` gets the loss of each sample, without its
-    factor. Raises TypeError or ValueError for data, conditions and outputs of a wrong shape or
-    dtype, NaN in x0, and predicting noise where alpha_bar_T = 0.
+        E w(t) |target - model(x_t, t, condition)|²    with t in 1 … T
+
+    The batch is cut into pieces, on all threads; a bare model(x, t, condition) runs on one, so for
+    a loss of your own take `minidiff.sharded`.
+
+    The first call notes the `Parameterization` on a Module (`model.parameterization`), so that
+    `save` and `denoiser` know it; later calls must agree with it.
+
+    `condition` is None, labels (batch,), 0 for null, or vectors (batch, d); drop labels before the
+    call (`label_dropout`). Draws, all before the batch is cut: t, by `draw(rng, batch)` -> times
+    and factors (batch,) (by default uniform, factor 1), then the noise. `weight` is `min_snr()`,
+    `p2()`, `truncated_snr` or a function of the SNR; None weighs the error in what is predicted
+    equally (Ho et al. 2020, arXiv 2006.11239, eq. 14). `learned_variance` adds T / 1000 times the
+    bound's term in bits, with the mean held fixed, for 8-bit images in [-1, 1] (Nichol & Dhariwal
+    2021, arXiv 2102.09672, eq. 16). `callback(t, losses)` gets the loss of each sample, without its
+    factor.
+
+    Raises TypeError or ValueError for data, conditions and outputs of a wrong shape or dtype, NaN
+    in x0, predicting noise where alpha_bar_T = 0, a schedule of another T than the model's, and a
+    parameterisation other than the model's own.
     """
-    check_predicts(predicts, schedule)
-    check_data(x0, "x0")
+    check_samples("x0", x0)
     batch = x0.shape[0]
     condition = as_condition(condition, batch)
+    parameterization = parameterization_of(model, schedule, predicts, learned_variance)
+    if isinstance(model, Module):
+        model.parameterization = parameterization
+
     t, factors = (draw or uniform(schedule.timesteps))(rng, batch)
     noise = draw_noise(rng, x0)
-    x_t, target = q_sample(schedule, x0, t, noise), target_of(predicts, schedule, x0, t, noise)
+    alpha, sigma = schedule.alpha_sigma(t, x0)
+    x_t = weighted_sum(alpha, x0, sigma, noise)
+    target = parameterization.target(x0, noise, alpha, sigma)
 
     if weight is None and draw is None and callback is None and not learned_variance:
-        plain = lambda x, t, c, target: ops.mse_loss(
-            split_output(model(x, t, c), x, False)[0], target
-        )
-        return sharded(plain)(x_t, t, condition, target)
-    snr = schedule.alpha_bar[t] / (1 - schedule.alpha_bar[t])
-    weights = np.ones(batch) if weight is None else weight(snr) / _PER_X0[predicts](snr)
-    record = np.empty(batch)
-    moved = lambda values: from_host(values.astype(x0.dtype), x0)
 
-    def piece(
-        x_t: Array, x0: Array, target: Array, condition: Array | None, rows: np.ndarray
+        def mean_square(x_t: Array, t: np.ndarray, condition: Any, target: Array) -> Tensor:
+            output, _ = parameterization.split(model(x_t, t, condition), x_t)
+            return ops.mse_loss(output, target)
+
+        return sharded(mean_square)(x_t, t, condition, target)
+
+    weights = _weights(weight, parameterization, t)
+    losses = np.empty(batch)
+
+    def weighted_mean(
+        x_t: Array, x0: Array, target: Array, condition: Any, rows: np.ndarray
     ) -> Tensor:
-        times = t[rows]
-        output, place = split_output(model(x_t, times, condition), x_t, learned_variance)
+        output, position = parameterization.split(model(x_t, t[rows], condition), x_t)
         axes = tuple(range(1, x0.ndim))
-        each = ops.mean((output - target) ** 2, axis=axes) * moved(weights[rows])
-        if learned_variance:
-            x0_hat = as_prediction(predicts, schedule, x_t, times, output.data).x0
-            mean, _ = posterior(schedule, x0_hat, x_t, times)
-            nats = step_nats(
-                schedule, x0, x_t, times, mean, log_variance_at(schedule, x0, times, place), True
-            )
-            each = each + ops.mean(nats, axis=axes) * (schedule.timesteps / 1000 / math.log(2))
-        record[rows] = each.numpy()
-        return ops.mean(each * moved(factors[rows]))
+        of_samples = ops.mean((output - target) ** 2, axis=axes) * _like(x0, weights[rows])
+        if position is not None:
+            nats = _bound(parameterization, x0, x_t, t[rows], output.data, position)
+            to_bits = schedule.timesteps / 1000 / math.log(2)
+            of_samples = of_samples + ops.mean(nats, axis=axes) * to_bits
+        losses[rows] = of_samples.numpy()
+        return ops.mean(of_samples * _like(x0, factors[rows]))
 
-    total = sharded(piece)(x_t, x0, target, condition, np.arange(batch))
+    total = sharded(weighted_mean)(x_t, x0, target, condition, np.arange(batch))
     if callback is not None:
-        callback(t, record)
+        callback(t, losses)
     return total
 
 
+def _weights(weight: Weight | None, parameterization: Parameterization, t: np.ndarray):
+    """The weights (batch,) of the squared error in what is predicted, float64 on the host."""
+    if weight is None:
+        return np.ones(len(t))
+    alpha_bar = parameterization.schedule.alpha_bar[t]
+    snr = alpha_bar / (1 - alpha_bar)
+    per_x0 = {"noise": snr, "x0": np.ones_like(snr), "v": snr + 1}
+    return weight(snr) / per_x0[parameterization.predicts]
+
+
+def _bound(parameterization, x0: Array, x_t: Array, t, output: Array, position: Any) -> Any:
+    """The variational bound's term, elementwise, as a function of the variance alone."""
+    schedule = parameterization.schedule
+    alpha, sigma = schedule.alpha_sigma(t, x_t)
+    predicted_x0, _ = parameterization.x0_and_noise(x_t, alpha, sigma, output)
+    mean, _ = posterior(schedule, predicted_x0, x_t, t)
+    log_variance = log_variance_between(schedule, x0, t, position)
+    return step_nats(schedule, x0, x_t, t, mean, log_variance, discretised=True)
+
+
+def _like(x: Array, values: np.ndarray) -> Array:
+    """Host values (batch,) with the dtype and on the device of x."""
+    return from_host(values.astype(x.dtype), x)
+
+
 def label_dropout(condition: Array, prob_uncond: float, rng: np.random.Generator) -> Array:
-    """The condition with each row made null with probability `prob_uncond` (Ho & Salimans 2022,
-    algorithm 1).
+    """The condition with each row made null with probability `prob_uncond`.
 
     So one network learns p(x given y) and p(x). Raises ValueError for a probability outside 0 … 1.
+    Source: Ho & Salimans 2022, arXiv 2207.12598, algorithm 1.
     """
-    if not 0 <= prob_uncond <= 1:
-        raise ValueError(f"prob_uncond: given {prob_uncond}, wanted a probability from 0 to 1")
+    checks.among("prob_uncond", prob_uncond, checks.Between(0, 1))
     keep = rng.random(condition.shape[0]) >= prob_uncond
-    return condition * per_sample(keep, condition)
-
-
-def target_of(predicts: str, schedule: Schedule, x0: Array, t, noise: Array) -> Array:
-    """What a network is to predict: the noise, x_0, or v = alpha noise - sigma x_0."""
-    if predicts == "v":
-        alpha, sigma = signal_and_noise(schedule, t, x0)
-        return blend(alpha, noise, -sigma, x0)
-    return x0 if predicts == "x0" else noise
+    return condition * column(keep, condition)
 
 
 # --- weights of the squared error in x_0 ---
@@ -134,9 +154,9 @@ def truncated_snr(snr: np.ndarray) -> np.ndarray:
 
 
 def p2(gamma: float = 1.0, k: float = 1.0) -> Weight:
-    """SNR / (k + SNR)^gamma: 1 / (k + SNR)^gamma for the noise (Choi et al.
+    """SNR / (k + SNR)^gamma, which for the noise is 1 / (k + SNR)^gamma.
 
-    2022, arXiv 2204.00227, eq. 8).
+    Source: Choi et al. 2022, arXiv 2204.00227, eq. 8.
     """
     return lambda snr: snr / (k + snr) ** gamma
 
@@ -150,16 +170,16 @@ def uniform(timesteps: int) -> Callable:
 
 
 class ImportanceSampler:
-    """Draws t with probability ∝ sqrt(E[loss_t²]) over the last losses seen at each t, and corrects
-    by 1 / (T p_t).
+    """Draws t with probability ∝ sqrt(E[loss_t²]), and corrects by the factor 1 / (T p_t).
 
-    Give `draw` and `callback=….update` to `loss`. Until every t has been seen `history` times it
-    draws evenly; later a share of 0.001 stays even. Source: Nichol & Dhariwal 2021, arXiv
-    2102.09672, section 3.3.
+    The mean is over the last losses seen at each t: give `draw` and `callback=….update` to `loss`.
+    Until every t has been seen `history` times it draws evenly; later a share of 0.001 stays even.
+    Source: Nichol & Dhariwal 2021, arXiv 2102.09672, section 3.3.
     """
 
     def __init__(self, timesteps: int, history: int = 10):
-        self.losses, self.seen = np.zeros((timesteps, history)), np.zeros(timesteps, np.int64)
+        self.losses = np.zeros((timesteps, history))
+        self.seen = np.zeros(timesteps, np.int64)
 
     def probabilities(self) -> np.ndarray:
         """p_t for t = 1 … T, (T,)."""
@@ -170,22 +190,26 @@ class ImportanceSampler:
         return 0.999 * p / p.sum() + 0.001 / timesteps
 
     def draw(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Times (n,) and their factors (n,)."""
         p = self.probabilities()
-        t = rng.choice(len(p), size=n, p=p)
-        return t + 1, 1 / (len(p) * p[t])
+        i = rng.choice(len(p), size=n, p=p)
+        return i + 1, 1 / (len(p) * p[i])
 
     def update(self, t: np.ndarray, losses: np.ndarray) -> None:
+        """Take in the losses (batch,) that were seen at times t."""
+        history = self.losses.shape[1]
         for i, value in zip(t - 1, losses):
-            self.losses[i, self.seen[i] % self.losses.shape[1]] = value
+            self.losses[i, self.seen[i] % history] = value
             self.seen[i] += 1
 
 
 class LossByTime:
-    """A callback of `loss` that averages the loss in bins of t: `mean()` is (bins,), NaN where nothing was seen."""
+    """A callback of `loss` that averages the loss in bins of t."""
 
     def __init__(self, timesteps: int, bins: int = 10):
         self.edges = np.linspace(0, timesteps, bins + 1)
-        self.sums, self.counts = np.zeros(bins), np.zeros(bins)
+        self.sums = np.zeros(bins)
+        self.counts = np.zeros(bins)
 
     def __call__(self, t: np.ndarray, losses: np.ndarray) -> None:
         bins = np.searchsorted(self.edges, t) - 1  # bin i holds edges[i] < t <= edges[i + 1]
@@ -193,6 +217,6 @@ class LossByTime:
         np.add.at(self.counts, bins, 1)
 
     def mean(self) -> np.ndarray:
-        return np.divide(
-            self.sums, self.counts, out=np.full_like(self.sums, np.nan), where=self.counts > 0
-        )
+        """The mean loss of each bin, (bins,), NaN where nothing was seen."""
+        unseen = np.full_like(self.sums, np.nan)
+        return np.divide(self.sums, self.counts, out=unseen, where=self.counts > 0)

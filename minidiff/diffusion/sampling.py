@@ -7,19 +7,63 @@ import numpy as np
 
 from .. import checks
 from ..kernels import Array, to_device, to_host
-from .denoise import Denoise
-from .process import Rng, as_condition, draw_noise
-from .samplers import SAMPLERS
-from .schedule import Schedule, times
-from .walk import Step
+from .grids import times
+from .per_sample import Rng, as_condition, draw_noise
+from .prediction import Denoise, check_denoise
+from .samplers import SAMPLERS, Step
+
+
+def sample(
+    denoise: Denoise,
+    condition: Any = None,
+    n: int | None = None,
+    shape: tuple[int, ...] | None = None,
+    sampler: str = "ddim",
+    steps: int = 25,
+    rng: Rng | int = 0,
+    device: str = "cpu",
+    spacing: str = "trailing",
+    clip: Any = "images",
+    dtype: Any = np.float32,
+    **options: Any,
+) -> Array:
+    """Samples, (n, *shape), on the device asked for.
+
+    - `condition`: labels (n,), vectors (n, d), one of either for n samples, or None with n;
+    - `shape`: of one sample, by default (28, 28, 1), a digit's;
+    - `sampler`: a name in `samplers.SAMPLERS`, which takes the further options;
+    - `steps`, `spacing`: of the times, as for `times`;
+    - `rng`: a seed or a Generator;
+    - `clip`: as for the samplers; "images" clips to [-1, 1] where shape is (height, width,
+      channels).
+
+    Raises TypeError for a plain function or a network in place of a Denoise, ValueError for unknown
+    names, steps outside 1 … T, conditions that are not one per sample, and a schedule whose
+    alpha_bar_T is above 0.05.
+    """
+    return final(
+        sample_steps(
+            denoise,
+            condition,
+            n,
+            shape,
+            sampler,
+            steps,
+            rng,
+            device,
+            spacing,
+            clip,
+            dtype,
+            **options,
+        )
+    )
 
 
 def sample_steps(
     denoise: Denoise,
-    schedule: Schedule,
-    shape: tuple[int, ...] = (28, 28, 1),
     condition: Any = None,
     n: int | None = None,
+    shape: tuple[int, ...] | None = None,
     sampler: str = "ddim",
     steps: int = 25,
     rng: Rng | int = 0,
@@ -30,40 +74,35 @@ def sample_steps(
     **options: Any,
 ) -> Iterator[Step]:
     """The steps of a sampler from pure noise; the arguments are those of `sample`."""
-    if sampler not in SAMPLERS:
-        raise ValueError(f"sampler: given {sampler!r}, wanted one of {sorted(SAMPLERS)}")
-    if schedule.alpha_bar[-1] > 0.05:
+    check_denoise(denoise)
+    checks.among("sampler", sampler, SAMPLERS)
+    schedule = denoise.schedule
+    last = schedule.alpha_bar[-1]
+    if last > 0.05:
         raise ValueError(
-            f"schedule: given alpha_bar_T = {schedule.alpha_bar[-1]:.3g}, wanted at most 0.05, pure noise"
+            f"denoise: given a schedule with alpha_bar_T = {last:.3g}, "
+            "wanted at most 0.05: sampling starts from pure noise"
         )
-    if n is None and np.ndim(condition) < (
-        2 if getattr(condition, "dtype", np.dtype(int)).kind == "f" else 1
-    ):
+    if n is None and not _is_one_per_sample(condition):
         raise ValueError("n: given None, wanted how many samples: the condition does not tell")
     n = checks.whole("n", len(condition) if n is None else n, 0)
     condition = as_condition(condition, n)
     if condition is not None and condition.dtype.kind == "f":
         condition = to_device(condition.astype(dtype), device)
-    rng = np.random.default_rng(rng) if isinstance(rng, (int, np.integer)) else rng
+    if isinstance(rng, int | np.integer):
+        rng = np.random.default_rng(rng)
+    shape = (28, 28, 1) if shape is None else shape
     x = to_device(draw_noise(rng, np.empty((n, *shape), dtype)), device)
-    clip = len(shape) == 3 if isinstance(clip, str) and clip == "images" else clip
+    if isinstance(clip, str) and clip == "images":
+        clip = len(shape) == 3
     grid = times(schedule, steps, spacing)
-    return SAMPLERS[sampler](denoise, schedule, x, condition, grid, rng, clip, **options)
+    return SAMPLERS[sampler](denoise, x, condition, grid, rng, clip, **options)
 
 
-def sample(denoise: Denoise, schedule: Schedule, *args: Any, **options: Any) -> Array:
-    """Samples, (n, *shape), on the device asked for.
-
-    sample(denoise, schedule, shape=(28, 28, 1), condition=None, n=None, sampler="ddim", steps=25,
-    rng=0, device="cpu", spacing="trailing", clip="images", dtype=np.float32, ...)
-
-    `condition`: labels (n,), vectors (n, d), one of either for n samples, or None with n;
-    `sampler`: a name in `samplers.SAMPLERS`, which takes the further options; `rng`: a seed or a
-    Generator; `clip` as for the samplers, "images" clips to [-1, 1] where shape is (height, width,
-    channels). Raises ValueError for unknown names, steps outside 1 … T, conditions that are not one
-    per sample, and schedules whose alpha_bar_T is above 0.05.
-    """
-    return final(sample_steps(denoise, schedule, *args, **options))
+def _is_one_per_sample(condition: Any) -> bool:
+    """Whether the condition tells how many samples there are: labels (n,) or vectors (n, d)."""
+    is_vector = getattr(condition, "dtype", np.dtype(int)).kind == "f"
+    return np.ndim(condition) >= (2 if is_vector else 1)
 
 
 def final(steps: Iterable[Step]) -> Array:
@@ -74,6 +113,9 @@ def final(steps: Iterable[Step]) -> Array:
 
 
 def all_steps(steps: Iterable[Step]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Everything a sampler went through, on the host: times (steps,), x and predicted x_0 (steps, batch, ...)."""
+    """Everything a sampler went through, on the host.
+
+    Times (steps,), and x and the predicted x_0, each (steps, batch, ...).
+    """
     t, x, x0 = zip(*((step.t, to_host(step.x), to_host(step.x0)) for step in steps), strict=True)
     return np.array(t), np.stack(x), np.stack(x0)

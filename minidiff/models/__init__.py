@@ -1,4 +1,4 @@
-"""Floor 3: the networks.
+"""The networks.
 
 Each has a `config`, plain values from which `type(model)(**model.config)` is built again.
 """

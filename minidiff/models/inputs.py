@@ -1,20 +1,22 @@
-"""What models are given, checked before anything is computed: errors name the argument, what came,
-what was wanted.
+"""What models are given, checked before anything is computed.
 
-Times and labels are host values; the checks look at them there, and they move to the device once.
+Times and labels are host values; they are looked at there, and move to the device once.
 """
 
 from typing import Any
 
 import numpy as np
 
-from .. import kernels
+from .. import checks, kernels
 from ..autograd.tensor import Tensor
 from ..kernels import Array
 
 
 def check_x(x: Any, shape: str, channels: int, weight: Tensor) -> None:
-    """Raise unless x is an array or Tensor of a shape such as "(batch, height, width, 1)", with the weights' dtype."""
+    """Raise unless x is an array or Tensor that fits the model.
+
+    Its shape is like "(batch, height, width, 1)", its dtype and its device are the weights'.
+    """
     if not isinstance(x, Tensor) and not hasattr(x, "dtype"):
         raise TypeError(
             f"x: given {type(x).__name__}, wanted an array or a Tensor of shape {shape}"
@@ -31,60 +33,44 @@ def check_x(x: Any, shape: str, channels: int, weight: Tensor) -> None:
 
 
 def as_times(t: Any, batch: int, timesteps: int) -> np.ndarray:
-    """A time for all samples, or one for each, as (batch,). Raises unless all lie in 0 … timesteps."""
-    times = np.asarray(t)
-    if times.dtype.kind not in "iuf":
-        raise TypeError(f"t: given {times.dtype}, wanted integers or floats")
-    if times.shape not in ((), (batch,)):
-        raise ValueError(
-            f"t: given shape {times.shape}, wanted one time, or ({batch},): one for each sample of x"
-        )
-    # written so that NaN fails too
-    if times.size and not (times.min() >= 0 and times.max() <= timesteps):
-        raise ValueError(f"t: given {times.min()} … {times.max()}, wanted times in 0 … {timesteps}")
+    """A time for all samples, or one for each, in 0 … timesteps, as (batch,)."""
+    times = checks.times("t", t, timesteps, batch)
     return times if times.ndim else np.full(batch, times)
 
 
 def as_labels(condition: Any, batch: int, classes: int | None, like: Tensor) -> Array | None:
-    """Labels (batch,) on the device of `like`; None is the null label 0 for all. Raises unless all
-    are 0 … classes.
+    """Labels (batch,) in 0 … classes, on the device of `like`; None is the null label 0 for all.
 
     Where `classes` is None the model is unconditional: it takes None only, and gets None.
     """
     if classes is None:
         if condition is not None:
             raise ValueError(
-                f"condition: given {type(condition).__name__}, wanted None: this model is unconditional"
+                f"condition: given {type(condition).__name__}, wanted None: "
+                "this model is unconditional"
             )
         return None
-    labels = np.zeros(batch, np.int64) if condition is None else np.asarray(condition)
-    if labels.dtype.kind not in "iu":
-        raise TypeError(
-            f"condition: given {labels.dtype}, wanted integer labels, 0 (null) … {classes}"
-        )
-    if labels.shape != (batch,):
-        raise ValueError(
-            f"condition: given shape {labels.shape}, wanted ({batch},): one label for each sample of x"
-        )
-    if batch and not (labels.min() >= 0 and labels.max() <= classes):
-        raise ValueError(
-            f"condition: given {labels.min()} … {labels.max()}, wanted labels in 0 (null) … {classes}"
-        )
+    if condition is None:
+        condition = np.zeros(batch, np.int64)
+    labels = checks.labels("condition", condition, batch, high=classes)
     return kernels.from_host(labels, like.data)
 
 
 def as_vectors(condition: Any, batch: int, dim: int, like: Tensor) -> Any:
-    """Embedding vectors (batch, dim) on the device of `like`, with its dtype; None is the null vector 0 for all."""
+    """Vectors (batch, dim) on the device of `like`, with its dtype; None is the null vector 0."""
     if condition is None:
-        return kernels.from_host(np.zeros((batch, dim), like.dtype), like.data)
-    vectors = condition if hasattr(condition, "dtype") else np.asarray(condition, dtype=like.dtype)
-    if tuple(vectors.shape) != (batch, dim):
+        condition = np.zeros((batch, dim), like.dtype)
+    elif not hasattr(condition, "dtype"):
+        condition = np.asarray(condition, like.dtype)
+    if tuple(condition.shape) != (batch, dim):
         raise ValueError(
-            f"condition: given shape {tuple(vectors.shape)}, wanted ({batch}, {dim}): "
-            f"one vector for each sample of x"
+            f"condition: given shape {tuple(condition.shape)}, wanted ({batch}, {dim}): "
+            "one vector per sample"
         )
-    if vectors.dtype != like.dtype:
+    if condition.dtype != like.dtype:
         raise TypeError(
-            f"condition: given {vectors.dtype}, wanted {like.dtype}, as the model's weights"
+            f"condition: given {condition.dtype}, wanted {like.dtype}, as the model's weights"
         )
-    return kernels.from_host(vectors, like.data) if isinstance(vectors, np.ndarray) else vectors
+    if isinstance(condition, np.ndarray):
+        return kernels.from_host(condition, like.data)
+    return condition

@@ -10,11 +10,10 @@ from .inputs import check_x
 
 
 class LeNet5(Module):
-    """Digits (batch, 28, 28, 1) to logits (batch, 10), which count the classes from 0; called as
-    model(x).
+    """Digits (batch, 28, 28, 1) to logits (batch, 10), which count the classes from 0.
 
-    With relu and max pooling, as is usual now. `rng` is a seed or a Generator for the initial
-    weights.
+    It is called as model(x). With relu and max pooling, as is usual now. `rng` is a seed or a
+    Generator for the initial weights.
     """
 
     def __init__(self, rng: int | np.random.Generator = 0):

@@ -1,4 +1,4 @@
-"""The network for points in the plane: three dense layers, each shifted by the time and by the label."""
+"""The network for points in the plane: dense layers, each shifted by the time and the label."""
 
 import numpy as np
 from numpy.random import Generator
@@ -11,13 +11,13 @@ from .inputs import as_labels, as_times, check_x
 
 
 class ConditionalMLP(Module):
-    """Points x (batch, 2), times t and labels to a prediction (batch, 2); called as model(x, t,
-    condition=None).
+    """Points x (batch, 2), times t and labels to a prediction (batch, 2).
 
-    `t` is one host number or (batch,), in 0 … timesteps, integers or reals; `condition` is None or
-    labels (batch,) in 0 … classes, 0 being the null label, which None stands for. With
-    `classes=None` it is unconditional. `rng` is a seed or a Generator for the initial weights.
-    `hidden` is even, at least 4.
+    It is called as model(x, t, condition=None), on one thread: `minidiff.sharded(model)` runs on
+    all, as `diffusion.loss` and `diffusion.denoiser` do. `t` is one host number or (batch,), in 0 …
+    timesteps, integers or reals; `condition` is None or labels (batch,) in 0 … classes, 0 being the
+    null label, which None stands for. With `classes=None` it is unconditional. `rng` is a seed or a
+    Generator for the initial weights. `hidden` is even, at least 4.
     """
 
     def __init__(
@@ -28,7 +28,9 @@ class ConditionalMLP(Module):
         rng: int | Generator = 0,
     ):
         self.config = {"hidden": hidden, "classes": classes, "timesteps": timesteps}
-        self.classes, self.timesteps, rng = classes, timesteps, np.random.default_rng(rng)
+        self.classes = classes
+        self.timesteps = timesteps
+        rng = np.random.default_rng(rng)
         self.time = SinusoidalEmbedding(hidden, timesteps)
         layers = [ConditionedDense(inputs, hidden, classes, rng) for inputs in (2, hidden, hidden)]
         self.chain = ConditionalChain(*layers, Dense(hidden, 2, rng))
@@ -44,7 +46,7 @@ class ConditionalMLP(Module):
 
 
 class ConditionedDense(Module):
-    """swish(Dense(x) + Dense(embedded time) + Embedding(label)); the last term only where there are classes."""
+    """silu(Dense(x) + Dense(embedded time) + Embedding(label)); no label without classes."""
 
     conditional = True
 
@@ -56,8 +58,14 @@ class ConditionedDense(Module):
     def __call__(self, x: Tensor | Array, time: Array, label: Array | None) -> Tensor:
         if self.label is None:
             return ops.silu(self.x(x) + self.time(time))
-        x_terms, time_terms = (
-            (x, self.x.weight, self.x.bias),
-            (time, self.time.weight, self.time.bias),
+        # the same as one operation: the network is so small that their number counts
+        return ops.conditioned_dense(
+            x,
+            self.x.weight,
+            self.x.bias,
+            time,
+            self.time.weight,
+            self.time.bias,
+            self.label.weight,
+            label,
         )
-        return ops.conditioned_dense(*x_terms, *time_terms, self.label.weight, label)

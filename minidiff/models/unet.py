@@ -1,16 +1,16 @@
 """The network for images: a UNet that is told the time and the class.
 
-For width m and multipliers (1, 2, 3), on 28×28 images:
+For width m and multipliers (1, 2, 3), on 28×28 images (at the bottom with 3m channels):
 
-    enter   28×28        3×3, channels → m
-    down    28×28        ResBlock m → m       ────────────────────── skip ─┐      then 4×4 stride 2, m → m
-            14×14        ResBlock m → m       ─────────────── skip ─┐      │      then 4×4 stride 2, m → 2m
-             7×7         ResBlock 2m → 2m     ──────── skip ─┐      │      │      then 3×3, 2m → 3m
-    bottom   7×7         ResBlock 3m → 3m, Attention, ResBlock 3m → 3m     │
-    up       7×7         ResBlock 2m + 3m → 3m    ───────────┘      │      │      then ×2 and 3×3, 3m → 2m
-            14×14        ResBlock m + 2m → 2m     ──────────────────┘      │      then ×2 and 3×3, 2m → m
-            28×28        ResBlock m + m → m       ─────────────────────────┘
-    leave   28×28        3×3, m → channels
+    enter   28×28    3×3, channels → m
+    down    28×28    ResBlock m → m      ────────────────── skip ─┐    then 4×4 stride 2, m → m
+            14×14    ResBlock m → m      ─────────── skip ─┐      │    then 4×4 stride 2, m → 2m
+             7×7     ResBlock 2m → 2m    ──── skip ─┐      │      │    then 3×3, 2m → 3m
+    bottom   7×7     ResBlock, Attention, ResBlock  │      │      │
+    up       7×7     ResBlock 2m + 3m → 3m    ──────┘      │      │    then ×2 and 3×3, 3m → 2m
+            14×14    ResBlock m + 2m → 2m     ─────────────┘      │    then ×2 and 3×3, 2m → m
+            28×28    ResBlock m + m → m       ────────────────────┘
+    leave   28×28    3×3, m → channels
 """
 
 from collections.abc import Callable
@@ -34,14 +34,15 @@ COMBINE: dict[str, Callable] = {
 
 
 class UNet(nn.Module):
-    """Images x (batch, height, width, channels), times and conditions to a prediction like x;
-    model(x, t, condition).
+    """Images x (batch, height, width, channels), times and conditions to a prediction like x.
 
-    `t` is one host number or (batch,), in 0 … timesteps, integers or reals. `condition` is None
-    (null) or
+    It is called as model(x, t, condition=None), on one thread: `minidiff.sharded(model)` runs on
+    all, as `diffusion.loss` and `diffusion.denoiser` do. `t` is one host number or (batch,), in 0 …
+    timesteps, integers or reals. `condition` is None (null) or
 
     - with `classes=k`: host labels (batch,) in 0 … k, 0 being the null label;
-    - with `condition_dim=d`, which takes the place of `classes`: vectors (batch, d), the zero vector being null;
+    - with `condition_dim=d`, which takes the place of `classes`: vectors (batch, d), the zero
+      vector being null;
     - with `classes=None`: None only.
 
     `combine` is how the embedded time and condition become one: "concat", "add" or "multiply".
@@ -63,20 +64,19 @@ class UNet(nn.Module):
         *,
         condition_dim: int | None = None,
     ):
-        classes = classes if condition_dim is None else None
-        sizes = {"channels": channels, "width": width, "timesteps": timesteps}
-        optional = {"classes": classes, "condition_dim": condition_dim}
-        for name, size in sizes.items():
-            checks.whole(name, size, 1)
-        for name, size in optional.items():
-            if size is not None:
-                checks.whole(name, size, 1)
-        if combine not in COMBINE:
-            raise ValueError(f"combine: given {combine!r}, wanted one of {list(COMBINE)}")
+        if condition_dim is not None:
+            classes = None
+            checks.whole("condition_dim", condition_dim, 1)
+        if classes is not None:
+            checks.whole("classes", classes, 1)
+        checks.whole("channels", channels, 1)
+        checks.whole("width", width, 1)
+        checks.whole("timesteps", timesteps, 1)
+        checks.among("combine", combine, COMBINE)
         if not multipliers or any(width * k % GROUPS or k < 1 for k in (1, *multipliers)):
             raise ValueError(
-                f"width: given {width} with multipliers {tuple(multipliers)}, wanted positive ones whose "
-                f"products are multiples of {GROUPS}, the groups of the norms"
+                f"width: given {width} with multipliers {tuple(multipliers)}, wanted positive ones "
+                f"whose products are multiples of {GROUPS}, the groups of the norms"
             )
         self.config: dict[str, Any] = {
             "channels": channels,
@@ -88,44 +88,48 @@ class UNet(nn.Module):
             "attention": attention,
             "condition_dim": condition_dim,
         }
+        self.timesteps = timesteps
         rng = np.random.default_rng(rng)
-        outs = [width * k for k in multipliers]
-        ins = [width, *outs[:-1]]
+        levels = len(multipliers)
+        outs = [width * k for k in multipliers]  # channels below each level
+        ins = [width, *outs[:-1]]  # channels at each level
         bottom = outs[-1]
 
         self.embedding = TimeAndCondition(
             4 * width, timesteps, classes, condition_dim, combine, rng
         )
-        e = self.embedding.dim
+        dim = self.embedding.dim
         self.enter = Conv2d(channels, width, 3, rng)
-        self.down_blocks = [ResBlock(i, i, e, rng) for i in ins]
+        self.down_blocks = [ResBlock(i, i, dim, rng) for i in ins]
         self.down = [Conv2d(i, o, 4, rng, stride=2) for i, o in zip(ins[:-1], outs[:-1])]
         self.down.append(Conv2d(ins[-1], bottom, 3, rng))
-        self.bottom = nn.ConditionalChain(ResBlock(bottom, bottom, e, rng))
+        self.bottom = nn.ConditionalChain(ResBlock(bottom, bottom, dim, rng))
         if attention:
-            self.bottom.layers += [nn.Attention(bottom, rng), ResBlock(bottom, bottom, e, rng)]
-        self.up_blocks = [ResBlock(i + o, o, e, rng) for i, o in zip(ins, outs)]
-        self.up = [nn.Upsample(outs[level], ins[level], rng) for level in range(1, len(outs))]
+            self.bottom.layers += [nn.Attention(bottom, rng), ResBlock(bottom, bottom, dim, rng)]
+        self.up_blocks = [ResBlock(i + o, o, dim, rng) for i, o in zip(ins, outs)]
+        self.up = [nn.Upsample(outs[level], ins[level], rng) for level in range(1, levels)]
         self.leave = Conv2d(outs[0], channels, 3, rng)
 
     def __call__(self, x: Tensor | Array, t: int | float | Array, condition: Any = None) -> Tensor:
         self._check(x)
-        emb = self.embedding(t, condition, x.shape[0])
+        embedding = self.embedding(t, condition, x.shape[0])
         h = self.enter(x)
         skips = []
         for block, shrink in zip(self.down_blocks, self.down):
-            h = block(h, emb)
+            h = block(h, embedding)
             skips.append(h)
             h = shrink(h)
-        h = self.bottom(h, emb)
+        h = self.bottom(h, embedding)
         for level in reversed(range(len(skips))):
-            h = self.up_blocks[level](ops.concatenate([skips[level], h], axis=-1), emb)
+            h = ops.concatenate([skips[level], h], axis=-1)
+            h = self.up_blocks[level](h, embedding)
             if level:
                 h = self.up[level - 1](h)
         return self.leave(h)
 
     def _check(self, x: Any) -> None:
-        channels, levels = self.config["channels"], len(self.down)
+        channels = self.config["channels"]
+        levels = len(self.down)
         step = 2 ** (levels - 1)
         check_x(x, f"(batch, height, width, {channels})", channels, self.enter.weight)
         if x.shape[1] % step or x.shape[2] % step or not x.shape[1] or not x.shape[2]:
@@ -136,12 +140,11 @@ class UNet(nn.Module):
 
 
 class TimeAndCondition(nn.Module):
-    """The time and the condition as one vector for each sample, (batch, dim), which every ConvEmbed
-    reads.
+    """The time and the condition as one vector per sample, (batch, dim), for every ConvEmbed.
 
     The time goes through waves, Dense, gelu, Dense; labels through an Embedding, vectors through a
-    Dense with bias; then both are combined. The swish that each ConvEmbed starts with is taken
-    here, once for all.
+    Dense with bias; then both are combined. The silu that each ConvEmbed starts with is taken here,
+    once for all.
     """
 
     def __init__(
@@ -153,55 +156,60 @@ class TimeAndCondition(nn.Module):
         combine: str,
         rng: Generator,
     ):
-        self.timesteps, self.classes, self.condition_dim, self.combine = (
-            timesteps,
-            classes,
-            condition_dim,
-            combine,
-        )
+        self.timesteps = timesteps
+        self.classes = classes
+        self.condition_dim = condition_dim
+        self.combine = combine
         self.waves = nn.SinusoidalEmbedding(size, timesteps)
-        self.time1, self.time2 = Dense(size, size, rng), Dense(size, size, rng)
+        self.time1 = Dense(size, size, rng)
+        self.time2 = Dense(size, size, rng)
         self.condition: Any = None
         if classes is not None:
             self.condition = nn.Embedding(classes + 1, size, rng)
         elif condition_dim is not None:
             self.condition = Dense(condition_dim, size, rng)
-        self.dim = 2 * size if self.condition is not None and combine == "concat" else size
+        both_side_by_side = self.condition is not None and combine == "concat"
+        self.dim = 2 * size if both_side_by_side else size
 
     def __call__(self, t: Any, condition: Any, batch: int) -> Tensor:
         like = self.time1.weight
         waves = self.waves(as_times(t, batch, self.timesteps), like.data)
-        emb = self.time2(ops.gelu(self.time1(waves)))
+        time = self.time2(ops.gelu(self.time1(waves)))
         if self.condition_dim is not None:
-            given = as_vectors(condition, batch, self.condition_dim, like)
+            condition = as_vectors(condition, batch, self.condition_dim, like)
         else:
-            given = as_labels(condition, batch, self.classes, like)
-        return ops.silu(emb if given is None else COMBINE[self.combine](emb, self.condition(given)))
+            condition = as_labels(condition, batch, self.classes, like)
+        if condition is None:
+            return ops.silu(time)
+        return ops.silu(COMBINE[self.combine](time, self.condition(condition)))
 
 
 class ConvEmbed(nn.Module):
-    """conv 3×3 → GroupNorm → + Dense(emb) → swish."""
+    """conv 3×3 → GroupNorm → + Dense(embedding) → silu."""
 
-    def __init__(self, inputs: int, outputs: int, emb_dim: int, rng: Generator):
+    def __init__(self, inputs: int, outputs: int, dim: int, rng: Generator):
         self.conv = Conv2d(inputs, outputs, 3, rng)
         self.norm = nn.GroupNormSilu(GROUPS, outputs)
-        self.emb = Dense(emb_dim, outputs, rng)
+        self.emb = Dense(dim, outputs, rng)
 
-    def __call__(self, x: Tensor, emb: Tensor) -> Tensor:
-        return self.norm(self.conv(x), shift=self.emb(emb))
+    def __call__(self, x: Tensor, embedding: Tensor) -> Tensor:
+        return self.norm(self.conv(x), shift=self.emb(embedding))
 
 
 class ResBlock(nn.Module):
-    """ConvEmbed → conv 3×3 → GroupNorm → swish, + skip; the skip is a 3×3 convolution where the channels change."""
+    """ConvEmbed → conv 3×3 → GroupNorm → silu, + skip.
+
+    The skip is x, or a 3×3 convolution of it where the channels change.
+    """
 
     conditional = True
 
-    def __init__(self, inputs: int, outputs: int, emb_dim: int, rng: Generator):
-        self.conv_embed = ConvEmbed(inputs, outputs, emb_dim, rng)
+    def __init__(self, inputs: int, outputs: int, dim: int, rng: Generator):
+        self.conv_embed = ConvEmbed(inputs, outputs, dim, rng)
         self.conv = Conv2d(outputs, outputs, 3, rng)
         self.norm = nn.GroupNormSilu(GROUPS, outputs)
         self.skip = Conv2d(inputs, outputs, 3, rng) if inputs != outputs else None
 
-    def __call__(self, x: Tensor, emb: Tensor) -> Tensor:
-        h = self.conv(self.conv_embed(x, emb))
+    def __call__(self, x: Tensor, embedding: Tensor) -> Tensor:
+        h = self.conv(self.conv_embed(x, embedding))
         return self.norm(h, skip=x if self.skip is None else self.skip(x))

@@ -1,14 +1,16 @@
-"""Floor 3: `Module`, and the layers that the models are made of."""
+"""`Module`, and the layers that the models are made of."""
 
 # fmt: off
 # isort: off
-from .chain import ConditionalChain, ConditionalSkipConnection, Sequential
+from .containers import ConditionalChain, ConditionalSkipConnection, Sequential
 from .layers import (
-    Attention, Conv2d, Dense, Embedding, GroupNorm, GroupNormSilu, MaxPool, SinusoidalEmbedding, Upsample,
+    Attention, Conv2d, Dense, Embedding, GroupNorm, GroupNormSilu, MaxPool, SinusoidalEmbedding,
+    Upsample,
 )
 from .module import Module
 
 __all__ = [
-    "Attention", "ConditionalChain", "ConditionalSkipConnection", "Conv2d", "Dense", "Embedding", "GroupNorm",
-    "GroupNormSilu", "MaxPool", "Module", "Sequential", "SinusoidalEmbedding", "Upsample",
+    "Attention", "ConditionalChain", "ConditionalSkipConnection", "Conv2d", "Dense", "Embedding",
+    "GroupNorm", "GroupNormSilu", "MaxPool", "Module", "Sequential", "SinusoidalEmbedding",
+    "Upsample",
 ]

@@ -1,8 +1,7 @@
-"""The layers: each holds its parameters and calls an operation or two. Images are (batch, height,
-width, channels).
+"""The layers: each holds its parameters and calls an operation or two.
 
-Parameters start as float32 draws from a NumPy Generator, so that a seed gives the same model
-everywhere.
+Images are (batch, height, width, channels). Parameters start as float32 draws from a NumPy
+Generator, so that a seed gives the same model everywhere.
 """
 
 import math
@@ -23,8 +22,7 @@ def parameter(array: np.ndarray) -> Tensor:
 
 
 def uniform(rng: Generator, shape: tuple[int, ...], fan_in: int) -> Tensor:
-    """U(−1/√fan_in, 1/√fan_in), for weights and their biases; `fan_in` is how many inputs one
-    output sums.
+    """U(−1/√fan_in, 1/√fan_in), for weights and biases; one output sums `fan_in` inputs.
 
     That is He et al. 2015 (arXiv 1502.01852, section 2.2) with the leaky slope √5, PyTorch's
     choice: a layer's output has a third of its input's variance, which the normalisation after it,
@@ -72,11 +70,10 @@ class Conv2d(Module):
 
 
 class GroupNorm(Module):
-    """Groups of channels brought to mean 0 and variance 1 in each sample, then scaled and shifted
-    (Wu & He 2018).
+    """Groups of channels brought to mean 0 and variance 1 in each sample, then scaled and shifted.
 
     The scale starts as 1, the shift as 0. Raises ValueError if `groups` does not divide the
-    channels.
+    channels. Source: Wu & He 2018, arXiv 1803.08494.
     """
 
     def __init__(self, groups: int, channels: int):
@@ -93,7 +90,10 @@ class GroupNorm(Module):
 
 
 class GroupNormSilu(GroupNorm):
-    """silu(group_norm(x) + shift) + skip as one operation; `shift` (batch, channels) is the same for all pixels."""
+    """silu(group_norm(x) + shift) + skip as one operation.
+
+    `shift` (batch, channels) is the same for all pixels, `skip` is like x; both may be left out.
+    """
 
     def __call__(self, x: Any, shift: Any = None, skip: Any = None) -> Tensor:
         return ops.group_norm_silu(x, self.groups, self.weight, self.bias, shift, skip)
@@ -126,12 +126,14 @@ class SinusoidalEmbedding(Module):
         self.table = None if timesteps is None else self._waves(np.arange(timesteps + 1))
 
     def __call__(self, t: np.ndarray, like: Array) -> Array:
-        """Host times (batch,), which may be real, as (batch, dim), with dtype and device of the array `like`."""
-        waves = (
-            self._waves(t)
-            if self.table is None or t.dtype.kind == "f"
-            else self.table.take(t, axis=0)
-        )
+        """Host times (batch,), which may be real, as (batch, dim).
+
+        The result has the dtype of the array `like`, on its device.
+        """
+        if self.table is None or t.dtype.kind == "f":
+            waves = self._waves(t)
+        else:
+            waves = self.table.take(t, axis=0)
         return kernels.from_host(waves.astype(like.dtype), like)
 
     def _waves(self, t: np.ndarray) -> np.ndarray:
@@ -141,7 +143,7 @@ class SinusoidalEmbedding(Module):
 
 
 class Upsample(Module):
-    """Each pixel becomes a block of 2 × 2, then a 3×3 convolution from `inputs` to `outputs` channels."""
+    """Each pixel becomes a block of 2 × 2, then a 3×3 convolution from `inputs` to `outputs`."""
 
     def __init__(self, inputs: int, outputs: int, rng: Generator):
         self.conv = Conv2d(inputs, outputs, 3, rng)
@@ -161,12 +163,11 @@ class MaxPool(Module):
 
 
 class Attention(Module):
-    """Every pixel looks at every pixel, in `heads` independent ways (Vaswani et al. 2017); the
-    result is added to x.
+    """Every pixel looks at every pixel, in `heads` independent ways; the result is added to x.
 
     Queries, keys and values come from one 3×3 convolution without bias, the output passes another
     with bias. x is (batch, height, width, channels). Raises ValueError if `heads` does not divide
-    the channels.
+    the channels. Source: Vaswani et al. 2017, arXiv 1706.03762.
     """
 
     def __init__(self, channels: int, rng: Generator, heads: int = 4):

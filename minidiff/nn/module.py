@@ -1,5 +1,4 @@
-"""`Module`: an object whose attributes are parameters and other modules, found by name and never
-registered.
+"""`Module`: an object whose attributes are parameters and other modules, found by name.
 
 A parameter is any Tensor that is an attribute, or an element of a list that is one; its name is the
 path to it, such as "down.0.skip.weight". The Tensor stays the same for the module's whole life:
@@ -25,6 +24,8 @@ class Module:
 
     training = True
     config: dict[str, Any] = {}  # of models: the plain values that they are built from
+    # of models: what a diffusion network predicts, and its schedule; noted by `diffusion.loss`
+    parameterization: Any = None
     # whether `__call__` takes more than x, so that a ConditionalChain hands the condition on to it
     conditional = False
 
@@ -34,7 +35,7 @@ class Module:
     # --- what is in it ---
 
     def _parts(self) -> Iterator[tuple[str, Any]]:
-        """(name, Tensor or Module) of what this module holds itself, in the order in which it was set."""
+        """(name, Tensor or Module) of what this module holds itself, in the order it was set."""
         for name, value in vars(self).items():
             if isinstance(value, Tensor | Module):
                 yield name, value
@@ -46,14 +47,20 @@ class Module:
                 )
 
     def _all_parts(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
-        """(dotted name, Tensor or Module) of all that is inside, at any depth; a module comes before what it holds."""
+        """(dotted name, Tensor or Module) of all that is inside, at any depth.
+
+        A module comes before what it holds.
+        """
         for name, part in self._parts():
             yield prefix + name, part
             if isinstance(part, Module):
                 yield from part._all_parts(f"{prefix}{name}.")
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """(dotted name, parameter) in the order of creation; one that is used in two places comes once."""
+        """(dotted name, parameter) in the order of creation.
+
+        One that is used in two places comes once.
+        """
         seen: set[int] = set()
         for name, part in self._all_parts():
             if isinstance(part, Tensor) and id(part) not in seen:
@@ -61,6 +68,7 @@ class Module:
                 yield name, part
 
     def parameters(self) -> list[Tensor]:
+        """All parameters, each once."""
         return [parameter for _, parameter in self.named_parameters()]
 
     @property
@@ -69,14 +77,17 @@ class Module:
         return sum(parameter.size for parameter in self.parameters())
 
     def __repr__(self) -> str:
-        """A tree: each module with the number of its parameters, and the shapes of those it holds itself."""
+        """A tree: each module, its number of parameters, the shapes of those it holds itself."""
         rows = list(self._rows(""))
-        left, right = (max(len(row[column]) for row in rows) for column in (0, 1))
+        label_width = max(len(label) for label, _, _ in rows)
+        count_width = max(len(count) for _, count, _ in rows)
         return "\n".join(
-            f"{label:<{left}}  {count:>{right}}  {shapes}".rstrip() for label, count, shapes in rows
+            f"{label:<{label_width}}  {count:>{count_width}}  {shapes}".rstrip()
+            for label, count, shapes in rows
         )
 
     def _rows(self, label: str) -> Iterator[tuple[str, str, str]]:
+        """(label, number of parameters, shapes) of this module and of all inside, for `repr`."""
         shapes = [
             f"{name} {tuple(part.shape)}"
             for name, part in self._parts()
@@ -99,11 +110,12 @@ class Module:
         return self
 
     def eval(self) -> Self:
+        """Set `training` to False here and in all modules inside."""
         return self.train(False)
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """A block in eval mode in which nothing is recorded; the mode before holds again after it."""
+        """A block in eval mode in which nothing is recorded; after it, the mode before returns."""
         before = self.training
         self.eval()
         try:
@@ -153,27 +165,28 @@ def fitting(
     Raises ValueError unless there are exactly the names of `arrays`, with the same shapes, and real
     numbers.
     """
-    given = {name: _on_host(value) for name, value in state.items()}
-    wanted = {name: tuple(array.shape) for name, array in arrays.items()}
-    found = {name: array.shape for name, array in given.items()}
-    shared = [name for name in wanted if name in found]
+    host = {name: _on_host(value) for name, value in state.items()}
+    shapes = {name: tuple(array.shape) for name, array in arrays.items()}
+    shared = [name for name in shapes if name in host]
     faults = {
-        "missing": [name for name in wanted if name not in found],
-        "unexpected": [name for name in found if name not in wanted],
+        "missing": [name for name in shapes if name not in host],
+        "unexpected": [name for name in host if name not in shapes],
         "wrong shape": [
-            f"{n} has shape {found[n]}, wanted {wanted[n]}" for n in shared if found[n] != wanted[n]
+            f"{name} has shape {host[name].shape}, wanted {shapes[name]}"
+            for name in shared
+            if host[name].shape != shapes[name]
         ],
         "no real numbers": [
-            f"{n} is {given[n].dtype}" for n in shared if given[n].dtype.kind not in "fiu"
+            f"{name} is {host[name].dtype}" for name in shared if host[name].dtype.kind not in "fiu"
         ],
     }
     if any(faults.values()):
         text = "; ".join(
             f"{fault}: {', '.join(entries)}" for fault, entries in faults.items() if entries
         )
-        raise ValueError(f"the state does not fit this {owner}: {text}")
+        raise ValueError(f"state: given another one, wanted that of this {owner}: {text}")
     return {
-        name: np.array(given[name], dtype=array.dtype, order="C") for name, array in arrays.items()
+        name: np.array(host[name], dtype=array.dtype, order="C") for name, array in arrays.items()
     }
 
 

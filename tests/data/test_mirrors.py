@@ -79,7 +79,10 @@ def test_next_mirror_is_asked_when_one_fails(mirror, monkeypatch, tmp_path, raw)
     "body, length, found",
     [
         pytest.param(
-            lambda gz: gzip.compress(b"other contents"), None, "wrong contents", id="other contents"
+            lambda gz: gzip.compress(b"other contents"),
+            None,
+            "given 14 bytes with SHA-256",
+            id="other contents",
         ),
         pytest.param(
             lambda gz: b"<html>log in first</html>", None, "not a whole gzip file", id="a page"

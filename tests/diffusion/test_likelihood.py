@@ -7,8 +7,8 @@ import pytest
 
 import minidiff.diffusion as D
 from minidiff.diffusion import likelihood as K
-from minidiff.diffusion.denoise import variance_range
 from minidiff.diffusion.exact import GaussianMixture
+from minidiff.diffusion.variance import log_variance_range
 
 SCHEDULE, MEAN, STD = D.linear_schedule(1000), 0.3, 0.5
 EXACT = GaussianMixture([[MEAN]], STD).denoiser(SCHEDULE)
@@ -28,7 +28,7 @@ class FourPoints:
 
 
 def total(variance):
-    return D.bits_per_dim(EXACT, SCHEDULE, X0, FourPoints(), variance=variance, discretised=False)
+    return D.bits_per_dim(EXACT, X0, FourPoints(), variance=variance, discretised=False)
 
 
 def test_the_optimal_variance_gives_the_entropy():
@@ -51,7 +51,7 @@ def test_fixed_variances_match_their_closed_form_and_are_never_below(variance):
     for t in (1, 2, 10, 500, 1000):
         factor = a[t - 1] * (SCHEDULE.beta[t] / (1 - a[t])) ** 2
         true = SCHEDULE.beta[t] * (1 - a[t - 1]) / (1 - a[t])
-        used = math.exp(variance_range(SCHEDULE, t)[0 if variance == "small" else 1])
+        used = math.exp(log_variance_range(SCHEDULE, t)[0 if variance == "small" else 1])
         if t == 1:
             wanted = 0.5 * (math.log(2 * math.pi * used) + spread[1] / used)
         else:
@@ -83,15 +83,13 @@ def test_8_bit_images_of_one_value():
     image = np.full((1, 4, 4, 1), 2 * 100 / 255 - 1)
     denoise = D.exact.FiniteData(image).denoiser(schedule)
     x0 = np.repeat(image, 3, axis=0)
-    bits = D.bits_per_dim(denoise, schedule, x0, rng=np.random.default_rng(0))
+    bits = D.bits_per_dim(denoise, x0, rng=np.random.default_rng(0))
     assert np.all(bits.terms[1:] < 1e-9) and np.all(bits.prior < 1e-4)
-    std = math.exp(0.5 * variance_range(schedule, 1)[0])
+    std = math.exp(0.5 * log_variance_range(schedule, 1)[0])
     np.testing.assert_allclose(
         bits.terms[0], -math.log2(math.erf(1 / 255 / std / math.sqrt(2))), rtol=1e-6
     )
-    other = D.bits_per_dim(
-        denoise, schedule, x0 + 2 * 40 / 255, rng=np.random.default_rng(0), clip=True
-    )
+    other = D.bits_per_dim(denoise, x0 + 2 * 40 / 255, rng=np.random.default_rng(0), clip=True)
     assert np.all(other.total > 20)
 
 
@@ -109,26 +107,26 @@ def test_gaussian_formulas():
 
 
 def test_errors():
-    plain = lambda x, t, c: D.Prediction(x, x)
+    plain = D.Denoise(lambda x, t, c: D.Prediction(x, x), SCHEDULE)
     for call, error, words in [
         (
-            lambda: D.bits_per_dim(EXACT, SCHEDULE, X0, FourPoints(), variance="best"),
+            lambda: D.bits_per_dim(EXACT, X0, FourPoints(), variance="best"),
             ValueError,
             "variance: given 'best'",
         ),
-        (lambda: D.bits_per_dim(EXACT, SCHEDULE, X0, None), ValueError, "rng: given None"),
+        (lambda: D.bits_per_dim(EXACT, X0, None), ValueError, "rng: given None"),
         (
-            lambda: D.bits_per_dim(EXACT, SCHEDULE, X0 * np.nan, rng=FourPoints()),
+            lambda: D.bits_per_dim(EXACT, X0 * np.nan, rng=FourPoints()),
             ValueError,
             "x0: given NaN",
         ),
         (
-            lambda: D.bits_per_dim(plain, SCHEDULE, X0, rng=FourPoints(), variance="learned"),
+            lambda: D.bits_per_dim(plain, X0, rng=FourPoints(), variance="learned"),
             ValueError,
             "predicts none",
         ),
         (
-            lambda: D.bits_per_dim(plain, SCHEDULE, X0, FourPoints(), [1, 2]),
+            lambda: D.bits_per_dim(plain, X0, FourPoints(), [1, 2]),
             ValueError,
             "condition: given shape",
         ),

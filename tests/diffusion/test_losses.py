@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 import pytest
-from worlds import TWO, model_of
+from worlds import PREDICTS, TWO, model_of
 
 import minidiff as md
 import minidiff.diffusion as D
 from minidiff.diffusion import losses as L
-from minidiff.diffusion.denoise import PREDICTS, log_variance_at
 from minidiff.diffusion.likelihood import step_nats
+from minidiff.diffusion.variance import log_variance_between
 
 SCHEDULE = D.linear_schedule(50)
 
@@ -77,7 +77,7 @@ def test_weights_agree_between_parameterisations():
     x0 = TWO.sample(64, np.random.default_rng(0))
     found = []
     for predicts in PREDICTS:
-        says = model_of(exact, SCHEDULE, predicts)
+        says = model_of(exact, predicts)
         model = lambda x, t, c, says=says: md.Tensor(says(x, t, c))
         loss = D.loss(
             model, SCHEDULE, x0, None, np.random.default_rng(0), predicts, weight=L.min_snr()
@@ -116,7 +116,9 @@ def test_learned_variance_adds_the_bound_and_leaves_the_mean_alone():
     out = 0.3 * x_t + 0.1 * column(t / 50)
     x0_hat = (x_t - np.sqrt(1 - a2) * out) / np.sqrt(a2)
     mean, _ = D.posterior(SCHEDULE, x0_hat, x_t, t)
-    nats = step_nats(SCHEDULE, x0, x_t, t, mean, log_variance_at(SCHEDULE, x_t, t, 0.1 * out), True)
+    nats = step_nats(
+        SCHEDULE, x0, x_t, t, mean, log_variance_between(SCHEDULE, x_t, t, 0.1 * out), True
+    )
     model = Line(double=True)
     loss = D.loss(model, SCHEDULE, x0, None, np.random.default_rng(0), learned_variance=True)
     wanted = np.mean((out - noise) ** 2) + 50 / 1000 * np.mean(nats) / math.log(2)
@@ -126,7 +128,7 @@ def test_learned_variance_adds_the_bound_and_leaves_the_mean_alone():
     def fixed_mean(b):
         shifted = 0.3 * x_t + b * column(t / 50)
         terms = step_nats(
-            SCHEDULE, x0, x_t, t, mean, log_variance_at(SCHEDULE, x_t, t, 0.1 * shifted), True
+            SCHEDULE, x0, x_t, t, mean, log_variance_between(SCHEDULE, x_t, t, 0.1 * shifted), True
         )
         return np.mean((shifted - noise) ** 2) + 50 / 1000 * np.mean(terms) / math.log(2)
 
@@ -184,7 +186,7 @@ def test_errors():
         (
             lambda: D.loss(Line(), SCHEDULE, X0, -LABELS, rng),
             ValueError,
-            "condition: given a label",
+            "condition: given -3 … 0",
         ),
         (
             lambda: D.loss(Line(), SCHEDULE, X0, None, rng, "score"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import minidiff as md
-from minidiff import data, plot
+from minidiff import data, diffusion, plot
 
 FOLDER = Path(__file__).parent.parent.parent / "examples"
 
@@ -23,9 +23,9 @@ def run(tmp_path, monkeypatch):
 
     monkeypatch.setattr(data, "mnist", mnist)
     monkeypatch.chdir(tmp_path)
-    md.save(
-        "unet.safetensors", md.models.UNet(width=8, multipliers=(1, 2), classes=10, timesteps=100)
-    )
+    model = md.models.UNet(width=8, multipliers=(1, 2), classes=10, timesteps=100)
+    model.parameterization = diffusion.Parameterization(diffusion.cosine_schedule(100))
+    md.save("unet.safetensors", model)
 
     def go(name, *arguments, **constants):
         spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")

@@ -81,8 +81,8 @@ MODELS = {
         ({"x": "double"}, TypeError, "x: given float64, wanted float32, as the model's weights"),
         ({"x": "flat"}, ValueError, r"x: given shape .*, wanted \(batch, "),
         ({"x": "channels"}, ValueError, r"x: given shape .*, wanted \(batch, "),
-        ({"t": -1}, ValueError, r"t: given -1 … -1, wanted times in 0 … \d+"),
-        ({"t": 100.5}, ValueError, r"t: given 100\.5 … 100\.5, wanted times in 0 … \d+"),
+        ({"t": -1}, ValueError, r"t: given -1, wanted times in 0 … \d+"),
+        ({"t": 100.5}, ValueError, r"t: given 100\.5, wanted times in 0 … \d+"),
         ({"t": float("nan")}, ValueError, "t: given nan"),
         ({"t": np.array([1, 101])}, ValueError, r"t: given 1 … 101, wanted times in 0 … \d+"),
         ({"t": [1, 2, 3]}, ValueError, r"t: given shape \(3,\), wanted one time, or \(2,\)"),
@@ -109,7 +109,7 @@ def test_what_cannot_be_x_or_t_is_named(which, change, error, message):
             "mlp",
             [1, 2, 3],
             ValueError,
-            r"condition: given shape \(3,\), wanted \(2,\): one label for each sample of x",
+            r"condition: given shape \(3,\), wanted \(2,\): one label per sample",
         ),
         ("unet", 1, ValueError, r"condition: given shape \(\), wanted \(2,\)"),
         ("mlp", [1.0, 2.0], TypeError, "condition: given float64, wanted integer labels"),
@@ -117,7 +117,7 @@ def test_what_cannot_be_x_or_t_is_named(which, change, error, message):
             "vectors",
             [1, 2],
             ValueError,
-            r"condition: given shape \(2,\), wanted \(2, 3\): one vector for each sample",
+            r"condition: given shape \(2,\), wanted \(2, 3\): one vector per sample",
         ),
         (
             "vectors",
@@ -175,7 +175,7 @@ def test_images_that_cannot_be_halved_are_named(size):
     [
         (
             {"combine": "sum"},
-            r"combine: given 'sum', wanted one of \['concat', 'add', 'multiply'\]",
+            r"combine: given 'sum', wanted one of 'concat', 'add', 'multiply'",
         ),
         ({"width": 12}, r"width: given 12 with multipliers \(1, 2, 3\), wanted .* multiples of 8"),
         ({"width": 0}, "width: given 0"),

@@ -1,4 +1,4 @@
-"""Layers one after another, and a skip around them, with a condition that goes along to those who take one."""
+"""Layers one after another, and a skip around them, with a condition for those that take one."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,10 +8,10 @@ from .module import Module
 
 
 class Sequential(Module):
-    """Each layer's output is the next one's input. A layer is a module, or any function of one
-    array.
+    """Each layer's output is the next one's input.
 
-    Conditions (the embedded time, say) are handed on to those layers that are `conditional`.
+    A layer is a module, or any function of one array. Conditions (the embedded time, say) are
+    handed on to those layers that are `conditional`.
     """
 
     def __init__(self, *layers: Callable):
@@ -24,14 +24,13 @@ class Sequential(Module):
 
 
 class ConditionalChain(Sequential):
-    """A `Sequential` that is conditional itself: inside another one it is given the conditions, too."""
+    """A `Sequential` that is conditional itself: inside another one it gets the conditions, too."""
 
     conditional = True
 
 
 class ConditionalSkipConnection(Module):
-    """connection(layer(x, *conditions), x): what goes around a conditional layer meets what went
-    through it.
+    """connection(layer(x, *conditions), x): what went around a layer meets what went through it.
 
     `connection` defaults to joining the channels, the skip's first.
     """

@@ -1,0 +1,60 @@
+"""From a network to a `Denoise`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..autograd.tensor import Tensor
+from ..autograd.threads import sharded
+from ..kernels import Array
+from ..nn import Module
+from .parameterization import parameterization_of
+from .per_sample import as_condition
+from .prediction import Denoise, Prediction
+from .schedule import Schedule
+from .variance import log_variance_between
+
+
+def denoiser(
+    model: Callable,
+    schedule: Schedule | None = None,
+    predicts: str | None = None,
+    learned_variance: bool | None = None,
+) -> Denoise:
+    """The Denoise of a network: run in eval mode, without a tape, in pieces on all threads.
+
+    `model(x, t, condition)` is a Module or any function on arrays; t is (batch,) on the host; what
+    it gives is cast to x's dtype. The others are for a model that was not trained by
+    `diffusion.loss` and keeps no parameterisation of its own: see `Parameterization`; `predicts` is
+    then "noise" unless given. Raises ValueError for arguments that differ from the model's own, for
+    a missing schedule, for an output of another shape than x's, and from the model itself for
+    labels and times out of its range.
+    """
+    parameterization = parameterization_of(model, schedule, predicts, learned_variance)
+    schedule = parameterization.schedule
+
+    def denoise(x: Array, t: Any, condition: Any = None) -> Prediction:
+        batch = x.shape[0]
+        alpha, sigma = schedule.alpha_sigma(t, x)  # before the model sees t: it may be a wrong one
+        times = np.broadcast_to(t, (batch,))
+        output = _evaluated(model, x, times, as_condition(condition, batch)).astype(
+            x.dtype, copy=False
+        )
+        output, position = parameterization.split(output, x)
+        x0, noise = parameterization.x0_and_noise(x, alpha, sigma, output)
+        if position is None:
+            return Prediction(x0, noise)
+        return Prediction(x0, noise, log_variance_between(schedule, x, t, position))
+
+    return Denoise(denoise, schedule)
+
+
+def _evaluated(model: Callable, *inputs: Any) -> Array:
+    """The model's output as an array; a Module's in eval mode, its mode restored afterwards."""
+    if isinstance(model, Module):
+        with model.evaluating():
+            output = sharded(model)(*inputs)
+    else:
+        output = model(*inputs)
+    return output.data if isinstance(output, Tensor) else output

@@ -1,0 +1,119 @@
+"""What the output of a network means: which schedule it was trained on, and what it predicts.
+
+Weights are of no use without it, so a model keeps it: `loss` notes it on the model, `save` and
+`load` carry it along, `denoiser` reads it, and nobody types it twice.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from .. import checks
+from ..kernels import Array
+from .per_sample import weighted_sum
+from .schedule import Schedule
+
+PREDICTS = ("noise", "x0", "v")
+
+
+@dataclass(frozen=True)
+class Parameterization:
+    """A schedule, and what a network trained on it predicts of x_t = alpha x_0 + sigma noise.
+
+    `predicts` is "noise", "x0", or "v": v = alpha noise - sigma x_0 (Salimans & Ho 2022, arXiv
+    2202.00512). With `learned_variance` the network's last axis is twice x's: the second half
+    places the variance between beta-tilde and beta (Nichol & Dhariwal 2021, arXiv 2102.09672, eq.
+    15). Raises ValueError for another name, and for predicting noise where alpha_bar_T = 0.
+    """
+
+    schedule: Schedule
+    predicts: str = "noise"
+    learned_variance: bool = False
+
+    def __post_init__(self):
+        if not isinstance(self.schedule, Schedule):
+            raise TypeError(
+                f"schedule: given {type(self.schedule).__name__}, wanted a Schedule, "
+                "such as diffusion.cosine_schedule(100)"
+            )
+        checks.among("predicts", self.predicts, PREDICTS)
+        if self.predicts == "noise" and self.schedule.alpha_bar[-1] == 0:
+            raise ValueError(
+                "predicts: given 'noise', wanted 'x0' or 'v': "
+                "at alpha_bar_T = 0 the noise does not tell x_0"
+            )
+
+    def target(self, x0: Array, noise: Array, alpha: Any, sigma: Any) -> Array:
+        """What the network is to give for x_t = alpha x0 + sigma noise."""
+        if self.predicts == "noise":
+            return noise
+        if self.predicts == "x0":
+            return x0
+        return weighted_sum(alpha, noise, -sigma, x0)
+
+    def x0_and_noise(self, x: Array, alpha: Any, sigma: Any, output: Array) -> tuple[Array, Array]:
+        """The predicted x_0 and noise of x_t, from what the network gave."""
+        if self.predicts == "noise":
+            return weighted_sum(1 / alpha, x, -sigma / alpha, output), output
+        if self.predicts == "x0":
+            return output, (x - alpha * output) / sigma
+        x0 = weighted_sum(alpha, x, -sigma, output)
+        noise = weighted_sum(sigma, x, alpha, output)
+        return x0, noise
+
+    def split(self, output: Any, x: Array) -> tuple[Any, Any]:
+        """A network's output (array or Tensor) as its prediction and the variance's position.
+
+        The position is None where none is learned. Raises ValueError for another shape than x's, or
+        than x's with twice its channels where the variance is learned.
+        """
+        channels = x.shape[-1]
+        wanted = (*x.shape[:-1], 2 * channels) if self.learned_variance else x.shape
+        if output.shape != wanted:
+            why = "twice the channels of x" if self.learned_variance else "the shape of x"
+            raise ValueError(f"model: gave shape {output.shape}, wanted {wanted}, {why}")
+        if not self.learned_variance:
+            return output, None
+        return output[..., :channels], output[..., channels:]
+
+
+def parameterization_of(
+    model: Any,
+    schedule: Schedule | None = None,
+    predicts: str | None = None,
+    learned_variance: bool | None = None,
+) -> Parameterization:
+    """The model's own parameterisation, or, where it has none, a new one of the arguments.
+
+    Raises ValueError for an argument that differs from the model's own, for no schedule at all, and
+    for a schedule of another T than the model's `timesteps`.
+    """
+    own = getattr(model, "parameterization", None)
+    if own is None:
+        return _new(model, schedule, predicts, learned_variance)
+    arguments = {
+        "schedule": schedule,
+        "predicts": predicts,
+        "learned_variance": learned_variance,
+    }
+    for name, argument in arguments.items():
+        kept = getattr(own, name)
+        if argument is not None and argument != kept:
+            raise ValueError(f"{name}: given {argument!r}, wanted the model's own, {kept!r}")
+    return own
+
+
+def _new(model, schedule, predicts, learned_variance) -> Parameterization:
+    if schedule is None:
+        raise ValueError(
+            "schedule: given None, wanted a Schedule: this model was not trained by diffusion.loss "
+            "and keeps none; type diffusion.denoiser(model, schedule)"
+        )
+    predicts = "noise" if predicts is None else predicts
+    made = Parameterization(schedule, predicts, bool(learned_variance))
+    timesteps = getattr(model, "timesteps", None)
+    if timesteps not in (None, schedule.timesteps):
+        raise ValueError(
+            f"schedule: given T = {schedule.timesteps}, wanted T = {timesteps}, "
+            "the model's `timesteps`"
+        )
+    return made

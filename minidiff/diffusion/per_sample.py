@@ -1,0 +1,114 @@
+"""What each sample of a batch has of its own: coefficients, noise, a condition.
+
+Images are (batch, height, width, channels), points (batch, 2); any shape with the batch first will
+do. Times are host values: one number for all samples, or (batch,). Coefficients are float64 on the
+host and cast to the data's dtype.
+"""
+
+import math
+from typing import Any, Protocol
+
+import numpy as np
+
+from .. import checks, ops
+from ..autograd.tensor import Tensor
+from ..kernels import Array, call, from_host, namespace
+
+# numbers in an array: up to here another pass over it costs less than finding the kernel
+SMALL = 1 << 13
+
+
+def check_samples(name: str, x: Any) -> None:
+    """Raise TypeError or ValueError unless x is a finite array of floats, on any device."""
+    checks.samples(name, x, namespace(x) if hasattr(x, "dtype") else np)
+
+
+# --- coefficients ---
+
+
+def column(values, x: Array) -> Any:
+    """Coefficients for the samples of x: one becomes a Python float, (batch,) a column.
+
+    A column is (batch, 1, …), with the dtype and on the device of x, and so it multiplies x. Raises
+    ValueError where there are neither one nor as many as samples.
+    """
+    values = np.asarray(values)
+    if values.ndim == 0:
+        return float(values)
+    if values.shape != x.shape[:1]:
+        raise ValueError(
+            f"t: given shape {values.shape}, wanted one number or one per sample, ({x.shape[0]},)"
+        )
+    shape = (-1, *[1] * (x.ndim - 1))
+    return from_host(values.astype(x.dtype).reshape(shape), x)
+
+
+def weighted_sum(a, x: Array, b, y: Array) -> Array:
+    """a x + b y, in one pass where x is large; a and b are two numbers, or two columns."""
+    if isinstance(x, Tensor) or x.size <= SMALL:
+        return a * x + b * y
+    return call("blend", x, y, a=a, b=b)
+
+
+def dot(a: Array, b: Array) -> Array:
+    """The inner product of each sample with its partner, (batch, 1, …)."""
+    axes = tuple(range(1, a.ndim))
+    return namespace(a).sum(a * b, axis=axes, keepdims=True)
+
+
+def exp(value: Any) -> Any:
+    """e^value of a float, an array or a Tensor."""
+    return math.exp(value) if isinstance(value, float) else ops.exp(value)
+
+
+# --- noise ---
+
+
+class Rng(Protocol):
+    """What draws noise: a NumPy Generator, or anything with its `standard_normal(size, dtype)`."""
+
+    def standard_normal(self, size: Any, dtype: Any) -> Any: ...
+
+
+def draw_noise(rng: Any, like: Array) -> Array:
+    """Standard normal noise with the shape and the dtype of `like`.
+
+    It is drawn on the host and moved to where `like` is.
+    """
+    if not hasattr(rng, "standard_normal"):
+        raise ValueError(
+            f"rng: given {rng!r}, wanted a NumPy Generator: noise has to be drawn here"
+        )
+    noise = rng.standard_normal(like.shape, like.dtype)
+    return from_host(np.asarray(noise, like.dtype), like)
+
+
+# --- conditions ---
+
+
+def as_condition(condition: Any, batch: int, name: str = "condition") -> Array | None:
+    """The condition with one row per sample; None, the null condition, stays None.
+
+    Integers are labels, (batch,) on the host, 0 being null; floats are vectors (batch, d), zeros
+    being null. One label or one vector (d,) is repeated for every sample. Raises TypeError for what
+    is neither, ValueError for a negative label or another batch size.
+    """
+    if condition is None:
+        return None
+    if not hasattr(condition, "dtype"):
+        condition = np.asarray(condition)
+    kind = condition.dtype.kind
+    if kind not in "iuf":
+        raise TypeError(
+            f"{name}: given {condition.dtype}, wanted None, integer labels or float vectors"
+        )
+    one_row = 1 if kind == "f" else 0
+    if condition.ndim == one_row:
+        condition = namespace(condition).broadcast_to(condition, (batch, *condition.shape))
+    if kind != "f":
+        return checks.labels(name, condition, batch)
+    if condition.ndim != 2 or condition.shape[0] != batch:
+        raise ValueError(
+            f"{name}: given shape {condition.shape}, wanted ({batch}, d): one vector per sample"
+        )
+    return condition

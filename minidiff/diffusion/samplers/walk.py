@@ -1,0 +1,96 @@
+"""What all samplers share: how they are called, what a step is, and what is asked at each time."""
+
+import functools
+import inspect
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ... import checks
+from ...kernels import Array
+from ..grids import falling_times
+from ..per_sample import as_condition, check_samples, draw_noise
+from ..prediction import Denoise, FreeNoise, Prediction, check_denoise, noise_from_x0
+from .clipping import as_clip
+
+
+class Step(NamedTuple):
+    """The time reached, x there, and the x_0 that was predicted on the way."""
+
+    t: float
+    x: Array
+    x0: Array
+
+
+class Walk:
+    """One walk down the times: all that stays the same from step to step in a sampler's call."""
+
+    def __init__(
+        self,
+        denoise: Denoise,
+        batch: int,
+        condition: Any = None,
+        times: Any = None,
+        rng: Any = None,
+        clip: Any = None,
+        sampler: str = "",
+        free_noise: bool = True,
+    ):
+        check_denoise(denoise)
+        self.denoise = denoise
+        self.schedule = denoise.schedule
+        self.condition = as_condition(condition, batch)
+        self.times = falling_times(self.schedule, times)
+        self.rng = rng
+        self.clip = as_clip(clip)
+        self.sampler = sampler
+        self.free_noise = free_noise
+
+    def predict(self, x: Array, t: float) -> Prediction:
+        """The prediction at (x, t), its x_0 clipped and its noise derived anew from that.
+
+        The noise of CFG++ does not follow from x_0: it is left alone, or CFG++ is refused.
+        """
+        prediction = self.denoise(x, np.full(x.shape[0], t), self.condition)
+        is_free = isinstance(prediction, FreeNoise)
+        if is_free and not self.free_noise:
+            raise ValueError(
+                "denoise: given CFG++, whose noise does not follow from its x_0; wanted another "
+                "rule, or ddim, euler or euler_ancestral: "
+                f"{self.sampler} steps by one of the two alone"
+            )
+        if self.clip is None:
+            return prediction
+        x0 = self.clip(prediction.x0)
+        if is_free:
+            return prediction._replace(x0=x0)
+        return prediction._replace(x0=x0, noise=noise_from_x0(self.schedule, x, t, x0))
+
+    def noise(self, x: Array) -> Array:
+        """New standard normal noise like x."""
+        return draw_noise(self.rng, x)
+
+
+def sampler(free_noise: bool = False, **allowed: checks.Between | Collection) -> Callable:
+    """Makes a public sampler of a generator function (walk: Walk, x, **options) -> Step, Step, …
+
+    The call is checked at once, before the first step. `allowed` says for options which values they
+    may have, and `free_noise` that the sampler uses x_0 and noise both, as CFG++ needs.
+    """
+
+    def make(function: Callable) -> Callable:
+        @functools.wraps(function)
+        def public(denoise, x, condition=None, times=None, rng=None, clip=None, **options):
+            for name in allowed.keys() & options.keys():
+                checks.among(name, options[name], allowed[name])
+            check_samples("x", x)
+            walk = Walk(denoise, len(x), condition, times, rng, clip, function.__name__, free_noise)
+            return function(walk, x, **options)
+
+        shared = list(inspect.signature(public, follow_wrapped=False).parameters.values())[:-1]
+        own = list(inspect.signature(function).parameters.values())[2:]
+        public.__signature__ = inspect.Signature(shared + own)  # type: ignore[attr-defined]
+        return public
+
+    return make
