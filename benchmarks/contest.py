@@ -18,32 +18,32 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-# Settings that make BLAS take the processor for another one, or Python compile all modules at every
-# start.
+# They make BLAS take the processor for another one, or Python compile all modules at every start.
 HELD_BACK = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "PYTHONDONTWRITEBYTECODE")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in HELD_BACK}
 
 
 class Contestant:
-    """A running `contestants.py`; `environment` is added to ours.
-
-    `run` raises RuntimeError if the process ends.
-    """
+    """A running `contestants.py`; `environment` is added to that of this process."""
 
     def __init__(self, name: str, threads: int, environment: Mapping[str, str] | None = None):
-        self.name, self.errors = name, tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self.name = name
+        self.errors = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.contestants", name, str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,
-            text=True,
+            encoding="utf-8",
             cwd=ROOT,
             env=ENVIRONMENT | dict(environment or {}),
         )
 
     def run(self, task: str, *arguments: int, warm: int = 0, count: int = 0) -> dict:
-        """One turn: seconds (the mean of `count` calls), peak (bytes of memory so far), note."""
+        """One turn: seconds (the mean of `count` calls), peak (bytes of memory so far), note.
+
+        Raises RuntimeError if the process ends.
+        """
         self.process.send_signal(signal.SIGCONT)
         try:
             self.process.stdin.write(json.dumps([task, arguments, warm, count]) + "\n")
@@ -53,9 +53,8 @@ class Contestant:
             answer = ""
         if not answer:
             self.errors.seek(0)
-            raise RuntimeError(
-                f"{self.name}: {self.errors.read().strip()[-300:] or 'ended without a word'}"
-            )
+            last_words = self.errors.read().strip()[-300:] or "ended without a word"
+            raise RuntimeError(f"{self.name}: {last_words}")
         self.process.send_signal(signal.SIGSTOP)
         return json.loads(answer)
 
@@ -69,13 +68,13 @@ class Contestant:
 @contextmanager
 def contestants(names: Sequence[str], threads: int):
     """The contestants of these names, running; ended when the block is left."""
-    started = {}
+    running = {}
     try:
         for name in names:
-            started[name] = Contestant(name, threads)
-        yield started
+            running[name] = Contestant(name, threads)
+        yield running
     finally:
-        for contestant in started.values():
+        for contestant in running.values():
             contestant.close()
 
 
@@ -87,23 +86,25 @@ def alternate(
     Gives the seconds of every round, and the note, for each label. A turn of short calls starts
     with an untimed one.
     """
-    counts, warm, notes = {}, {}, {}
+    counts = {}
+    warm = {}
+    notes = {}
     for label, (contestant, *task) in turns.items():
         first = contestant.run(*task, warm=2, count=1)
-        counts[label], notes[label] = max(1, round(seconds / first["seconds"])), first["note"]
+        counts[label] = max(1, round(seconds / first["seconds"]))
         warm[label] = int(first["seconds"] < 0.1)
+        notes[label] = first["note"]
     times: dict[Any, list[float]] = {label: [] for label in turns}
     for _ in range(rounds):
         for label, (contestant, *task) in turns.items():
-            times[label].append(
-                contestant.run(*task, warm=warm[label], count=counts[label])["seconds"]
-            )
+            turn = contestant.run(*task, warm=warm[label], count=counts[label])
+            times[label].append(turn["seconds"])
     return times, notes
 
 
 def ratios(theirs: Sequence[float], ours: Sequence[float]) -> list[float]:
     """How many times as much theirs is, round by round."""
-    return [b / a for a, b in zip(ours, theirs)]
+    return [their / our for their, our in zip(theirs, ours)]
 
 
 def fastest(times: Mapping[str, Sequence[float]]) -> str:

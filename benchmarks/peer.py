@@ -1,8 +1,9 @@
 """The peer: minidiff's two networks as one would write them in PyTorch, with the same parameters.
 
-    python -m benchmarks.peer BATCH FILE        writes the UNet in eval mode, for batches of that size, as ONNX
+    python -m benchmarks.peer BATCH FILE
 
-Images are (batch, channels, height, width); names of modules are minidiff's.
+writes the UNet in eval mode, for batches of that size, as ONNX. Images are (batch, channels,
+height, width); names of modules are minidiff's.
 """
 
 import sys
@@ -31,7 +32,8 @@ class TimeAndCondition(nn.Module):
     def __init__(self, dim, timesteps, classes):
         super().__init__()
         self.waves = Waves(dim, timesteps)
-        self.time1, self.time2 = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.time1 = nn.Linear(dim, dim)
+        self.time2 = nn.Linear(dim, dim)
         self.condition = nn.Embedding(classes + 1, dim)
 
     def forward(self, t, labels):
@@ -73,31 +75,39 @@ class Attention(nn.Module):
     def forward(self, x):
         b, c, h, w = x.shape
         q, k, v = self.qkv(x).reshape(b, 3, 4, c // 4, h * w).transpose(-1, -2).unbind(1)
-        seen = F.scaled_dot_product_attention(q, k, v)
-        return x + self.out(seen.transpose(-1, -2).reshape(b, c, h, w))
+        attended = F.scaled_dot_product_attention(q, k, v)
+        return x + self.out(attended.transpose(-1, -2).reshape(b, c, h, w))
 
 
 class UNet(nn.Module):
     def __init__(self, width=16, multipliers=(1, 2, 3), classes=10, timesteps=100):
         super().__init__()
         outs = [width * k for k in multipliers]
-        ins, bottom, e = [width, *outs[:-1]], outs[-1], 8 * width
+        ins = [width, *outs[:-1]]
+        bottom = outs[-1]
+        emb_dim = 8 * width
         self.embedding = TimeAndCondition(4 * width, timesteps, classes)
         self.enter = nn.Conv2d(1, width, 3, padding=1)
-        self.down_blocks = nn.ModuleList(ResBlock(i, i, e) for i in ins)
+        self.down_blocks = nn.ModuleList(ResBlock(i, i, emb_dim) for i in ins)
         self.down = nn.ModuleList(
             nn.Conv2d(i, o, 4, stride=2, padding=1) for i, o in zip(ins[:-1], outs[:-1])
         )
         self.down.append(nn.Conv2d(ins[-1], bottom, 3, padding=1))
         self.bottom = nn.ModuleList(
-            [ResBlock(bottom, bottom, e), Attention(bottom), ResBlock(bottom, bottom, e)]
+            [
+                ResBlock(bottom, bottom, emb_dim),
+                Attention(bottom),
+                ResBlock(bottom, bottom, emb_dim),
+            ]
         )
-        self.up_blocks = nn.ModuleList(ResBlock(i + o, o, e) for i, o in zip(ins, outs))
+        self.up_blocks = nn.ModuleList(ResBlock(i + o, o, emb_dim) for i, o in zip(ins, outs))
         self.up = nn.ModuleList(nn.Conv2d(o, i, 3, padding=1) for i, o in zip(ins[1:], outs[1:]))
         self.leave = nn.Conv2d(outs[0], 1, 3, padding=1)
 
     def forward(self, x, t, labels):
-        emb, skips, h = self.embedding(t, labels), [], self.enter(x)
+        emb = self.embedding(t, labels)
+        skips = []
+        h = self.enter(x)
         for block, shrink in zip(self.down_blocks, self.down):
             h = block(h, emb)
             skips.append(h)
@@ -114,7 +124,8 @@ class UNet(nn.Module):
 class ConditionedDense(nn.Module):
     def __init__(self, inputs, hidden, classes):
         super().__init__()
-        self.x, self.time = nn.Linear(inputs, hidden), nn.Linear(hidden, hidden)
+        self.x = nn.Linear(inputs, hidden)
+        self.time = nn.Linear(hidden, hidden)
         self.label = nn.Embedding(classes + 1, hidden)
 
     def forward(self, x, time, labels):
@@ -138,13 +149,14 @@ class ConditionalMLP(nn.Module):
 
 
 if __name__ == "__main__":
-    batch, path = int(sys.argv[1]), sys.argv[2]
-    example = (
-        torch.zeros(batch, 1, 28, 28),
-        torch.ones(batch, dtype=torch.int64),
-        torch.ones(batch, dtype=torch.int64),
-    )
-    names = ["x", "t", "labels"]
+    batch = int(sys.argv[1])
+    path = sys.argv[2]
+    ones = torch.ones(batch, dtype=torch.int64)
     torch.onnx.export(
-        UNet().eval(), example, path, input_names=names, output_names=["y"], external_data=False
+        UNet().eval(),
+        (torch.zeros(batch, 1, 28, 28), ones, ones.clone()),
+        path,
+        input_names=["x", "t", "labels"],
+        output_names=["y"],
+        external_data=False,
     )

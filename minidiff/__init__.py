@@ -1,28 +1,71 @@
-"""minidiff: a tiny autograd engine on NumPy that trains a UNet and draws digits by guided
-diffusion.
+"""minidiff: reverse-mode autograd on NumPy, and guided diffusion of digits on top of it.
 
-Read `tape/tape.py` first.
+It is made to be read. Start with `tape/tape.py`: how operations are recorded, and how gradients go
+back. Then `tape/primitive.py` and `ops/`, the table of derivatives; `autograd/tensor.py`, what you
+hold in your hand; `nn/` and `models/unet.py`, a network; `diffusion/samplers.py` and
+`diffusion/guidance.py`, how it draws digits; last `kernels/`, what is computed and how fast.
+
+Numba, matplotlib and all that is slow to import is imported when it is first needed.
 """
 
-# fmt: off
-# isort: off
 from . import data, diffusion, kernels, metrics, models, nn, ops, optim, plot, storage, training
 from .autograd.finite_differences import gradcheck, gradgradcheck
-from .tools.debug import debug_mode, detect_anomaly
-from .tape.primitive import Primitive, primitive
 from .autograd.tensor import Tensor, no_grad
 from .autograd.threads import get_num_threads, set_num_threads, sharded
 from .autograd.transforms import (
-    checkpoint, grad, gradient_hook, hessian, hvp, jacobian, jvp, stop_gradient, value_and_grad,
+    checkpoint,
+    grad,
+    gradient_hook,
+    hessian,
+    hvp,
+    jacobian,
+    jvp,
+    stop_gradient,
+    value_and_grad,
 )
-from .tools.drawing import graph
 from .kernels import devices
-from .tools.profiler import profile
 from .storage import load, pretrained, save
+from .tape.primitive import Primitive, primitive
+from .tools.debug import debug_mode, detect_anomaly
+from .tools.drawing import graph
+from .tools.profiler import profile
 
 __all__ = [
-    "Primitive", "Tensor", "checkpoint", "data", "debug_mode", "detect_anomaly", "devices", "diffusion",
-    "get_num_threads", "grad", "gradcheck", "gradgradcheck", "gradient_hook", "graph", "hessian", "hvp", "jacobian",
-    "jvp", "kernels", "load", "metrics", "models", "nn", "no_grad", "ops", "optim", "plot", "pretrained", "primitive",
-    "profile", "save", "set_num_threads", "sharded", "stop_gradient", "storage", "training", "value_and_grad",
+    "Primitive",
+    "Tensor",
+    "checkpoint",
+    "data",
+    "debug_mode",
+    "detect_anomaly",
+    "devices",
+    "diffusion",
+    "get_num_threads",
+    "grad",
+    "gradcheck",
+    "gradgradcheck",
+    "gradient_hook",
+    "graph",
+    "hessian",
+    "hvp",
+    "jacobian",
+    "jvp",
+    "kernels",
+    "load",
+    "metrics",
+    "models",
+    "nn",
+    "no_grad",
+    "ops",
+    "optim",
+    "plot",
+    "pretrained",
+    "primitive",
+    "profile",
+    "save",
+    "set_num_threads",
+    "sharded",
+    "stop_gradient",
+    "storage",
+    "training",
+    "value_and_grad",
 ]

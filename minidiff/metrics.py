@@ -1,4 +1,8 @@
-"""Figures for drawn samples: the Fréchet distance of their features, and how well a classifier's answers agree."""
+"""Figures that judge drawn samples.
+
+`frechet_distance` says how far their features are from those of real data;
+`classification_report` and `accuracy` say how often a classifier recognises what was asked for.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,44 +14,48 @@ from .autograd.tensor import no_grad
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """The squared Fréchet distance between Gaussians fitted to two sets of feature rows, (n, d) and
-    (m, d).
+    """The squared Fréchet distance between Gaussians fitted to two sets of feature rows.
 
-    |mean_a - mean_b|^2 + trace(C_a + C_b - 2 (C_a^1/2 C_b C_a^1/2)^1/2), computed in float64, C with n - 1 in its
-    denominator. With features of LeNet this is the Fréchet LeNet distance, in units of that LeNet. Few rows bias it
-    upwards: compare equal counts only, and with the figure of two sets of real data.
+    |mean_a − mean_b|² + trace(C_a + C_b − 2 (C_a^½ C_b C_a^½)^½), for rows a (n, d) and b (m, d),
+    computed in float64; the covariances C have n − 1 in their denominator. With LeNet's features
+    this is the Fréchet LeNet distance, in units of that LeNet. Few rows make it too large: compare
+    sets of equal size only, and give the distance between two sets of real data beside it.
 
-    The roots of the eigenvalues of C_a^1/2 C_b C_a^1/2 are the singular values of R_a R_b^T, where
-    C = R^T R. So they are never negative or complex, whatever the rounding, and exchanging a and b
-    changes nothing.
-
-    ValueError for rows that are not finite or not (n >= 2, d) with the same d. Source: Dowson,
-    Landau (1982); Heusel et al., "GANs trained by a two time-scale update rule" (2017), eq. 6.
+    Raises ValueError for rows that are not finite or not (n ≥ 2, d) with the same d. Source: Dowson
+    and Landau (1982); Heusel et al., "GANs trained by a two time-scale update rule" (2017), eq. 6.
     """
-    (mean_a, root_a), (mean_b, root_b) = _mean_and_root(a, "a"), _mean_and_root(b, "b")
+    mean_a, root_a = _mean_and_root(a, "a")
+    mean_b, root_b = _mean_and_root(b, "b")
     if len(mean_a) != len(mean_b):
         raise ValueError(
-            f"a, b: found {len(mean_a)} and {len(mean_b)} features per row, wanted the same number"
+            f"a, b: given {len(mean_a)} and {len(mean_b)} features a row, wanted the same number"
         )
-    shift = np.sum((mean_a - mean_b) ** 2)
-    spread = (
-        np.sum(root_a**2) + np.sum(root_b**2) - 2 * np.linalg.norm(root_a @ root_b.T, ord="nuc")
-    )
-    return float(shift + max(spread, 0.0))
+    squared_shift = np.sum((mean_a - mean_b) ** 2)
+    total_variance = np.sum(root_a**2) + np.sum(root_b**2)
+    # With C = RᵀR, the trace of (C_a^½ C_b C_a^½)^½ is the sum of the singular values of R_a R_bᵀ.
+    # So nothing under a root is ever negative or complex, whatever the rounding, and exchanging a
+    # and b changes nothing.
+    shared_deviation = np.linalg.norm(root_a @ root_b.T, ord="nuc")
+    return float(squared_shift + max(total_variance - 2 * shared_deviation, 0.0))
 
 
 def _mean_and_root(rows: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """The rows' mean (d,) and a root R (min(n, d), d) of their covariance R^T R."""
+    """The rows' mean (d,) and a root R (min(n, d), d) of their covariance RᵀR."""
     rows = np.asarray(rows, np.float64)
     if rows.ndim != 2 or len(rows) < 2 or rows.shape[1] < 1:
-        raise ValueError(f"{name}: found shape {rows.shape}, wanted (n, d): 2 feature rows or more")
+        raise ValueError(f"{name}: given shape {rows.shape}, wanted (n, d): 2 feature rows or more")
     checks.data_set(name, rows)
     mean = rows.mean(axis=0)
-    return mean, np.linalg.qr(rows - mean, mode="r") / np.sqrt(len(rows) - 1)
+    root = np.linalg.qr(rows - mean, mode="r") / np.sqrt(len(rows) - 1)
+    return mean, root
 
 
 def predict(classifier: Callable, images: np.ndarray, chunk: int = 250) -> np.ndarray:
-    """The class, counted from 0, that a classifier gives each of `images` (n, ...): the largest of its logits."""
+    """The class, counted from 0, that a classifier gives each image: that of its largest logit.
+
+    `classifier` maps images (m, …) to logits (m, classes); it is called with `chunk` of `images`
+    (n, …) at a time. The result is (n,), integers.
+    """
     with no_grad():
         logits = [classifier(images[i : i + chunk]).numpy() for i in range(0, len(images), chunk)]
     return np.concatenate(logits).argmax(axis=1)
@@ -56,8 +64,8 @@ def predict(classifier: Callable, images: np.ndarray, chunk: int = 250) -> np.nd
 def accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
     """The share, 0 to 1, of `predicted` (n,) that equals `labels` (n,).
 
-    With the wanted labels of drawn samples and a classifier's answers to them, this is their
-    agreement.
+    Where `labels` are the classes that samples were drawn for, and `predicted` is what a classifier
+    takes them for, this is the accuracy of the sampling.
     """
     labels, predicted = _pair(labels, predicted)
     return float(np.mean(labels == predicted))
@@ -67,8 +75,8 @@ def accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
 class Report:
     """Precision, recall and F1 of each class; arrays (classes,), in the order of `classes`.
 
-    support: how many samples have the class as their label. Where a class was never predicted its
-    precision is 0, where it is nobody's label its recall is 0. `print(report)` shows a table.
+    `support` is how many samples have the class as their label. A class that was never predicted
+    has precision 0, one that is nobody's label has recall 0. `print(report)` shows a table.
     """
 
     classes: np.ndarray
@@ -94,25 +102,37 @@ class Report:
 
 
 def classification_report(labels: np.ndarray, predicted: np.ndarray) -> Report:
-    """How `predicted` (n,) agrees with `labels` (n,), both integers, for each class that occurs in either."""
+    """How `predicted` (n,) agrees with `labels` (n,), for each class that occurs in either.
+
+    Raises ValueError unless both are integers, of one length of at least 1.
+    """
     labels, predicted = _pair(labels, predicted)
     classes = np.union1d(labels, predicted)
-    held, answered = labels == classes[:, None], predicted == classes[:, None]  # (classes, n)
-    hits, support, answers = (np.sum(which, axis=1) for which in (held & answered, held, answered))
-    precision, recall = hits / np.maximum(answers, 1), hits / np.maximum(support, 1)
-    f1 = 2 * hits / (support + answers)
-    return Report(classes, precision, recall, f1, support, accuracy(labels, predicted))
+    is_label = labels == classes[:, None]  # (classes, n)
+    is_predicted = predicted == classes[:, None]
+    hits = np.sum(is_label & is_predicted, axis=1)
+    support = np.sum(is_label, axis=1)
+    predictions = np.sum(is_predicted, axis=1)
+    return Report(
+        classes=classes,
+        precision=hits / np.maximum(predictions, 1),
+        recall=hits / np.maximum(support, 1),
+        f1=2 * hits / (support + predictions),
+        support=support,
+        accuracy=accuracy(labels, predicted),
+    )
 
 
 def _pair(labels: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    labels, predicted = np.asarray(labels), np.asarray(predicted)
+    labels = np.asarray(labels)
+    predicted = np.asarray(predicted)
     for name, array in (("labels", labels), ("predicted", predicted)):
         if array.dtype.kind not in "iu" or array.ndim != 1 or len(array) == 0:
             raise ValueError(
-                f"{name}: found {array.dtype} of shape {array.shape}, wanted integers (n,), n >= 1"
+                f"{name}: given {array.dtype} of shape {array.shape}, wanted integers (n,), n ≥ 1"
             )
     if len(labels) != len(predicted):
         raise ValueError(
-            f"labels, predicted: found {len(labels)} and {len(predicted)} of them, wanted as many"
+            f"labels, predicted: given {len(labels)} and {len(predicted)}, wanted as many of both"
         )
     return labels, predicted

@@ -1,7 +1,8 @@
-"""Optimisers, learning-rate schedules, gradient clipping, and the average of the weights.
+"""Optimisers, learning-rate schedules, gradient clipping and averaged weights.
 
-Everything is updated in place, by kernels where there are some, and each written Tensor's version
-is bumped, so that a tape which still needs the old content notices.
+This is what happens to the weights once `backward` has found the gradients. Weights are updated in
+place, and the version of each written Tensor is raised, so that a tape which still needs the old
+numbers notices.
 """
 
 import math
@@ -17,17 +18,20 @@ from .autograd.tensor import Tensor
 from .kernels import Array
 from .nn.module import Module, fitting
 
-# parameters of no more numbers are updated together: each call costs what some thousand numbers do
-SMALL = 1 << 12
 LearningRate = float | Callable[[int], float]
+
+# Parameters of at most so many numbers share one update: a call costs what thousands of numbers do.
+SMALL_PARAMETER = 4096
 
 
 def warmup_cosine(peak: float, warmup: int, total: int, end: float = 0.0) -> Callable[[int], float]:
-    """A learning rate as a function of the step, from 1: linear up to `peak` at step `warmup`, then
-    half a cosine wave down to `end` at step `total`, and `end` from there on (Loshchilov & Hutter
-    2017, arXiv 1608.03983, eq. 5).
+    """A learning rate that rises linearly and then falls along half a cosine wave.
 
-    Give it to an optimiser as `lr`. Raises ValueError unless 0 ≤ warmup < total.
+    It is a function of the step, counted from 1; give it to an optimiser as `lr`. It reaches `peak`
+    at step `warmup` and `end` at step `total`, and stays there.
+
+    Raises ValueError unless 0 ≤ warmup < total. Source: Loshchilov & Hutter 2017 (arXiv 1608.03983,
+    eq. 5) for the cosine, Goyal et al. 2017 (arXiv 1706.02677, section 2.2) for the rise.
     """
     if not 0 <= warmup < total:
         raise ValueError(
@@ -37,18 +41,20 @@ def warmup_cosine(peak: float, warmup: int, total: int, end: float = 0.0) -> Cal
     def lr(step: int) -> float:
         if step <= warmup:
             return peak * step / warmup
-        done = min((step - warmup) / (total - warmup), 1.0)
-        return end + (peak - end) * 0.5 * (1 + math.cos(math.pi * done))
+        progress = min((step - warmup) / (total - warmup), 1.0)
+        return end + (peak - end) * 0.5 * (1 + math.cos(math.pi * progress))
 
     return lr
 
 
 def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
-    """Scale all gradients by one factor so that the norm of all their elements is at most
-    `max_norm`; give the norm before (Pascanu et al. 2013, arXiv 1211.5063, algorithm 1). Parameters
-    without a gradient do not count.
+    """Scale all gradients by one factor so that their common norm is at most `max_norm`.
 
-    Raises ValueError for a `max_norm` that is not positive.
+    The norm is that of all elements of all gradients together; what it was before is returned.
+    Parameters without a gradient do not count.
+
+    Raises ValueError for a `max_norm` that is not positive. Source: Pascanu et al. 2013
+    (arXiv 1211.5063, algorithm 1).
     """
     if not max_norm > 0:
         raise ValueError(f"max_norm: given {max_norm}, wanted a positive number")
@@ -61,43 +67,49 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     return norm
 
 
-class Stored:
-    """What a checkpoint can keep: a count of steps, under the name `count`, and arrays."""
+class Stateful:
+    """Something that a checkpoint can keep: arrays by name, and how many steps were made."""
 
-    count, steps = "steps", 0
+    steps = 0
+    steps_name = "steps"  # what the state calls them
 
     def _arrays(self) -> dict[str, Array]:
+        """The arrays themselves, which `load_state_dict` overwrites."""
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies on the host. Settings such as `lr` are not in it."""
         arrays = {name: kernels.to_host(array).copy() for name, array in self._arrays().items()}
-        return {self.count: np.array(self.steps)} | arrays
+        return {self.steps_name: np.array(self.steps)} | arrays
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there. Raises ValueError that lists what does not fit; nothing is changed then."""
+        """Go on from `state`, which `state_dict` made.
+
+        Raises ValueError that lists what does not fit; nothing is changed then.
+        """
         arrays = self._arrays()
-        found = fitting({self.count: np.array(0)} | arrays, state, type(self).__name__)
-        self.steps = int(found.pop(self.count))
-        for name, array in found.items():
+        loaded = fitting({self.steps_name: np.array(0)} | arrays, state, type(self).__name__)
+        self.steps = int(loaded.pop(self.steps_name))
+        for name, array in loaded.items():
             arrays[name][...] = kernels.from_host(array, like=arrays[name])
 
 
-class Optimizer(Stored):
-    """What the optimisers share: the parameters, the count of steps, and arrays of state beside
-    each parameter.
+class Optimizer(Stateful):
+    """What all optimisers share: the parameters, the count of steps, and the state beside each.
 
-    `lr` is a number, or a function of the step, counted from 1. A parameter without a gradient is
-    left as it is; one that is given twice counts once. Small parameters become parts of one row of
-    numbers: `update` is called once for all of them. In its state are "steps", and "0.m" for m of
-    parameter 0. Raises ValueError without parameters and for a negative `lr`, TypeError for what
-    cannot be trained.
+    A subclass names its arrays of state in `state_names` and writes `update`. `lr` is a number, or
+    a function of the step, counted from 1. A parameter without a gradient is left as it is; one
+    that is given twice counts once. A checkpoint has "steps", and "0.m" for m of parameter 0.
+
+    Raises ValueError without parameters and for a negative `lr`, TypeError for what cannot be
+    trained.
     """
 
     state_names: tuple[str, ...] = ()
 
     def __init__(self, parameters: Iterable[Tensor], lr: LearningRate):
         self.parameters = list(parameters)
+        self.lr = lr
         if not self.parameters:
             raise ValueError(
                 "parameters: given none, wanted at least one Tensor, such as model.parameters()"
@@ -105,18 +117,23 @@ class Optimizer(Stored):
         for p in self.parameters:
             if not isinstance(p, Tensor) or p.node is not None or not p.requires_grad:
                 raise TypeError(
-                    f"parameters: given {type(p).__name__}, wanted leaves with requires_grad=True, such as "
-                    f"model.parameters()"
+                    f"parameters: given {type(p).__name__}, wanted leaves with requires_grad=True, "
+                    f"such as model.parameters()"
                 )
         if not (callable(lr) or lr >= 0):
             raise ValueError(
                 f"lr: given {lr}, wanted a number, at least 0, or a function of the step"
             )
-        self.lr, self.parameters = lr, list(dict.fromkeys(self.parameters))
-        together: dict[Any, list[Tensor]] = {}
-        for k, p in enumerate(self.parameters):
-            together.setdefault(p.dtype if p.size <= SMALL else k, []).append(p)
-        self.rows = [_Row(parameters, self.state_names) for parameters in together.values()]
+        self.parameters = list(dict.fromkeys(self.parameters))
+        self.groups = [_FlatParameters(group, self.state_names) for group in self._grouped()]
+
+    def _grouped(self) -> list[list[Tensor]]:
+        """The small parameters of each dtype together, each large one alone."""
+        groups: dict[Any, list[Tensor]] = {}
+        for index, p in enumerate(self.parameters):
+            key = p.dtype if p.size <= SMALL_PARAMETER else index
+            groups.setdefault(key, []).append(p)
+        return list(groups.values())
 
     def zero_grad(self) -> None:
         """Forget the gradients: they are None again."""
@@ -124,86 +141,88 @@ class Optimizer(Stored):
             p.grad = None
 
     def step(self) -> None:
-        """One update from the gradients."""
+        """Update the parameters from their gradients."""
         self.steps += 1
         lr = float(self.lr(self.steps) if callable(self.lr) else self.lr)
-        for row in self.rows:
-            row.follow()
-            gradients = [_gradient(p) for p in row.parameters if p.grad is not None]
-            together = 1 < len(gradients) == len(row.parameters)
-            if together:
-                self.update(
-                    **row.arrays,
-                    grad=kernels.namespace(gradients[0]).concatenate(gradients, axis=None),
-                    lr=lr,
-                )
-            for p, part in zip(row.parameters, row.parts):
+        for group in self.groups:
+            group.rebind()
+            gradients = [_gradient(p) for p in group.parameters if p.grad is not None]
+            if 1 < len(gradients) == len(group.parameters):
+                flat_gradient = kernels.namespace(gradients[0]).concatenate(gradients, axis=None)
+                self.update(**group.flat, grad=flat_gradient, lr=lr)
+            else:
+                for p, arrays in zip(group.parameters, group.views):
+                    if p.grad is not None:
+                        self.update(**arrays, grad=_gradient(p), lr=lr)
+            for p in group.parameters:
                 if p.grad is not None:
-                    if not together:
-                        self.update(**part, grad=_gradient(p), lr=lr)
                     p.version[0] += 1
 
     def update(self, param: Array, grad: Array, lr: float, **state: Array) -> None:
-        """Write the new parameter, and the new state, into the arrays given."""
+        """Write the new parameter and the new state into `param` and the arrays of `state`."""
         raise NotImplementedError
 
     def _arrays(self) -> dict[str, Array]:
-        parts = {id(p): part for row in self.rows for p, part in zip(row.parameters, row.parts)}
+        views = {
+            id(p): arrays
+            for group in self.groups
+            for p, arrays in zip(group.parameters, group.views)
+        }
         return {
-            f"{i}.{name}": parts[id(p)][name]
-            for i, p in enumerate(self.parameters)
+            f"{index}.{name}": views[id(p)][name]
+            for index, p in enumerate(self.parameters)
             for name in self.state_names
         }
 
 
-class _Row:
-    """Parameters whose numbers are one row in memory, and the rows of the optimiser's state beside
-    it.
+class _FlatParameters:
+    """Parameters whose numbers lie after one another in one flat array, and their state likewise.
 
-    `arrays` has the rows by name, "param" the first, and `parts` their views for each parameter;
-    the views of "param" are the parameters' arrays.
+    `flat` has the flat arrays by name: "param", then those of the state. `views` has, for each
+    parameter, its part of each flat array in its own shape. The parameter's own array becomes its
+    view of "param": one update of the flat arrays updates them all.
     """
 
     def __init__(self, parameters: list[Tensor], state_names: tuple[str, ...]):
         self.parameters = parameters
-        like, size = parameters[0].data, sum(p.size for p in parameters)
-        self.arrays = {
+        like = parameters[0].data
+        size = sum(p.size for p in parameters)
+        self.flat = {
             name: kernels.namespace(like).zeros(size, like.dtype)
             for name in ("param", *state_names)
         }
-        self._take_in()
+        self._bind()
 
-    def _take_in(self) -> None:
+    def _bind(self) -> None:
+        """Copy the parameters' numbers into the flat array, and give them their views of it."""
         ends = accumulate(p.size for p in self.parameters)
-        cuts = [(p.shape, slice(end - p.size, end)) for p, end in zip(self.parameters, ends)]
-        self.parts = [
-            {name: row[cut].reshape(shape) for name, row in self.arrays.items()}
-            for shape, cut in cuts
+        self.views = [
+            {name: flat[end - p.size : end].reshape(p.shape) for name, flat in self.flat.items()}
+            for p, end in zip(self.parameters, ends)
         ]
-        for p, part in zip(self.parameters, self.parts):
-            part["param"][...] = p.data
-            p._data = part["param"]  # the same numbers: who has saved the array need not know
+        for p, arrays in zip(self.parameters, self.views):
+            arrays["param"][...] = p.data
+            p._data = arrays["param"]  # the same numbers: a tape that saved the old array may go on
 
-    def follow(self) -> None:
-        """Take the parameters in again where they have got other arrays since, perhaps on another device."""
-        if any(p._data is not part["param"] for p, part in zip(self.parameters, self.parts)):
+    def rebind(self) -> None:
+        """Bind again where a parameter was given another array, perhaps on another device."""
+        if any(p._data is not arrays["param"] for p, arrays in zip(self.parameters, self.views)):
             device = self.parameters[0].device
-            self.arrays = {
-                name: kernels.to_device(array, device) for name, array in self.arrays.items()
-            }
-            self._take_in()
+            self.flat = {name: kernels.to_device(flat, device) for name, flat in self.flat.items()}
+            self._bind()
 
 
 class SGD(Optimizer):
-    """v ← momentum·v + grad, param ← param − lr·v (Sutskever et al.
+    """Stochastic gradient descent: v ← momentum·v + grad, param ← param − lr·v.
 
-    2013, with lr outside v as in PyTorch).
+    Raises ValueError unless 0 ≤ momentum < 1. Source: Sutskever et al. 2013, "On the importance of
+    initialization and momentum in deep learning", eq. 1 and 2, with lr outside v as in PyTorch.
     """
 
     def __init__(self, parameters: Iterable[Tensor], lr: LearningRate, momentum: float = 0.0):
         self.state_names = ("velocity",) if momentum else ()
         super().__init__(parameters, lr)
-        self.momentum = _share("momentum", momentum)
+        self.momentum = _decay_rate("momentum", momentum)
 
     def update(self, param: Array, grad: Array, lr: float, **state: Array) -> None:
         if self.momentum:
@@ -215,12 +234,13 @@ class SGD(Optimizer):
 
 
 class AdamW(Optimizer):
-    """Adam with decoupled weight decay: param ← param − lr·(m̂ / (√v̂ + eps) + weight_decay·param),
-    with m and v the decaying means of the gradient and of its square, and m̂, v̂ these corrected
-    for their start at 0.
+    """Adam with decoupled weight decay.
 
-    Source: Kingma & Ba 2015 (arXiv 1412.6980, algorithm 1), Loshchilov & Hutter 2019 (arXiv
-    1711.05101, algorithm 2).
+    param ← param − lr·(m̂ / (√v̂ + eps) + weight_decay·param), where m and v are decaying means of
+    the gradient and of its square, and m̂ and v̂ are m and v corrected for their start at 0.
+
+    Raises ValueError unless both `betas` are from 0 to below 1. Source: Kingma & Ba 2015 (arXiv
+    1412.6980, algorithm 1), Loshchilov & Hutter 2019 (arXiv 1711.05101, algorithm 2).
     """
 
     state_names = ("m", "v")
@@ -234,7 +254,7 @@ class AdamW(Optimizer):
         weight_decay: float = 0.01,
     ):
         super().__init__(parameters, lr)
-        beta1, beta2 = (_share("betas", beta) for beta in betas)
+        beta1, beta2 = (_decay_rate("betas", beta) for beta in betas)
         self.settings = {
             "beta1": beta1,
             "beta2": beta2,
@@ -261,24 +281,27 @@ class Adam(AdamW):
         super().__init__(parameters, lr, betas, eps, weight_decay=0.0)
 
 
-class EMA(Stored):
-    """The exponential moving average of a model's weights: average ← d·average + (1 − d)·weights.
+class EMA(Stateful):
+    """An exponential moving average of a model's weights: average ← d·average + (1 − d)·weights.
 
-    At update k, from 0, d is the smaller of `decay` and (1 + k) / (10 + k): a young average forgets
-    the start faster (the warm-up of TensorFlow's ExponentialMovingAverage). Update it after each
-    step of the optimiser. In its state are "updates", and "average.<name>" for each parameter.
+    Call `update` after each step of the optimiser. At update k, from 0, d is the smaller of `decay`
+    and (1 + k) / (10 + k): a young average forgets the start faster (the warm-up of TensorFlow's
+    ExponentialMovingAverage). A checkpoint has "updates", and "average.<name>" for each parameter.
+
+    Raises ValueError unless 0 ≤ decay < 1.
     """
 
-    count = "updates"
+    steps_name = "updates"
 
     def __init__(self, model: Module, decay: float = 0.999):
-        self.decay = _share("decay", decay)
+        self.decay = _decay_rate("decay", decay)
         self.parameters = dict(model.named_parameters())
         self.average = {
             name: kernels.namespace(p.data).array(p.data) for name, p in self.parameters.items()
         }
 
     def update(self) -> None:
+        """Take the weights as they are now into the average."""
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         self.steps += 1
         for name, p in self.parameters.items():
@@ -288,7 +311,10 @@ class EMA(Stored):
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """A block in which the model has the averaged weights: `with ema.applied(): …`; do not train inside."""
+        """A block in which the model has the averaged weights: `with ema.applied(): …`.
+
+        Do not train inside.
+        """
         self._swap()
         try:
             yield
@@ -296,9 +322,11 @@ class EMA(Stored):
             self._swap()
 
     def _swap(self) -> None:
+        """Exchange the model's weights and the averaged ones."""
         for name, p in self.parameters.items():
-            mine = kernels.to_device(self.average[name], p.device)
-            self.average[name], p.data = p.data, mine
+            averaged = kernels.to_device(self.average[name], p.device)
+            self.average[name] = p.data
+            p.data = averaged
 
     def _arrays(self) -> dict[str, Array]:
         return {f"average.{name}": array for name, array in self.average.items()}
@@ -309,7 +337,7 @@ def _gradient(parameter: Tensor) -> Array:
     return parameter.grad.data if isinstance(parameter.grad, Tensor) else parameter.grad
 
 
-def _share(name: str, value: float) -> float:
+def _decay_rate(name: str, value: float) -> float:
     if not 0 <= value < 1:
         raise ValueError(f"{name}: given {value}, wanted a number from 0 to below 1")
     return float(value)

@@ -1,10 +1,9 @@
-"""Pictures and videos, written to files: losses, grids of images, denoising, points in the plane,
-schedules.
+"""Pictures and videos: losses, grids of images, denoising, points in the plane, schedules.
 
-No window and no global state: every figure is an object of its own, so all of this runs without a
-display and in any thread. Images are (..., height, width, channels) in [-1, 1] with 1 or 3
-channels; values beyond are clipped. Folders are made as needed. Videos are GIFs, which every
-browser and README shows.
+All are written to files. No window and no global state: every figure is an object of its own, so
+all of this runs without a display and in any thread. Images are (…, height, width, channels) in
+[−1, 1] with 1 or 3 channels; values beyond are clipped. Folders are made as needed. Videos are
+GIFs, which every browser shows. What cannot be drawn raises a ValueError.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,12 +16,15 @@ from . import checks
 from .diffusion import Schedule
 
 GAP = 2  # pixels between the tiles of a montage
-# the view of points in [-1, 1]
+# The view of points in [−1, 1].
 PLANE = {"xlim": (-1.5, 1.5), "ylim": (-1.5, 1.5), "aspect": "equal"}
 
 
 def loss_curve(history: Mapping[str, Sequence[float]], path: str | Path) -> None:
-    """One line per entry of `history`, such as {"training": [...], "validation": [...]}: the loss of each epoch."""
+    """The loss of each epoch, a line per entry of `history`.
+
+    `history` is such as {"training": [...], "validation": [...]}.
+    """
     from matplotlib.ticker import MaxNLocator
 
     figure, (axes,) = _figure(6, 4)
@@ -42,24 +44,24 @@ def grid(
     titles: Sequence = (),
     ylabel: str = "",
 ) -> None:
-    """Images (rows, columns, height, width, channels) as a table, with a label per row and a title
-    per column.
+    """Images (rows, columns, height, width, channels) as a table.
 
-    With one row per guidance scale this is the picture of samples against guidance scale.
+    Rows have labels and columns titles, if there are any. With one row per guidance scale this is
+    the picture of samples against guidance scale.
     """
     tiles = montage(images)
     rows, columns, height, width = images.shape[:4]
     for name, labels, count in (("row_labels", row_labels, rows), ("titles", titles, columns)):
         if len(labels) not in (0, count):
             raise ValueError(
-                f"{name}: found {len(labels)} of them, wanted {count} for images {images.shape}, or none"
+                f"{name}: given {len(labels)}, wanted {count} for images {images.shape}, or none"
             )
     figure, (axes,) = _figure(0.8 * columns + 0.8, 0.8 * rows * height / width + 0.4)
     axes.imshow(tiles, interpolation="nearest")
-    axes.set_xticks((np.arange(len(titles)) + 0.5) * (width + GAP) + GAP / 2, map(str, titles))
-    axes.set_yticks(
-        (np.arange(len(row_labels)) + 0.5) * (height + GAP) + GAP / 2, map(str, row_labels)
-    )
+    column_centres = (np.arange(len(titles)) + 0.5) * (width + GAP) + GAP / 2
+    row_centres = (np.arange(len(row_labels)) + 0.5) * (height + GAP) + GAP / 2
+    axes.set_xticks(column_centres, map(str, titles))
+    axes.set_yticks(row_centres, map(str, row_labels))
     axes.set_ylabel(ylabel)
     axes.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
     axes.spines[:].set_visible(False)
@@ -73,12 +75,13 @@ def table(
     titles: Sequence,
     captions: Sequence[Sequence[str]],
 ) -> None:
-    """Rows and columns of panels, each with a caption below: points (n, 2), or images (n, height,
-    width, channels).
+    """Rows and columns of panels, each with a caption below.
 
-    Of images, as many are shown as fill a square. The view of points is [-1.5, 1.5].
+    A cell is points (n, 2), seen in [−1.5, 1.5], or images (n, height, width, channels), of which
+    as many are shown as fill a square.
     """
-    rows, columns = len(row_labels), len(titles)
+    rows = len(row_labels)
+    columns = len(titles)
     figure, panels = _figure(1.4 * columns + 1, 1.6 * rows + 0.3, columns, rows)
     for axes, (i, j) in zip(panels, np.ndindex(rows, columns)):
         cell = cells[i][j]
@@ -87,7 +90,8 @@ def table(
             axes.set(**PLANE)
         else:
             side = int(len(cell) ** 0.5)
-            axes.imshow(montage(cell[: side * side].reshape(side, side, *cell.shape[1:])))
+            square = cell[: side * side].reshape(side, side, *cell.shape[1:])
+            axes.imshow(montage(square))
         axes.set(xticks=[], yticks=[])
         axes.set_title(titles[j] if i == 0 else "", fontsize=8)
         axes.set_ylabel(row_labels[i] if j == 0 else "", fontsize=8)
@@ -98,17 +102,18 @@ def table(
 def denoising_video(
     xs: Sequence[np.ndarray], x0s: Sequence[np.ndarray], path: str | Path, zoom: int = 3
 ) -> None:
-    """A GIF of images on their way: each frame shows x_t (n, height, width, channels) above and x0
-    below.
+    """A GIF of images while they are denoised: each frame shows x_t above and x̂₀ below.
 
-    xs, x0s: one array per step, in the order of sampling. The last frame stays for two seconds.
+    xs, x0s: one array (n, height, width, channels) per step, in the order of sampling. The last
+    frame stays for two seconds.
     """
     if len(xs) != len(x0s) or not len(xs):
         raise ValueError(
-            f"xs, x0s: found {len(xs)} and {len(x0s)} steps, wanted as many of both, 1 or more"
+            f"xs, x0s: given {len(xs)} and {len(x0s)} steps, wanted as many of both, 1 or more"
         )
     frames = (montage(np.stack([x, x0])) for x, x0 in zip(xs, x0s))
-    _save_gif((frame.repeat(zoom, axis=0).repeat(zoom, axis=1) for frame in frames), path)
+    enlarged = (frame.repeat(zoom, axis=0).repeat(zoom, axis=1) for frame in frames)
+    _save_gif(enlarged, path)
 
 
 def points_video(
@@ -117,12 +122,11 @@ def points_video(
     labels: np.ndarray | None = None,
     titles: Sequence[str] = (),
 ) -> None:
-    """A GIF of points in the plane on their way: xs holds one (n, 2) array per step, in the order
-    of sampling.
+    """A GIF of points in the plane while they are denoised.
 
-    labels (n,), integers: a panel and a colour for each value, in ascending order, under its title;
-    None: one panel. The view is [-1.5, 1.5], for data in [-1, 1]. The last frame stays for two
-    seconds.
+    xs: one array (n, 2) per step, in the order of sampling. labels (n,), integers: a panel and a
+    colour for each value, in ascending order, under its title; None: one panel. The view is
+    [−1.5, 1.5], for data in [−1, 1]. The last frame stays for two seconds.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -148,7 +152,10 @@ def scatter(
     labels: np.ndarray | None = None,
     titles: Sequence[str] = (),
 ) -> None:
-    """Points (n, 2) in one panel; labels (n,), integers, colour them, and titles name the labels in ascending order."""
+    """Points (n, 2) in one panel.
+
+    labels (n,), integers, colour them; titles name the labels in ascending order.
+    """
     figure, (axes,) = _figure(4, 4)
     for title, rows in _groups(points, labels, titles):
         axes.scatter(points[rows, 0], points[rows, 1], s=3, label=title or None)
@@ -159,31 +166,30 @@ def scatter(
 
 
 def label_counts(labels: np.ndarray, path: str | Path, names: Sequence) -> None:
-    """How often each label 1..k occurs in `labels` (n,), as bars; names: what labels 1, 2, ...
+    """How often each label 1 … k occurs in `labels` (n,), as bars.
 
-    k are called.
+    names: what the labels 1 … k are called.
     """
     if labels.size and not (labels.min() >= 1 and labels.max() <= len(names)):
         raise ValueError(
-            f"labels: found values from {labels.min()} to {labels.max()}, wanted 1 to {len(names)}"
+            f"labels: given values from {labels.min()} to {labels.max()}, wanted 1 to {len(names)}"
         )
     figure, (axes,) = _figure(6, 3.5)
-    bars = axes.bar(
-        [str(name) for name in names], np.bincount(labels, minlength=len(names) + 1)[1:]
-    )
+    counts = np.bincount(labels, minlength=len(names) + 1)[1:]
+    bars = axes.bar([str(name) for name in names], counts)
     axes.bar_label(bars, fontsize=8)
     axes.set(xlabel="label", ylabel="count")
     _save(figure, path)
 
 
 def schedule_curves(schedules: Mapping[str, Schedule], path: str | Path) -> None:
-    """beta, alpha_bar and the signal-to-noise ratio alpha_bar / (1 - alpha_bar) against t, a line per schedule."""
+    """β, ᾱ and the signal-to-noise ratio ᾱ / (1 − ᾱ) against t, a line per schedule."""
     figure, panels = _figure(12, 3.5, 3)
     for name, schedule in schedules.items():
-        alpha_bar, t = schedule.alpha_bar[1:], range(1, len(schedule.alpha_bar))
-        for axes, values in zip(
-            panels, (schedule.beta[1:], alpha_bar, alpha_bar / (1 - alpha_bar))
-        ):
+        beta = schedule.beta[1:]
+        alpha_bar = schedule.alpha_bar[1:]
+        t = range(1, len(schedule.alpha_bar))
+        for axes, values in zip(panels, (beta, alpha_bar, alpha_bar / (1 - alpha_bar))):
             axes.plot(t, values, label=name)
     for axes, title in zip(panels, ("beta", "alpha_bar", "signal to noise")):
         axes.set(xlabel="t", title=title)
@@ -194,17 +200,16 @@ def schedule_curves(schedules: Mapping[str, Schedule], path: str | Path) -> None
 
 
 def montage(images: np.ndarray) -> np.ndarray:
-    """Images (rows, columns, height, width, channels) in [-1, 1] as one RGB picture (H, W, 3), uint8."""
+    """Images (rows, columns, height, width, channels) as one picture (H, W, 3), RGB, uint8."""
     if images.ndim != 5 or images.shape[-1] not in (1, 3):
         raise ValueError(
-            f"images: found shape {images.shape}, wanted (rows, columns, height, width, 1 or 3)"
+            f"images: given shape {images.shape}, wanted (rows, columns, height, width, 1 or 3)"
         )
     checks.data_set("images", images)
     rows, columns, height, width, _ = images.shape
+    colours = np.rint((images.clip(-1, 1) + 1) * 127.5).astype(np.uint8)
     tiles = np.full((rows, height + GAP, columns, width + GAP, 3), 255, np.uint8)
-    tiles[:, GAP:, :, GAP:] = (
-        np.rint((images.clip(-1, 1) + 1) * 127.5).astype(np.uint8).swapaxes(1, 2)
-    )
+    tiles[:, GAP:, :, GAP:] = colours.swapaxes(1, 2)
     picture = tiles.reshape(rows * (height + GAP), columns * (width + GAP), 3)
     return np.pad(picture, ((0, GAP), (0, GAP), (0, 0)), constant_values=255)
 
@@ -214,16 +219,17 @@ def _groups(
 ) -> list[tuple[str, Any]]:
     """(title, rows) of each label's points, or of all points where there are no labels."""
     if points.ndim != 2 or points.shape[1] != 2:
-        raise ValueError(f"points: found shape {points.shape}, wanted (n, 2)")
+        raise ValueError(f"points: given shape {points.shape}, wanted (n, 2)")
     if labels is None:
         return [(titles[0] if titles else "", slice(None))]
     values = np.unique(labels)
     if len(titles) not in (0, len(values)):
-        raise ValueError(f"titles: found {len(titles)}, wanted {len(values)}, one per label")
-    return [(name, labels == value) for name, value in zip(titles or map(str, values), values)]
+        raise ValueError(f"titles: given {len(titles)}, wanted {len(values)}, one per label")
+    return [(title, labels == value) for title, value in zip(titles or map(str, values), values)]
 
 
 def _figure(width: float, height: float, columns: int = 1, rows: int = 1) -> tuple[Any, list]:
+    """A figure of this size in inches, and its panels row by row."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained", dpi=120)
@@ -240,8 +246,12 @@ def _save_gif(frames: Iterable[np.ndarray], path: str | Path) -> None:
     from PIL import Image  # matplotlib's own dependency
 
     first, *others = [Image.fromarray(frame).quantize(32) for frame in frames]
-    milliseconds = [80] * len(others) + [2000]
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     first.save(
-        path, format="GIF", save_all=True, append_images=others, duration=milliseconds, loop=0
+        path,
+        format="GIF",
+        save_all=True,
+        append_images=others,
+        duration=[80] * len(others) + [2000],  # milliseconds
+        loop=0,
     )

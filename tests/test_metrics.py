@@ -10,7 +10,7 @@ from minidiff.metrics import accuracy, classification_report, frechet_distance
 
 
 def rows_with(mean, covariance, n=50, seed=0):
-    """Rows whose sample mean and covariance are the given ones, to rounding."""
+    """Rows whose sample mean and covariance are these, to rounding."""
     rows = np.random.default_rng(seed).standard_normal((n, len(mean)))
     rows -= rows.mean(axis=0)
     whitened = rows @ np.linalg.inv(np.linalg.cholesky(np.cov(rows.T)).T)
@@ -21,14 +21,15 @@ def test_commuting_gaussians():
     """Diagonal covariances: the distance is that of the means and of the standard deviations."""
     a = rows_with([0, 1, 2], np.diag([1.0, 4.0, 9.0]))
     b = rows_with([3, 1, 2], np.diag([16.0, 4.0, 1.0]), n=80, seed=1)
-    assert frechet_distance(a, b) == pytest.approx(
-        3**2 + (4 - 1) ** 2 + 0 + (3 - 1) ** 2, rel=1e-10
-    )
+    of_means = 3**2
+    of_deviations = (4 - 1) ** 2 + (2 - 2) ** 2 + (3 - 1) ** 2
+    assert frechet_distance(a, b) == pytest.approx(of_means + of_deviations, rel=1e-10)
 
 
 def test_covariances_that_do_not_commute():
     """In two dimensions, trace (AB)^1/2 = sqrt(trace AB + 2 sqrt(det AB))."""
-    first, second = np.array([[2.0, 1.0], [1.0, 3.0]]), np.array([[1.0, -0.5], [-0.5, 2.0]])
+    first = np.array([[2.0, 1.0], [1.0, 3.0]])
+    second = np.array([[1.0, -0.5], [-0.5, 2.0]])
     product = first @ second
     expected = np.trace(first + second) - 2 * np.sqrt(
         np.trace(product) + 2 * np.sqrt(np.linalg.det(product))
@@ -45,7 +46,7 @@ rows = arrays.arrays(
 @given(a=rows, b=rows)
 @settings(deadline=None, max_examples=100)
 def test_distance_is_real_not_negative_and_symmetric(a, b):
-    """Also with fewer rows than features, and with features that never change, as dead units give."""
+    """Also with fewer rows than features, and with features that never change (dead units)."""
     scale = 1 + np.abs(a).max() ** 2 + np.abs(b).max() ** 2
     assert frechet_distance(a, b) >= 0
     assert frechet_distance(a, b) == pytest.approx(frechet_distance(b, a), abs=1e-12 * scale)
@@ -61,14 +62,14 @@ def test_float32_rows_are_computed_in_float64():
 @pytest.mark.parametrize(
     "a, b, message",
     [
-        (np.zeros((5, 3)), np.zeros((5, 4)), "a, b: found 3 and 4 features"),
-        (np.zeros(5), np.zeros((5, 1)), r"a: found shape \(5,\), wanted \(n, d\)"),
+        (np.zeros((5, 3)), np.zeros((5, 4)), "a, b: given 3 and 4 features"),
+        (np.zeros(5), np.zeros((5, 1)), r"a: given shape \(5,\), wanted \(n, d\)"),
         (
             np.zeros((5, 3)),
             np.zeros((1, 3)),
-            r"b: found shape \(1, 3\), wanted \(n, d\): 2 feature rows or more",
+            r"b: given shape \(1, 3\), wanted \(n, d\): 2 feature rows or more",
         ),
-        (np.zeros((5, 0)), np.zeros((5, 0)), r"a: found shape \(5, 0\)"),
+        (np.zeros((5, 0)), np.zeros((5, 0)), r"a: given shape \(5, 0\)"),
         (
             np.zeros((5, 3)),
             np.full((5, 3), np.nan),
@@ -93,17 +94,15 @@ def test_report_counts(labels, predicted):
     for c, precision, recall, f1, support in zip(
         report.classes, report.precision, report.recall, report.f1, report.support
     ):
-        true = sum(pair == (c, c) for pair in pairs)
-        answered, held = sum(p == c for _, p in pairs), sum(label == c for label, _ in pairs)
-        assert precision == (true / answered if answered else 0)
-        assert recall == (true / held if held else 0)
-        assert support == held
-        assert f1 == pytest.approx(2 * precision * recall / (precision + recall) if true else 0)
-    assert (
-        report.accuracy
-        == accuracy(labels, predicted)
-        == sum(label == p for label, p in pairs) / len(pairs)
-    )
+        hits = sum(pair == (c, c) for pair in pairs)
+        predictions = sum(p == c for _, p in pairs)
+        members = sum(label == c for label, _ in pairs)
+        assert precision == (hits / predictions if predictions else 0)
+        assert recall == (hits / members if members else 0)
+        assert support == members
+        assert f1 == pytest.approx(2 * precision * recall / (precision + recall) if hits else 0)
+    assert report.accuracy == accuracy(labels, predicted)
+    assert report.accuracy == sum(label == p for label, p in pairs) / len(pairs)
     assert report.macro == (report.precision.mean(), report.recall.mean(), report.f1.mean())
 
 
@@ -122,10 +121,10 @@ def test_report_reads_as_a_table():
 @pytest.mark.parametrize(
     "labels, predicted, message",
     [
-        (np.array([1, 2]), np.array([1]), "found 2 and 1 of them"),
-        (np.array([1.0]), np.array([1]), "labels: found float64"),
-        (np.array([1]), np.array([[1]]), r"predicted: found int64 of shape \(1, 1\)"),
-        (np.array([], int), np.array([], int), r"labels: found int64 of shape \(0,\)"),
+        (np.array([1, 2]), np.array([1]), "given 2 and 1, wanted as many"),
+        (np.array([1.0]), np.array([1]), "labels: given float64"),
+        (np.array([1]), np.array([[1]]), r"predicted: given int64 of shape \(1, 1\)"),
+        (np.array([], int), np.array([], int), r"labels: given int64 of shape \(0,\)"),
     ],
 )
 def test_bad_labels(labels, predicted, message):

@@ -12,11 +12,15 @@ from PIL import Image
 
 from minidiff import plot
 
+BLUE = (31, 119, 180)  # matplotlib's first colour
+ORANGE = (255, 127, 14)  # and its second
+
 
 def frames(path):
     """The frames (H, W, 3) of a GIF and their durations in milliseconds."""
     with Image.open(path) as gif:
-        pictures, durations = [], []
+        pictures = []
+        durations = []
         for i in range(gif.n_frames):
             gif.seek(i)
             pictures.append(np.asarray(gif.convert("RGB")))
@@ -44,12 +48,14 @@ def test_montage_puts_each_image_in_its_place(rows, columns, height, width, chan
         .uniform(-1.5, 1.5, (rows, columns, height, width, channels))
         .astype(dtype)
     )
-    tiles, gap = plot.montage(images), plot.GAP
+    tiles = plot.montage(images)
+    gap = plot.GAP
     assert tiles.dtype == np.uint8
     assert tiles.shape == (rows * (height + gap) + gap, columns * (width + gap) + gap, 3)
     for i in range(rows):
         for j in range(columns):
-            top, left = gap + i * (height + gap), gap + j * (width + gap)
+            top = gap + i * (height + gap)
+            left = gap + j * (width + gap)
             tile = tiles[top : top + height, left : left + width]
             wanted = np.broadcast_to(np.clip((images[i, j] + 1) * 127.5, 0, 255), tile.shape)
             np.testing.assert_allclose(tile, wanted, atol=0.51)
@@ -59,8 +65,8 @@ def test_montage_puts_each_image_in_its_place(rows, columns, height, width, chan
 @pytest.mark.parametrize(
     "images, message",
     [
-        (np.zeros((2, 28, 28, 1)), r"images: found shape \(2, 28, 28, 1\), wanted \(rows, columns"),
-        (np.zeros((1, 2, 28, 28, 2)), r"images: found shape \(1, 2, 28, 28, 2\)"),
+        (np.zeros((2, 28, 28, 1)), r"images: given shape \(2, 28, 28, 1\), wanted \(rows, columns"),
+        (np.zeros((1, 2, 28, 28, 2)), r"images: given shape \(1, 2, 28, 28, 2\)"),
         (np.full((1, 1, 2, 2, 1), np.nan), "images: given NaN or infinity in 4 of 4 values"),
     ],
 )
@@ -87,7 +93,7 @@ def test_grid_shows_the_images(tmp_path):
 
 def test_grid_counts_its_labels(tmp_path):
     with pytest.raises(
-        ValueError, match=r"row_labels: found 3 of them, wanted 2 for images \(2, 3, 8, 8, 1\)"
+        ValueError, match=r"row_labels: given 3, wanted 2 for images \(2, 3, 8, 8, 1\)"
     ):
         plot.grid(np.zeros((2, 3, 8, 8, 1)), tmp_path / "grid.png", row_labels=[1, 2, 3])
 
@@ -105,12 +111,12 @@ def test_denoising_video_has_x_above_and_x0_below(tmp_path):
 
 def test_denoising_video_wants_as_many_of_both(tmp_path):
     x = np.zeros((1, 4, 4, 1))
-    with pytest.raises(ValueError, match="xs, x0s: found 2 and 1 steps, wanted as many"):
+    with pytest.raises(ValueError, match="xs, x0s: given 2 and 1 steps, wanted as many"):
         plot.denoising_video([x, x], [x], tmp_path / "video.gif")
 
 
 def test_points_video_moves_each_group_in_its_panel(tmp_path):
-    """The first group comes together in its panel on the left, the second stays spread on the right."""
+    """The first group comes together in its panel on the left, the second stays as it is."""
     labels = np.tile([1, 2], 200)
     start = np.random.default_rng(0).uniform(-1.4, 1.4, (400, 2)).astype(np.float32)
     end = np.where(labels[:, None] == 1, start / 20, start)
@@ -118,38 +124,35 @@ def test_points_video_moves_each_group_in_its_panel(tmp_path):
     pictures, durations = frames(tmp_path / "points.gif")
     assert len(durations) == 3 and durations[-1] == 2000
     middle = pictures[0].shape[1] / 2
-    first, last = (
-        [coloured(pictures[i], color) for color in ((31, 119, 180), (255, 127, 14))]
-        for i in (0, -1)
-    )
+    first, last = ([coloured(pictures[i], colour) for colour in (BLUE, ORANGE)] for i in (0, -1))
     for left, right in (first, last):
         assert left.max() < middle < right.min()
     assert np.ptp(first[0]) > 5 * np.ptp(last[0]), "the first group came together"
     assert np.ptp(first[1]) == np.ptp(last[1]), "the second group stayed"
 
 
-def coloured(frame, color):
+def coloured(frame, colour):
     """The columns of the pixels that have a colour, or nearly."""
-    return np.nonzero(np.abs(frame.astype(int) - color).sum(axis=-1) < 60)[1]
+    return np.nonzero(np.abs(frame.astype(int) - colour).sum(axis=-1) < 60)[1]
 
 
 @pytest.mark.parametrize("labels, titles", [(None, ()), (np.array([1, 2, 3] * 5), ["a", "b", "c"])])
 def test_scatter(tmp_path, labels, titles):
     points = np.random.default_rng(0).uniform(-1, 1, (15, 2)).astype(np.float32)
     plot.scatter(points, tmp_path / "scatter.png", labels, titles)
-    assert len(coloured(picture(tmp_path / "scatter.png"), (31, 119, 180))) > 20
+    assert len(coloured(picture(tmp_path / "scatter.png"), BLUE)) > 20
 
 
 def test_bad_points(tmp_path):
-    with pytest.raises(ValueError, match=r"points: found shape \(5, 3\), wanted \(n, 2\)"):
+    with pytest.raises(ValueError, match=r"points: given shape \(5, 3\), wanted \(n, 2\)"):
         plot.scatter(np.zeros((5, 3)), tmp_path / "scatter.png")
-    with pytest.raises(ValueError, match="titles: found 3, wanted 2, one per label"):
+    with pytest.raises(ValueError, match="titles: given 3, wanted 2, one per label"):
         plot.scatter(np.zeros((2, 2)), tmp_path / "scatter.png", np.array([1, 2]), ["a", "b", "c"])
 
 
 def test_label_counts_draws_a_bar_as_high_as_its_count(tmp_path):
     plot.label_counts(np.repeat([1, 2, 3], [10, 20, 40]), tmp_path / "counts.png", "abc")
-    columns = coloured(picture(tmp_path / "counts.png"), (31, 119, 180))
+    columns = coloured(picture(tmp_path / "counts.png"), BLUE)
     heights = np.bincount(columns)[np.unique(columns)]
     values, times = np.unique(heights, return_counts=True)
     low, middle, high = np.sort(values[np.argsort(times)[-3:]])
@@ -157,7 +160,7 @@ def test_label_counts_draws_a_bar_as_high_as_its_count(tmp_path):
 
 
 def test_label_counts_refuses_labels_without_a_name(tmp_path):
-    with pytest.raises(ValueError, match="labels: found values from 0 to 3, wanted 1 to 3"):
+    with pytest.raises(ValueError, match="labels: given values from 0 to 3, wanted 1 to 3"):
         plot.label_counts(np.array([0, 3]), tmp_path / "counts.png", "abc")
 
 
@@ -169,8 +172,8 @@ def test_curves(tmp_path):
     plot.schedule_curves({"one": schedule, "two": dark}, tmp_path / "schedule.png")
     for name in ("loss", "schedule"):
         drawn = picture(tmp_path / f"{name}.png")
-        for color in ((31, 119, 180), (255, 127, 14)):
-            assert len(coloured(drawn, color)) > 50
+        for colour in (BLUE, ORANGE):
+            assert len(coloured(drawn, colour)) > 50
 
 
 def test_matplotlib_is_imported_late_and_pyplot_never(tmp_path):

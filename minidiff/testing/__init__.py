@@ -1,5 +1,4 @@
-"""Tests for operations, yours and ours: hypothesis strategies, and one checker that knows what an
-operation promises.
+"""Tests for operations, yours and ours: one checker of what an operation promises, and strategies.
 
     from minidiff.testing import arrays, check_op
 
@@ -8,8 +7,9 @@ operation promises.
 
 draws arrays of many shapes (zero-size and 0-d among them) and memory layouts, and fails with a
 message that says which promise is broken: a wrong value, sign, dtype, first or second derivative, a
-missing broadcast, a changed input, memory that is used twice. Needs hypothesis: pip install
-"minidiff[testing]".
+missing broadcast, a changed input, memory that is used twice.
+
+Start with `promises.py`. Needs hypothesis: pip install "minidiff[testing]".
 """
 
 from .promises import check_op

@@ -34,13 +34,19 @@ def check_op(
     strategy of tuples may draw all of them. float64 arrays are differentiated, and everything is
     done again with them in float32. With strategies, `examples` draws are made.
 
-    - bare arrays in, bare array out, Tensor in, Tensor out; values are `reference`'s (plain NumPy, same arguments)
-    - derivatives up to `order` agree with finite differences (`tolerances` are `gradcheck`'s rtol, atol, eps)
-    - float32 in, float32 out, for values and gradients, which are the float64 ones but for `single` of the largest
-    - operands that are broadcast get gradients of their own shape; each alone gets what it gets beside the others
-    - any memory layout of operands and upstream gradients gives the same; twice the same gives the same bits
-    - operands and upstream gradients are not written to; no gradient shares memory with another, or an operand, or the
-      upstream gradient; a second call does not disturb a first one
+    - bare arrays in, bare array out; Tensor in, Tensor out
+    - values are those of `reference` (plain NumPy, same arguments)
+    - derivatives up to `order` agree with finite differences; `tolerances` are `gradcheck`'s rtol,
+      atol, eps
+    - float32 in, float32 out, for values and gradients; they differ from the float64 ones by at
+      most `single` of the largest
+    - operands that are broadcast get gradients of their own shape
+    - an operand's gradient is the same, whether other gradients are asked for or not
+    - any memory layout of operands and upstream gradients gives the same
+    - the same call gives the same bits
+    - operands and upstream gradients are not written to
+    - no gradient shares memory with another, with an operand or with the upstream gradient, and a
+      second call does not disturb a first one
 
     Raises AssertionError that names the operation, the broken promise and the arguments.
     """
@@ -56,11 +62,12 @@ def check_op(
 
     @settings(max_examples=examples, deadline=None, report_multiple_bugs=False)
     @given(st.tuples(*(a if isinstance(a, st.SearchStrategy) else st.just(a) for a in arguments)))
-    def every(drawn: tuple) -> None:
-        lone = drawn[0] if len(drawn) == 1 and isinstance(drawn[0], tuple) else drawn
-        check_op(f, *lone, reference=reference, order=order, single=single, **tolerances)
+    def check(drawn: tuple) -> None:
+        is_one_tuple = len(drawn) == 1 and isinstance(drawn[0], tuple)
+        args = drawn[0] if is_one_tuple else drawn
+        check_op(f, *args, reference=reference, order=order, single=single, **tolerances)
 
-    every()
+    check()
 
 
 @dataclass
@@ -98,7 +105,7 @@ class Case:
         return tuple(change(a) if i in self.operands else a for i, a in enumerate(self.args))
 
     def forward(self, args: tuple, wanted: list[int]) -> tuple[Tensor, list[Tensor]]:
-        """f at `args`, where those in `wanted` are leaves; (result, leaves)."""
+        """(f of `args`, its leaves): those arguments whose gradients are wanted."""
         inputs = [
             Tensor(a, requires_grad=i in wanted) if isinstance(a, np.ndarray) else a
             for i, a in enumerate(args)
@@ -112,23 +119,26 @@ class Case:
         self, out: Tensor, leaves: list[Tensor], wanted: list[int]
     ) -> dict[str, np.ndarray]:
         """The gradient of each wanted argument by name, zeros where there is none."""
-        found = {}
+        gradients = {}
         for i, leaf in zip(wanted, leaves):
             gradient = np.zeros_like(leaf.data) if leaf.grad is None else leaf.grad
             if gradient.shape != leaf.shape:
-                what = "missing broadcast" if gradient.shape == out.shape else "wrong gradient"
+                fault = "missing broadcast" if gradient.shape == out.shape else "wrong gradient"
                 self.fail(
-                    f"{what}: argument {i} of shape {leaf.shape} got a gradient of shape {gradient.shape}"
+                    f"{fault}: argument {i} of shape {leaf.shape} got a gradient of shape "
+                    f"{gradient.shape}"
                 )
-            found[f"gradient of argument {i}"] = (
-                gradient.data if isinstance(gradient, Tensor) else gradient
-            )
-        return found
+            bare = gradient.data if isinstance(gradient, Tensor) else gradient
+            gradients[f"gradient of argument {i}"] = bare
+        return gradients
 
     def results(
         self, args: tuple, wanted=None, upstream=None, create_graph=False
     ) -> dict[str, np.ndarray]:
-        """The value and the gradient of each wanted argument (all operands' unless given), by name."""
+        """The value, and the gradient of each wanted argument, by name.
+
+        By default all operands are wanted.
+        """
         wanted = self.operands if wanted is None else wanted
         out, leaves = self.forward(args, wanted)
         if out.requires_grad:
@@ -136,56 +146,53 @@ class Case:
         return {"value": out.data, **self.gradients(out, leaves, wanted)}
 
     def compare(
-        self, found: dict[str, Any], want: dict[str, Any], tolerance: float, text: str
+        self, got: dict[str, Any], want: dict[str, Any], tolerance: float, text: str
     ) -> None:
-        """Fail where a shape differs, a NaN or infinity, or an element by more than a part of the
-        largest.
+        """Fail unless shapes, NaNs and infinities are the same, and elements to `tolerance`.
 
-        `text` says what is wrong, and has {what} for the name of the value or gradient.
+        The tolerance is a share of the element, or of the largest element. `text` says what is
+        wrong, and has {what} for the name of the value or gradient.
         """
-        for what, one in found.items():
-            got, wanted, says = np.asarray(one), np.asarray(want[what]), text.format(what=what)
-            if got.shape != wanted.shape:
-                self.fail(f"{says}: shape {got.shape}, wanted {wanted.shape}")
-            largest = max(1.0, np.abs(wanted[np.isfinite(wanted)]).max(initial=0))
-            if not np.allclose(
-                got, wanted, rtol=tolerance, atol=tolerance * largest, equal_nan=True
-            ):
-                difference = np.abs(got.astype(np.float64) - wanted)
-                at = np.unravel_index(
-                    np.argmax(np.where(np.isnan(difference), np.inf, difference)), got.shape
-                )
-                self.fail(
-                    f"{says}: at {[int(i) for i in at]} it is {got[at]:.9g}, wanted {wanted[at]:.9g}"
-                )
+        for what in got:
+            a = np.asarray(got[what])
+            b = np.asarray(want[what])
+            fault = text.format(what=what)
+            if a.shape != b.shape:
+                self.fail(f"{fault}: shape {a.shape}, wanted {b.shape}")
+            largest = max(1.0, np.abs(b[np.isfinite(b)]).max(initial=0))
+            if not np.allclose(a, b, rtol=tolerance, atol=tolerance * largest, equal_nan=True):
+                difference = np.abs(a.astype(np.float64) - b)
+                badness = np.where(np.isnan(difference), np.inf, difference)
+                worst = np.unravel_index(np.argmax(badness), a.shape)
+                place = [int(i) for i in worst]
+                self.fail(f"{fault}: at {place} it is {a[worst]:.9g}, wanted {b[worst]:.9g}")
 
 
 def values(case: Case) -> None:
     bare = case.f(*case.args)
     if isinstance(bare, Tensor):
         case.fail("bare arrays in, bare array out: arrays gave a Tensor")
-    found = {"value": case.forward(case.args, case.operands)[0].data}
-    case.compare(
-        found, {"value": bare}, 1e-12, "wrong {what}: Tensors give another one than bare arrays"
-    )
+    of_tensors = {"value": case.forward(case.args, case.operands)[0].data}
+    text = "wrong {what}: Tensors give another one than bare arrays"
+    case.compare(of_tensors, {"value": bare}, 1e-12, text)
     if case.reference is not None:
-        case.compare(found, {"value": case.reference(*case.args)}, 1e-9, "wrong {what}")
+        case.compare(of_tensors, {"value": case.reference(*case.args)}, 1e-9, "wrong {what}")
 
 
 def inputs_unchanged(case: Case) -> None:
     args = deepcopy(case.args)
 
-    def look(when: str) -> None:
+    def compare_after(culprit: str) -> None:
         for i, (now, before) in enumerate(zip(args, case.args)):
             if isinstance(now, np.ndarray) and now.tobytes() != before.tobytes():
-                case.fail(f"mutated input: argument {i} was written to by {when}")
+                case.fail(f"mutated input: argument {i} was written to by {culprit}")
 
     out, _ = case.forward(args, case.operands)
-    look("the operation")
+    compare_after("the operation")
     if out.requires_grad:
         upstream = _random(out)
         out.backward(upstream)
-        look("its derivative")
+        compare_after("its derivative")
         if upstream.tobytes() != _random(out).tobytes():
             case.fail("mutated input: the upstream gradient was written to by the derivative")
 
@@ -199,7 +206,8 @@ def dtypes(case: Case) -> None:
             wanted = np.float32 if wide[what].dtype == np.float64 else wide[what].dtype
             if got.dtype != wanted:
                 case.fail(
-                    f"wrong dtype: float32 arguments, and the {what} is {got.dtype}, wanted {np.dtype(wanted)}"
+                    f"wrong dtype: float32 arguments, and the {what} is {got.dtype}, wanted "
+                    f"{np.dtype(wanted)}"
                 )
         case.compare(results, wide, case.single, "float32 gives another {what} than float64")
 
@@ -208,7 +216,7 @@ REFUSALS = TypeError, ValueError, IndexError
 
 
 def broadcasts(case: Case) -> None:
-    """Wherever a shorter operand is taken too, and gives the same shape, its gradient has the operand's shape."""
+    """An operand whose last axis is 1 and is broadcast has a gradient of its own shape."""
     full = case.forward(case.args, [])[0].shape
     for i in case.operands if len(case.operands) > 1 else []:
         short = case.args[i][..., :1] if case.args[i].ndim else case.args[i]
@@ -227,7 +235,7 @@ def broadcasts(case: Case) -> None:
 
 
 def first_derivative(case: Case) -> None:
-    def wrong(i: int, f: Callable) -> AssertionError | None:
+    def fault(i: int, f: Callable) -> AssertionError | None:
         try:
             gradcheck(
                 lambda x: f(*case.args[:i], x, *case.args[i + 1 :]), case.args[i], **case.tolerances
@@ -237,9 +245,11 @@ def first_derivative(case: Case) -> None:
         return None
 
     out, _ = case.forward(case.args, case.operands)
-    for i in case.operands if case.order and out.dtype == np.float64 else ():
-        if case.args[i].dtype == np.float64 and (error := wrong(i, case.f)):
-            if wrong(i, case.reflected):
+    if not case.order or out.dtype != np.float64:
+        return
+    for i in case.operands:
+        if case.args[i].dtype == np.float64 and (error := fault(i, case.f)):
+            if fault(i, case.reflected):
                 case.fail(f"wrong first derivative of argument {i}: {error}")
             case.fail(
                 f"wrong sign: the gradient of argument {i} is minus what it should be: {error}"
@@ -257,18 +267,16 @@ def second_derivative(case: Case) -> None:
 
 
 def each_alone(case: Case) -> None:
-    """A gradient does not depend on which others are wanted, nor on whether it is recorded itself."""
+    """A gradient does not depend on which others are wanted, nor on whether it is recorded."""
     together = case.results(case.args)
     for i in case.operands:
         alone = case.results(case.args, [i])
-        case.compare(
-            alone, together, 1e-9, "wrong {what}: it is another one when no other is wanted"
-        )
+        text = "wrong {what}: it is another one when no other is wanted"
+        case.compare(alone, together, 1e-9, text)
     if case.order:
         recorded = case.results(case.args, create_graph=True)
-        case.compare(
-            recorded, together, 1e-8, "wrong {what}: it is another one with create_graph=True"
-        )
+        text = "wrong {what}: it is another one with create_graph=True"
+        case.compare(recorded, together, 1e-8, text)
 
 
 def memory_layouts(case: Case) -> None:
@@ -277,53 +285,51 @@ def memory_layouts(case: Case) -> None:
         want = case.results(args)
         upstream = _random(want["value"])
         for name, arrange in LAYOUTS.items():
-            given = tuple(arrange(a) if isinstance(a, np.ndarray) else a for a in args)
-            found = case.results(given, upstream=arrange(upstream))
-            case.compare(
-                found, want, tolerance, f"{name} {np.dtype(dtype)} memory gives another {{what}}"
-            )
+            arranged = tuple(arrange(a) if isinstance(a, np.ndarray) else a for a in args)
+            got = case.results(arranged, upstream=arrange(upstream))
+            text = f"{name} {np.dtype(dtype)} memory gives another {{what}}"
+            case.compare(got, want, tolerance, text)
         ones = np.ones_like(upstream)
-        # what the gradient of a sum is: every stride 0
-        flat = np.broadcast_to(np.ones((), ones.dtype), ones.shape)
-        found, want = (case.results(args, upstream=u) for u in (flat, ones))
-        case.compare(
-            found, want, tolerance, "an upstream gradient that is broadcast gives another {what}"
-        )
+        # the upstream gradient that a sum gives: every stride 0
+        broadcast_ones = np.broadcast_to(np.ones((), ones.dtype), ones.shape)
+        got = case.results(args, upstream=broadcast_ones)
+        want = case.results(args, upstream=ones)
+        text = "an upstream gradient that is broadcast gives another {what}"
+        case.compare(got, want, tolerance, text)
 
 
 def repeatable(case: Case) -> None:
     first, second = (case.results(case.args) for _ in range(2))
-    case.compare(
-        second, first, 0.0, "not repeatable: the {what} differs when everything is done again"
-    )
+    text = "not repeatable: the {what} differs when everything is done again"
+    case.compare(second, first, 0.0, text)
 
 
 def nothing_shared(case: Case) -> None:
-    uses = case.arranged(np.array), case.arranged(lambda a: np.array(np.flip(a)))
-    out, leaves = case.forward(uses[0], case.operands)
+    args = case.arranged(np.array)
+    other_args = case.arranged(lambda a: np.array(np.flip(a)))
+    out, leaves = case.forward(args, case.operands)
     before = out.data.tobytes()
-    other, other_leaves = case.forward(uses[1], case.operands)
+    other, other_leaves = case.forward(other_args, case.operands)
     if before != out.data.tobytes():
         case.fail("aliasing: a second call overwrote the first one's result")
     if not out.requires_grad:
         return
-    upstreams = _random(out), 2 * _random(other)
-    apart = [case.results(args, upstream=u) for args, u in zip(uses, upstreams)]
-    ops.add(ops.sum(out * upstreams[0]), ops.sum(other * upstreams[1])).backward()
-    for value, inputs, want in zip((out, other), (leaves, other_leaves), apart):
-        together = case.gradients(value, inputs, case.operands)
-        case.compare(
-            together, want, 1e-9, "aliasing: two uses in one graph disturb each other's {what}"
-        )
-    taken = {f"argument {i}": uses[0][i] for i in case.operands} | {
-        "upstream gradient": upstreams[0]
-    }
-    apart[0].pop("value")
-    for what, gradient in apart[0].items():
-        for name, array in taken.items():
+    upstream = _random(out)
+    other_upstream = 2 * _random(other)
+    apart = case.results(args, upstream=upstream)
+    other_apart = case.results(other_args, upstream=other_upstream)
+    ops.add(ops.sum(out * upstream), ops.sum(other * other_upstream)).backward()
+    text = "aliasing: two uses in one graph disturb each other's {what}"
+    case.compare(case.gradients(out, leaves, case.operands), apart, 1e-9, text)
+    case.compare(case.gradients(other, other_leaves, case.operands), other_apart, 1e-9, text)
+    owners = {f"argument {i}": args[i] for i in case.operands}
+    owners["upstream gradient"] = upstream
+    apart.pop("value")
+    for what, gradient in apart.items():
+        for name, array in owners.items():
             if np.shares_memory(gradient, array):
                 case.fail(f"aliasing: the {what} shares memory with the {name}")
-        taken[what] = gradient
+        owners[what] = gradient
 
 
 PROMISES = (  # what explains most comes first
@@ -346,6 +352,6 @@ def _random(out: Any) -> np.ndarray:
 
 
 def _described(argument: Any) -> str:
-    return (
-        f"{argument.dtype} {argument.shape}" if isinstance(argument, np.ndarray) else repr(argument)
-    )
+    if isinstance(argument, np.ndarray):
+        return f"{argument.dtype} {argument.shape}"
+    return repr(argument)

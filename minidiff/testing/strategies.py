@@ -1,4 +1,4 @@
-"""Hypothesis strategies: shapes, memory layouts, arrays and tensors, arguments of convolutions, noise schedules."""
+"""Hypothesis strategies: shapes, memory layouts, arrays, tensors, convolutions, noise schedules."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +21,10 @@ LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 def shapes(
     min_dims: int = 0, max_dims: int = 3, min_side: int = 0, max_side: int = 4
 ) -> st.SearchStrategy:
-    """Shapes: by default up to three axes of up to four elements, those of no axis and of no element among them."""
+    """Shapes, by default of up to three axes with up to four elements each.
+
+    Shapes without axes and shapes without elements are among them.
+    """
     return hnp.array_shapes(
         min_dims=min_dims, max_dims=max_dims, min_side=min_side, max_side=max_side
     )
@@ -42,27 +45,23 @@ def arrays(
     distinct: bool = False,
     seed: int | None = None,
 ) -> np.ndarray:
-    """Arrays of random numbers, in any layout: standard normal, or uniform between `low` and
-    `high`.
+    """Arrays of random numbers, in any layout: standard normal, or uniform from `low` to `high`.
 
     Hypothesis draws the shape (from `shapes()`, unless `shape` is one or a strategy), the layout
     and, unless it is given, a seed; the numbers come from that seed, so no draw sits on a kink. Now
     and then the first axis is broadcast: then elements repeat and the array is read-only. Not so
     with `distinct`, which keeps elements 0.1 apart, for operations that compare them.
     """
-    size = draw(
-        shapes()
-        if shape is None
-        else shape
-        if isinstance(shape, st.SearchStrategy)
-        else st.just(shape)
-    )
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)) if seed is None else seed)
+    if shape is None:
+        shape = shapes()
+    size = draw(shape) if isinstance(shape, st.SearchStrategy) else shape
+    if seed is None:
+        seed = draw(st.integers(0, 2**32 - 1))
+    rng = np.random.default_rng(seed)
     if distinct:
         count = int(np.prod(size))
-        numbers = (
-            rng.permutation(count).reshape(size) - count / 2 + rng.uniform(-0.2, 0.2, size)
-        ) / 5
+        ranks = rng.permutation(count).reshape(size) - count / 2
+        numbers = (ranks + rng.uniform(-0.2, 0.2, size)) / 5
     elif low is None or high is None:
         numbers = rng.standard_normal(size)
     else:
@@ -74,21 +73,24 @@ def arrays(
 
 
 @st.composite
-def broadcasting(draw: Callable, number: int = 2, **how: Any) -> tuple[np.ndarray, ...]:
-    """`number` arrays whose shapes can be broadcast against each other; `how` is for `arrays`."""
-    found = draw(
+def broadcasting(draw: Callable, number: int = 2, **options: Any) -> tuple[np.ndarray, ...]:
+    """`number` arrays whose shapes can be broadcast against each other.
+
+    `options` are those of `arrays`.
+    """
+    drawn = draw(
         hnp.mutually_broadcastable_shapes(num_shapes=number, max_dims=3, min_side=0, max_side=3)
     )
-    # one for all: two draws could be the same, and so would be the elements
+    # One seed for all: two seeds could be drawn alike, and the elements would be the same.
     seed = draw(st.integers(0, 2**32 - 1))
     return tuple(
-        draw(arrays(shape, seed=seed + i, **how)) for i, shape in enumerate(found.input_shapes)
+        draw(arrays(shape, seed=seed + i, **options)) for i, shape in enumerate(drawn.input_shapes)
     )
 
 
-def tensors(**how: Any) -> st.SearchStrategy:
-    """Leaf Tensors that require a gradient, of arrays as `arrays(**how)` gives them."""
-    return arrays(**how).map(lambda x: Tensor(x, requires_grad=True))
+def tensors(**options: Any) -> st.SearchStrategy:
+    """Leaf Tensors that require a gradient, of arrays as `arrays(**options)` gives them."""
+    return arrays(**options).map(lambda x: Tensor(x, requires_grad=True))
 
 
 @st.composite
@@ -102,24 +104,33 @@ def convolutions(draw: Callable, dtype: Any = np.float64) -> tuple:
     def pair(low: int, high: int) -> st.SearchStrategy:
         return st.tuples(st.integers(low, high), st.integers(low, high))
 
-    kernel, stride, dilation, groups = (
-        draw(pair(1, 3)),
-        draw(pair(1, 2)),
-        draw(pair(1, 2)),
-        draw(st.integers(1, 2)),
+    kernel = draw(pair(1, 3))
+    stride = draw(pair(1, 2))
+    dilation = draw(pair(1, 2))
+    groups = draw(st.integers(1, 2))
+    padding = draw(pair(0, 2))
+    inputs, outputs = draw(pair(1, 2))
+    extra = draw(pair(0, 3))
+    batch = draw(st.integers(0, 2))
+    # The image is at least as large as the dilated kernel.
+    height, width = (
+        max(d * (k - 1) + 1 - 2 * p, 1) + more
+        for d, k, p, more in zip(dilation, kernel, padding, extra)
     )
-    padding, channels, extra = draw(pair(0, 2)), draw(pair(1, 2)), draw(pair(0, 3))
-    least = [max(d * (k - 1) + 1 - 2 * p, 1) for d, k, p in zip(dilation, kernel, padding)]
-    size = (least[0] + extra[0], least[1] + extra[1])
-    x = draw(arrays((draw(st.integers(0, 2)), *size, groups * channels[0]), dtype))
-    w = draw(arrays((*kernel, channels[0], groups * channels[1]), dtype))
+    x = draw(arrays((batch, height, width, groups * inputs), dtype))
+    w = draw(arrays((*kernel, inputs, groups * outputs), dtype))
     return x, w, stride, padding, dilation, groups
 
 
 def schedules() -> st.SearchStrategy:
-    """Diffusion schedules: linear, cosine and sigmoid ones, some brought to zero terminal SNR, of 21 to 200 steps."""
+    """Diffusion schedules of 21 to 200 steps: linear, cosine and sigmoid ones.
+
+    Some are brought to zero terminal SNR.
+    """
     from .. import diffusion
 
-    made = (diffusion.linear_schedule, diffusion.cosine_schedule, diffusion.sigmoid_schedule)
-    plain = st.builds(lambda make, steps: make(steps), st.sampled_from(made), st.integers(21, 200))
+    families = (diffusion.linear_schedule, diffusion.cosine_schedule, diffusion.sigmoid_schedule)
+    plain = st.builds(
+        lambda family, steps: family(steps), st.sampled_from(families), st.integers(21, 200)
+    )
     return plain | plain.map(diffusion.zero_terminal_snr)
