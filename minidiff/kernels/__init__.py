@@ -1,4 +1,4 @@
-"""Floor 1: kernels. A kernel takes arrays and gives arrays, and is found by its name and their type.
+"""Floor 1: kernels. A kernel takes arrays and gives arrays; its name and their type lead to it.
 
 A backend is one line of a table: an array type, the device's name, the namespace of array
 functions, and the kernels that are faster than `generic`'s. There is no current device: the arrays

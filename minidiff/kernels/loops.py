@@ -23,12 +23,18 @@ def contiguous(array):
     return np.require(array, None, ["C_CONTIGUOUS", "ALIGNED", "WRITEABLE", "ENSUREARRAY"])
 
 
+def check(fits, *arrays):
+    """ValueError unless the shapes fit: a compiled loop does not notice where an array ends."""
+    if not fits:
+        raise ValueError(f"arrays: given {[a.shape for a in arrays]}, wanted ones that fit")
+
+
 # --- convolution: the three corners of one trilinear form ---
 #
 #     Σ y[n,i,j,k,o] · x[n,row,column,k,c] · w[u,v,c,k,o],   row = i · stride + u · dilation
 #
-# The loops of all three are the same. Two of the arrays are known, and the third is what their
-# products are added to. Channels have two axes, (group k, channel of the group c or o).
+# Two of the arrays are known, and the third is what their products are added to: that is all that
+# the three loops differ in. Channels have two axes, the group k and the channel c or o of it.
 
 
 @compiled
@@ -49,7 +55,7 @@ def conv2d_loop(x, w, y, stride, dilation):
 
 
 @compiled
-def conv2d_dx_loop(g, w, dx, stride, dilation):
+def conv2d_dx_loop(dx, w, g, stride, dilation):
     images, rows, columns, groups, outputs = g.shape
     taps_down, taps_across, inputs, _, _ = w.shape
     for n in range(images):
@@ -66,7 +72,7 @@ def conv2d_dx_loop(g, w, dx, stride, dilation):
 
 
 @compiled
-def conv2d_dw_loop(g, x, dw, stride, dilation):
+def conv2d_dw_loop(x, dw, g, stride, dilation):
     images, rows, columns, groups, outputs = g.shape
     taps_down, taps_across, inputs, _, _ = dw.shape
     for n in range(images):
@@ -79,12 +85,22 @@ def conv2d_dw_loop(g, x, dw, stride, dilation):
                         for k in range(groups):
                             for c in range(inputs):
                                 for o in range(outputs):
-                                    dw[u, v, c, k, o] += g[n, i, j, k, o] * x[n, row, column, k, c]
+                                    dw[u, v, c, k, o] += x[n, row, column, k, c] * g[n, i, j, k, o]
 
 
 def in_groups(array, groups):
     """The same numbers with channels as (group, channel of the group)."""
     return contiguous(array).reshape(*array.shape[:-1], groups, array.shape[-1] // groups)
+
+
+def run(loop, x, w, y, stride, dilation, groups):
+    """The loop over three arrays that fit; it writes to one of them."""
+    x, w, y = (in_groups(array, groups) for array in (x, w, y))
+    high, wide = generic.conv_size(x.shape[1:3], w.shape[:2], stride, (0, 0), dilation)
+    pixels_fit = len(x) == len(y) and y.shape[1] <= high and y.shape[2] <= wide
+    channels_fit = x.shape[4] == w.shape[2] and y.shape[4] == w.shape[4]
+    check(pixels_fit and channels_fit, x, w, y)
+    loop(x, w, y, stride, dilation)
 
 
 def bordered(x, padding):
@@ -95,8 +111,7 @@ def bordered(x, padding):
 def conv2d(x, w, stride, padding, dilation, groups):
     size = generic.conv_size(x.shape[1:3], w.shape[:2], stride, padding, dilation)
     y = np.zeros((len(x), *size, w.shape[3]), x.dtype)
-    x = in_groups(bordered(x, padding), groups)
-    conv2d_loop(x, in_groups(w, groups), in_groups(y, groups), stride, dilation)
+    run(conv2d_loop, bordered(x, padding), w, y, stride, dilation, groups)
     return y
 
 
@@ -108,15 +123,13 @@ def conv2d_dx(g, w, x_size, stride, padding, dilation, groups):
     height, width = x_size
     down, across = padding
     dx = np.zeros((len(g), height + 2 * down, width + 2 * across, w.shape[2] * groups), g.dtype)
-    g = in_groups(g, groups)
-    conv2d_dx_loop(g, in_groups(w, groups), in_groups(dx, groups), stride, dilation)
+    run(conv2d_dx_loop, dx, w, g, stride, dilation, groups)
     return dx[:, down : down + height, across : across + width]
 
 
 def conv2d_dw(g, x, kernel, stride, padding, dilation, groups):
     dw = np.zeros((*kernel, x.shape[3] // groups, g.shape[3]), g.dtype)
-    x = in_groups(bordered(x, padding), groups)
-    conv2d_dw_loop(in_groups(g, groups), x, in_groups(dw, groups), stride, dilation)
+    run(conv2d_dw_loop, bordered(x, padding), dw, g, stride, dilation, groups)
     return dw
 
 
@@ -138,12 +151,12 @@ def dense_loop(x, w, y):
 
 
 @compiled
-def dense_dw_loop(g, x, dw):
+def dense_dw_loop(x, dw, g):
     inputs, outputs = dw.shape
     for n in range(len(x)):
         for c in range(inputs):
             for o in range(outputs):
-                dw[c, o] += g[n, o] * x[n, c]
+                dw[c, o] += x[n, c] * g[n, o]
 
 
 def as_rows(array):
@@ -152,14 +165,16 @@ def as_rows(array):
 
 
 def dense(x, w, b):
+    check(x.shape[-1] == len(w), x, w)
     y = np.zeros((*x.shape[:-1], w.shape[1]), x.dtype)
     dense_loop(as_rows(x), contiguous(w), as_rows(y))
     return y + b
 
 
 def dense_dw_db(g, x):
+    check(x.shape[:-1] == g.shape[:-1], g, x)
     dw = np.zeros((x.shape[-1], g.shape[-1]), g.dtype)
-    dense_dw_loop(as_rows(g), as_rows(x), dw)
+    dense_dw_loop(as_rows(x), dw, as_rows(g))
     return dw, np.sum(as_rows(g), 0)
 
 
@@ -192,6 +207,7 @@ def embedding(table, ids):
 
 
 def embedding_dtable(g, ids, rows):
+    check(g.shape[:-1] == ids.shape, g, ids)
     dtable = np.zeros((rows, g.shape[-1]), g.dtype)
     embedding_dtable_loop(as_rows(g), row_numbers(ids, rows), dtable)
     return dtable
