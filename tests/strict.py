@@ -1,5 +1,4 @@
-"""A stand-in for a device array: NumPy inside, but it does only what an array of a real device
-would do.
+"""A stand-in for a device array: NumPy inside, but it does only what a real device's array does.
 
 It refuses every implicit conversion: `np.asarray(array)` raises, and so does any function or
 operator that is given host arrays beside it. Code that runs on it calls the functions of the
@@ -23,7 +22,8 @@ class StrictArray:
     __hash__ = None
 
     def __init__(self, array, base=None):
-        self._array, self.base = array, base
+        self._array = array
+        self.base = base
 
     shape = property(lambda self: self._array.shape)
     dtype = property(lambda self: self._array.dtype)
@@ -159,10 +159,11 @@ class _Namespace:
         return StrictArray(np.asarray(value, dtype))
 
     def __getattr__(self, name):
-        found = getattr(self._module, name)
-        if isinstance(found, ModuleType):
-            return _Namespace(found)
-        return _Function(found) if callable(found) and not isinstance(found, type) else found
+        member = getattr(self._module, name)
+        if isinstance(member, ModuleType):
+            return _Namespace(member)
+        is_function = callable(member) and not isinstance(member, type)
+        return _Function(member) if is_function else member
 
 
 def from_host(array):
@@ -173,7 +174,11 @@ def from_host(array):
 def registered():
     """In the block, `minidiff` knows the device "strict"."""
     backend = kernels.Backend(
-        StrictArray, "strict", _Namespace(np), None, from_host, lambda a: a._array.copy()
+        StrictArray,
+        "strict",
+        _Namespace(np),
+        from_host=from_host,
+        to_host=lambda a: a._array.copy(),
     )
     kernels.register(backend)
     try:

@@ -1,42 +1,53 @@
-"""Floor 1: kernels. A kernel takes arrays and gives arrays; it is found by its name and by the type
-of its arrays.
+"""Floor 1: kernels. A kernel takes arrays and gives arrays; its name and their type lead to it.
 
 A backend is one line of a table: an array type, the device's name, the namespace of array
-functions, and the kernels that are faster than `generic`. There is no current device: the arrays
+functions, and the kernels that are faster than `generic`'s. There is no current device: the arrays
 themselves say where the work is done.
+
+NumPy's arrays have three sets of kernels. The environment's `MINIDIFF_KERNELS` chooses one of them:
+
+    generic    generic.py alone: every kernel in plain array code; Numba is never imported
+    loops      loops.py: convolution, dense, embedding as plain Numba loops; generic.py for the rest
+    vector     cpu/: the heavy kernels on vectors; generic.py for the rest. The default.
+
+`find("conv2d", np.ndarray).__module__` says which one runs.
 """
 
 import importlib
+import os
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 Array = Any  # np.ndarray, or the array of another backend
+SETS = {"generic": None, "loops": "minidiff.kernels.loops", "vector": "minidiff.kernels.cpu"}
 
 
 @dataclass(frozen=True)
 class Backend:
     """Where arrays of one type live and what computes on them.
 
-    `kernels` is the name of a module with a table `KERNELS: dict[str, Callable]`, imported when
-    first asked, or None. `from_host` and `to_host` move a NumPy array there and back.
+    `kernels()` is the table of its own kernels, name → function. It is called when a kernel is
+    looked up, so that nothing is imported before. `from_host` and `to_host` move a NumPy array
+    there and back.
     """
 
     array: type
     device: str
     namespace: ModuleType | Any
-    kernels: str | None = None
+    kernels: Callable[[], Mapping[str, Callable]] = dict
     from_host: Callable[[np.ndarray], Array] = np.asarray
     to_host: Callable[[Array], np.ndarray] = np.asarray
 
 
 _backends: dict[type, Backend] = {}
-# by name and type of array, what `find` has found
-found: defaultdict[str, dict[type, Callable]] = defaultdict(dict)
+# The kernels that `find` has looked up: name → type of array → kernel.
+looked_up: defaultdict[str, dict[type, Callable]] = defaultdict(dict)
 
 
 def register(backend: Backend) -> None:
@@ -46,9 +57,10 @@ def register(backend: Backend) -> None:
 
 
 def forget() -> None:
-    """Have every kernel looked up again."""
-    for kernels in found.values():
+    """Have every kernel looked up again, in the set that MINIDIFF_KERNELS names by then."""
+    for kernels in looked_up.values():
         kernels.clear()
+    _numpy_kernels.cache_clear()
 
 
 def backend_of(array: Array) -> Backend:
@@ -65,7 +77,7 @@ def _backend_of_type(kind: type) -> Backend:
     nearest = [_backends[array] for array in kind.__mro__ if array in _backends]
     if not nearest:
         known = ", ".join(f"{array.__module__}.{array.__name__}" for array in _backends)
-        raise TypeError(f"expected an array of one of the types {known}; got {kind.__name__}")
+        raise TypeError(f"array: given {kind.__name__}, wanted one of the types {known}")
     return nearest[0]
 
 
@@ -75,26 +87,32 @@ def namespace(array: Array) -> Any:
 
 
 def find(name: str, kind: type) -> Callable[..., Any]:
-    """The kernel `name` for arrays of type `kind`: the backend's own, else the generic one, else the namespace's."""
-    if kind in found[name]:
-        return found[name][kind]
+    """The kernel `name` for arrays of type `kind`.
+
+    That is the backend's own, else the generic one, else a function of the backend's namespace.
+    Raises NotImplementedError if there is none, ValueError if MINIDIFF_KERNELS names no set.
+    """
+    if kind in looked_up[name]:
+        return looked_up[name][kind]
     backend = _backend_of_type(kind)
-    own = importlib.import_module(backend.kernels).KERNELS if backend.kernels else {}
-    generic = importlib.import_module("minidiff.kernels.generic")
-    kernel = (
-        own[name]
-        if name in own
-        else getattr(generic, name, None) or getattr(backend.namespace, name, None)
-    )
+    own = backend.kernels()
+    if name in own:
+        kernel = own[name]
+    else:
+        generic = importlib.import_module("minidiff.kernels.generic")
+        kernel = getattr(generic, name, None) or getattr(backend.namespace, name, None)
     if kernel is None:
         raise NotImplementedError(
             f"no kernel {name!r} for {backend.device} arrays ({kind.__name__})"
         )
-    return found[name].setdefault(kind, kernel)
+    return looked_up[name].setdefault(kind, kernel)
 
 
 def call(name: str, *arrays: Array, **statics: Any) -> Any:
-    """Run the kernel of that name for the arrays' type (a 0-d gradient may be a NumPy scalar: it does not count)."""
+    """Run the kernel of that name for the arrays' type.
+
+    A gradient without axes may be a NumPy scalar: the others say the type.
+    """
     kind: type = type(arrays[0])
     if kind not in _backends:
         kind = next(type(a) for a in arrays if type(a) in _backends)
@@ -119,8 +137,8 @@ def to_device(array: Array, device: str) -> Array:
     for backend in _backends.values():
         if backend.device == device:
             return backend.from_host(here.to_host(array))
-    reason = missing if device == "cuda" else f"the devices here are {devices()}"
-    raise ValueError(f"device={device!r} cannot be used: {reason}")
+    reason = f": {missing}" if device == "cuda" else ""
+    raise ValueError(f"device: given {device!r}, wanted one of {devices()}{reason}")
 
 
 def to_host(array: Array) -> np.ndarray:
@@ -138,4 +156,14 @@ def _load_gpu() -> str:
     return importlib.import_module("minidiff.kernels.gpu").load()
 
 
-register(Backend(np.ndarray, "cpu", np, "minidiff.kernels.cpu"))
+@cache
+def _numpy_kernels() -> Mapping[str, Callable]:
+    """The table of the set that MINIDIFF_KERNELS names."""
+    chosen = os.environ.get("MINIDIFF_KERNELS", "vector")
+    if chosen not in SETS:
+        raise ValueError(f"MINIDIFF_KERNELS: given {chosen!r}, wanted one of {list(SETS)}")
+    module = SETS[chosen]
+    return importlib.import_module(module).KERNELS if module else {}
+
+
+register(Backend(np.ndarray, "cpu", np, _numpy_kernels))

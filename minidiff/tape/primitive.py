@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from ..kernels import _backends, find, found
+from ..kernels import _backends, find, looked_up
 from .promotion import agree, describe
 from .tape import Node, Value, clock, recording, state, walk
 
@@ -82,7 +82,7 @@ class Primitive:
         self.joint = self.rules.get("joint")
         self.has_aux = any("aux" in names for names in self.asks.values())
         self._plans: dict[int, tuple] = {}
-        self.found = found[name]
+        self.found = looked_up[name]
         # a wrong name fails now, not when the gradient is first wanted
         for of, names in self.asks.items():
             if of not in (*self.operands, "joint"):

@@ -62,7 +62,7 @@ def test_errors():
         (lambda: make(condition=np.array([1, 2])), "condition: given shape"),
         (lambda: make(condition=-1), "condition: given -1"),
         (lambda: make(condition=9), "condition: given"),
-        (lambda: make(device="tape"), "device='tape'"),
+        (lambda: make(device="tape"), "device: given 'tape'"),
         (lambda: D.sample(short, n=3, shape=(2,)), "alpha_bar_T = 0.72, wanted at most 0.05"),
     ]:
         with pytest.raises(ValueError, match=words):

@@ -1,7 +1,8 @@
-"""Lane widths for the CPU kernels' tests."""
+"""Lane widths for the CPU kernels' tests, and sets of kernels for NumPy's arrays."""
 
 import pytest
 
+from minidiff import kernels
 from minidiff.kernels.cpu import vector
 
 
@@ -12,3 +13,16 @@ def lanes(request):
     vector.set_lanes(request.param)
     yield request.param
     vector.set_lanes(before)
+
+
+@pytest.fixture
+def choose(monkeypatch):
+    """A function that sets MINIDIFF_KERNELS for this test."""
+
+    def choose(setting):
+        monkeypatch.setenv("MINIDIFF_KERNELS", setting)
+        kernels.forget()
+
+    yield choose
+    monkeypatch.undo()
+    kernels.forget()

@@ -1,7 +1,11 @@
-"""Which kernel an array gets: by its own type, then by those it derives from; and anew when a backend is registered."""
+"""Which kernel an array gets: by its own type, then by those it derives from.
 
+And which set of kernels NumPy's arrays get: the one that MINIDIFF_KERNELS names.
+"""
+
+import os
+import subprocess
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,13 +18,12 @@ class Marked(np.ndarray):
 
 
 @pytest.fixture
-def marked(monkeypatch):
-    """A function that registers Marked arrays with an `exp` that gives a certain number; they are forgotten after."""
+def marked():
+    """A function that registers Marked arrays, whose `exp` is a certain number; forgotten after."""
 
     def register(answer):
         table = {"exp": lambda x: np.full_like(x, answer)}
-        monkeypatch.setitem(sys.modules, "marked_kernels", SimpleNamespace(KERNELS=table))
-        kernels.register(kernels.Backend(Marked, "marked", np, "marked_kernels"))
+        kernels.register(kernels.Backend(Marked, "marked", np, lambda: table))
         return np.zeros(2).view(Marked)
 
     yield register
@@ -45,5 +48,48 @@ def test_an_array_of_a_type_that_nobody_registered_is_one_of_those_it_derives_fr
         pass
 
     assert kernels.backend_of(np.zeros(2).view(Plain)).device == "cpu"
-    with pytest.raises(TypeError, match=r"expected an array of one of the types numpy\.ndarray"):
+    with pytest.raises(TypeError, match=r"given str, wanted one of the types numpy\.ndarray"):
         kernels.backend_of("no array")
+
+
+ASKED = """
+import sys
+import numpy as np
+import minidiff as md
+print("numba" in sys.modules)
+for name in ("conv2d", "dense_dw_db", "embedding", "silu", "softmax"):
+    print(md.kernels.find(name, np.ndarray).__module__.split(".")[2])
+print("numba" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(
+    "setting,modules,numba",
+    [
+        ("generic", ["generic"] * 5, "False"),
+        ("loops", ["loops", "loops", "loops", "generic", "generic"], "True"),
+        ("vector", ["cpu", "cpu", "cpu", "cpu", "generic"], "True"),
+    ],
+)
+def test_the_setting_chooses_the_kernels_and_whether_numba_is_imported(setting, modules, numba):
+    environment = os.environ | {"MINIDIFF_KERNELS": setting}
+    command = [sys.executable, "-c", ASKED]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", *modules, numba]
+
+
+def test_the_default_is_vector(choose, monkeypatch):
+    choose("loops")
+    monkeypatch.delenv("MINIDIFF_KERNELS")
+    kernels.forget()
+    assert kernels.find("conv2d", np.ndarray).__module__.startswith("minidiff.kernels.cpu.")
+
+
+def test_a_set_that_is_not_there_is_refused(choose):
+    choose("loop")
+    words = r"^MINIDIFF_KERNELS: given 'loop', wanted one of \['generic', 'loops', 'vector'\]$"
+    for _ in range(2):
+        with pytest.raises(ValueError, match=words):
+            kernels.find("exp", np.ndarray)
+    choose("generic")
+    assert kernels.find("exp", np.ndarray) is np.exp

@@ -168,7 +168,7 @@ def test_to_swaps_the_arrays_inside_the_same_parameters(pair):
 
 
 def test_to_a_device_that_is_not_there(pair):
-    with pytest.raises(ValueError, match="device='nowhere'"):
+    with pytest.raises(ValueError, match="device: given 'nowhere'"):
         pair.to("nowhere")
 
 
