@@ -117,7 +117,9 @@ def peer(batch, rounds, layout):
         "--peer",
         layout,
     ]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return json.loads(
+        subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout
+    )
 
 
 def register_peak():

@@ -1,5 +1,4 @@
-"""Reverse mode as one would write it first: a tree of closures, walked by recursion along every
-path.
+"""Reverse mode as one would write it first: closures, and recursion along every path.
 
 Slow, and obvious: what the engine does with a heap, buffers and freed nodes must come to the same.
 """
@@ -12,14 +11,17 @@ import numpy as np
 
 @dataclass(eq=False)
 class Memory:
-    """What is written in place; views share it."""
+    """How often some memory was written in place; a value and its views share it."""
 
     version: int = 0
 
 
 @dataclass(eq=False)
 class Var:
-    """A value and how it came about: `parents` are (operand, function from the gradient here to the operand's)."""
+    """A value and how it came about.
+
+    `parents` are (operand, vjp): `vjp` takes the gradient here to the operand's.
+    """
 
     value: np.ndarray
     requires_grad: bool = False
@@ -35,25 +37,28 @@ class Var:
 
 
 def record(value, operands, saves=(), on=True):
-    """The result of an operation; `operands` are (Var, derivative), `saves` the Vars whose memory that reads."""
-    memory = (
-        next((x.memory for x, _ in operands if np.shares_memory(value, x.value)), None) or Memory()
-    )
-    wanted = [(x, pull) for x, pull in operands if x.requires_grad] if on else []
-    return Var(
-        value,
-        bool(wanted),
-        wanted,
-        [(s.memory, s.memory.version) for s in saves] if wanted else [],
-        memory,
-    )
+    """The result of an operation.
+
+    `operands` are (Var, vjp), `saves` the Vars whose memory the vjps read.
+    """
+    memory = Memory()
+    for x, _ in operands:
+        if np.shares_memory(value, x.value):
+            memory = x.memory
+            break
+    parents = [(x, vjp) for x, vjp in operands if x.requires_grad] if on else []
+    saved = [(x.memory, x.memory.version) for x in saves] if parents else []
+    return Var(value, bool(parents), parents, saved, memory)
 
 
 def backward(root, gradient, retain):
-    """Add the gradient of `root` to all leaves; RuntimeError if a part was freed, or written to since."""
+    """Add the gradient of `root` to all leaves.
+
+    RuntimeError if a part was freed, or written to since.
+    """
     passed = []
     _check(root, passed)
-    _walk(root, gradient)
+    _propagate(root, gradient)
     for var in () if retain else passed:
         var.freed = True
 
@@ -68,12 +73,12 @@ def _check(var, passed):
         _check(parent, passed)
 
 
-def _walk(var, gradient):
+def _propagate(var, gradient):
     if not var.parents:
         var.grad = gradient if var.grad is None else var.grad + gradient
-    for parent, pull in var.parents:
-        part = np.broadcast_to(
-            pull(gradient), np.broadcast_shapes(parent.value.shape, np.shape(pull(gradient)))
-        )
-        axes = tuple(i for i, n in enumerate(parent.value.shape) if n == 1 and part.shape[i] != 1)
-        _walk(parent, part.sum(axes, keepdims=True))
+    for parent, vjp in var.parents:
+        part = vjp(gradient)
+        shape = parent.value.shape
+        part = np.broadcast_to(part, np.broadcast_shapes(shape, np.shape(part)))
+        broadcast_axes = tuple(i for i, n in enumerate(shape) if n == 1 and part.shape[i] != 1)
+        _propagate(parent, part.sum(broadcast_axes, keepdims=True))

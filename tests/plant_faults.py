@@ -93,7 +93,7 @@ def _definition(f: FunctionType) -> ast.AST:
     """The smallest def or lambda in the file of f whose text spans the positions of its code."""
     positions = [p for p in f.__code__.co_positions() if None not in p and p[3]]
     first, last = min((p[0], p[2]) for p in positions), max((p[1], p[3]) for p in positions)
-    source = ast.parse(Path(f.__code__.co_filename).read_text())
+    source = ast.parse(Path(f.__code__.co_filename).read_text(encoding="utf-8"))
     spans = [
         node
         for node in ast.walk(source)
@@ -105,7 +105,7 @@ def _definition(f: FunctionType) -> ast.AST:
 
 
 def _sums(tree: ast.AST, parent=None, field="", place=None) -> Iterator[tuple]:
-    """Sums of values (not of indices, sizes or axes): (node, its parent, the field and place there)."""
+    """(node, its parent, the field and place there) of sums of values, not of indices or axes."""
     if isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.Add | ast.Sub):
         yield tree, parent, field, place
     if isinstance(tree, ast.AugAssign) and isinstance(tree.op, ast.Add | ast.Sub):
@@ -236,10 +236,11 @@ def faults_of_kernels() -> Iterator[tuple[str, str, object]]:
         if name not in users:
             yield "", f"{title}: no operation uses it", None
             continue
-        row, kernel = users[name], getattr(module, name)
-        outputs = (
-            range(name.count("_d") if "_d" in name else 1) if name.endswith("_dw_db") else [None]
-        )
+        row = users[name]
+        kernel = getattr(module, name)
+        outputs = [None]
+        if name.endswith("_dw_db"):
+            outputs = [0, 1]
         if name.endswith("_grads"):
             # "(dx, dweight, …"
             results, _, _ = inspect.getdoc(getattr(generic, name)).partition(")")
@@ -268,7 +269,9 @@ def seen(row: str) -> bool:
 
 
 def main(names: list[str]) -> int:
-    start, counts, unseen = time.perf_counter(), {}, []
+    start = time.perf_counter()
+    counts = {}
+    unseen = []
     warnings.simplefilter("ignore")
     np.seterr(all="ignore")
     for kind, faults in (("rules", faults_of_rules()), ("kernels", faults_of_kernels())):

