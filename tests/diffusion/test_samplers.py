@@ -1,4 +1,4 @@
-"""Samplers: what they have in common, which of them are the same, and the figures others have published."""
+"""Samplers: what they have in common, which of them are the same, and published figures."""
 
 import math
 
