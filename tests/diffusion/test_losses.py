@@ -194,11 +194,15 @@ def test_errors():
             "predicts: given 'score'",
         ),
         (lambda: D.loss(Line(), terminal, X0, None, rng), ValueError, "predicts: given 'noise'"),
-        (lambda: D.loss(short, SCHEDULE, X0, None, rng), ValueError, "model: gave shape"),
+        (
+            lambda: D.loss(short, SCHEDULE, X0, None, rng),
+            ValueError,
+            "model: given an output of shape",
+        ),
         (
             lambda: D.loss(Line(), SCHEDULE, X0, None, rng, learned_variance=True),
             ValueError,
-            "model: gave .*twice",
+            "model: given an output of shape .*twice",
         ),
     ]:
         with pytest.raises(error, match=words):
