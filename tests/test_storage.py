@@ -85,7 +85,7 @@ def test_a_truncated_file_is_refused(tmp_path, keep):
 
 
 def test_a_damaged_header_is_refused(tmp_path):
-    """Any byte of the header may be another one: then a ValueError says so, if anything can be noticed at all."""
+    """Any byte of the header may be another one: a ValueError says so, if it can be noticed."""
     path = md.save(tmp_path / "m.safetensors", md.models.ConditionalMLP(4, classes=1))
     whole = path.read_bytes()
     header = 8 + int.from_bytes(whole[:8], "little")

@@ -1,4 +1,4 @@
-"""The loop: resumed runs equal unbroken ones, interruptions lose nothing, means weigh what they should."""
+"""The loop: resumed runs equal unbroken ones, interruptions lose nothing, means are weighed."""
 
 import os
 import signal

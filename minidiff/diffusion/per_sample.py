@@ -70,6 +70,11 @@ class Rng(Protocol):
     def standard_normal(self, size: Any, dtype: Any) -> Any: ...
 
 
+def as_rng(rng: Any) -> Any:
+    """A Generator for a seed; anything else as it is."""
+    return np.random.default_rng(rng) if isinstance(rng, int | np.integer) else rng
+
+
 def draw_noise(rng: Any, like: Array) -> Array:
     """Standard normal noise with the shape and the dtype of `like`.
 

@@ -8,7 +8,7 @@ import numpy as np
 from .. import checks
 from ..kernels import Array, to_device, to_host
 from .grids import times
-from .per_sample import Rng, as_condition, draw_noise
+from .per_sample import Rng, as_condition, as_rng, draw_noise
 from .prediction import Denoise, check_denoise
 from .samplers import SAMPLERS, Step
 
@@ -89,8 +89,7 @@ def sample_steps(
     condition = as_condition(condition, n)
     if condition is not None and condition.dtype.kind == "f":
         condition = to_device(condition.astype(dtype), device)
-    if isinstance(rng, int | np.integer):
-        rng = np.random.default_rng(rng)
+    rng = as_rng(rng)
     shape = (28, 28, 1) if shape is None else shape
     x = to_device(draw_noise(rng, np.empty((n, *shape), dtype)), device)
     if isinstance(clip, str) and clip == "images":

@@ -17,7 +17,7 @@ sizes = {
 
 
 def rows(n):
-    """Samples (n, 1) and labels (n,) that belong together: sample i is i + 1, and so is its label."""
+    """Samples (n, 1) and labels (n,) that belong together: sample i and its label are i + 1."""
     return np.arange(1, n + 1, dtype=np.float32)[:, None], np.arange(1, n + 1)
 
 

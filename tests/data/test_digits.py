@@ -1,4 +1,4 @@
-"""MNIST from a folder and from the cache: right files are read, wrong ones are named and never used."""
+"""MNIST from a folder and from the cache: right files are read, wrong ones named and never used."""
 
 import gzip
 import re
@@ -25,7 +25,7 @@ def test_set():
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """An empty cache folder, no folder named in the environment, and no source that would answer."""
+    """An empty cache folder, no folder named in the environment, and no source that answers."""
     monkeypatch.delenv("MINIDIFF_DATA", raising=False)
     monkeypatch.setattr("pooch.os_cache", lambda project: tmp_path / project)
     monkeypatch.setattr(mirrors, "fetch", lambda cache, names: ["mirror: unreachable"])

@@ -1,4 +1,4 @@
-"""The mirrors, played by servers on this machine: whatever they send, only right files get into the cache."""
+"""The mirrors, played by servers on this machine: only right files get into the cache."""
 
 import gzip
 import socket
@@ -20,7 +20,7 @@ def raw():
 
 @pytest.fixture
 def mirror(monkeypatch):
-    """A function that starts a server whose answer to GET is `answer(handler)`, and returns its address."""
+    """Starts a server whose answer to GET is `answer(handler)`, and returns its address."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     servers = []
 
@@ -110,7 +110,7 @@ def test_nobody_listens(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("where", ["before the answer", "within the body"])
 def test_slow_mirror_is_left_in_time(mirror, monkeypatch, tmp_path, where):
-    """The server sends a byte now and then, each well within the time for one read, until fetch has given up."""
+    """The server sends a byte now and then, each in time for one read, until fetch gives up."""
     given_up = threading.Event()
 
     def drip(handler):

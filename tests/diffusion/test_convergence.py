@@ -47,7 +47,7 @@ def test_halving_the_steps(truth, name, options, ratio):
 
 
 def test_inversion_then_sampling_comes_back():
-    """The error falls with every doubling of the steps, below 2 / steps; the network is never asked at t = 0."""
+    """The error falls with every doubling of the steps; nothing is asked at t = 0."""
     schedule = D.cosine_schedule(1000)
     exact = TWO.denoiser(schedule)
     asked = []

@@ -127,12 +127,12 @@ def test_errors():
         (
             lambda: D.denoiser(lambda x, t, c: x[:1], SCHEDULE)(x, 3, None),
             ValueError,
-            "model: gave shape",
+            "model: given an output of shape",
         ),
         (
             lambda: D.denoiser(lambda x, t, c: x, SCHEDULE, "v", True)(x, 3, None),
             ValueError,
-            "model: gave shape .*twice",
+            "model: given an output of shape .*twice",
         ),
         (lambda: ok(x, 51, None), ValueError, "t: given"),
         (lambda: ok(x, np.array([1, 2]), None), ValueError, "t: given shape"),

@@ -21,7 +21,7 @@ def test_repaint_path():
 
 
 def test_inpainting_draws_the_unknown_given_the_known():
-    """Correlated Gaussian data: the second coordinate given the first has a known mean and variance."""
+    """Correlated Gaussian data: the second coordinate has a known mean and variance."""
     means = np.array([[c, 0.8 * c] for c in np.linspace(-1, 1, 41)])
     data = GaussianMixture(means, 0.2, np.exp(-0.5 * (means[:, 0] / 0.5) ** 2))
     mean, covariance = data.mean_and_covariance()

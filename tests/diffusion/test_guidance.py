@@ -324,7 +324,7 @@ def guided_moments(schedule, scale, good, weak, noisy):
 
 @pytest.mark.parametrize("scale", [0.5, 2.0, 3.0])
 def test_what_guided_sampling_samples(scale):
-    """Gaussian good and weak models: the guided ODE and SDE end where their moments' equations say."""
+    """Gaussian models: the guided ODE and SDE end where their moments' equations say."""
     schedule = D.linear_schedule(1000)
     good, weak = (0.5, 0.25), (0.0, 1.0)
     gaussian = lambda mean, variance: GaussianMixture([[mean]], math.sqrt(variance)).denoiser(

@@ -72,7 +72,7 @@ def test_loss_by_its_formula(predicts, weight):
 
 
 def test_weights_agree_between_parameterisations():
-    """A weight is one of the error in x_0: three models that are wrong by the same x_0 have the same loss."""
+    """A weight is one of the error in x_0: models wrong by the same x_0 have the same loss."""
     exact = TWO.denoiser(SCHEDULE)
     x0 = TWO.sample(64, np.random.default_rng(0))
     found = []
@@ -194,11 +194,15 @@ def test_errors():
             "predicts: given 'score'",
         ),
         (lambda: D.loss(Line(), terminal, X0, None, rng), ValueError, "predicts: given 'noise'"),
-        (lambda: D.loss(short, SCHEDULE, X0, None, rng), ValueError, "model: gave shape"),
+        (
+            lambda: D.loss(short, SCHEDULE, X0, None, rng),
+            ValueError,
+            "model: given an output of shape",
+        ),
         (
             lambda: D.loss(Line(), SCHEDULE, X0, None, rng, learned_variance=True),
             ValueError,
-            "model: gave .*twice",
+            "model: given an output of shape .*twice",
         ),
     ]:
         with pytest.raises(error, match=words):

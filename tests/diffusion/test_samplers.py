@@ -1,4 +1,4 @@
-"""Samplers: what they have in common, which of them are the same, and the figures others have published."""
+"""Samplers: what they have in common, which of them are the same, and published figures."""
 
 import math
 
@@ -229,6 +229,14 @@ def test_published_figures(name, schedule, predicts, times, clip, mean):
     )
     assert x.dtype == np.float32
     assert abs(np.abs(x).mean() - mean) < 1e-4
+
+
+@pytest.mark.parametrize("name", S.SAMPLERS)
+def test_a_seed_stands_for_its_generator(name):
+    by_seed, by_generator = (
+        final(S.SAMPLERS[name](EXACT, X, LABELS, [100, 60, 30, 0], seed)) for seed in (7, rng(7))
+    )
+    np.testing.assert_array_equal(by_seed, by_generator)
 
 
 # --- clipping ---

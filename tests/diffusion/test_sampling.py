@@ -1,4 +1,4 @@
-"""`sample` and what is made of a sampler's steps; and the toolbox on a device that converts nothing implicitly."""
+"""`sample`, what is made of a sampler's steps, and the toolbox on a strict device."""
 
 import numpy as np
 import pytest

@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parent.parent.parent / "examples"
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Runs an example in an empty folder, with constants changed, 60 random images for MNIST and a new UNet."""
+    """Runs an example in an empty folder, with other constants, 60 random images and a new UNet."""
 
     def mnist(split, folder=None):
         rng = np.random.default_rng(len(split))

@@ -17,7 +17,7 @@ def waves(t, dim):
 
 
 def forward(p, x, t, labels, dim):
-    """The prediction, and what the gradient needs: each layer's input and its sum before the swish."""
+    """The prediction, and for the gradient each layer's input and its sum before the silu."""
     time, kept = waves(t, dim), []
     for i in range(3):
         name = f"chain.layers.{i}."
@@ -104,7 +104,7 @@ def test_unconditional_is_the_same_without_the_label():
 
 
 class DtypeObserver:
-    """Looks on at every operation and at every pull of a gradient, and notes the float dtypes that come by."""
+    """Notes the float dtypes of every operation and of every gradient."""
 
     def __init__(self):
         self.forward, self.backward = {}, {}

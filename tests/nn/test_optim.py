@@ -16,7 +16,7 @@ def leaves(*values, dtype=np.float64):
 
 
 def run(optimizer, gradients):
-    """Steps with given gradients, one list of arrays (or None) for each step; the parameters' arrays after each."""
+    """The parameters' arrays after each step; gradients has a list of arrays (or None) per step."""
     seen = []
     for step in gradients:
         for p, g in zip(optimizer.parameters, step):
@@ -101,7 +101,7 @@ def test_a_parameter_without_a_gradient_is_left_alone(make):
     st.integers(0, 99),
 )
 def test_parameters_are_updated_together_as_each_alone(shapes, make, dtype, seed):
-    """Small ones share a row; the large one, and all where one has no gradient, are updated by themselves."""
+    """Small ones share a row; a large one, and all where one has no gradient, go by themselves."""
     rng = np.random.default_rng(seed)
     starts = [rng.standard_normal(shape) for shape in shapes]
     gradients = [

@@ -62,7 +62,7 @@ def test_gradcheck_of_the_image():
 
 
 def nested(model):
-    """The same layers written inside one another: each level's skip goes around all that is deeper."""
+    """The same layers inside one another: each level's skip goes around all that is deeper."""
     inner = model.bottom
     for level in reversed(range(len(model.down))):
         deeper = ConditionalChain(model.down[level], inner)
