@@ -68,7 +68,8 @@ def test_file_arrives_whole(mirror, monkeypatch, tmp_path, raw):
 
 
 def test_next_mirror_is_asked_when_one_fails(mirror, monkeypatch, tmp_path, raw):
-    bad, good = mirror(lambda handler: handler.send_error(404)), mirror(sends(gzip.compress(raw)))
+    bad = mirror(lambda handler: handler.send_error(404))
+    good = mirror(sends(gzip.compress(raw)))
     monkeypatch.setattr(mirrors, "MIRRORS", [bad, good])
     (failure,) = mirrors.fetch(tmp_path, [NAME])
     assert bad in failure and "404" in failure

@@ -10,7 +10,8 @@ import minidiff.diffusion as D
 from minidiff.diffusion import samplers as S
 from minidiff.diffusion.exact import GaussianMixture
 
-SCHEDULE, END = D.linear_schedule(1024), 64
+SCHEDULE = D.linear_schedule(1024)
+END = 64
 EXACT = GaussianMixture([[-0.6], [0.5]], [0.3, 0.2]).denoiser(SCHEDULE)
 X = np.random.default_rng(1).standard_normal((32, 1))
 
@@ -57,7 +58,8 @@ def test_inversion_then_sampling_comes_back():
         asked.append(t.min())
         return exact(x, t, condition)
 
-    images, labels = TWO.sample(200, np.random.default_rng(0), 1), np.full(200, 1)
+    images = TWO.sample(200, np.random.default_rng(0), 1)
+    labels = np.full(200, 1)
     errors = []
     for steps in (25, 50, 100, 200, 400):
         grid = D.times(schedule, steps)

@@ -25,7 +25,9 @@ def test_inpainting_draws_the_unknown_given_the_known():
     means = np.array([[c, 0.8 * c] for c in np.linspace(-1, 1, 41)])
     data = GaussianMixture(means, 0.2, np.exp(-0.5 * (means[:, 0] / 0.5) ** 2))
     mean, covariance = data.mean_and_covariance()
-    n, known_value, rng = 2000, 0.4, np.random.default_rng(0)
+    n = 2000
+    known_value = 0.4
+    rng = np.random.default_rng(0)
     known = np.tile([known_value, 9.0], (n, 1))
     steps = D.inpaint(
         data.denoiser(SCHEDULE),
@@ -41,10 +43,8 @@ def test_inpainting_draws_the_unknown_given_the_known():
     x = final(steps)
     np.testing.assert_array_equal(x[:, 0], known_value)
     slope = covariance[0, 1] / covariance[0, 0]
-    wanted_mean, wanted_variance = (
-        mean[1] + slope * (known_value - mean[0]),
-        covariance[1, 1] - slope * covariance[0, 1],
-    )
+    wanted_mean = mean[1] + slope * (known_value - mean[0])
+    wanted_variance = covariance[1, 1] - slope * covariance[0, 1]
     assert abs(x[:, 1].mean() - wanted_mean) < 0.05
     assert abs(x[:, 1].var() - wanted_variance) < 0.2 * wanted_variance
     assert wanted_mean > 0.15  # what is known matters
@@ -77,7 +77,8 @@ def test_inpainting_steps_go_up_too():
 
 def test_image_to_image_keeps_more_the_earlier_it_starts():
     denoise = TWO.denoiser(SCHEDULE)
-    x0, rng = TWO.sample(500, np.random.default_rng(0), 1), np.random.default_rng(1)
+    x0 = TWO.sample(500, np.random.default_rng(0), 1)
+    rng = np.random.default_rng(1)
     distance = []
     for start in (10, 40, 70, 100):
         steps = list(D.image_to_image(denoise, x0, start, sampler="ddpm", steps=10, rng=rng))
@@ -88,7 +89,8 @@ def test_image_to_image_keeps_more_the_earlier_it_starts():
 
 def test_interpolation():
     denoise = TWO.denoiser(SCHEDULE)
-    a, b = TWO.sample(20, np.random.default_rng(0), 1), TWO.sample(20, np.random.default_rng(1), 2)
+    a = TWO.sample(20, np.random.default_rng(0), 1)
+    b = TWO.sample(20, np.random.default_rng(1), 2)
     x = D.interpolate(denoise, a, b, [0.0, 0.5, 1.0])
     assert x.shape == (3, 20, 2)
     assert np.abs(x[0] - a).mean() < 0.03 and np.abs(x[2] - b).mean() < 0.03
@@ -103,7 +105,8 @@ def test_interpolation():
 
 
 def test_slerp():
-    a, b = np.array([[3.0, 0.0], [1.0, 0.0]]), np.array([[0.0, 3.0], [1.0, 0.0]])
+    a = np.array([[3.0, 0.0], [1.0, 0.0]])
+    b = np.array([[0.0, 3.0], [1.0, 0.0]])
     np.testing.assert_allclose(
         D.slerp(a, b, 0.5), [[3 / 2**0.5, 3 / 2**0.5], [1.0, 0.0]], rtol=1e-5
     )
@@ -115,7 +118,8 @@ def test_slerp():
 
 
 def test_errors():
-    x, denoise = np.zeros((2, 2)), TWO.denoiser(SCHEDULE)
+    x = np.zeros((2, 2))
+    denoise = TWO.denoiser(SCHEDULE)
     rng = np.random.default_rng(0)
     paint = lambda **o: next(
         D.inpaint(denoise, x, rng=rng, **({"known": x, "mask": np.ones(2)} | o))

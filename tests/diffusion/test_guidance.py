@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import TWO, counted, final
+from worlds import TWO, counted, final, unconditional
 
 import minidiff.diffusion as D
 from minidiff.diffusion import guidance as G
@@ -31,10 +31,6 @@ ONE_PASS = {
     "cfg_pp": (0,),
     "user's": (1,),
 }
-
-
-def unconditional(denoise):
-    return D.Denoise(lambda x, t, condition: denoise(x, t, None), denoise.schedule)
 
 
 # --- passes ---
@@ -88,22 +84,15 @@ def test_passes_of_the_other_rules():
     assert passes.batches == [4]
 
 
-def test_the_classifier_is_not_asked_at_scale_0():
-    def never(x, t, condition):
-        raise AssertionError
-
-    np.testing.assert_array_equal(
-        G.classifier(EXACT, never, 0.0)(X, 30, LABELS).x0, EXACT(X, 30, None).x0
-    )
-
-
 # --- formulas ---
 
 
 @given(st.floats(-3, 12), st.integers(1, 100))
 @settings(max_examples=40, deadline=None)
 def test_both_forms_of_classifier_free_guidance(scale, t):
-    p, n, w = EXACT(X, t, LABELS), EXACT(X, t, None), scale - 1
+    p = EXACT(X, t, LABELS)
+    n = EXACT(X, t, None)
+    w = scale - 1
     made = G.classifier_free(EXACT, scale)(X, t, LABELS)
     np.testing.assert_allclose(made.noise, n.noise + scale * (p.noise - n.noise), atol=1e-9)
     np.testing.assert_allclose(made.noise, (1 + w) * p.noise - w * n.noise, atol=1e-9)
@@ -170,8 +159,10 @@ def test_rescaled_acts_on_the_noise(phi, scale):
     points = D.exact.FiniteData(
         np.random.default_rng(2).uniform(-1, 1, (6, 4, 4, 1)), labels=[1, 1, 1, 2, 2, 2]
     )
-    denoise, labels = points.denoiser(SCHEDULE), np.array([1, 2, 1])
-    p, plain = denoise(x, 80, labels), G.classifier_free(denoise, scale)(x, 80, labels)
+    denoise = points.denoiser(SCHEDULE)
+    labels = np.array([1, 2, 1])
+    p = denoise(x, 80, labels)
+    plain = G.classifier_free(denoise, scale)(x, 80, labels)
     made = G.guided(denoise, scale, combine=G.rescaled(phi))(x, 80, labels)
     factor = phi * p.noise.std(axis=(1, 2, 3)) / plain.noise.std(axis=(1, 2, 3)) + 1 - phi
     np.testing.assert_allclose(made.noise, factor[:, None, None, None] * plain.noise, rtol=1e-9)
@@ -187,7 +178,8 @@ def test_rescaled_where_alpha_bar_is_0_is_extrapolation():
 
 
 def test_projected():
-    p, n = EXACT(X, 30, LABELS), EXACT(X, 30, None)
+    p = EXACT(X, 30, LABELS)
+    n = EXACT(X, 30, None)
     plain = G.classifier_free(EXACT, 3.0)(X, 30, LABELS)
     whole = G.guided(EXACT, 3.0, combine=G.projected(eta=1.0))(X, 30, LABELS)
     np.testing.assert_allclose(whole.x0, plain.x0, atol=1e-9)
@@ -214,11 +206,13 @@ def test_projected():
 
 def test_cfg_pp_by_its_paper():
     """x_s = alpha_s x0_guided + sigma_s noise_null, also after clipping."""
-    x, clip = X, lambda x0: np.clip(x0, -0.5, 0.5)
+    x = X
+    clip = lambda x0: np.clip(x0, -0.5, 0.5)
     guided = G.guided(EXACT, 0.6, combine=G.cfg_pp)
     times = [100, 60, 30, 0]
     for t, s in pairwise(times):
-        p, n = EXACT(x, t, LABELS), EXACT(x, t, None)
+        p = EXACT(x, t, LABELS)
+        n = EXACT(x, t, None)
         alpha, sigma = SCHEDULE.alpha_sigma(s)
         x = alpha * clip(n.x0 + 0.6 * (p.x0 - n.x0)) + sigma * n.noise
     for sampler in (D.samplers.ddim, D.samplers.euler):
@@ -235,62 +229,7 @@ def test_composed():
     np.testing.assert_allclose(alpha * made.x0 + sigma * made.noise, X, atol=1e-12)
 
 
-# --- classifier guidance ---
-
-
-@given(st.floats(-2, 8), st.integers(1, 100), st.integers(0, 2**32))
-@settings(max_examples=25, deadline=None)
-def test_the_exact_classifier_is_classifier_free_guidance(scale, t, seed):
-    x = np.random.default_rng(seed).standard_normal((4, 2))
-    by_classifier = G.classifier(EXACT, TWO.log_prob(SCHEDULE), scale)(x, t, LABELS)
-    free = G.classifier_free(EXACT, scale)(x, t, LABELS)
-    np.testing.assert_allclose(by_classifier.noise, free.noise, rtol=1e-6, atol=1e-7)
-    np.testing.assert_allclose(by_classifier.x0, free.x0, rtol=1e-6, atol=1e-6)
-
-
-def test_mean_shift_is_eq_2_1():
-    log_prob, ones = (
-        TWO.log_prob(SCHEDULE),
-        type("Ones", (), {"standard_normal": lambda _, size, dtype: np.zeros(size)})(),
-    )
-    null = unconditional(EXACT)
-    for variance in ("small", "large", "learned"):
-        plain, shifted = (
-            next(
-                D.samplers.ddpm(null, X, LABELS, [30, 29], ones, variance=variance, mean_shift=f)
-            ).x
-            for f in (None, G.gradient(log_prob, 3.0))
-        )
-        gradient = (
-            TWO.denoiser(SCHEDULE)(X, 30, None).noise - EXACT(X, 30, LABELS).noise
-        ) / math.sqrt(1 - SCHEDULE.alpha_bar[30])
-        spread = {
-            "small": D.posterior(SCHEDULE, X, X, 30)[1],
-            "large": SCHEDULE.beta[30],
-            "learned": np.exp(EXACT(X, 30, None).log_variance),
-        }[variance]
-        np.testing.assert_allclose(shifted - plain, 3.0 * spread * gradient, rtol=1e-6)
-    by_noise = next(
-        D.samplers.ddpm(G.classifier(EXACT, log_prob, 3.0), X, LABELS, [30, 29], ones)
-    ).x
-    beta, small = SCHEDULE.beta[30], D.posterior(SCHEDULE, X, X, 30)[1]
-    by_mean = next(
-        D.samplers.ddpm(null, X, LABELS, [30, 29], ones, mean_shift=G.gradient(log_prob, 3.0))
-    ).x
-    plain = next(D.samplers.ddpm(null, X, LABELS, [30, 29], ones)).x
-    np.testing.assert_allclose(
-        (by_noise - plain) / (by_mean - plain), beta / (math.sqrt(1 - beta) * small), rtol=1e-6
-    )
-
-
-def test_scales_0_and_1_sample_p_x_and_p_x_given_y():
-    rng, n = np.random.default_rng(0), 3000
-    for scale, label in ((0.0, 0), (1.0, 2)):
-        denoise = G.classifier(EXACT, TWO.log_prob(SCHEDULE), scale)
-        x = final(D.samplers.dpmpp_2m(denoise, rng.standard_normal((n, 2)), np.full(n, 2)))
-        mean, covariance = TWO.mean_and_covariance(label)
-        assert np.all(np.abs(x.mean(axis=0) - mean) < 4 * np.sqrt(np.diag(covariance) / n))
-        np.testing.assert_allclose(np.cov(x.T), covariance, atol=0.06)
+# --- what is sampled ---
 
 
 def guided_moments(schedule, scale, good, weak, noisy):
@@ -304,7 +243,8 @@ def guided_moments(schedule, scale, good, weak, noisy):
 
     def slope(log_r, state):
         r = math.exp(log_r)
-        a, b = 0.0, 0.0
+        a = 0.0
+        b = 0.0
         for share, (mean, variance) in ((scale, good), (1 - scale, weak)):
             a += share * r / (variance + r * r)
             b -= share * r * mean / (variance + r * r)
@@ -326,7 +266,8 @@ def guided_moments(schedule, scale, good, weak, noisy):
 def test_what_guided_sampling_samples(scale):
     """Gaussian models: the guided ODE and SDE end where their moments' equations say."""
     schedule = D.linear_schedule(1000)
-    good, weak = (0.5, 0.25), (0.0, 1.0)
+    good = (0.5, 0.25)
+    weak = (0.0, 1.0)
     gaussian = lambda mean, variance: GaussianMixture([[mean]], math.sqrt(variance)).denoiser(
         schedule
     )
@@ -342,7 +283,8 @@ def test_what_guided_sampling_samples(scale):
     assert abs(variance - product) > 0.15 * product
 
     mean, variance = guided_moments(schedule, scale, good, weak, noisy=True)
-    rng, n = np.random.default_rng(0), 20_000
+    rng = np.random.default_rng(0)
+    n = 20_000
     x = final(D.samplers.dpmpp_2m_sde(denoise, rng.standard_normal((n, 1)), times=times, rng=rng))
     assert abs(x.mean() - mean) < 4 * math.sqrt(variance / n)
     assert abs(x.var() - variance) < 4 * variance * math.sqrt(2 / n)

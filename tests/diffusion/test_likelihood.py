@@ -10,7 +10,9 @@ from minidiff.diffusion import likelihood as K
 from minidiff.diffusion.exact import GaussianMixture
 from minidiff.diffusion.variance import log_variance_range
 
-SCHEDULE, MEAN, STD = D.linear_schedule(1000), 0.3, 0.5
+SCHEDULE = D.linear_schedule(1000)
+MEAN = 0.3
+STD = 0.5
 EXACT = GaussianMixture([[MEAN]], STD).denoiser(SCHEDULE)
 X0 = MEAN + STD * np.array([[1.0], [1.0], [-1.0], [-1.0]])
 
@@ -33,7 +35,8 @@ def total(variance):
 
 def test_the_optimal_variance_gives_the_entropy():
     """Nothing is lost but the distance of q(x_T), which is not quite N(0, 1), from N(0, 1)."""
-    bits, a = total("learned"), SCHEDULE.alpha_bar[-1]
+    bits = total("learned")
+    a = SCHEDULE.alpha_bar[-1]
     entropy = 0.5 * math.log2(2 * math.pi * math.e * STD**2)
     lost = K.normal_kl(math.sqrt(a) * MEAN, math.log(a * STD**2 + 1 - a), 0.0, 0.0) / math.log(2)
     assert abs(bits.total.mean() - entropy - lost) < 1e-9 and lost < 3e-6
@@ -43,7 +46,8 @@ def test_the_optimal_variance_gives_the_entropy():
 
 @pytest.mark.parametrize("variance", ["small", "large"])
 def test_fixed_variances_match_their_closed_form_and_are_never_below(variance):
-    bits, entropy = total(variance), 0.5 * math.log2(2 * math.pi * math.e * STD**2)
+    bits = total(variance)
+    entropy = 0.5 * math.log2(2 * math.pi * math.e * STD**2)
     assert bits.total.mean() > entropy
     a = SCHEDULE.alpha_bar
     # Var[x_0 given x_t], the mean squared error of x_0

@@ -45,7 +45,8 @@ def test_loss_by_its_formula(predicts, weight):
     """Value and gradients, from draws made here in the stated order: t, then the noise."""
     t, noise = draws()
     column = lambda values: values.reshape(-1, 1, 1, 1)
-    a2, snr = column(SCHEDULE.alpha_bar[t]), SCHEDULE.alpha_bar[t] / (1 - SCHEDULE.alpha_bar[t])
+    a2 = column(SCHEDULE.alpha_bar[t])
+    snr = SCHEDULE.alpha_bar[t] / (1 - SCHEDULE.alpha_bar[t])
     x_t = np.sqrt(a2) * X0 + np.sqrt(1 - a2) * noise
     target = {"noise": noise, "x0": X0, "v": np.sqrt(a2) * noise - np.sqrt(1 - a2) * X0}[predicts]
     per_x0 = {"noise": snr, "x0": 1.0, "v": snr + 1}[predicts]
@@ -87,8 +88,10 @@ def test_weights_agree_between_parameterisations():
 
 
 def test_float32_stays_and_the_callback_sees_every_sample():
-    model, seen = Line(), {}
-    model.a.data, model.b.data = model.a.data.astype(np.float32), model.b.data.astype(np.float32)
+    model = Line()
+    seen = {}
+    model.a.data = model.a.data.astype(np.float32)
+    model.b.data = model.b.data.astype(np.float32)
     callback = lambda t, losses: seen.update(t=t, losses=losses)
     x0 = X0.astype(np.float32)
     loss = D.loss(model, SCHEDULE, x0, LABELS, np.random.default_rng(0), callback=callback)
@@ -141,7 +144,8 @@ def test_learned_variance_adds_the_bound_and_leaves_the_mean_alone():
 def test_importance_sampling_keeps_the_mean_and_lowers_its_spread():
     schedule = D.linear_schedule(30)
     size = lambda t: 10.0 / t  # the error made on purpose: the loss at t is size(t)²
-    sampler, rng = L.ImportanceSampler(30, history=4), np.random.default_rng(0)
+    sampler = L.ImportanceSampler(30, history=4)
+    rng = np.random.default_rng(0)
     # x0 = 0 makes x_t = sigma · noise, so noise is known and the model can be wrong by exactly
     # size(t)
     exact = lambda x, t, c: md.Tensor(
@@ -171,7 +175,8 @@ def test_loss_by_time():
 
 
 def test_errors():
-    rng, nan = np.random.default_rng(0), X0.copy()
+    rng = np.random.default_rng(0)
+    nan = X0.copy()
     nan[3, 1, 2, 0] = np.nan
     terminal = D.zero_terminal_snr(SCHEDULE)
     short = lambda x, t, c: md.Tensor(x[:, :2])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import TWO, final, from_betas, model_of
+from worlds import TWO, final, from_betas, model_of, unconditional
 
 import minidiff.diffusion as D
 from minidiff.diffusion import guidance as G
@@ -21,10 +21,6 @@ LABELS = np.array([1, 2, 0])
 
 def rng(seed=0):
     return np.random.default_rng(seed)
-
-
-def unconditional(denoise):
-    return D.Denoise(lambda x, t, condition: denoise(x, t, None), denoise.schedule)
 
 
 # --- all of them together ---
@@ -103,7 +99,9 @@ def test_every_sampler_with_every_rule_and_parameterisation(name, rule):
     ],
 )
 def test_moments_of_the_data(name, options):
-    schedule, n, draws = D.linear_schedule(1000), 1000, rng(1)
+    schedule = D.linear_schedule(1000)
+    n = 1000
+    draws = rng(1)
     start = draws.standard_normal((n, 2))
     x = final(S.SAMPLERS[name](TWO.denoiser(schedule), start, rng=draws, **options))
     mean, covariance = TWO.mean_and_covariance()
@@ -129,7 +127,8 @@ def same(case, first, second, grid=True):
     times = np.arange(schedule.timesteps, -1, -1)
     if grid:
         times = times[np.concatenate([[True], draws.random(schedule.timesteps - 1) < 0.7, [True]])]
-    x, denoise = draws.standard_normal((3, 2)), TWO.denoiser(schedule)
+    x = draws.standard_normal((3, 2))
+    denoise = TWO.denoiser(schedule)
     runs = [f(denoise, x, LABELS, times, rng(seed), clip and 0.4, **o) for f, o in (first, second)]
     for a, b in zip(*runs, strict=True):
         assert a.t == b.t
@@ -161,8 +160,11 @@ def test_samplers_that_are_one(case):
 @settings(max_examples=15, deadline=None)
 def test_heun_by_its_paper(case):
     schedule, seed, _ = case
-    x, denoise = rng(seed).standard_normal((3, 2)), TWO.denoiser(schedule)
-    y, t, s = x / np.sqrt(schedule.alpha_bar[-1]), schedule.timesteps, 1
+    x = rng(seed).standard_normal((3, 2))
+    denoise = TWO.denoiser(schedule)
+    y = x / np.sqrt(schedule.alpha_bar[-1])
+    t = schedule.timesteps
+    s = 1
     r = np.sqrt(1 / schedule.alpha_bar - 1)
     slope = lambda y, t: (y - denoise(y * np.sqrt(schedule.alpha_bar[t]), t, None).x0) / r[t]
     d = slope(y, t)
@@ -175,7 +177,8 @@ def test_ddpm_by_its_paper():
     ones = type("Ones", (), {"standard_normal": lambda self, size, dtype: np.ones(size, dtype)})()
     p = EXACT(X, 30, LABELS)
     mean, small = D.posterior(SCHEDULE, p.x0, X, 30)
-    low, high = np.log(small), np.log(SCHEDULE.beta[30])
+    low = np.log(small)
+    high = np.log(SCHEDULE.beta[30])
     learned = D.Denoise(
         lambda x, t, c: p._replace(log_variance=np.full_like(x, 0.25 * low + 0.75 * high)), SCHEDULE
     )

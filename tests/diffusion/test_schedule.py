@@ -89,7 +89,8 @@ def test_real_times(name, timesteps, terminal, data):
     t = np.sort(data.draw(st.lists(st.floats(0, timesteps), min_size=2, max_size=9).map(np.array)))
     alpha_bar = schedule.alpha_bar_at(t)
     assert np.all(np.diff(alpha_bar) <= 1e-15)
-    low, high = np.floor(t).astype(int), np.ceil(t).astype(int)
+    low = np.floor(t).astype(int)
+    high = np.ceil(t).astype(int)
     assert np.all(
         (alpha_bar <= schedule.alpha_bar[low] + 1e-15)
         & (alpha_bar >= schedule.alpha_bar[high] - 1e-15)

@@ -62,7 +62,8 @@ def test_classifier_guidance(run, capsys):
 
 
 def test_table_of_points_and_of_images(tmp_path):
-    points, images = np.zeros((5, 2)), np.zeros((5, 8, 8, 1))
+    points = np.zeros((5, 2))
+    images = np.zeros((5, 8, 8, 1))
     for cell in (points, images):
         plot.table([[cell, cell]], tmp_path / "table.png", ["row"], ["left", "right"], [["1", "2"]])
         assert (tmp_path / "table.png").stat().st_size > 1000

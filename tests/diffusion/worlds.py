@@ -51,8 +51,22 @@ def model_of(denoise, predicts):
     return model
 
 
+def unconditional(denoise):
+    """The denoise, asked without any condition."""
+    return D.Denoise(lambda x, t, condition: denoise(x, t, None), denoise.schedule)
+
+
 def final(steps):
     return D.final(steps)
 
 
-__all__ = ["PREDICTS", "TWO", "counted", "final", "from_betas", "model_of", "target_of"]
+__all__ = [
+    "PREDICTS",
+    "TWO",
+    "counted",
+    "final",
+    "from_betas",
+    "model_of",
+    "target_of",
+    "unconditional",
+]

@@ -217,7 +217,8 @@ def test_none_is_the_null_condition(which, null):
 def test_one_time_stands_for_all_and_samples_do_not_mix(which):
     model, x = MODELS[which]
     x = np.random.default_rng(0).standard_normal((3, *x.shape[1:]), dtype=np.float32)
-    t, condition = np.array([1, 7.25, 40]), None
+    t = np.array([1, 7.25, 40])
+    condition = None
     if model.config["classes"]:
         condition = np.array([0, 1, 2])
     elif model.config.get("condition_dim"):
@@ -263,10 +264,8 @@ def test_a_training_step_on_a_device_is_the_one_on_the_host(which, condition):
     here, there = (kind(**model.config) for _ in range(2))
 
     def train(model, x):
-        optimizer, ema = (
-            md.optim.AdamW(model.parameters(), eps=1e-3),
-            md.optim.EMA(model, 0.5),
-        )  # eps: for gradients of 0
+        optimizer = md.optim.AdamW(model.parameters(), eps=1e-3)
+        ema = md.optim.EMA(model, 0.5)
         for _ in range(2):
             optimizer.zero_grad()
             out = model(x, [3, 4], condition)
@@ -287,7 +286,8 @@ def test_a_training_step_on_a_device_is_the_one_on_the_host(which, condition):
 
 class TestLeNet:
     def test_features_are_what_the_last_layer_sees(self):
-        model, x = LeNet5(), images(3)
+        model = LeNet5()
+        x = images(3)
         features = model.features(x)
         assert features.shape == (3, 84)
         assert features.numpy().min() == 0
