@@ -102,9 +102,9 @@ def alternate(
     return times, notes
 
 
-def ratios(theirs: Sequence[float], ours: Sequence[float]) -> list[float]:
-    """How many times as much theirs is, round by round."""
-    return [their / our for their, our in zip(theirs, ours)]
+def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:
+    """The quotients, round by round."""
+    return [a / b for a, b in zip(numerators, denominators)]
 
 
 def fastest(times: Mapping[str, Sequence[float]]) -> str:

@@ -82,7 +82,7 @@ SPEED = Bar(1.8, 3)  # the network against PyTorch
 
 
 class Task(NamedTuple):
-    """What contestants do: `arguments` are a method of theirs and what it is given."""
+    """What contestants do: `arguments` are the name of a contestant's method and its arguments."""
 
     name: str
     arguments: tuple
@@ -150,17 +150,18 @@ def race(
             print_unable(names, str(error).replace("\n", " "))
             return
     for task in tasks:
-        ours = measured[task.name, "ours"]
-        theirs = {who: measured[task.name, who] for who in peers}
-        for who in theirs if against_each else [fastest(theirs)]:
+        own_times = measured[task.name, "ours"]
+        times = {who: measured[task.name, who] for who in peers}
+        for who in times if against_each else [fastest(times)]:
             name = f"{task.name} / {peers[who]}" if against_each else task.name
             details = [
-                milliseconds(ours),
-                f"{peers[who]} ({notes[task.name, who]}) {milliseconds(theirs[who])}",
+                milliseconds(own_times),
+                f"{peers[who]} ({notes[task.name, who]}) {milliseconds(times[who])}",
             ]
             if not against_each:
-                details += [f"{peers[o]} {milliseconds(theirs[o])}" for o in theirs if o != who]
-            print_row(name, ratios(theirs[who], ours), "×", task.bar, "; ".join(details))
+                slower = [peer for peer in times if peer != who]
+                details += [f"{peers[peer]} {milliseconds(times[peer])}" for peer in slower]
+            print_row(name, ratios(times[who], own_times), "×", task.bar, "; ".join(details))
 
 
 def milliseconds(seconds: list[float]) -> str:
@@ -209,7 +210,7 @@ def mlp(options):
 
 
 def memory(options):
-    """Peak resident memory of three processes each; theirs is the better layout's."""
+    """Peak resident memory of three processes each; PyTorch's is that of its better layout."""
     name = "peak memory of training, batch 128"
     if missing(EAGER):
         print_unable(name, f"not installed: {missing(EAGER)}")
@@ -219,12 +220,12 @@ def memory(options):
         for who in peaks:
             with contestants([who], options.threads) as running:
                 peaks[who].append(running[who].run("train", 128, warm=5)["peak"])
-    ours = peaks.pop("ours")
+    own_peaks = peaks.pop("ours")
     smallest = fastest(peaks)
-    mebibytes = statistics.median(ours) / 2**20
+    mebibytes = statistics.median(own_peaks) / 2**20
     peer_mebibytes = statistics.median(peaks[smallest]) / 2**20
     details = f"{mebibytes:.0f} MiB; {EAGER[smallest]} {peer_mebibytes:.0f} MiB; 3 rounds"
-    print_row(name, ratios(ours, peaks[smallest]), "×", Bar(0.6, 0.4, at_most=True), details)
+    print_row(name, ratios(own_peaks, peaks[smallest]), "×", Bar(0.6, 0.4, at_most=True), details)
 
 
 def start(options):

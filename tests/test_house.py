@@ -40,9 +40,9 @@ NEIGHBOURS = {("tools", "autograd"), ("data", "checks")}
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 
 
-def is_below(room, other):
-    """Whether `other` may import from `room`."""
-    return room == other or LEVEL[room] < LEVEL[other] or (other, room) in NEIGHBOURS
+def may_import(upper, lower):
+    """Whether the room `upper` may import from the room `lower`."""
+    return upper == lower or LEVEL[lower] < LEVEL[upper] or (upper, lower) in NEIGHBOURS
 
 
 # Tables of derivatives and lists of exports may keep a layout of their own.
@@ -157,7 +157,7 @@ def upward_imports(source):
         room = name.split(".")[0]
         if room not in LEVEL:
             yield line, f"minidiff.{name} is in no room"
-        elif not is_below(room, source.room):
+        elif not may_import(source.room, room):
             yield line, f"{source.room} imports {name}, which is not below it"
 
 

@@ -104,23 +104,23 @@ class Case:
         """The arguments with every float array changed."""
         return tuple(change(a) if i in self.operands else a for i, a in enumerate(self.args))
 
-    def forward(self, args: tuple, wanted: list[int]) -> tuple[Tensor, list[Tensor]]:
-        """(f of `args`, its leaves): those arguments whose gradients are wanted."""
+    def forward(self, args: tuple, argnums: list[int]) -> tuple[Tensor, list[Tensor]]:
+        """(f of `args`, its leaves); the leaves are the arguments at `argnums`."""
         inputs = [
-            Tensor(a, requires_grad=i in wanted) if isinstance(a, np.ndarray) else a
+            Tensor(a, requires_grad=i in argnums) if isinstance(a, np.ndarray) else a
             for i, a in enumerate(args)
         ]
         out = self.f(*inputs)
         if not isinstance(out, Tensor):
             self.fail(f"Tensors in, Tensor out: Tensors gave a {type(out).__name__}")
-        return out, [inputs[i] for i in wanted]
+        return out, [inputs[i] for i in argnums]
 
     def gradients(
-        self, out: Tensor, leaves: list[Tensor], wanted: list[int]
+        self, out: Tensor, leaves: list[Tensor], argnums: list[int]
     ) -> dict[str, np.ndarray]:
-        """The gradient of each wanted argument by name, zeros where there is none."""
+        """The gradients of the leaves by name, zeros where there is none."""
         gradients = {}
-        for i, leaf in zip(wanted, leaves):
+        for i, leaf in zip(argnums, leaves):
             gradient = np.zeros_like(leaf.data) if leaf.grad is None else leaf.grad
             if gradient.shape != leaf.shape:
                 fault = "missing broadcast" if gradient.shape == out.shape else "wrong gradient"
@@ -133,17 +133,14 @@ class Case:
         return gradients
 
     def results(
-        self, args: tuple, wanted=None, upstream=None, create_graph=False
+        self, args: tuple, argnums=None, upstream=None, create_graph=False
     ) -> dict[str, np.ndarray]:
-        """The value, and the gradient of each wanted argument, by name.
-
-        By default all operands are wanted.
-        """
-        wanted = self.operands if wanted is None else wanted
-        out, leaves = self.forward(args, wanted)
+        """The value, and the gradients of the arguments at `argnums` (all operands), by name."""
+        argnums = self.operands if argnums is None else argnums
+        out, leaves = self.forward(args, argnums)
         if out.requires_grad:
             out.backward(_random(out) if upstream is None else upstream, create_graph=create_graph)
-        return {"value": out.data, **self.gradients(out, leaves, wanted)}
+        return {"value": out.data, **self.gradients(out, leaves, argnums)}
 
     def compare(
         self, got: dict[str, Any], want: dict[str, Any], tolerance: float, text: str
@@ -203,11 +200,12 @@ def dtypes(case: Case) -> None:
     for create_graph in (False, True):
         results = case.results(narrow, create_graph=create_graph)
         for what, got in results.items():
-            wanted = np.float32 if wide[what].dtype == np.float64 else wide[what].dtype
-            if got.dtype != wanted:
+            dtype = wide[what].dtype
+            if dtype == np.float64:
+                dtype = np.dtype(np.float32)
+            if got.dtype != dtype:
                 case.fail(
-                    f"wrong dtype: float32 arguments, and the {what} is {got.dtype}, wanted "
-                    f"{np.dtype(wanted)}"
+                    f"wrong dtype: float32 arguments, and the {what} is {got.dtype}, wanted {dtype}"
                 )
         case.compare(results, wide, case.single, "float32 gives another {what} than float64")
 

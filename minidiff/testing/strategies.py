@@ -114,8 +114,7 @@ def convolutions(draw: Callable, dtype: Any = np.float64) -> tuple:
     batch = draw(st.integers(0, 2))
     # The image is at least as large as the dilated kernel.
     height, width = (
-        max(d * (k - 1) + 1 - 2 * p, 1) + more
-        for d, k, p, more in zip(dilation, kernel, padding, extra)
+        max(d * (k - 1) + 1 - 2 * p, 1) + e for d, k, p, e in zip(dilation, kernel, padding, extra)
     )
     x = draw(arrays((batch, height, width, groups * inputs), dtype))
     w = draw(arrays((*kernel, inputs, groups * outputs), dtype))

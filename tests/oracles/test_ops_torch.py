@@ -168,9 +168,9 @@ ALIKE = [
     ("layer_norm", lambda x, w, b, axis: F.layer_norm(x, w.shape, w, b), norm_over_axes),
 ]
 
-# (name, ours, PyTorch's, what draws the arguments)
+# (name, the operation, PyTorch's, what draws the arguments)
 ROWS = [
-    *((name, getattr(ops, name), theirs, draw) for name, theirs, draw in ALIKE),
+    *((name, getattr(ops, name), torch_op, draw) for name, torch_op, draw in ALIKE),
     (
         "batch_norm",
         lambda x, w, b: ops.batch_norm(x, None, None, w, b),
@@ -235,25 +235,25 @@ ROWS = [
 
 
 @pytest.mark.filterwarnings("ignore:reduction. 'mean' divides:UserWarning")
-@pytest.mark.parametrize("name,ours,theirs,draw", ROWS, ids=[row[0] for row in ROWS])
-def test_agrees_with_torch(name, ours, theirs, draw):
+@pytest.mark.parametrize("name,op,torch_op,draw", ROWS, ids=[row[0] for row in ROWS])
+def test_agrees_with_torch(name, op, torch_op, draw):
     @settings(max_examples=30, deadline=None)
     @given(st.data())
     def check(data):
         d = Draw(data)
         arrays, options = draw(d)
-        check_against_torch(ours, theirs, arrays, options, d)
+        check_against_torch(op, torch_op, arrays, options, d)
 
     check()
 
 
-def check_against_torch(ours, theirs, arrays, options, d):
+def check_against_torch(op, torch_op, arrays, options, d):
     xs = [fresh(Tensor(a)) for a in arrays]
     torch_xs = [in_torch(a) for a in arrays]
-    out = ours(*xs, **options)
-    torch_out = theirs(*torch_xs, **options)
+    out = op(*xs, **options)
+    torch_out = torch_op(*torch_xs, **options)
     close(out, torch_out)
-    np.testing.assert_array_equal(ours(*arrays, **options), out.data)
+    np.testing.assert_array_equal(op(*arrays, **options), out.data)
 
     u = d.array(*out.shape)
     torch_u = in_torch(u)

@@ -117,17 +117,17 @@ def test_output_and_gradients_equal_pytorchs(config, dtype, tolerance):
     elif model.config["condition_dim"]:
         condition = rng.standard_normal((3, 7)).astype(dtype)
 
-    ours = model(x, t, condition)
-    ours.backward(g)
+    out = model(x, t, condition)
+    out.backward(g)
     peer = TorchUNet(model)
-    theirs = peer(nchw(x), t, condition)
-    theirs.backward(nchw(g))
+    peer_out = peer(nchw(x), t, condition)
+    peer_out.backward(nchw(g))
 
     def close(got, want):
         scale = max(1, np.abs(want).max())
         np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance * scale)
 
-    close(ours.numpy().transpose(0, 3, 1, 2), theirs.detach().numpy())
+    close(out.numpy().transpose(0, 3, 1, 2), peer_out.detach().numpy())
     for name, parameter in model.named_parameters():
         gradient = peer.p[name].grad.numpy()
         if not is_table(name, model.config):
