@@ -81,7 +81,7 @@ class Stairs:
                 step.seconds.append((time.thread_time_ns() - start) / 1e9)
 
     def speeds(self) -> list[float]:
-        """Of each step: work in milliards a second."""
+        """Of each step: billions of operations, or bytes, a second."""
         return [self.work / statistics.median(step.seconds) / 1e9 for step in self.steps]
 
 
