@@ -4,7 +4,7 @@
 
 One thread. The ways are NumPy's, plain loops, a tile of four pixels, register tiles and Winograd;
 the tile is the code of the page itself. Each gives the right numbers, or nothing is timed. Then
-they take turns; times are medians of processor time. GFLOP/s are nominal: two operations for each
+they take turns of two runs, the second timed; times are medians of processor time. GFLOP/s are nominal: two operations for each
 product of the plain algorithm. Winograd makes fewer, and the register tile leaves out those with
 the zeros around an image: both may pass the peak, which is that of multiply-adds on registers. An
 embedding computes next to nothing: its GB/s are those of the rows that it fetches or adds up.
@@ -73,9 +73,10 @@ class Stairs:
                 raise ValueError(f"{step.name}: given {dict(seen)}, wanted one of {step.kernels}")
 
     def turn(self) -> None:
-        """Run each step once more, and note how long it took."""
+        """Run each step twice, and note how long the second time took: its arrays are near then."""
         for step in self.steps:
             with step.context():
+                step.run()
                 start = time.thread_time_ns()
                 step.run()
                 step.seconds.append((time.thread_time_ns() - start) / 1e9)
