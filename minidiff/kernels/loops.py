@@ -184,15 +184,17 @@ def dense_dw_db(g, x):
 @compiled
 def embedding_loop(table, ids, y):
     for n in range(len(ids)):
+        row = ids[n]
         for c in range(table.shape[1]):
-            y[n, c] = table[ids[n], c]
+            y[n, c] = table[row, c]
 
 
 @compiled
 def embedding_dtable_loop(g, ids, dtable):
     for n in range(len(ids)):
+        row = ids[n]
         for c in range(dtable.shape[1]):
-            dtable[ids[n], c] += g[n, c]
+            dtable[row, c] += g[n, c]
 
 
 def row_numbers(ids, rows):
