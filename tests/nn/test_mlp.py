@@ -104,7 +104,7 @@ def test_unconditional_is_the_same_without_the_label():
 
 
 class DtypeObserver:
-    """Looks on at every operation and at every pull of a gradient, and notes the float dtypes that come by."""
+    """Looks on at every operation and at every derivative taken, and notes the float dtypes that come by."""
 
     def __init__(self):
         self.forward, self.backward = {}, {}
@@ -117,8 +117,8 @@ class DtypeObserver:
         self._note(self.forward, primitive.name, [*arrays, out])
         return out
 
-    def pull(self, node, g, needs):
-        gradients = list(node.pull(node, g, needs))
+    def vjp(self, node, g, needs):
+        gradients = list(node.vjp(node, g, needs))
         self._note(self.backward, node.name, [g, *gradients])
         return gradients
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidiff import Tensor, ops
-from minidiff.autograd.transforms import fresh, pullback
+from minidiff.autograd.transforms import new_variable, vjp
 
 
 def chw(x):
@@ -384,26 +384,26 @@ def test_agrees_with_torch(name, ours, theirs, draw):
     def check(data):
         d = Draw(data)
         arrays, how = draw(d)
-        xs = [fresh(Tensor(a)) for a in arrays]
+        xs = [new_variable(Tensor(a)) for a in arrays]
         ts = [torch.tensor(np.array(a, order="C"), requires_grad=True) for a in arrays]
         out, want = ours(*xs, **how), theirs(*ts, **how)
         close(out.data, want)
         bare = ours(*arrays, **how)
         np.testing.assert_array_equal(bare, out.data)
         u = d.array(*out.shape)
-        first = pullback(out, xs, Tensor(u), retain=True)
+        first = vjp(out, xs, Tensor(u), retain_graph=True)
         tu = torch.tensor(np.array(u, order="C"), requires_grad=True)
         wanted = torch.autograd.grad(want, ts, tu, create_graph=True, materialize_grads=True)
         for got, expected in zip(first, wanted):
             close(got.data, expected)
-        uu = fresh(Tensor(u))
-        again = pullback(out, xs, uu, create_graph=True)
+        uu = new_variable(Tensor(u))
+        again = vjp(out, xs, uu, create_graph=True)
         vs = [d.rng.standard_normal(a.shape) for a in arrays]
         total, expected = (
             sum(ops.sum(g * v) for g, v in zip(again, vs)),
             sum((g * torch.tensor(v)).sum() for g, v in zip(wanted, vs)),
         )
-        second = pullback(total, [*xs, uu], create_graph=False)
+        second = vjp(total, [*xs, uu], create_graph=False)
         if expected.requires_grad:
             for got, expect in zip(
                 second,
