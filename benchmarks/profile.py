@@ -38,10 +38,10 @@ class Clocks(Observer):
     def place(self):
         """Nodes need not know where they were made."""
 
-    def pull(self, node, g, needs):
+    def vjp(self, node, g, needs):
         self.local.within = node.name, "backward"
         try:
-            return super().pull(node, g, needs)
+            return super().vjp(node, g, needs)
         finally:
             self.local.within = None
 

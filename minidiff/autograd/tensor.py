@@ -3,7 +3,8 @@
 It behaves like a NumPy array, and every operation goes through the table.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from operator import attrgetter
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from .. import kernels, ops
 from ..kernels import Array
-from ..tape.tape import Value, recording, walk
+from ..tape.tape import Value, backpropagate, recording
 
 
 def _method(operation: Callable) -> Any:
@@ -43,25 +44,22 @@ class Tensor(Value):
     __array_priority__ = 100.0
 
     def __init__(
-        self, data: Any, requires_grad: bool = False, node: Any = None, version: list | None = None
+        self,
+        data: Any,
+        requires_grad: bool = False,
+        node: Any = None,
+        version: list[int] | None = None,
     ):
-        if type(data) not in kernels._backends:
-            data = _as_array(data)
         Value.__init__(self, data, requires_grad, node, version)
-        if (
-            data.dtype.kind != "f"
-            and node is None
-            and (requires_grad or data.dtype.kind not in "iub")
-        ):
-            raise TypeError(
-                f"data of dtype {data.dtype} {'cannot have a gradient' if requires_grad else 'is no use'}; "
-                f"wanted float32 or float64"
-            )
+        if version is None:  # else it comes from an operation, and needs no checks
+            self._data = _checked(data, requires_grad)
 
     # --- what it is ---
 
-    shape, dtype = property(attrgetter("_data.shape")), property(attrgetter("_data.dtype"))
-    ndim, size = property(attrgetter("_data.ndim")), property(attrgetter("_data.size"))
+    shape = property(attrgetter("_data.shape"))
+    dtype = property(attrgetter("_data.dtype"))
+    ndim = property(attrgetter("_data.ndim"))
+    size = property(attrgetter("_data.size"))
 
     @property
     def device(self) -> str:
@@ -78,19 +76,18 @@ class Tensor(Value):
         return ops.swapaxes(self, axis1=-1, axis2=-2)
 
     def __repr__(self) -> str:
-        text = np.array2string(
+        numbers = np.array2string(
             self.numpy(), separator=", ", prefix="Tensor(", threshold=100, edgeitems=3
         )
-        grad = (
-            f", from {self.node.name}"
-            if self.node
-            else ", requires_grad=True"
-            if self.requires_grad
-            else ""
-        )
-        grad += f" at {self.node.where}" if self.node and self.node.where else ""
-        place = "" if self.device == "cpu" else f", device={self.device!r}"
-        return f"Tensor({text}, shape={tuple(self.shape)}, {self.dtype}{place}{grad})"
+        parts = [numbers, f"shape={tuple(self.shape)}", str(self.dtype)]
+        if self.device != "cpu":
+            parts.append(f"device={self.device!r}")
+        if self.node:
+            place = f" at {self.node.where}" if self.node.where else ""
+            parts.append(f"from {self.node.name}{place}")
+        elif self.requires_grad:
+            parts.append("requires_grad=True")
+        return f"Tensor({', '.join(parts)})"
 
     def __len__(self) -> int:
         return len(self._data)
@@ -141,20 +138,19 @@ class Tensor(Value):
     def backward(
         self, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False
     ) -> None:
-        """Add to `grad` of every leaf that this was computed from the derivative of sum(self ·
-        gradient).
+        """Add the derivative of sum(self · gradient) to `grad` of every leaf that led here.
 
-        `gradient` may be left out for one element (it is 1 then). The graph is freed on the way
-        unless `retain_graph`. With `create_graph`, `grad` is a Tensor that can be differentiated
-        again.
+        `gradient` has this tensor's shape; for one element it may be left out, and is 1. The graph
+        is freed on the way unless `retain_graph`. With `create_graph`, `grad` is a Tensor that can
+        be differentiated again.
 
         Raises RuntimeError if nothing here wants a gradient or the graph was freed, ValueError for
-        a wrong shape.
+        a gradient of another shape or dtype.
         """
-        seed = seed_for(self, gradient)
-        for leaf, total in walk(
-            self, Tensor(seed) if create_graph else seed, retain=retain_graph
-        ).items():
+        g = initial_gradient(self, gradient)
+        if create_graph:
+            g = Tensor(g)
+        for leaf, total in backpropagate(self, g, retain_graph=retain_graph).items():
             if leaf.grad is not None:
                 leaf.grad = leaf.grad + total
             elif create_graph or type(total) is type(leaf._data):
@@ -165,71 +161,81 @@ class Tensor(Value):
     # --- operators and methods: NumPy's names, from the table ---
 
     __hash__ = object.__hash__  # equality is per element, so identity is what is hashed
-    __add__, __radd__ = _operator(ops.add), _reflected(ops.add)
-    __sub__, __rsub__ = _operator(ops.subtract), _reflected(ops.subtract)
-    __mul__, __rmul__ = _operator(ops.multiply), _reflected(ops.multiply)
-    __truediv__, __rtruediv__ = _operator(ops.divide), _reflected(ops.divide)
-    __pow__, __rpow__ = _operator(ops.power), _reflected(ops.power)
-    __matmul__, __rmatmul__ = _operator(ops.matmul), _reflected(ops.matmul)
-    __neg__, __abs__ = _method(ops.negative), _method(ops.absolute)
-    __eq__, __ne__ = _operator(ops.equal), _operator(ops.not_equal)
-    __lt__, __le__ = _operator(ops.less), _operator(ops.less_equal)
-    __gt__, __ge__ = _operator(ops.greater), _operator(ops.greater_equal)
+    __add__ = _operator(ops.add)
+    __radd__ = _reflected(ops.add)
+    __sub__ = _operator(ops.subtract)
+    __rsub__ = _reflected(ops.subtract)
+    __mul__ = _operator(ops.multiply)
+    __rmul__ = _reflected(ops.multiply)
+    __truediv__ = _operator(ops.divide)
+    __rtruediv__ = _reflected(ops.divide)
+    __pow__ = _operator(ops.power)
+    __rpow__ = _reflected(ops.power)
+    __matmul__ = _operator(ops.matmul)
+    __rmatmul__ = _reflected(ops.matmul)
+    __neg__ = _method(ops.negative)
+    __abs__ = _method(ops.absolute)
+    __eq__ = _operator(ops.equal)
+    __ne__ = _operator(ops.not_equal)
+    __lt__ = _operator(ops.less)
+    __le__ = _operator(ops.less_equal)
+    __gt__ = _operator(ops.greater)
+    __ge__ = _operator(ops.greater_equal)
     __getitem__ = _operator(ops.getitem)
-    sum, mean, prod, cumsum = (
-        _method(ops.sum),
-        _method(ops.mean),
-        _method(ops.prod),
-        _method(ops.cumsum),
-    )
-    max, min, argmax, argmin = (
-        _method(ops.max),
-        _method(ops.min),
-        _method(ops.argmax),
-        _method(ops.argmin),
-    )
-    var, std, argsort, clip = (
-        _method(ops.var),
-        _method(ops.std),
-        _method(ops.argsort),
-        _method(ops.clip),
-    )
-    exp, log, sqrt, tanh = _method(ops.exp), _method(ops.log), _method(ops.sqrt), _method(ops.tanh)
-    squeeze, swapaxes, ravel = _method(ops.squeeze), _method(ops.swapaxes), _method(ops.ravel)
-    repeat, take, round = _method(ops.repeat), _method(ops.take), _method(ops.round)
+
+    sum = _method(ops.sum)
+    mean = _method(ops.mean)
+    prod = _method(ops.prod)
+    cumsum = _method(ops.cumsum)
+    max = _method(ops.max)
+    min = _method(ops.min)
+    argmax = _method(ops.argmax)
+    argmin = _method(ops.argmin)
+    var = _method(ops.var)
+    std = _method(ops.std)
+    argsort = _method(ops.argsort)
+    clip = _method(ops.clip)
+    exp = _method(ops.exp)
+    log = _method(ops.log)
+    sqrt = _method(ops.sqrt)
+    tanh = _method(ops.tanh)
+    squeeze = _method(ops.squeeze)
+    swapaxes = _method(ops.swapaxes)
+    ravel = _method(ops.ravel)
+    repeat = _method(ops.repeat)
+    take = _method(ops.take)
+    round = _method(ops.round)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TypeError(
-            "a Tensor's elements cannot be assigned, since the tape may need them; t.at[index].set(value) "
-            "gives a changed copy, and t.data can be written to outside the tape"
+            "a Tensor's elements cannot be assigned, since the tape may need them; "
+            "t.at[index].set(value) gives a changed copy, and t.data can be written to outside the "
+            "tape"
         )
 
     @property
     def at(self) -> "At":
-        """Assignment to a copy, with gradients: `t.at[index].set(values)` and `t.at[index].add(values)`."""
+        """Assignment to a copy: `t.at[index].set(values)`, and `add`; gradients go through it."""
         return At(self)
 
     def astype(self, dtype: Any) -> "Tensor":
         return ops.astype(self, dtype=np.dtype(dtype))
 
     def reshape(self, *shape: Any) -> "Tensor":
-        return ops.reshape(
-            self, shape=shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
-        )
+        """With the same elements in another shape, given as one tuple or as several ints."""
+        return ops.reshape(self, shape=_one_tuple(shape))
 
     def transpose(self, *axes: Any) -> "Tensor":
-        """With the axes in a new order, reversed if none is given; also a single tuple, as in NumPy."""
-        axes = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
+        """With the axes in a new order, given as one tuple or as several ints; reversed without."""
+        axes = _one_tuple(axes)
         return ops.transpose(self, axes=tuple(axes) if axes else None)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        """np.exp(t), array * t: NumPy asks here, and gets the operation of that name from the table."""
+        """np.exp(t), array * t: NumPy asks here, and gets the operation of that name."""
         name = "remainder" if ufunc is np.mod else ufunc.__name__
         if method != "__call__" or kwargs or not hasattr(ops, name):
-            raise TypeError(
-                f"np.{name}{'' if method == '__call__' else '.' + method} cannot be recorded on the tape; "
-                f"{_instead(name)}"
-            )
+            called = name if method == "__call__" else f"{name}.{method}"
+            raise TypeError(f"np.{called} cannot be recorded on the tape; {_alternative(name)}")
         return getattr(ops, name)(*inputs)
 
     def __array_function__(self, function: Any, types: Any, args: tuple, kwargs: dict) -> Any:
@@ -238,22 +244,20 @@ class Tensor(Value):
         np.shape, np.ndim and np.size ask the array.
         """
         if function in (np.shape, np.ndim, np.size):
-            return function(
-                self._data, *args[1:], **{name: kwargs[name] for name in kwargs if name != "a"}
-            )
-        operation = getattr(ops, function.__name__, None)
-        if operation is None:
-            raise TypeError(
-                f"np.{function.__name__} cannot be recorded on the tape; {_instead(function.__name__)}"
-            )
-        return operation(*args, **kwargs)
+            others = {name: value for name, value in kwargs.items() if name != "a"}
+            return function(self._data, *args[1:], **others)
+        name = function.__name__
+        if not hasattr(ops, name):
+            raise TypeError(f"np.{name} cannot be recorded on the tape; {_alternative(name)}")
+        return getattr(ops, name)(*args, **kwargs)
 
 
 class At:
     """A place in a tensor: what `t.at[index]` gives."""
 
     def __init__(self, tensor: Tensor, index: Any = ...):
-        self.tensor, self.index = tensor, index
+        self.tensor = tensor
+        self.index = index
 
     def __getitem__(self, index: Any) -> "At":
         return At(self.tensor, index)
@@ -267,10 +271,15 @@ class At:
         return ops.at_add(self.tensor, self.index, values)
 
 
-def _instead(name: str) -> str:
+def _alternative(name: str) -> str:
     if hasattr(ops, name):
         return f"use minidiff.ops.{name}"
     return "use operations of minidiff.ops, or t.numpy() where no gradient is wanted"
+
+
+def _one_tuple(sizes: tuple) -> Any:
+    """(2, 3) of f(2, 3) as of f((2, 3))."""
+    return sizes[0] if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes
 
 
 def as_tensor(value: Any) -> Tensor:
@@ -278,47 +287,62 @@ def as_tensor(value: Any) -> Tensor:
     return value if isinstance(value, Tensor) else Tensor(value)
 
 
+def _checked(data: Any, requires_grad: bool) -> Array:
+    """What a user gives, as an array; TypeError for a dtype that is of no use."""
+    if type(data) not in kernels._backends:
+        data = _as_array(data)
+    allowed = "f" if requires_grad else "fiub"
+    if data.dtype.kind not in allowed:
+        others = "to have a gradient" if requires_grad else "integers or booleans"
+        raise TypeError(f"data: given dtype {data.dtype}, wanted float32 or float64, {others}")
+    return data
+
+
 def _as_array(data: Any) -> np.ndarray:
     if isinstance(data, Value):
         return data.data
     array = np.asarray(data)
-    keep = isinstance(data, np.ndarray | np.generic) or array.dtype.kind != "f"
-    return array if keep else array.astype(np.float32)
+    has_dtype = isinstance(data, np.ndarray | np.generic)
+    return array if has_dtype or array.dtype.kind != "f" else array.astype(np.float32)
 
 
-def seed_for(out: Tensor, gradient: Any) -> Array:
-    """The gradient that a backward walk starts from, checked; 1 for a single element if none is given."""
+def initial_gradient(out: Tensor, gradient: Any) -> Array:
+    """The gradient that backpropagation starts from; 1 for one element if none is given.
+
+    Raises RuntimeError if `out` has no gradient, or has several elements and none is given,
+    ValueError for another shape or dtype.
+    """
     if not out.requires_grad:
         raise RuntimeError(
-            "nothing to differentiate: the tensor was computed from no Tensor with requires_grad=True, "
-            "or inside no_grad()"
+            "nothing to differentiate: the tensor was computed from no Tensor with "
+            "requires_grad=True, or inside no_grad()"
         )
-    like = out._data
-    xp, dtype = kernels.namespace(like), like.dtype
+    xp = kernels.namespace(out._data)
     if gradient is None:
-        if like.size != 1:
+        if out.size != 1:
             raise RuntimeError(
-                f"a tensor of shape {out.shape} needs the gradient to start from: backward(gradient), "
-                f"of the same shape; or reduce it first, with .sum() say"
+                f"a tensor of shape {out.shape} needs the gradient to start from: "
+                f"backward(gradient), of the same shape; or reduce it first, with .sum() say"
             )
-        one = xp.asarray(1, dtype)
-        return xp.reshape(one, like.shape) if like.shape else one
-    seed = (
-        gradient.data
-        if isinstance(gradient, Value)
-        else xp.asarray(gradient, getattr(gradient, "dtype", dtype))
-    )
-    if seed.shape != out.shape or seed.dtype != dtype:
+        one = xp.asarray(1, out.dtype)
+        return xp.reshape(one, out.shape) if out.shape else one
+    if isinstance(gradient, Value):
+        gradient = gradient.data
+    else:
+        gradient = xp.asarray(gradient, getattr(gradient, "dtype", out.dtype))
+    if gradient.shape != out.shape or gradient.dtype != out.dtype:
         raise ValueError(
-            f"gradient must be {dtype} of shape {out.shape}, as the tensor; "
-            f"got {seed.dtype} of shape {seed.shape}"
+            f"gradient: given {gradient.dtype} of shape {gradient.shape}, wanted {out.dtype} of "
+            f"shape {out.shape}, as the tensor"
         )
-    return seed
+    return gradient
 
 
-def no_grad():
+@contextmanager
+def no_grad() -> Iterator[None]:
     """A block in which nothing is recorded: `with no_grad(): …`.
 
     `grad` inside it records for itself.
     """
-    return recording(False)
+    with recording(False):
+        yield

@@ -1,13 +1,19 @@
-"""The one place for threads: `sharded` runs a function on pieces of a batch, each on a tape and in
-a thread of its own.
+"""The one place for threads: `sharded` runs a function on pieces of a batch, each in a thread.
 
-    batch ──┬─ piece 0 ─ f ─ loss ─ walk ─ gradients ─┐
-            ├─ piece 1 ─ f ─ loss ─ walk ─ gradients ─┤ summed in the order of the pieces: one operation
-            └─ …                                      ┘
+    batch ──┬── piece 0 ── f ── loss ── backpropagate ── gradients ──┐
+            ├── piece 1 ── f ── loss ── backpropagate ── gradients ──┤ summed in the order of
+            └── …                                                    ┘ the pieces: one operation
 
-Kernels are sequential and release the interpreter's lock. The size of the pieces depends on the
-batch alone, so one thread and two give the same bits; and since a piece is walked back as soon as
-it is computed, only as many pieces as there are threads are in memory at a time.
+Kernels run on one thread and release the interpreter's lock. So a bare `model(x, t, y)` and its
+`backward` run on one thread. `diffusion.loss` and `diffusion.denoiser` use `sharded`;
+a training loop of one's own uses it for its loss, which is a mean over the batch:
+
+    loss = md.sharded(lambda x, y: ops.cross_entropy(model(x), y))(images, labels)
+    loss.backward()
+
+The pieces depend on the batch alone, not on the number of threads, so one thread and two give the
+same bits. Since backpropagation follows at once in every piece, only as many pieces as there are
+threads are in memory at a time.
 """
 
 import os
@@ -21,28 +27,34 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from .. import kernels, ops
-from ..tape.tape import Node, Value, clock, state, walk
+from ..checks import whole
+from ..tape.tape import Node, Value, backpropagate, clock, state
 from .tensor import Tensor
 
-_settings = {
-    "threads": len(os.sched_getaffinity(0))
-    if hasattr(os, "sched_getaffinity")
-    else os.cpu_count() or 1
-}
+PIECE = 32  # samples at most, where samples are images
+LEAST_SIZE = 4096  # elements at least: smaller pieces would take no time
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+_settings = {"threads": _processors()}
 
 
 def set_num_threads(n: int) -> None:
-    """How many threads `sharded` uses from now on (at first, one for each processor).
+    """How many threads `sharded` uses from now on: at first, one for each processor.
 
-    Results do not depend on it.
+    Results do not depend on it. Raises ValueError unless n is an integer of at least 1.
     """
-    if n < 1:
-        raise ValueError(f"n, the number of threads, must be at least 1; got {n}")
-    _settings["threads"] = int(n)
+    _settings["threads"] = whole("n, the number of threads", n, 1)
     _pool.cache_clear()
 
 
 def get_num_threads() -> int:
+    """How many threads `sharded` uses."""
     return _settings["threads"]
 
 
@@ -63,95 +75,109 @@ if hasattr(os, "register_at_fork"):
 def pieces_of(rows: int, row_size: int) -> list[slice]:
     """The pieces that a batch of `rows` samples of `row_size` elements each is cut into.
 
-    Images go in pairs of pieces of at most 32; samples so small that a piece would take no time go
-    in larger ones.
+    Images go in an even number of pieces of at most 32. Samples so small that such a piece would
+    take no time go in larger pieces.
     """
-    least = -(-4096 // max(row_size, 1))
-    count = 2 * -(-rows // (2 * max(32, least))) if rows >= 2 * least else 1
+    least = -(-LEAST_SIZE // max(row_size, 1))
+    if rows < 2 * least:
+        return [slice(0, rows)]
+    count = 2 * -(-rows // (2 * max(PIECE, least)))
     edges = [rows * i // count for i in range(count + 1)]
-    return [slice(a, b) for a, b in pairwise(edges)]
+    return [slice(start, stop) for start, stop in pairwise(edges)]
 
 
 def sharded(f: Callable) -> Callable:
     """The function f(*batch), computed piece by piece on all threads.
 
-    Arguments of the result are arrays or Tensors with the same first axis, the batch, or None. f
-    gives either a mean over its piece, as a 0-d Tensor, or something with one row for each of its
-    samples (when nothing is recorded); what comes out is the mean over the batch, or all rows. To
-    the tape around it, it is one operation.
+    Arguments are arrays or Tensors with the same first axis, the batch, or None. While operations
+    are recorded, f gives the mean over its piece, a 0-d Tensor, and the result is the mean over the
+    batch. When nothing is recorded, f may also give an array with one row for each sample, and the
+    result has all rows. To the tape around it, it is one operation.
 
-    Raises ValueError if the arguments differ in length, or rows are given while a tape records
-    them.
+    A loop of one's own runs on all threads by it, which a bare `model(x)` does not:
+
+        loss = md.sharded(lambda x, y: ops.cross_entropy(model(x), y))(images, labels)
+
+    Raises ValueError if the arguments differ in length, or rows are given while they are recorded.
     """
 
     def run(*batch: Any) -> Any:
         lengths = {len(part) for part in batch if part is not None}
         if len(lengths) != 1:
             raise ValueError(
-                f"sharded: all arguments must have one batch length; got {sorted(lengths)}"
+                f"sharded: given arguments of lengths {sorted(lengths)}, wanted one batch length"
             )
-        rows, first = lengths.pop(), next(part for part in batch if part is not None)
+        (rows,) = lengths
+        first = next(part for part in batch if part is not None)
         cuts = pieces_of(rows, first.size // max(rows, 1))
         if len(cuts) == 1:
             return _mean_or_rows(f(*batch))
-        inherited = state.recording, state.nesting, state.observer
         pieces = [tuple(part if part is None else part[cut] for part in batch) for cut in cuts]
-        weights = [(cut.stop - cut.start) / max(rows, 1) for cut in cuts]
+        weights = [(cut.stop - cut.start) / rows for cut in cuts]
         since = next(clock)
+        around = state.recording, state.nesting, state.observer
 
-        def work(piece: tuple, weight: float) -> tuple[Any, dict]:
-            state.recording, state.nesting, state.observer = inherited
-            out = _mean_or_rows(f(*piece))
+        def value_and_gradients(k: int) -> tuple[Any, dict]:
+            """Of piece k, on a tape of its own."""
+            state.recording, state.nesting, state.observer = around
+            out = _mean_or_rows(f(*pieces[k]))
             if not (isinstance(out, Value) and out.requires_grad):
                 return out, {}
-            seed = kernels.namespace(out.data).asarray(weight, out.data.dtype)
-            return type(out)(out.data), walk(out, seed, since=since, copy=False)
+            g = kernels.namespace(out.data).asarray(weights[k], out.data.dtype)
+            return type(out)(out.data), backpropagate(out, g, since=since, copy=False)
 
-        done: list = [None] * len(cuts)
-        # shared: who is free takes the next piece, the caller's thread too
-        turns = iter(range(len(cuts)))
+        outs, gradients = zip(*_on_all_threads(value_and_gradients, len(pieces)))
+        mean = _joined(outs, weights)
+        sums: dict[Any, Any] = {}
+        for of_piece in gradients:
+            for receiver, gradient in of_piece.items():
+                sums[receiver] = sums[receiver] + gradient if receiver in sums else gradient
+        if not sums:
+            return mean
 
-        def take_turns() -> None:
-            for k in turns:
-                done[k] = work(pieces[k], weights[k])
-
-        with _blas().limit(limits=1, user_api="blas"):
-            helpers = [_pool().submit(take_turns) for _ in cuts[1 : _settings["threads"]]]
-            take_turns()
-            for helper in helpers:
-                helper.result()
-        outs = [out for out, _ in done]
-        total = _joined(outs, weights)
-        found: dict[Any, Any] = {}
-        for _, gradients in done:
-            for target, gradient in gradients.items():
-                found[target] = found[target] + gradient if target in found else gradient
-        if not found:
-            return total
-
-        def pull(node: Node, g: Any, needs: list) -> list:
+        def vjp(node: Node, g: Any, needs: Any) -> list:
             if not isinstance(g, Value):
-                return [gradient if g == 1 else gradient * g for gradient in found.values()]
-            again = walk(_joined([f(*piece) for piece in pieces], weights), g, since=since)
-            return [again.get(target) for target in found]
+                return [gradient if g == 1 else gradient * g for gradient in sums.values()]
+            again = _joined([f(*piece) for piece in pieces], weights)
+            gradients = backpropagate(again, g, since=since)
+            return [gradients.get(receiver) for receiver in sums]
 
-        return Tensor(total.data, True, Node("sharded", list(found), pull, total.shape))
+        return Tensor(mean.data, True, Node("sharded", list(sums), vjp, mean.shape))
 
     return run
+
+
+def _on_all_threads(f: Callable, count: int) -> list:
+    """[f(0), …, f(count − 1)]: whoever is free takes the next, the caller's thread too."""
+    results: list = [None] * count
+    turns = iter(range(count))  # shared by all threads
+
+    def take_turns() -> None:
+        for k in turns:
+            results[k] = f(k)
+
+    with _blas().limit(limits=1, user_api="blas"):
+        helpers = [_pool().submit(take_turns) for _ in range(min(count, get_num_threads()) - 1)]
+        take_turns()
+        for helper in helpers:
+            helper.result()
+    return results
 
 
 def _mean_or_rows(out: Any) -> Any:
     """What a piece gave, if it may."""
     if isinstance(out, Value) and out.requires_grad and out.data.ndim:
         raise ValueError(
-            f"sharded: a recorded function must give its piece's mean; got {out.data.shape}"
+            f"sharded: given a result of shape {out.data.shape} that is recorded, wanted the mean "
+            f"over the piece"
         )
     return out
 
 
-def _joined(outs: list, weights: list[float]) -> Any:
+def _joined(outs: Any, weights: list[float]) -> Any:
     """The mean of means, or all rows."""
-    if np.ndim(outs[0].data if isinstance(outs[0], Value) else outs[0]):
+    first = outs[0].data if isinstance(outs[0], Value) else outs[0]
+    if np.ndim(first):
         return ops.concatenate(outs)
     total = outs[0] * weights[0]
     for out, weight in zip(outs[1:], weights[1:]):

@@ -1,8 +1,7 @@
-"""Functions of functions: derivatives of any order, Jacobians, recomputation, and operations of
-one's own.
+"""Functions of functions: derivatives of any order, Jacobians, recomputation.
 
-Where arguments hold several arrays, they are in dicts, lists and tuples; gradients come back in the
-same form.
+Where an argument holds several arrays, they are in dicts, lists and tuples; gradients come back in
+the same form.
 """
 
 from collections.abc import Callable
@@ -11,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from .. import kernels, ops
-from ..tape.primitive import fresh
-from ..tape.tape import Node, clock, origin, recording, state, walk
-from .tensor import Tensor, as_tensor, seed_for
+from ..tape.primitive import new_variable
+from ..tape.tape import Node, backpropagate, clock, gradient_edge, recording, state
+from .tensor import Tensor, as_tensor, initial_gradient
 
 
 def value_and_grad(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
@@ -27,17 +26,19 @@ def value_and_grad(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
     Raises RuntimeError if f gives more than one element, TypeError for an argument that is not of
     float dtype.
     """
-    wanted = argnums if isinstance(argnums, tuple) else (argnums,)
+    several = argnums if isinstance(argnums, tuple) else (argnums,)
 
     def derivative(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        out, inputs, outer = recorded(f, args, kwargs, wanted)
-        found = iter(pullback(out, inputs, create_graph=outer))
-        bare = not outer and not any(isinstance(leaf, Tensor) for leaf in leaves(args))
-        result = out if outer else out.data if bare else out.detach()
-        trees = [
-            tree_map(lambda _: next(found).data if bare else next(found), args[i]) for i in wanted
-        ]
-        return result, trees[0] if isinstance(argnums, int) else tuple(trees)
+        out, variables, nested = trace(f, args, kwargs, several)
+        gradients = vjp(out, variables, create_graph=nested)
+        if not nested:
+            out = out.detach()
+        if not nested and not _has_tensor(args):
+            out = out.data
+            gradients = [gradient.data for gradient in gradients]
+        in_order = iter(gradients)
+        trees = [tree_map(lambda _: next(in_order), args[i]) for i in several]
+        return out, trees[0] if isinstance(argnums, int) else tuple(trees)
 
     return derivative
 
@@ -49,58 +50,61 @@ def grad(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
 
 
 def jacobian(f: Callable, argnum: int = 0) -> Callable:
-    """The function (…) → ∂f/∂argument, of shape f's shape + the argument's: one walk back for each element of f."""
+    """The function (…) → ∂f/∂argument, of f's shape followed by the argument's.
+
+    It goes back through f once for each of its elements.
+    """
 
     def derivative(*args: Any, **kwargs: Any) -> Any:
-        out, (x,), outer = recorded(f, args, kwargs, (argnum,))
-        units = np.eye(out.size, dtype=out.dtype).reshape(out.size, *out.shape)
-        seeds = [kernels.from_host(unit, out.data) for unit in units]
-        rows = [
-            pullback(out, [x], Tensor(seed), create_graph=outer, retain=True)[0] for seed in seeds
-        ]
-        none = Tensor(kernels.namespace(x.data).zeros(out.shape + x.shape, x.dtype))
-        whole = ops.reshape(ops.stack(rows), shape=none.shape) if rows else none
-        return (
-            whole if outer or any(isinstance(leaf, Tensor) for leaf in leaves(args)) else whole.data
-        )
+        out, (x,), nested = trace(f, args, kwargs, (argnum,))
+        rows = []
+        for unit in np.eye(out.size, dtype=out.dtype):
+            u = Tensor(kernels.from_host(unit.reshape(out.shape), out.data))
+            rows += vjp(out, [x], u, create_graph=nested, retain_graph=True)
+        shape = out.shape + x.shape
+        if rows:
+            matrix = ops.reshape(ops.stack(rows), shape=shape)
+        else:
+            matrix = Tensor(kernels.namespace(x.data).zeros(shape, x.dtype))
+        return matrix if nested or _has_tensor(args) else matrix.data
 
     return derivative
 
 
 def hessian(f: Callable, argnum: int = 0) -> Callable:
-    """The function (…) → ∂²f/∂argument², of the argument's shape twice, for an f that gives one element."""
+    """The function (…) → ∂²f/∂argument², of the argument's shape twice, for one element of f."""
     return jacobian(grad(f, argnum), argnum)
 
 
 def jvp(f: Callable, primals: Any, tangents: Any) -> tuple[Any, Any]:
-    """(f(x), the derivative of f at x along v): for an array x and v, or for tuples of arguments
-    and of directions.
+    """(f(x), the derivative of f at x along v): the product of f's Jacobian and v.
 
-    The vector-Jacobian product uᵀJ is linear in u, so its own derivative for u, times v, is Jv
-    (Townsend 2017).
+    x and v are arrays, or tuples of arguments and of directions. The vector-Jacobian product uᵀJ is
+    linear in u, so its own derivative for u, times v, is Jv (Townsend 2017).
 
     Raises ValueError unless each direction has its argument's shape, TypeError as `value_and_grad`
     does.
     """
-    xs, vs = (value if isinstance(value, tuple) else (value,) for value in (primals, tangents))
-    if [np.shape(x) for x in xs] != [np.shape(v) for v in vs]:
-        raise ValueError(
-            f"tangents must have the primals' shapes {[*map(np.shape, xs)]}; got {[*map(np.shape, vs)]}"
-        )
-    out, inputs, outer = recorded(f, tuple(map(as_tensor, xs)), {}, tuple(range(len(xs))))
-    outer = outer or _outer(vs)
+    xs = primals if isinstance(primals, tuple) else (primals,)
+    vs = tangents if isinstance(tangents, tuple) else (tangents,)
+    shapes = [np.shape(x) for x in xs]
+    given = [np.shape(v) for v in vs]
+    if given != shapes:
+        raise ValueError(f"tangents: given shapes {given}, wanted the primals' shapes {shapes}")
+    out, variables, nested = trace(f, tuple(map(as_tensor, xs)), {}, tuple(range(len(xs))))
+    nested = nested or _is_nested(vs)
     with recording(True):
-        u = fresh(Tensor(kernels.namespace(out.data).zeros_like(out.data)))
-        rows = pullback(out, inputs, u, create_graph=True)
-        total: Any = sum((ops.sum(row * v) for row, v in zip(rows, vs)), start=ops.sum(u * 0.0))
-        tangent = pullback(total, [u], create_graph=outer)[0]
-    if outer:
+        u = new_variable(Tensor(kernels.namespace(out.data).zeros_like(out.data)))
+        rows = vjp(out, variables, u, create_graph=True)
+        total: Any = ops.sum(u * 0.0)  # so that it depends on u even where f is constant
+        for row, v in zip(rows, vs):
+            total = total + ops.sum(row * v)
+        (tangent,) = vjp(total, [u], create_graph=nested)
+    if nested:
         return out, tangent
-    return (
-        (out.detach(), tangent)
-        if any(isinstance(x, Tensor) for x in xs)
-        else (out.data, tangent.data)
-    )
+    if _has_tensor(xs):
+        return out.detach(), tangent
+    return out.data, tangent.data
 
 
 def hvp(f: Callable, x: Any, v: Any) -> Any:
@@ -114,82 +118,148 @@ def stop_gradient(x: Any) -> Any:
 
 
 def gradient_hook(x: Tensor, hook: Callable) -> Tensor:
-    """x, but its gradient goes through `hook` first, which may look at it (and give None) or replace it."""
+    """x, with a hook on the way back: `hook(gradient)` looks at it (gives None) or replaces it."""
+    if not x.requires_grad:
+        return x
 
-    def pull(node: Node, g: Any, needs: Any) -> list:
-        seen = hook(g)
-        return [g if seen is None else seen]
+    def hooked(node: Node, g: Any, needs: Any) -> list:
+        replaced = hook(g)
+        return [g if replaced is None else replaced]
 
-    return (
-        Tensor(x.data, True, Node("gradient_hook", [origin(x)], pull, x.shape), x.version)
-        if x.requires_grad
-        else x
+    return Tensor(
+        x.data, True, Node("gradient_hook", [gradient_edge(x)], hooked, x.shape), x.version
     )
 
 
 def checkpoint(f: Callable) -> Callable:
-    """The function f, of which nothing is kept for the derivative but its result: it is computed
-    again then.
+    """f without its intermediate results: they are computed again when the derivative needs them.
 
     So a chain of n checkpointed functions holds n results, and all of one function's inside at a
     time (Chen et al. 2016). NumPy Generators among the arguments draw the same again. f gives one
     Tensor.
+
+    The derivative raises RuntimeError if a leaf that f uses was written to in the meantime.
     """
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        generators = [
-            leaf for leaf in leaves((args, kwargs)) if isinstance(leaf, np.random.Generator)
-        ]
-        drawn = [(rng, rng.bit_generator.state) for rng in generators]
-        since, nesting = next(clock), state.nesting
+        leaves = tree_leaves((args, kwargs))
+        generators = [leaf for leaf in leaves if isinstance(leaf, np.random.Generator)]
+        before = _states(generators)
+        since = next(clock)
+        nesting = state.nesting
         out = f(*args, **kwargs)
-        if not isinstance(out, Tensor) or origin(out) is None:
+        if not isinstance(out, Tensor) or gradient_edge(out) is None:
             return out
-        edges = _edges(out, since)
-        versions = [(leaf.version, leaf.version[0]) for leaf in edges if not isinstance(leaf, Node)]
+        inputs = _graph_inputs(out, since)
+        versions = [(x.version, x.version[0]) for x in inputs if not isinstance(x, Node)]
 
-        def pull(node: Node, g: Any, needs: Any) -> list:
-            if any(version[0] != then for version, then in versions):
+        def recomputed(node: Node, g: Any, needs: Any) -> list:
+            if any(counter[0] != then for counter, then in versions):
                 raise RuntimeError(
-                    "a leaf was written in place after checkpoint: it would compute something else now"
+                    "a leaf was written in place after checkpoint: it would compute something else "
+                    "now"
                 )
-            now = [rng.bit_generator.state for rng, _ in drawn]
-            for rng, before in drawn:
-                rng.bit_generator.state = before
+            now = _states(generators)
+            _set_states(generators, before)
             with recording(True, nesting):
-                again = f(*args, **kwargs)
-            for (rng, _), after in zip(drawn, now):
-                rng.bit_generator.state = after
-            found = walk(again, g, since=since)
-            return [found.get(edge) for edge in edges]
+                out = f(*args, **kwargs)
+            _set_states(generators, now)
+            gradients = backpropagate(out, g, since=since)
+            return [gradients.get(x) for x in inputs]
 
-        return Tensor(out.data, True, Node("checkpoint", edges, pull, out.shape))
+        return Tensor(out.data, True, Node("checkpoint", inputs, recomputed, out.shape))
 
     return run
 
 
-def pullback(
+def _states(generators: list) -> list:
+    return [rng.bit_generator.state for rng in generators]
+
+
+def _set_states(generators: list, states: list) -> None:
+    for rng, drawn in zip(generators, states):
+        rng.bit_generator.state = drawn
+
+
+def _graph_inputs(out: Tensor, since: int) -> list:
+    """The leaves, and the nodes not newer than `since`, that `out` was computed from."""
+    stack = [gradient_edge(out)]
+    visited = set()
+    inputs = []
+    while stack:
+        edge = stack.pop()
+        if edge is None or edge in visited:
+            continue
+        visited.add(edge)
+        if isinstance(edge, Node) and edge.order > since:
+            stack.extend(edge.parents)
+        else:
+            inputs.append(edge)
+    return inputs
+
+
+def trace(
+    f: Callable, args: tuple, kwargs: dict, argnums: tuple[int, ...]
+) -> tuple[Tensor, list[Tensor], bool]:
+    """Run f with the arguments `argnums` as new variables: (its result, the variables, nested).
+
+    `nested` says whether the arguments are on somebody else's tape, so that derivatives must be
+    recorded too. Raises TypeError for an argument of no float dtype, or if f gives no Tensor.
+    """
+    variables = []
+
+    def as_variable(leaf: Any) -> Tensor:
+        value = as_tensor(leaf)
+        if value.dtype.kind != "f":
+            raise TypeError(
+                f"an argument of dtype {value.dtype} has no derivative; wanted float32 or float64"
+            )
+        variables.append(new_variable(value))
+        return variables[-1]
+
+    inputs = list(args)
+    for i in argnums:
+        inputs[i] = tree_map(as_variable, args[i])
+    with recording(True, state.nesting + 1):
+        out = f(*inputs, **kwargs)
+    if not isinstance(out, Tensor):
+        raise TypeError(
+            f"the function must give a Tensor computed from its arguments; got {type(out).__name__}"
+        )
+    return out, variables, _is_nested(args)
+
+
+def vjp(
     out: Tensor,
-    inputs: list[Tensor],
+    variables: list[Tensor],
     gradient: Any = None,
     create_graph: bool = False,
-    retain: bool = False,
+    retain_graph: bool = False,
 ) -> list[Tensor]:
-    """The derivative of sum(out · gradient) for each of `inputs` (made by `fresh`), zeros where `out` has none."""
-    found: dict[Any, Any] = {}
-    if origin(out) is not None:
-        seed = gradient if isinstance(gradient, Tensor) else Tensor(seed_for(out, gradient))
-        found = walk(
+    """The derivative of sum(out · gradient) for each of `variables`, zeros where `out` has none.
+
+    The variables are those of `trace`, or made by `new_variable`. `gradient` is 1 for one element
+    if it is not given.
+    """
+    gradients: dict[Any, Any] = {}
+    if gradient_edge(out) is not None:
+        if not isinstance(gradient, Tensor):
+            gradient = Tensor(initial_gradient(out, gradient))
+        gradients = backpropagate(
             out,
-            seed if create_graph else seed.data,
-            targets=[x.node for x in inputs],
-            retain=retain,
+            gradient if create_graph else gradient.data,
+            targets=[x.node for x in variables],
+            retain_graph=retain_graph,
         )
     results = []
-    for x in inputs:
-        total, xp = found.get(x.node), kernels.namespace(x.data)
-        total = xp.zeros_like(x.data) if total is None else total
-        results.append(total if isinstance(total, Tensor) else Tensor(xp.asarray(total)))
+    for x in variables:
+        total = gradients.get(x.node)
+        xp = kernels.namespace(x.data)
+        if total is None:
+            total = xp.zeros_like(x.data)
+        if not isinstance(total, Tensor):
+            total = Tensor(xp.asarray(total))
+        results.append(total)
     return results
 
 
@@ -203,54 +273,17 @@ def tree_map(f: Callable, tree: Any) -> Any:
     return tree if tree is None else f(tree)
 
 
-def leaves(tree: Any) -> list:
+def tree_leaves(tree: Any) -> list:
     """The leaves that `tree_map` visits, in its order."""
-    found: list = []
-    tree_map(found.append, tree)
-    return found
+    leaves: list = []
+    tree_map(leaves.append, tree)
+    return leaves
 
 
-def _outer(args: Any) -> bool:
-    """Whether the arguments are on somebody else's tape, so that derivatives must be recorded too."""
-    return state.nesting > 0 or any(origin(leaf) is not None for leaf in leaves(args))
+def _has_tensor(args: tuple) -> bool:
+    return any(isinstance(leaf, Tensor) for leaf in tree_leaves(args))
 
 
-def recorded(
-    f: Callable, args: tuple, kwargs: dict, wanted: tuple
-) -> tuple[Tensor, list[Tensor], bool]:
-    """(f's result on a tape that starts at the wanted arguments, those arguments' leaves there, `_outer`)."""
-    inputs, started = list(args), []
-
-    def start(leaf: Any) -> Tensor:
-        value = as_tensor(leaf)
-        if value.dtype.kind != "f":
-            raise TypeError(
-                f"an argument of dtype {value.dtype} has no derivative; wanted float32 or float64"
-            )
-        started.append(fresh(value))
-        return started[-1]
-
-    for i in wanted:
-        inputs[i] = tree_map(start, args[i])
-    outer = _outer(args)
-    with recording(True, state.nesting + 1):
-        out = f(*inputs, **kwargs)
-    if not isinstance(out, Tensor):
-        raise TypeError(
-            f"the function must give a Tensor computed from its arguments; got {type(out).__name__}"
-        )
-    return out, started, outer
-
-
-def _edges(out: Tensor, since: int) -> list:
-    """Leaves, and nodes not newer than `since`, that `out` was computed from."""
-    stack, seen, edges = [origin(out)], set(), []
-    while stack:
-        at = stack.pop()
-        if at is not None and at not in seen:
-            seen.add(at)
-            if isinstance(at, Node) and at.order > since:
-                stack.extend(at.parents)
-            else:
-                edges.append(at)
-    return edges
+def _is_nested(args: tuple) -> bool:
+    """Whether the arguments are on somebody else's tape, or inside a differentiated function."""
+    return state.nesting > 0 or any(gradient_edge(leaf) is not None for leaf in tree_leaves(args))

@@ -1,4 +1,4 @@
-"""Operands must agree before a kernel sees them: one kind of array, one device, one float dtype."""
+"""Operands must agree before a kernel sees them: one type of array, one device, one float dtype."""
 
 from typing import Any
 
@@ -7,14 +7,25 @@ import numpy as np
 from ..kernels import _backends, backend_of
 
 
-def describe(arrays: list) -> str:
-    """Shapes and dtypes of operands, for error messages: "float32 (2, 3), float64 (3,), 2.0"."""
-    return ", ".join(
-        f"{a.dtype} {tuple(a.shape)}" if hasattr(a, "shape") else repr(a) for a in arrays
-    )
+def common_type(arrays: list, broadcasts: bool, takes_integers: bool) -> type | None:
+    """The type of the arrays if they agree as they are, as they nearly always do; else None."""
+    # What agrees with anything: numbers, where they are broadcast; else operands that are left out.
+    neutral = (int, float) if broadcasts else (type(None),)
+    array_type = None
+    dtype = None
+    for array in arrays:
+        if type(array) is array_type:
+            if array.dtype is not dtype and not (takes_integers and array.dtype.kind in "iu"):
+                return None
+        elif array_type is None and type(array) in _backends:
+            array_type = type(array)
+            dtype = array.dtype
+        elif type(array) not in neutral:
+            return None
+    return array_type
 
 
-def agree(name: str, arrays: list, broadcasts: bool, takes_integers: bool) -> type:
+def promote(name: str, arrays: list, broadcasts: bool, takes_integers: bool) -> type:
     """Bring the operands of operation `name` to one array type, in place, and return that type.
 
     Python and NumPy scalars stay scalars where the operation broadcasts, so they never widen
@@ -25,42 +36,57 @@ def agree(name: str, arrays: list, broadcasts: bool, takes_integers: bool) -> ty
     """
     real = [a for a in arrays if type(a) in _backends]
     if not real:  # NumPy scalars and lists are arrays where nothing else is
-        numbers = all(isinstance(a, bool | int | float) for a in arrays)
-        arrays[:] = [
-            np.asarray(a) if numbers or not isinstance(a, bool | int | float) else a for a in arrays
-        ]
+        only_numbers = all(_is_number(a) for a in arrays)
+        for i, a in enumerate(arrays):
+            if only_numbers or not _is_number(a):
+                arrays[i] = np.asarray(a)
         real = [a for a in arrays if isinstance(a, np.ndarray)]
     if not all(a.dtype.kind in "fiub" for a in real):
-        raise TypeError(f"{name}: expected arrays or numbers; got {describe(arrays)}")
-    backend = backend_of(real[0])
+        raise TypeError(f"{name}: given {describe(arrays)}, wanted arrays or numbers")
     devices = {backend_of(a).device for a in real}
     if len(devices) > 1:
         raise TypeError(
-            f"{name}: operands on different devices {sorted(devices)}: {describe(arrays)}; move one with "
-            f".to(device)"
+            f"{name}: given operands on different devices {sorted(devices)}: {describe(arrays)}; "
+            f"wanted one device: move one with .to(device)"
         )
-    floats = {a.dtype for a in real if _is_float(a)}
-    alone = not floats  # then a NumPy scalar, which is what 0-d arrays become, counts as an array
-    floats = floats or {a.dtype for a in arrays if isinstance(a, np.floating)}
-    if len(floats) > 1:
+    dtypes = {a.dtype for a in real if a.dtype.kind == "f"}
+    scalars_count = not dtypes  # then a NumPy scalar, which is what 0-d arrays become, is an array
+    if scalars_count:
+        dtypes = {a.dtype for a in arrays if isinstance(a, np.floating)}
+    if len(dtypes) > 1:
         raise TypeError(
-            f"{name}: operands of different float dtypes: {describe(arrays)}; cast one with .astype(dtype)"
+            f"{name}: given operands of different float dtypes: {describe(arrays)}; wanted one "
+            f"dtype: cast one with .astype(dtype)"
         )
+    dtype = next(iter(dtypes), None)
+
+    backend = backend_of(real[0])
     for i, a in enumerate(arrays):
         if type(a) in _backends:
-            if floats and a.dtype.kind in "iu" and not takes_integers:
-                arrays[i] = a.astype(next(iter(floats)))
-        elif a is not None or broadcasts:
-            if isinstance(a, np.generic):
-                a = arrays[i] = np.asarray(a) if alone and a.dtype.kind == "f" else a.item()
-            if not isinstance(a, bool | int | float | list | tuple | np.ndarray):
-                raise TypeError(
-                    f"{name}: expected arrays or numbers; got {type(a).__name__} among {describe(arrays)}"
-                )
-            if not (broadcasts and isinstance(a, bool | int | float)):
-                arrays[i] = backend.namespace.asarray(a, dtype=next(iter(floats), None))
+            if dtype is not None and a.dtype.kind in "iu" and not takes_integers:
+                arrays[i] = a.astype(dtype)
+            continue
+        if a is None and not broadcasts:
+            continue
+        if isinstance(a, np.generic):
+            a = np.asarray(a) if scalars_count and a.dtype.kind == "f" else a.item()
+            arrays[i] = a
+        if not (_is_number(a) or isinstance(a, list | tuple | np.ndarray)):
+            raise TypeError(
+                f"{name}: given {type(a).__name__} among {describe(arrays)}, wanted arrays or "
+                f"numbers"
+            )
+        if not (broadcasts and _is_number(a)):
+            arrays[i] = backend.namespace.asarray(a, dtype=dtype)
     return backend.array
 
 
-def _is_float(a: Any) -> bool:
-    return type(a) in _backends and a.dtype.kind == "f"
+def describe(arrays: list) -> str:
+    """Shapes and dtypes of operands, for error messages: "float32 (2, 3), float64 (3,), 2.0"."""
+    return ", ".join(
+        f"{a.dtype} {tuple(a.shape)}" if hasattr(a, "shape") else repr(a) for a in arrays
+    )
+
+
+def _is_number(a: Any) -> bool:
+    return isinstance(a, bool | int | float)

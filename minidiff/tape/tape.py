@@ -1,15 +1,21 @@
-"""The engine: how a program of array operations is recorded, and how gradients walk back through
-the record.
+"""The engine: how a program is recorded, and how gradients go back through the record.
 
-A `Value` is an array that remembers the operation that made it: its `Node`. A `Node` has the nodes
-of its operands as parents, and a function `pull` that turns the gradient of its output into
-gradients of its operands (`primitive.py` makes it from a table of derivatives). `walk` goes from
-the newest node to the oldest and sums what arrives. That is reverse-mode differentiation, whole.
+    x ──┬── exp ──┐
+        │         multiply ── sum ── y      recorded from left to right, as the program runs
+        └─────────┘
+    x ◄─┬── exp ◄─┐
+        │         multiply ◄── sum ◄── 1    `backpropagate`, from the newest node to the oldest
+        └─────────┘
+
+A `Value` is an array that knows the `Node` which made it. A node has the nodes of its operands as
+parents, and a function `vjp` (vector-Jacobian product) that turns the gradient of its result into
+gradients of its operands. `primitive.py` makes that function from a table of derivatives.
+`backpropagate` calls it for one node after the other, and sums what arrives at each parent.
+That is reverse-mode differentiation, whole.
 """
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import contextmanager
 from heapq import heappop, heappush
 from itertools import count
 from sys import getrefcount
@@ -17,34 +23,42 @@ from typing import Any
 
 from ..kernels import Array
 
-# nodes are numbered as they are made, so an operand's number is smaller than its result's
+# Nodes are numbered as they are made: an operand's number is smaller than its result's.
 clock = count(1)
 
 
 class _State(threading.local):
-    """What holds in the running thread: whether operations are recorded, inside how many functions
-    that are being differentiated we are, and who looks on (the tools in `debug`)."""
+    """What holds in the running thread."""
 
-    recording = True
-    nesting = 0
-    observer: Any = None
+    recording = True  # whether operations are recorded
+    nesting = 0  # inside how many functions that are being differentiated
+    observer: Any = None  # a tool that looks on, see `tools/debug.py`
 
 
 state = _State()
 
 
 class Value:
-    """An array, the node that made it (None for a leaf) and, for a leaf, the gradient that `backward` left there."""
+    """An array on the tape.
+
+    A leaf is a Value that no node made; `backward` leaves its gradient in `grad`.
+    """
 
     __slots__ = ("__weakref__", "_data", "grad", "node", "requires_grad", "version")
     order = 0  # as a leaf it is older than every node
 
     def __init__(
-        self, data: Array, requires_grad: bool = False, node: "Node | None" = None, version=None
+        self,
+        data: Array,
+        requires_grad: bool = False,
+        node: "Node | None" = None,
+        version: list[int] | None = None,
     ):
-        self._data, self.requires_grad, self.node = data, requires_grad, node
+        self._data = data
+        self.requires_grad = requires_grad
+        self.node = node
         self.grad: Any = None
-        # one counter for all views of the same memory
+        # A counter of writes, in a list so that all views of one memory can share it.
         self.version = [0] if version is None else version
 
     @property
@@ -52,66 +66,141 @@ class Value:
         return self._data
 
     @data.setter
-    # `t.data -= step` ends here too, and whoever saved the array must know
     def data(self, array: Array) -> None:
+        """Also what `t.data -= step` ends in: whoever has saved the array must know."""
         self._data = array
         self.version[0] += 1
 
 
 class Node:
-    """One recorded operation; `parents` has a node, or a leaf, for each operand that needs a gradient, else None."""
+    """One recorded operation."""
 
-    __slots__ = ("name", "order", "parents", "pull", "saved", "shape", "where")
+    __slots__ = ("name", "order", "parents", "saved", "shape", "vjp", "where")
 
     def __init__(
         self,
         name: str,
         parents: Sequence,
-        pull: Callable | None,
+        vjp: Callable | None,
         shape: tuple,
-        where: Any = None,
         saved: Any = None,
+        where: Any = None,
     ):
-        self.order, self.name, self.parents, self.pull = next(clock), name, parents, pull
-        # of the result; the place in the program, in debug mode
-        self.shape, self.where = shape, where
-        self.saved = saved  # what `pull` will need
+        self.name = name
+        self.order = next(clock)
+        self.parents = parents  # for each operand a node or leaf, None where none is wanted
+        self.vjp = vjp  # (node, g, needs) -> the gradient of each operand
+        self.shape = shape  # of the result
+        self.saved = saved  # what `vjp` will need
+        self.where = where  # the place in the program, in debug mode
+
+    def __lt__(self, other: "Node") -> bool:
+        """The heap of `backpropagate` gives its least element: the newest node."""
+        return self.order > other.order
+
+    def gradients(self, g: Any, needs: Sequence[bool] | None) -> Sequence:
+        """The gradient of each operand, from that of the result.
+
+        `needs` says which are wanted (all that have a parent, if None); the others may be None.
+        """
+        if self.vjp is None:
+            raise RuntimeError(
+                f"the graph of {self.name} was freed by an earlier backward; give that one "
+                f"retain_graph=True"
+            )
+        try:
+            if state.observer:
+                return state.observer.vjp(self, g, needs)
+            return self.vjp(self, g, needs)
+        except Exception as error:
+            place = f", recorded at {self.where}" if self.where else ""
+            error.add_note(f"in the derivative of {self.name}{place}")
+            raise
+
+    def free(self) -> None:
+        """Let go of all that the derivative needed."""
+        self.parents = ()
+        self.vjp = None
+        self.saved = None
 
 
-def origin(value: Any) -> Any:
-    """What stands for an operand among a node's parents: its node; a leaf itself; None where no gradient is wanted."""
+def gradient_edge(value: Any) -> Any:
+    """Where the gradient of an operand goes: its node, or the leaf itself; None if not wanted."""
     if not isinstance(value, Value):
         return None
     return value.node or (value if value.requires_grad else None)
 
 
-@contextmanager
-def recording(on: bool, nesting: int | None = None):
-    """Operations in the block are recorded, or not, as inside so many functions that are being
-    differentiated (as many as outside, if None); what held before holds again after it."""
-    before = state.recording, state.nesting
-    state.recording, state.nesting = on, state.nesting if nesting is None else nesting
-    try:
-        yield
-    finally:
-        state.recording, state.nesting = before
+class recording:  # noqa: N801
+    """Switches recording on or off inside the block: `with recording(False): …`.
+
+    `nesting` is the number of differentiated functions around the block, as outside if None.
+    """
+
+    __slots__ = ("before", "nesting", "on")
+
+    def __init__(self, on: bool, nesting: int | None = None):
+        self.on = on
+        self.nesting = nesting
+
+    def __enter__(self) -> None:
+        self.before = state.recording, state.nesting
+        state.recording = self.on
+        if self.nesting is not None:
+            state.nesting = self.nesting
+
+    def __exit__(self, *error: Any) -> None:
+        state.recording, state.nesting = self.before
 
 
-def _references() -> int:
-    """What `getrefcount` says, in a loop such as that of `walk`, of an object that only the list looped over has."""
-    return next(getrefcount(part) for _, part in zip([0], [object()]))
+_alone = [object()]
+_REFERENCES = getrefcount(_alone[0])  # of what only a list has: the list's, and the argument's
 
 
-_ALONE = _references()
+class _Arrivals:
+    """The gradients that have arrived so far, summed, and the nodes whose turn comes next."""
+
+    def __init__(self, targets: set, oldest: int, create_graph: bool):
+        self.sums: dict[Any, Any] = {}  # by node or leaf
+        self.owned: set = set()  # those whose sum nobody else can see: it is added to in place
+        self.heap: list[Node] = []
+        self.targets = targets
+        self.oldest = oldest
+        self.create_graph = create_graph
+
+    def add(self, receiver: Any, gradient: Any, shared: bool) -> None:
+        """One more gradient for a node or leaf; the first makes the node wait for its turn."""
+        if receiver in self.owned:
+            self.sums[receiver] += gradient
+        elif receiver in self.sums:
+            self.sums[receiver] = self.sums[receiver] + gradient
+            if not self.create_graph:
+                self.owned.add(receiver)
+        else:
+            self.sums[receiver] = gradient
+            if not shared:
+                self.owned.add(receiver)
+            if receiver.order >= self.oldest and receiver not in self.targets:
+                heappush(self.heap, receiver)
+
+    def pop(self) -> tuple[Node, Any]:
+        """The newest node, and the sum of all its gradients."""
+        node = heappop(self.heap)
+        return node, self.sums.pop(node)
 
 
-def walk(
+def _is_shared(gradients: Sequence, i: int) -> bool:
+    """Whether somebody else has a reference to this array, or a view of its memory."""
+    return getrefcount(gradients[i]) > _REFERENCES or gradients[i].base is not None
+
+
+def backpropagate(
     root: Value,
     g: Any,
     *,
     targets: Iterable = (),
     since: int = 0,
-    retain: bool = False,
+    retain_graph: bool = False,
     copy: bool = True,
 ) -> dict[Any, Any]:
     """Bring the gradient `g` of `root` to where it is wanted: leaf or node -> its gradient.
@@ -119,62 +208,33 @@ def walk(
     It stops at leaves, at nodes not newer than `since`, and at the nodes `targets`; with `targets`
     given, what cannot lead to them is left out. If `g` is a Value, gradients are Values and
     recorded themselves, for the next derivative. Nodes are freed as they are passed, unless
-    `retain` or `g` is a Value. A gradient that others may have a reference to is copied for its
-    receiver, unless who calls does not write to it and says `copy=False`.
+    `retain_graph` or `g` is a Value. A gradient that others may have a reference to is copied for
+    its receiver, unless the caller does not write to it and says `copy=False`.
 
-    The heap pops the newest node first, so all of a node's gradient has arrived when its turn
-    comes, and however deep the graph is there is no recursion.
+    The heap gives the newest node first, so all of a node's gradient has arrived when its turn
+    comes. There is no recursion, however deep the graph is.
     """
-    again, observer, stops = isinstance(g, Value), state.observer, set(targets)
-    oldest = min(target.order for target in stops) if stops else since + 1
-    start = root.node or root
-    # gradients so far, and whose are buffers of our own, to be added to in place
-    arrived, ours = {start: g}, set()
-    heap: list[tuple[int, Any]] = (
-        [(-start.order, start)] if start.order >= oldest and start not in stops else []
-    )
-    before, state.recording = state.recording, again
-    try:
-        while heap:
-            node = heappop(heap)[1]
-            gradient, parents, pull, needs = arrived.pop(node), node.parents, node.pull, None
-            if pull is None:
-                raise RuntimeError(
-                    f"the graph of {node.name} was freed by an earlier backward; give that one "
-                    f"retain_graph=True"
-                )
-            if stops:  # neither leaves nor what is older than the targets can lead to one
-                needs = [parent is not None and parent.order >= oldest for parent in parents]
-            try:
-                pulled = (observer.pull if observer else pull)(node, gradient, needs)
-            except Exception as error:
-                error.add_note(
-                    f"in the derivative of {node.name}"
-                    + (f", recorded at {node.where}" * bool(node.where))
-                )
-                raise
-            if not (retain or again):
-                node.parents, node.pull, node.saved = (), None, None
-            if needs:
-                pulled = [part if need else None for part, need in zip(pulled, needs)]
-            for parent, part in zip(parents, pulled):
-                if part is None or parent is None:
-                    continue
-                if parent not in arrived:
-                    if not again and getrefcount(part) == _ALONE and part.base is None:
-                        ours.add(parent)
-                    arrived[parent] = part
-                    if parent.order >= oldest and parent not in stops:
-                        heappush(heap, (-parent.order, parent))
-                elif parent in ours:
-                    arrived[parent] += part
-                else:
-                    arrived[parent] = arrived[parent] + part
-                    if not again:
-                        ours.add(parent)
-            del node, parents, parent, pull, pulled, gradient, part  # nothing outlives its turn
-    finally:
-        state.recording = before
-    if again or not copy:
-        return arrived
-    return {at: total if at in ours else total.copy() for at, total in arrived.items()}
+    create_graph = isinstance(g, Value)
+    targets = set(targets)
+    oldest = min(target.order for target in targets) if targets else since + 1
+    arrivals = _Arrivals(targets, oldest, create_graph)
+    arrivals.add(root.node or root, g, shared=True)
+    with recording(create_graph):
+        while arrivals.heap:
+            node, g = arrivals.pop()
+            needs = None
+            if targets:  # neither leaves nor what is older than the targets can lead to one
+                needs = [parent is not None and parent.order >= oldest for parent in node.parents]
+            gradients = node.gradients(g, needs)
+            for i, parent in enumerate(node.parents):
+                if parent is not None and gradients[i] is not None:
+                    shared = create_graph or _is_shared(gradients, i)
+                    arrivals.add(parent, gradients[i], shared)
+            if not (retain_graph or create_graph):
+                node.free()
+    if create_graph or not copy:
+        return arrivals.sums
+    return {
+        receiver: total if receiver in arrivals.owned else total.copy()
+        for receiver, total in arrivals.sums.items()
+    }

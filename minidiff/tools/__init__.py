@@ -1,1 +1,1 @@
-"""Floor 4: looking on while a program runs: `debug`, `profiler`, and `drawing`, which makes graphs of it."""
+"""Floor 4: looking on while a program runs: `debug`, `profiler`, and graphs in `drawing`."""

@@ -1,15 +1,17 @@
-"""Looking on while operations run: where a tensor was made, and what first gave a number that is
-none.
+"""Looking on while operations run: where a tensor was made, and which operation gave the first NaN.
 
 An `Observer` sees every kernel run, every derivative taken and every node made, in all threads of
-`sharded`. The tape asks for one attribute where there is none, so nothing is paid for what is not
-used.
+`sharded`. Where there is none, the tape only asks for one attribute, so a program that is not
+watched pays nothing.
 """
 
 import inspect
 import math
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from traceback import walk_tb
+from types import FrameType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +28,7 @@ ENGINE = tuple(
 
 
 class Place(NamedTuple):
-    """Where an operation was called: a line of code outside the engine, and the path of the layer around it, or ""."""
+    """Where an operation was called: a line outside the engine, and the path of its layer or ""."""
 
     file: str
     line: int
@@ -34,45 +36,56 @@ class Place(NamedTuple):
     layer: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line} in {self.function}" + f", layer {self.layer}" * bool(
-            self.layer
-        )
+        layer = f", layer {self.layer}" if self.layer else ""
+        return f"{self.file}:{self.line} in {self.function}{layer}"
 
 
 def here() -> Place:
     """The place that is being executed now, seen from outside the engine."""
-    found, frame = None, inspect.currentframe()
-    modules: list = []
+    frames = []
+    frame = inspect.currentframe()
     while frame is not None:
+        frames.append((frame, frame.f_lineno))
+        frame = frame.f_back
+    return _place(frames)
+
+
+def _place(frames: list[tuple[FrameType, int]]) -> Place:
+    """What frames, the innermost first, and the line numbers in them say."""
+    line = None
+    modules: list = []  # those that are being called
+    for frame, number in frames:
         code = frame.f_code
-        if found is None and not code.co_filename.startswith(ENGINE):
-            found = code.co_filename, frame.f_lineno, code.co_name
+        if line is None and not code.co_filename.startswith(ENGINE):
+            line = code.co_filename, number, code.co_name
         owner = frame.f_locals.get("self") if code.co_name == "__call__" else None
         if hasattr(owner, "named_parameters") and (not modules or modules[-1] is not owner):
             modules.append(owner)
-        frame = frame.f_back
-    names = [_name_in(parent, child) for child, parent in pairwise(modules)]
-    layer = ".".join([*(type(root).__name__ for root in modules[-1:]), *reversed(names)])
-    return Place(*(found or ("", 0, "")), layer)
+    path = [type(root).__name__ for root in modules[-1:]]
+    path += reversed([_name_in(parent, child) for child, parent in pairwise(modules)])
+    return Place(*(line or ("", 0, "")), ".".join(path))
 
 
 def _name_in(parent: Any, child: Any) -> str:
-    """The attribute (or its element) of one module that another is."""
+    """The attribute of one module that another is, or the element of such an attribute."""
     for name, value in vars(parent).items():
         if value is child:
             return name
-        if isinstance(value, list | tuple) and any(part is child for part in value):
-            return f"{name}.{[part is child for part in value].index(True)}"
+        if isinstance(value, list | tuple):
+            for i, part in enumerate(value):
+                if part is child:
+                    return f"{name}.{i}"
     return type(child).__name__
 
 
 class Observer:
-    """The base of the tools, a context manager; those entered before it go on seeing what it sees."""
+    """The base of the tools: a context manager. Those entered before it see what it sees."""
 
     outer: "Observer | None" = None
 
     def __enter__(self):
-        self.outer, state.observer = state.observer, self
+        self.outer = state.observer
+        state.observer = self
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -82,86 +95,98 @@ class Observer:
         """What a node made now keeps as its `where`."""
         return self.outer.place() if self.outer else here()
 
-    def run(self, primitive: Primitive, kernel: Any, arrays: list, statics: dict) -> Any:
+    def run(self, primitive: Primitive, kernel: Callable, arrays: list, statics: dict) -> Any:
         """Run a kernel."""
-        return (
-            self.outer.run(primitive, kernel, arrays, statics)
-            if self.outer
-            else kernel(*arrays, **statics)
-        )
+        if self.outer:
+            return self.outer.run(primitive, kernel, arrays, statics)
+        return kernel(*arrays, **statics)
 
-    def pull(self, node: Node, g: Any, needs: Any) -> Any:
+    def vjp(self, node: Node, g: Any, needs: Any) -> Any:
         """Take a derivative."""
-        return self.outer.pull(node, g, needs) if self.outer else node.pull(node, g, needs)  # type: ignore[misc]
+        return self.outer.vjp(node, g, needs) if self.outer else node.vjp(node, g, needs)  # type: ignore[misc]
 
 
 class debug_mode(Observer):  # noqa: N801
-    """In this block operations keep the line and the layer that they were called at, and errors in backward name it."""
+    """In this block operations keep their line and layer, and errors in backward name them.
+
+    An error in forward names its layer; its line is in the traceback anyway.
+    """
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__()
+        _, exception, traceback = error
+        if exception is not None:
+            frames = list(walk_tb(traceback))
+            layer = _place(frames[::-1]).layer
+            if layer:
+                exception.add_note(f"in layer {layer}")
 
 
 class detect_anomaly(Observer):  # noqa: N801
-    """In this block the first operation, or derivative, that gives NaN, or ±∞ from finite numbers,
-    raises.
+    """In this block the first NaN raises, and the first ±∞ that comes from finite numbers.
 
-    The FloatingPointError names it, the ranges of what went in, and where it was called.
+    The FloatingPointError names the operation, or derivative, that gave it, the ranges of what went
+    in, and where it was called.
     """
 
-    def run(self, primitive: Primitive, kernel: Any, arrays: list, statics: dict) -> Any:
+    def run(self, primitive: Primitive, kernel: Callable, arrays: list, statics: dict) -> Any:
         result = super().run(primitive, kernel, arrays, statics)
-        operands = zip(primitive.operands * (len(arrays) if primitive.variadic else 1), arrays)
-        self._check(
-            primitive.name,
-            result[0] if primitive.has_aux else result,
-            dict(operands) | statics,
-            here,
-        )
+        out = result[0] if primitive.has_aux else result
+        names = primitive.operands
+        if primitive.variadic:
+            names = [f"{names[0]}[{i}]" for i in range(len(arrays))]
+        self._check(primitive.name, out, dict(zip(names, arrays)) | statics, here)
         return result
 
-    def pull(self, node: Node, g: Any, needs: Any) -> Any:
-        pulled = super().pull(node, g, needs)
-        for i, part in enumerate(pulled):
-            if part is not None:
-                self._check(
-                    f"the derivative of {node.name} for operand {i}",
-                    part,
-                    {"g": g},
-                    lambda: node.where,
-                )
-        return pulled
+    def vjp(self, node: Node, g: Any, needs: Any) -> Any:
+        gradients = super().vjp(node, g, needs)
+        for i, gradient in enumerate(gradients):
+            if gradient is not None:
+                name = f"the derivative of {node.name} for operand {i}"
+                self._check(name, gradient, {"g": g}, lambda: node.where)
+        return gradients
 
-    def _check(self, name: str, out: Any, given: dict, place: Any) -> None:
-        out, given = _bare(out), {key: _bare(value) for key, value in given.items()}
-        kind = "NaN" if _any(out, "isnan") else "infinity" if _any(out, "isinf") else None
-        if kind == "NaN" or (kind and not any(_any(value, "isinf") for value in given.values())):
-            listed = "".join(
-                f"\n  {key}: {_range(value)}" for key, value in given.items() if value is not None
+    def _check(self, name: str, out: Any, inputs: dict, place: Callable) -> None:
+        inputs = {key: _bare(value) for key, value in inputs.items()}
+        is_nan = _any(_bare(out), "isnan")
+        is_new_infinity = _any(_bare(out), "isinf") and not any(
+            _any(value, "isinf") for value in inputs.values()
+        )
+        if is_nan or is_new_infinity:
+            ranges = "".join(
+                f"\n  {key}: {_range(value)}" for key, value in inputs.items() if value is not None
             )
-            raise FloatingPointError(f"{name} gave {kind}, at {place()}; from{listed}")
+            raise FloatingPointError(
+                f"{name} gave {'NaN' if is_nan else 'infinity'}, at {place()}; from{ranges}"
+            )
 
 
 def _bare(value: Any) -> Any:
     return value.data if isinstance(value, Value) else value
 
 
+def _is_float_array(value: Any) -> bool:
+    return hasattr(value, "dtype") and value.dtype in FLOATS
+
+
 def _any(value: Any, test: str) -> bool:
+    """Whether a number, or any element of an array, is NaN or infinite: "isnan", "isinf"."""
     if isinstance(value, float):
         return getattr(math, test)(value)
-    return getattr(value, "dtype", value) in FLOATS and bool(
-        getattr(namespace(value), test)(value).any()
-    )
+    return _is_float_array(value) and bool(getattr(namespace(value), test)(value).any())
 
 
 def _range(value: Any) -> str:
-    """ "float32 (2, 3), 0.5 … 1.25, 1 NaN" """
-    if getattr(value, "dtype", value) not in FLOATS:
+    """An array as "float32 (2, 3), 0.5 … 1.25, 1 NaN"."""
+    if not _is_float_array(value):
         return repr(value)
     xp = namespace(value)
+    parts = [f"{value.dtype} {tuple(value.shape)}"]
     finite = value[xp.isfinite(value)]
-    parts = [
-        f"{value.dtype} {tuple(value.shape)}",
-        f"{finite.min():.6g} … {finite.max():.6g}" if finite.size else "",
-    ]
+    if finite.size:
+        parts.append(f"{finite.min():.6g} … {finite.max():.6g}")
     for test, name in (("isnan", "NaN"), ("isinf", "infinite")):
-        n = int(getattr(xp, test)(value).sum())
-        parts.append(f"{n} {name}" if n else "")
-    return ", ".join(part for part in parts if part)
+        count = int(getattr(xp, test)(value).sum())
+        if count:
+            parts.append(f"{count} {name}")
+    return ", ".join(parts)

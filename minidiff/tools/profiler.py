@@ -10,8 +10,7 @@ from ..tape.primitive import Primitive
 from ..tape.tape import Node
 from .debug import Observer, Place, here
 
-# What heavy kernels compute, by result and operands; others are reckoned to take one operation for
-# each element.
+# What heavy kernels compute, by result and operands; of others, one operation for each element.
 FLOPS: dict[str, Callable] = {
     "conv2d": lambda out, x, w, *b: 2 * out.size * math.prod(w.shape[:3]),
     "conv2d_bias": lambda out, x, w, b: 2 * out.size * math.prod(w.shape[:3]),
@@ -24,7 +23,7 @@ FLOPS: dict[str, Callable] = {
 
 
 class Cost(NamedTuple):
-    """A row of the table: seconds, bytes read and written, floating-point operations; summed over `calls`."""
+    """A row of the table: seconds, bytes read and written, floating-point operations of `calls`."""
 
     operation: str
     layer: str
@@ -39,7 +38,7 @@ class profile(Observer):  # noqa: N801
 
         with profile() as p:
             loss.backward()
-        print(p)                       # by operation; p.table("layer") and p.table("both") are the others
+        print(p)           # by operation; p.table("layer") and p.table("both") are the others
 
     Times are of kernels and rules alone, without the tape's own work. Bytes are those of operands
     and results; a derivative is reckoned to take as many floating-point operations, for each
@@ -48,7 +47,8 @@ class profile(Observer):  # noqa: N801
 
     def __init__(self) -> None:
         self.costs: list[Cost] = []
-        self.made: dict[int, tuple[Place, Cost]] = {}  # by the identity of nodes' places
+        # What made a node: its place, kept so that its identity stays its own, and the cost.
+        self.made: dict[int, tuple[Place, Cost]] = {}
         self.thread = threading.local()
 
     def place(self) -> Place:
@@ -56,7 +56,7 @@ class profile(Observer):  # noqa: N801
         self.made[id(place)] = place, self.thread.last
         return place
 
-    def run(self, primitive: Primitive, kernel: Any, arrays: list, statics: dict) -> Any:
+    def run(self, primitive: Primitive, kernel: Callable, arrays: list, statics: dict) -> Any:
         if getattr(self.thread, "inside", False):  # a rule's own operations are part of its cost
             return super().run(primitive, kernel, arrays, statics)
         start = perf_counter()
@@ -69,50 +69,53 @@ class profile(Observer):  # noqa: N801
         self.costs.append(self.thread.last)
         return result
 
-    def pull(self, node: Node, g: Any, needs: Any) -> Any:
-        self.thread.inside, start = True, perf_counter()
+    def vjp(self, node: Node, g: Any, needs: Any) -> Any:
+        self.thread.inside = True
+        start = perf_counter()
         try:
-            pulled = super().pull(node, g, needs)
+            gradients = super().vjp(node, g, needs)
         finally:
             self.thread.inside = False
         seconds = perf_counter() - start
         if id(node.where) in self.made:
-            (_, of), wanted = (
-                self.made[id(node.where)],
-                sum(part is not None for part in pulled[:2]),
+            _, forward = self.made[id(node.where)]
+            count = sum(gradient is not None for gradient in gradients[:2])
+            backward = forward._replace(
+                operation=f"{node.name} backward",
+                seconds=seconds,
+                bytes=forward.bytes * count,
+                flops=forward.flops * count,
             )
-            self.costs.append(
-                of._replace(
-                    operation=f"{node.name} backward",
-                    seconds=seconds,
-                    bytes=of.bytes * wanted,
-                    flops=of.flops * wanted,
-                )
-            )
-        return pulled
+            self.costs.append(backward)
+        return gradients
 
     def rows(self, by: str = "operation") -> list[Cost]:
-        """Summed by "operation", "layer" or "both", the slowest first."""
+        """Summed by "operation", "layer" or "both", the slowest first.
+
+        Raises ValueError for another `by`.
+        """
         if by not in ("operation", "layer", "both"):
-            raise ValueError(f'by must be "operation", "layer" or "both"; got {by!r}')
+            raise ValueError(f'by: given {by!r}, wanted "operation", "layer" or "both"')
         groups: dict[tuple, list] = {}
         for cost in self.costs:
-            key = (cost.operation if by != "layer" else "", cost.layer if by != "operation" else "")
-            groups.setdefault(key, []).append(cost[2:])
+            operation = cost.operation if by != "layer" else ""
+            layer = cost.layer if by != "operation" else ""
+            groups.setdefault((operation, layer), []).append(cost[2:])
         sums = (Cost(*key, *map(sum, zip(*costs))) for key, costs in groups.items())
         return sorted(sums, key=lambda row: -row.seconds)
 
     def table(self, by: str = "operation") -> str:
-        """The rows as text: calls, milliseconds and their share, megabytes, and 10⁹ operations a second."""
+        """The rows as text: calls, milliseconds and their share, megabytes, and GFLOP/s."""
         rows = self.rows(by)
         total = sum(row.seconds for row in rows) or 1.0
         names = [" ".join(filter(None, (row.layer, row.operation))) or "(no layer)" for row in rows]
         width = max(map(len, [*names, by]))
         lines = [f"{by:<{width}} {'calls':>7} {'ms':>10} {'%':>6} {'MB':>10} {'GFLOP/s':>8}"]
         for name, row in zip(names, rows):
+            share = row.seconds / total
             rate = row.flops / row.seconds / 1e9 if row.seconds else 0.0
             lines.append(
-                f"{name:<{width}} {row.calls:>7} {row.seconds * 1e3:>10.3f} {row.seconds / total:>6.1%} "
+                f"{name:<{width}} {row.calls:>7} {row.seconds * 1e3:>10.3f} {share:>6.1%} "
                 f"{row.bytes / 1e6:>10.2f} {rate:>8.2f}"
             )
         return "\n".join(lines)

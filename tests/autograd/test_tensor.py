@@ -132,7 +132,7 @@ def test_an_upstream_gradient_in_pythons_numbers_takes_the_dtype():
     (x * x).sum().backward(2)
     assert x.grad.dtype == np.float32
     np.testing.assert_array_equal(x.grad, [2 + 4, 40 + 8])
-    with pytest.raises(ValueError, match=r"gradient must be float32.*got float64"):
+    with pytest.raises(ValueError, match=r"gradient: given float64.*wanted float32"):
         (x * x).backward(np.ones(2))
 
 

@@ -130,8 +130,8 @@ class DtypeObserver:
         self._note(self.forward, primitive.name, [*arrays, out])
         return out
 
-    def pull(self, node, g, needs):
-        gradients = list(node.pull(node, g, needs))
+    def vjp(self, node, g, needs):
+        gradients = list(node.vjp(node, g, needs))
         self._note(self.backward, node.name, [g, *gradients])
         return gradients
 

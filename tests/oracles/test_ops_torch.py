@@ -34,7 +34,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidiff import Tensor, ops
-from minidiff.autograd.transforms import fresh, pullback
+from minidiff.autograd.transforms import vjp
+from minidiff.tape.primitive import new_variable
 
 
 def chw(x):
@@ -248,7 +249,7 @@ def test_agrees_with_torch(name, op, torch_op, draw):
 
 
 def check_against_torch(op, torch_op, arrays, options, d):
-    xs = [fresh(Tensor(a)) for a in arrays]
+    xs = [new_variable(Tensor(a)) for a in arrays]
     torch_xs = [in_torch(a) for a in arrays]
     out = op(*xs, **options)
     torch_out = torch_op(*torch_xs, **options)
@@ -260,16 +261,16 @@ def check_against_torch(op, torch_op, arrays, options, d):
     torch_gradients = torch.autograd.grad(
         torch_out, torch_xs, torch_u, create_graph=True, materialize_grads=True
     )
-    for gradient, want in zip(pullback(out, xs, Tensor(u), retain=True), torch_gradients):
+    for gradient, want in zip(vjp(out, xs, Tensor(u), retain_graph=True), torch_gradients):
         close(gradient, want)
 
     # The second derivatives: of Σ v·gradient, for fixed v, by the operands and by u.
     vs = [d.rng.standard_normal(a.shape) for a in arrays]
-    recorded_u = fresh(Tensor(u))
-    gradients = pullback(out, xs, recorded_u, create_graph=True)
+    recorded_u = new_variable(Tensor(u))
+    gradients = vjp(out, xs, recorded_u, create_graph=True)
     total = sum(ops.sum(g * v) for g, v in zip(gradients, vs))
     torch_total = sum((g * torch.tensor(v)).sum() for g, v in zip(torch_gradients, vs))
-    second = pullback(total, [*xs, recorded_u], create_graph=False)
+    second = vjp(total, [*xs, recorded_u], create_graph=False)
     if torch_total.requires_grad:
         torch_second = torch.autograd.grad(
             torch_total, [*torch_xs, torch_u], materialize_grads=True, allow_unused=True
