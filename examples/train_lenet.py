@@ -1,7 +1,8 @@
-"""Train the LeNet-5 that judges drawn digits; the weights that ship with the package were made by
-this script.
+"""Train the LeNet-5 that judges drawn digits.
 
 python examples/train_lenet.py --out runs/lenet.safetensors
+
+The weights that ship with the package were made by this script.
 """
 
 import argparse

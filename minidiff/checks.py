@@ -106,14 +106,11 @@ def labels(name: str, values: Any, n: int, low: int = 0, high: float = math.inf)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name}: given {array.dtype}, wanted integer labels")
     if array.shape != (n,):
-        raise ValueError(f"{name}: given shape {array.shape}, wanted ({n},): one label a sample")
+        raise ValueError(f"{name}: given shape {array.shape}, wanted ({n},): one label per sample")
     if n and not (low <= array.min() and array.max() <= high):
-        lowest = "0 (the null label)" if low == 0 else f"{low} (0 is the null label)"
-        highest = f" to {high}" if high < math.inf else ""
-        raise ValueError(
-            f"{name}: given labels from {array.min()} to {array.max()}, "
-            f"wanted labels from {lowest}{highest}"
-        )
+        lowest = "0 (null)" if low == 0 else f"{low} (0 is the null label)"
+        limits = f"in {lowest} … {high}" if high < math.inf else f"from {lowest} up"
+        raise ValueError(f"{name}: given {_range_of(array)}, wanted labels {limits}")
     return array
 
 
@@ -124,11 +121,16 @@ def times(name: str, values: Any, last: int, n: int | None = None) -> np.ndarray
         raise TypeError(f"{name}: given {array.dtype}, wanted integers or floats on the host")
     if n is not None and array.shape not in ((), (n,)):
         raise ValueError(
-            f"{name}: given shape {array.shape}, wanted one time, or ({n},): one a sample"
+            f"{name}: given shape {array.shape}, wanted one time, or ({n},): one per sample"
         )
     # written so that NaN fails too
     if array.size and not (array.min() >= 0 and array.max() <= last):
-        raise ValueError(
-            f"{name}: given times from {array.min()} to {array.max()}, wanted 0 to T = {last}"
-        )
+        raise ValueError(f"{name}: given {_range_of(array)}, wanted times in 0 … {last}")
     return array
+
+
+def _range_of(array: np.ndarray) -> str:
+    """The smallest and the largest value, or the only one."""
+    low = array.min()
+    high = array.max()
+    return f"{low}" if low == high or array.ndim == 0 else f"{low} … {high}"

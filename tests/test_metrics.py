@@ -72,7 +72,7 @@ def test_float32_rows_are_computed_in_float64():
         (
             np.zeros((5, 3)),
             np.full((5, 3), np.nan),
-            "b: found 15 of 15 values that are NaN or infinite",
+            "b: given NaN or infinity in 15 of 15 values",
         ),
     ],
 )

@@ -61,7 +61,7 @@ def test_montage_puts_each_image_in_its_place(rows, columns, height, width, chan
     [
         (np.zeros((2, 28, 28, 1)), r"images: found shape \(2, 28, 28, 1\), wanted \(rows, columns"),
         (np.zeros((1, 2, 28, 28, 2)), r"images: found shape \(1, 2, 28, 28, 2\)"),
-        (np.full((1, 1, 2, 2, 1), np.nan), "images: found 4 of 4 values that are NaN"),
+        (np.full((1, 1, 2, 2, 1), np.nan), "images: given NaN or infinity in 4 of 4 values"),
     ],
 )
 def test_montage_refuses(images, message):

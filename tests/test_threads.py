@@ -101,8 +101,8 @@ def test_training_and_sampling():
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        denoise = classifier_free(diffusion.denoiser(model, schedule), 2.0)
-        drawn = diffusion.sample(denoise, schedule, (16, 16, 1), labels, sampler="ddpm", steps=3)
+        denoise = classifier_free(diffusion.denoiser(model), 2.0)
+        drawn = diffusion.sample(denoise, labels, shape=(16, 16, 1), sampler="ddpm", steps=3)
         return [
             array.tobytes() for array in (loss.data, drawn, *(p.data for p in model.parameters()))
         ]

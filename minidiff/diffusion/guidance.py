@@ -203,7 +203,7 @@ def _scale_at(scale: Scale, t, x: Array) -> Any:
     values = np.asarray(scale, np.float64)
     if values.shape not in ((), x.shape[:1]) or not np.isfinite(values).all():
         raise ValueError(
-            f"scale: given {scale!r}, wanted a finite number or one a sample, ({x.shape[0]},)"
+            f"scale: given {scale!r}, wanted a finite number or one per sample, ({x.shape[0]},)"
         )
     if np.all(values == values.flat[0]):
         return float(values.flat[0])

@@ -34,7 +34,7 @@ class BitsPerDim(NamedTuple):
 def bits_per_dim(
     denoise: Denoise,
     x0: Array,
-    rng: Rng,
+    rng: Rng | int,
     condition: Any = None,
     variance: str = "small",
     discretised: bool = True,

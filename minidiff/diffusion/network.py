@@ -36,12 +36,10 @@ def denoiser(
 
     def denoise(x: Array, t: Any, condition: Any = None) -> Prediction:
         batch = x.shape[0]
-        alpha, sigma = schedule.alpha_sigma(t, x)  # before the model sees t: it may be a wrong one
-        times = np.broadcast_to(t, (batch,))
-        output = _evaluated(model, x, times, as_condition(condition, batch)).astype(
-            x.dtype, copy=False
-        )
-        output, position = parameterization.split(output, x)
+        condition = as_condition(condition, batch)
+        alpha, sigma = schedule.alpha_sigma(t, x)  # refuses a wrong t, before the model sees it
+        output = _evaluated(model, x, np.broadcast_to(t, (batch,)), condition)
+        output, position = parameterization.split(output.astype(x.dtype, copy=False), x)
         x0, noise = parameterization.x0_and_noise(x, alpha, sigma, output)
         if position is None:
             return Prediction(x0, noise)

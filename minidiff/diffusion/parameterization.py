@@ -67,10 +67,12 @@ class Parameterization:
         than x's with twice its channels where the variance is learned.
         """
         channels = x.shape[-1]
-        wanted = (*x.shape[:-1], 2 * channels) if self.learned_variance else x.shape
-        if output.shape != wanted:
+        shape = (*x.shape[:-1], 2 * channels) if self.learned_variance else x.shape
+        if output.shape != shape:
             why = "twice the channels of x" if self.learned_variance else "the shape of x"
-            raise ValueError(f"model: gave shape {output.shape}, wanted {wanted}, {why}")
+            raise ValueError(
+                f"model: given an output of shape {output.shape}, wanted {shape}, {why}"
+            )
         if not self.learned_variance:
             return output, None
         return output[..., :channels], output[..., channels:]

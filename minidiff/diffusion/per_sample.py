@@ -37,7 +37,7 @@ def column(values, x: Array) -> Any:
         return float(values)
     if values.shape != x.shape[:1]:
         raise ValueError(
-            f"t: given shape {values.shape}, wanted one number or one a sample, ({x.shape[0]},)"
+            f"t: given shape {values.shape}, wanted one number or one per sample, ({x.shape[0]},)"
         )
     shape = (-1, *[1] * (x.ndim - 1))
     return from_host(values.astype(x.dtype).reshape(shape), x)
@@ -70,6 +70,11 @@ class Rng(Protocol):
     def standard_normal(self, size: Any, dtype: Any) -> Any: ...
 
 
+def as_rng(rng: Any) -> Any:
+    """A Generator for a seed; anything else as it is."""
+    return np.random.default_rng(rng) if isinstance(rng, int | np.integer) else rng
+
+
 def draw_noise(rng: Any, like: Array) -> Array:
     """Standard normal noise with the shape and the dtype of `like`.
 
@@ -87,7 +92,7 @@ def draw_noise(rng: Any, like: Array) -> Array:
 
 
 def as_condition(condition: Any, batch: int, name: str = "condition") -> Array | None:
-    """The condition with one row a sample; None, the null condition, stays None.
+    """The condition with one row per sample; None, the null condition, stays None.
 
     Integers are labels, (batch,) on the host, 0 being null; floats are vectors (batch, d), zeros
     being null. One label or one vector (d,) is repeated for every sample. Raises TypeError for what
@@ -109,6 +114,6 @@ def as_condition(condition: Any, batch: int, name: str = "condition") -> Array |
         return checks.labels(name, condition, batch)
     if condition.ndim != 2 or condition.shape[0] != batch:
         raise ValueError(
-            f"{name}: given shape {condition.shape}, wanted ({batch}, d): one vector a sample"
+            f"{name}: given shape {condition.shape}, wanted ({batch}, d): one vector per sample"
         )
     return condition

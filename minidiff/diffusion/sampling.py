@@ -8,7 +8,7 @@ import numpy as np
 from .. import checks
 from ..kernels import Array, to_device, to_host
 from .grids import times
-from .per_sample import Rng, as_condition, draw_noise
+from .per_sample import Rng, as_condition, as_rng, draw_noise
 from .prediction import Denoise, check_denoise
 from .samplers import SAMPLERS, Step
 
@@ -38,7 +38,7 @@ def sample(
       channels).
 
     Raises TypeError for a plain function or a network in place of a Denoise, ValueError for unknown
-    names, steps outside 1 … T, conditions that are not one a sample, and a schedule whose
+    names, steps outside 1 … T, conditions that are not one per sample, and a schedule whose
     alpha_bar_T is above 0.05.
     """
     return final(
@@ -83,14 +83,13 @@ def sample_steps(
             f"denoise: given a schedule with alpha_bar_T = {last:.3g}, "
             "wanted at most 0.05: sampling starts from pure noise"
         )
-    if n is None and not _is_one_a_sample(condition):
+    if n is None and not _is_one_per_sample(condition):
         raise ValueError("n: given None, wanted how many samples: the condition does not tell")
     n = checks.whole("n", len(condition) if n is None else n, 0)
     condition = as_condition(condition, n)
     if condition is not None and condition.dtype.kind == "f":
         condition = to_device(condition.astype(dtype), device)
-    if isinstance(rng, int | np.integer):
-        rng = np.random.default_rng(rng)
+    rng = as_rng(rng)
     shape = (28, 28, 1) if shape is None else shape
     x = to_device(draw_noise(rng, np.empty((n, *shape), dtype)), device)
     if isinstance(clip, str) and clip == "images":
@@ -99,7 +98,7 @@ def sample_steps(
     return SAMPLERS[sampler](denoise, x, condition, grid, rng, clip, **options)
 
 
-def _is_one_a_sample(condition: Any) -> bool:
+def _is_one_per_sample(condition: Any) -> bool:
     """Whether the condition tells how many samples there are: labels (n,) or vectors (n, d)."""
     is_vector = getattr(condition, "dtype", np.dtype(int)).kind == "f"
     return np.ndim(condition) >= (2 if is_vector else 1)

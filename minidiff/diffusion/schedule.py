@@ -51,6 +51,8 @@ class Schedule:
             object.__setattr__(self, name, table)
 
     def __eq__(self, other: object) -> bool:
+        if other is self:
+            return True
         if not isinstance(other, Schedule) or other.timesteps != self.timesteps:
             return False
         return np.allclose(self.beta, other.beta, rtol=1e-9, atol=0)

@@ -65,7 +65,7 @@ def as_vectors(condition: Any, batch: int, dim: int, like: Tensor) -> Any:
     if tuple(condition.shape) != (batch, dim):
         raise ValueError(
             f"condition: given shape {tuple(condition.shape)}, wanted ({batch}, {dim}): "
-            "one vector a sample"
+            "one vector per sample"
         )
     if condition.dtype != like.dtype:
         raise TypeError(

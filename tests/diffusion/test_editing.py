@@ -5,31 +5,32 @@ import pytest
 from worlds import TWO, final
 
 import minidiff.diffusion as D
-from minidiff.diffusion.editing import repaint_walk
+from minidiff.diffusion.editing import repaint_path
 from minidiff.diffusion.exact import FiniteData, GaussianMixture
 
 SCHEDULE = D.cosine_schedule(100)
 
 
-def test_repaint_walk():
-    assert repaint_walk(5, 2, 1) == [5, 4, 3, 2, 1, 0]
-    assert repaint_walk(5, 2, 2) == [5, 4, 3, 4, 5, 4, 3, 2, 1, 2, 3, 2, 1, 0]
+def test_repaint_path():
+    assert repaint_path(5, 2, 1) == [5, 4, 3, 2, 1, 0]
+    assert repaint_path(5, 2, 2) == [5, 4, 3, 4, 5, 4, 3, 2, 1, 2, 3, 2, 1, 0]
     # the paper's: 250 steps down and, for 24 places, 9 times 10 up and down
-    path = repaint_walk(250, 10, 10)
+    path = repaint_path(250, 10, 10)
     assert len(path) - 1 == 250 + 2 * 24 * 9 * 10
     assert path[0] == 250 and path[-1] == 0 and np.all(np.abs(np.diff(path)) == 1)
 
 
 def test_inpainting_draws_the_unknown_given_the_known():
-    """Correlated Gaussian data: the second coordinate given the first has a known mean and variance."""
+    """Correlated Gaussian data: the second coordinate has a known mean and variance."""
     means = np.array([[c, 0.8 * c] for c in np.linspace(-1, 1, 41)])
     data = GaussianMixture(means, 0.2, np.exp(-0.5 * (means[:, 0] / 0.5) ** 2))
     mean, covariance = data.mean_and_covariance()
-    n, known_value, rng = 2000, 0.4, np.random.default_rng(0)
+    n = 2000
+    known_value = 0.4
+    rng = np.random.default_rng(0)
     known = np.tile([known_value, 9.0], (n, 1))
     steps = D.inpaint(
         data.denoiser(SCHEDULE),
-        SCHEDULE,
         rng.standard_normal((n, 2)),
         None,
         D.times(SCHEDULE, 25),
@@ -42,10 +43,8 @@ def test_inpainting_draws_the_unknown_given_the_known():
     x = final(steps)
     np.testing.assert_array_equal(x[:, 0], known_value)
     slope = covariance[0, 1] / covariance[0, 0]
-    wanted_mean, wanted_variance = (
-        mean[1] + slope * (known_value - mean[0]),
-        covariance[1, 1] - slope * covariance[0, 1],
-    )
+    wanted_mean = mean[1] + slope * (known_value - mean[0])
+    wanted_variance = covariance[1, 1] - slope * covariance[0, 1]
     assert abs(x[:, 1].mean() - wanted_mean) < 0.05
     assert abs(x[:, 1].var() - wanted_variance) < 0.2 * wanted_variance
     assert wanted_mean > 0.15  # what is known matters
@@ -59,7 +58,6 @@ def test_inpainting_steps_go_up_too():
     steps = list(
         D.inpaint(
             FiniteData(images).denoiser(SCHEDULE),
-            SCHEDULE,
             rng.standard_normal(images.shape, np.float32),
             times=[100, 75, 50, 25, 0],
             rng=rng,
@@ -79,12 +77,11 @@ def test_inpainting_steps_go_up_too():
 
 def test_image_to_image_keeps_more_the_earlier_it_starts():
     denoise = TWO.denoiser(SCHEDULE)
-    x0, rng = TWO.sample(500, np.random.default_rng(0), 1), np.random.default_rng(1)
+    x0 = TWO.sample(500, np.random.default_rng(0), 1)
+    rng = np.random.default_rng(1)
     distance = []
     for start in (10, 40, 70, 100):
-        steps = list(
-            D.image_to_image(denoise, SCHEDULE, x0, start, sampler="ddpm", steps=10, rng=rng)
-        )
+        steps = list(D.image_to_image(denoise, x0, start, sampler="ddpm", steps=10, rng=rng))
         assert len(steps) == 10 and steps[-1].t == 0
         distance.append(np.abs(steps[-1].x - x0).mean())
     assert distance[0] < distance[1] < distance[2] < distance[3]
@@ -92,26 +89,24 @@ def test_image_to_image_keeps_more_the_earlier_it_starts():
 
 def test_interpolation():
     denoise = TWO.denoiser(SCHEDULE)
-    a, b = TWO.sample(20, np.random.default_rng(0), 1), TWO.sample(20, np.random.default_rng(1), 2)
-    x = D.interpolate(denoise, SCHEDULE, a, b, [0.0, 0.5, 1.0])
+    a = TWO.sample(20, np.random.default_rng(0), 1)
+    b = TWO.sample(20, np.random.default_rng(1), 2)
+    x = D.interpolate(denoise, a, b, [0.0, 0.5, 1.0])
     assert x.shape == (3, 20, 2)
     assert np.abs(x[0] - a).mean() < 0.03 and np.abs(x[2] - b).mean() < 0.03
     assert np.abs(x[1] - a).mean() > 0.2 and np.abs(x[1] - b).mean() > 0.2
     labels = [
-        final(
-            D.samplers.ddim(
-                D.guidance.composed(denoise, [1, 2], [1 - w, w]), SCHEDULE, np.ones((1, 2))
-            )
-        )
+        final(D.samplers.ddim(D.guidance.composed(denoise, [1, 2], [1 - w, w]), np.ones((1, 2))))
         for w in (0.0, 1.0)
     ]
     for label, made in enumerate(labels, 1):
-        wanted = final(D.samplers.ddim(denoise, SCHEDULE, np.ones((1, 2)), np.array([label])))
+        wanted = final(D.samplers.ddim(denoise, np.ones((1, 2)), np.array([label])))
         np.testing.assert_allclose(made, wanted, atol=1e-12)
 
 
 def test_slerp():
-    a, b = np.array([[3.0, 0.0], [1.0, 0.0]]), np.array([[0.0, 3.0], [1.0, 0.0]])
+    a = np.array([[3.0, 0.0], [1.0, 0.0]])
+    b = np.array([[0.0, 3.0], [1.0, 0.0]])
     np.testing.assert_allclose(
         D.slerp(a, b, 0.5), [[3 / 2**0.5, 3 / 2**0.5], [1.0, 0.0]], rtol=1e-5
     )
@@ -123,10 +118,11 @@ def test_slerp():
 
 
 def test_errors():
-    x, denoise = np.zeros((2, 2)), TWO.denoiser(SCHEDULE)
+    x = np.zeros((2, 2))
+    denoise = TWO.denoiser(SCHEDULE)
     rng = np.random.default_rng(0)
     paint = lambda **o: next(
-        D.inpaint(denoise, SCHEDULE, x, rng=rng, **({"known": x, "mask": np.ones(2)} | o))
+        D.inpaint(denoise, x, rng=rng, **({"known": x, "mask": np.ones(2)} | o))
     )
     for call, words in [
         (lambda: paint(known=np.zeros((2, 3))), "known: given shape"),
@@ -134,12 +130,12 @@ def test_errors():
         (lambda: paint(mask=np.ones((3, 1, 2))), "mask: given"),
         (lambda: paint(jump=0), "jump: given 0"),
         (lambda: paint(rounds=0), "rounds: given 0"),
-        (lambda: D.image_to_image(denoise, SCHEDULE, x, 101, rng=rng), "start: given 101"),
+        (lambda: D.image_to_image(denoise, x, 101, rng=rng), "start: given 101"),
         (
-            lambda: D.image_to_image(denoise, SCHEDULE, x, 50, sampler="magic", rng=rng),
+            lambda: D.image_to_image(denoise, x, 50, sampler="magic", rng=rng),
             "sampler: given 'magic'",
         ),
-        (lambda: D.interpolate(denoise, SCHEDULE, x, np.zeros((3, 2)), [0.5]), "b: given shape"),
+        (lambda: D.interpolate(denoise, x, np.zeros((3, 2)), [0.5]), "b: given shape"),
     ]:
         with pytest.raises(ValueError, match=words):
             call()

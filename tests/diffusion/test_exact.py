@@ -55,7 +55,8 @@ def test_finite_data_is_a_softmax_over_the_points():
 
 
 def test_samples_have_the_stated_moments():
-    rng, n = np.random.default_rng(0), 40_000
+    rng = np.random.default_rng(0)
+    n = 40_000
     for label in (0, 1, 2):
         x = TWO.sample(n, rng, label)
         mean, covariance = TWO.mean_and_covariance(label)
@@ -65,7 +66,8 @@ def test_samples_have_the_stated_moments():
 
 def test_labels_and_times_one_by_one_equal_the_batch():
     x = np.random.default_rng(0).standard_normal((4, 2)).astype(np.float32)
-    t, labels = np.array([1, 20, 50, 100]), np.array([0, 1, 2, 1])
+    t = np.array([1, 20, 50, 100])
+    labels = np.array([0, 1, 2, 1])
     whole = TWO.denoiser(SCHEDULE)(x, t, labels)
     for i in range(4):
         one = TWO.denoiser(SCHEDULE)(x[i : i + 1], int(t[i]), labels[i : i + 1])
@@ -83,7 +85,8 @@ def test_classifier_and_its_gradient_through_our_tape():
     slope = md.grad(lambda x: md.ops.sum(log_prob(x, 30, labels)))(x)
     wanted = np.empty_like(x)
     for i in range(2):
-        up, down = x.copy(), x.copy()
+        up = x.copy()
+        down = x.copy()
         up[:, i] += 1e-5
         down[:, i] -= 1e-5
         wanted[:, i] = (log_prob(up, 30, labels) - log_prob(down, 30, labels)) / 2e-5
@@ -91,7 +94,8 @@ def test_classifier_and_its_gradient_through_our_tape():
 
 
 def test_errors():
-    x, denoise = np.zeros((2, 2)), TWO.denoiser(SCHEDULE)
+    x = np.zeros((2, 2))
+    denoise = TWO.denoiser(SCHEDULE)
     nothing = GaussianMixture([[0.0, 0.0], [1.0, 1.0]], weights=[1, 0])
     denoise_none = nothing.denoiser(SCHEDULE)
     for call, words in [

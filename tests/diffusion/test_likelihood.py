@@ -7,10 +7,12 @@ import pytest
 
 import minidiff.diffusion as D
 from minidiff.diffusion import likelihood as K
-from minidiff.diffusion.denoise import variance_range
 from minidiff.diffusion.exact import GaussianMixture
+from minidiff.diffusion.variance import log_variance_range
 
-SCHEDULE, MEAN, STD = D.linear_schedule(1000), 0.3, 0.5
+SCHEDULE = D.linear_schedule(1000)
+MEAN = 0.3
+STD = 0.5
 EXACT = GaussianMixture([[MEAN]], STD).denoiser(SCHEDULE)
 X0 = MEAN + STD * np.array([[1.0], [1.0], [-1.0], [-1.0]])
 
@@ -28,12 +30,13 @@ class FourPoints:
 
 
 def total(variance):
-    return D.bits_per_dim(EXACT, SCHEDULE, X0, FourPoints(), variance=variance, discretised=False)
+    return D.bits_per_dim(EXACT, X0, FourPoints(), variance=variance, discretised=False)
 
 
 def test_the_optimal_variance_gives_the_entropy():
     """Nothing is lost but the distance of q(x_T), which is not quite N(0, 1), from N(0, 1)."""
-    bits, a = total("learned"), SCHEDULE.alpha_bar[-1]
+    bits = total("learned")
+    a = SCHEDULE.alpha_bar[-1]
     entropy = 0.5 * math.log2(2 * math.pi * math.e * STD**2)
     lost = K.normal_kl(math.sqrt(a) * MEAN, math.log(a * STD**2 + 1 - a), 0.0, 0.0) / math.log(2)
     assert abs(bits.total.mean() - entropy - lost) < 1e-9 and lost < 3e-6
@@ -43,7 +46,8 @@ def test_the_optimal_variance_gives_the_entropy():
 
 @pytest.mark.parametrize("variance", ["small", "large"])
 def test_fixed_variances_match_their_closed_form_and_are_never_below(variance):
-    bits, entropy = total(variance), 0.5 * math.log2(2 * math.pi * math.e * STD**2)
+    bits = total(variance)
+    entropy = 0.5 * math.log2(2 * math.pi * math.e * STD**2)
     assert bits.total.mean() > entropy
     a = SCHEDULE.alpha_bar
     # Var[x_0 given x_t], the mean squared error of x_0
@@ -51,7 +55,7 @@ def test_fixed_variances_match_their_closed_form_and_are_never_below(variance):
     for t in (1, 2, 10, 500, 1000):
         factor = a[t - 1] * (SCHEDULE.beta[t] / (1 - a[t])) ** 2
         true = SCHEDULE.beta[t] * (1 - a[t - 1]) / (1 - a[t])
-        used = math.exp(variance_range(SCHEDULE, t)[0 if variance == "small" else 1])
+        used = math.exp(log_variance_range(SCHEDULE, t)[0 if variance == "small" else 1])
         if t == 1:
             wanted = 0.5 * (math.log(2 * math.pi * used) + spread[1] / used)
         else:
@@ -83,15 +87,13 @@ def test_8_bit_images_of_one_value():
     image = np.full((1, 4, 4, 1), 2 * 100 / 255 - 1)
     denoise = D.exact.FiniteData(image).denoiser(schedule)
     x0 = np.repeat(image, 3, axis=0)
-    bits = D.bits_per_dim(denoise, schedule, x0, rng=np.random.default_rng(0))
+    bits = D.bits_per_dim(denoise, x0, rng=np.random.default_rng(0))
     assert np.all(bits.terms[1:] < 1e-9) and np.all(bits.prior < 1e-4)
-    std = math.exp(0.5 * variance_range(schedule, 1)[0])
+    std = math.exp(0.5 * log_variance_range(schedule, 1)[0])
     np.testing.assert_allclose(
         bits.terms[0], -math.log2(math.erf(1 / 255 / std / math.sqrt(2))), rtol=1e-6
     )
-    other = D.bits_per_dim(
-        denoise, schedule, x0 + 2 * 40 / 255, rng=np.random.default_rng(0), clip=True
-    )
+    other = D.bits_per_dim(denoise, x0 + 2 * 40 / 255, rng=np.random.default_rng(0), clip=True)
     assert np.all(other.total > 20)
 
 
@@ -109,26 +111,26 @@ def test_gaussian_formulas():
 
 
 def test_errors():
-    plain = lambda x, t, c: D.Prediction(x, x)
+    plain = D.Denoise(lambda x, t, c: D.Prediction(x, x), SCHEDULE)
     for call, error, words in [
         (
-            lambda: D.bits_per_dim(EXACT, SCHEDULE, X0, FourPoints(), variance="best"),
+            lambda: D.bits_per_dim(EXACT, X0, FourPoints(), variance="best"),
             ValueError,
             "variance: given 'best'",
         ),
-        (lambda: D.bits_per_dim(EXACT, SCHEDULE, X0, None), ValueError, "rng: given None"),
+        (lambda: D.bits_per_dim(EXACT, X0, None), ValueError, "rng: given None"),
         (
-            lambda: D.bits_per_dim(EXACT, SCHEDULE, X0 * np.nan, rng=FourPoints()),
+            lambda: D.bits_per_dim(EXACT, X0 * np.nan, rng=FourPoints()),
             ValueError,
             "x0: given NaN",
         ),
         (
-            lambda: D.bits_per_dim(plain, SCHEDULE, X0, rng=FourPoints(), variance="learned"),
+            lambda: D.bits_per_dim(plain, X0, rng=FourPoints(), variance="learned"),
             ValueError,
             "predicts none",
         ),
         (
-            lambda: D.bits_per_dim(plain, SCHEDULE, X0, FourPoints(), [1, 2]),
+            lambda: D.bits_per_dim(plain, X0, FourPoints(), [1, 2]),
             ValueError,
             "condition: given shape",
         ),

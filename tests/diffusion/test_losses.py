@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 import pytest
-from worlds import TWO, model_of
+from worlds import PREDICTS, TWO, model_of
 
 import minidiff as md
 import minidiff.diffusion as D
 from minidiff.diffusion import losses as L
-from minidiff.diffusion.denoise import PREDICTS, log_variance_at
 from minidiff.diffusion.likelihood import step_nats
+from minidiff.diffusion.variance import log_variance_between
 
 SCHEDULE = D.linear_schedule(50)
 
@@ -45,7 +45,8 @@ def test_loss_by_its_formula(predicts, weight):
     """Value and gradients, from draws made here in the stated order: t, then the noise."""
     t, noise = draws()
     column = lambda values: values.reshape(-1, 1, 1, 1)
-    a2, snr = column(SCHEDULE.alpha_bar[t]), SCHEDULE.alpha_bar[t] / (1 - SCHEDULE.alpha_bar[t])
+    a2 = column(SCHEDULE.alpha_bar[t])
+    snr = SCHEDULE.alpha_bar[t] / (1 - SCHEDULE.alpha_bar[t])
     x_t = np.sqrt(a2) * X0 + np.sqrt(1 - a2) * noise
     target = {"noise": noise, "x0": X0, "v": np.sqrt(a2) * noise - np.sqrt(1 - a2) * X0}[predicts]
     per_x0 = {"noise": snr, "x0": 1.0, "v": snr + 1}[predicts]
@@ -72,12 +73,12 @@ def test_loss_by_its_formula(predicts, weight):
 
 
 def test_weights_agree_between_parameterisations():
-    """A weight is one of the error in x_0: three models that are wrong by the same x_0 have the same loss."""
+    """A weight is one of the error in x_0: models wrong by the same x_0 have the same loss."""
     exact = TWO.denoiser(SCHEDULE)
     x0 = TWO.sample(64, np.random.default_rng(0))
     found = []
     for predicts in PREDICTS:
-        says = model_of(exact, SCHEDULE, predicts)
+        says = model_of(exact, predicts)
         model = lambda x, t, c, says=says: md.Tensor(says(x, t, c))
         loss = D.loss(
             model, SCHEDULE, x0, None, np.random.default_rng(0), predicts, weight=L.min_snr()
@@ -87,8 +88,10 @@ def test_weights_agree_between_parameterisations():
 
 
 def test_float32_stays_and_the_callback_sees_every_sample():
-    model, seen = Line(), {}
-    model.a.data, model.b.data = model.a.data.astype(np.float32), model.b.data.astype(np.float32)
+    model = Line()
+    seen = {}
+    model.a.data = model.a.data.astype(np.float32)
+    model.b.data = model.b.data.astype(np.float32)
     callback = lambda t, losses: seen.update(t=t, losses=losses)
     x0 = X0.astype(np.float32)
     loss = D.loss(model, SCHEDULE, x0, LABELS, np.random.default_rng(0), callback=callback)
@@ -116,7 +119,9 @@ def test_learned_variance_adds_the_bound_and_leaves_the_mean_alone():
     out = 0.3 * x_t + 0.1 * column(t / 50)
     x0_hat = (x_t - np.sqrt(1 - a2) * out) / np.sqrt(a2)
     mean, _ = D.posterior(SCHEDULE, x0_hat, x_t, t)
-    nats = step_nats(SCHEDULE, x0, x_t, t, mean, log_variance_at(SCHEDULE, x_t, t, 0.1 * out), True)
+    nats = step_nats(
+        SCHEDULE, x0, x_t, t, mean, log_variance_between(SCHEDULE, x_t, t, 0.1 * out), True
+    )
     model = Line(double=True)
     loss = D.loss(model, SCHEDULE, x0, None, np.random.default_rng(0), learned_variance=True)
     wanted = np.mean((out - noise) ** 2) + 50 / 1000 * np.mean(nats) / math.log(2)
@@ -126,7 +131,7 @@ def test_learned_variance_adds_the_bound_and_leaves_the_mean_alone():
     def fixed_mean(b):
         shifted = 0.3 * x_t + b * column(t / 50)
         terms = step_nats(
-            SCHEDULE, x0, x_t, t, mean, log_variance_at(SCHEDULE, x_t, t, 0.1 * shifted), True
+            SCHEDULE, x0, x_t, t, mean, log_variance_between(SCHEDULE, x_t, t, 0.1 * shifted), True
         )
         return np.mean((shifted - noise) ** 2) + 50 / 1000 * np.mean(terms) / math.log(2)
 
@@ -139,7 +144,8 @@ def test_learned_variance_adds_the_bound_and_leaves_the_mean_alone():
 def test_importance_sampling_keeps_the_mean_and_lowers_its_spread():
     schedule = D.linear_schedule(30)
     size = lambda t: 10.0 / t  # the error made on purpose: the loss at t is size(t)²
-    sampler, rng = L.ImportanceSampler(30, history=4), np.random.default_rng(0)
+    sampler = L.ImportanceSampler(30, history=4)
+    rng = np.random.default_rng(0)
     # x0 = 0 makes x_t = sigma · noise, so noise is known and the model can be wrong by exactly
     # size(t)
     exact = lambda x, t, c: md.Tensor(
@@ -169,7 +175,8 @@ def test_loss_by_time():
 
 
 def test_errors():
-    rng, nan = np.random.default_rng(0), X0.copy()
+    rng = np.random.default_rng(0)
+    nan = X0.copy()
     nan[3, 1, 2, 0] = np.nan
     terminal = D.zero_terminal_snr(SCHEDULE)
     short = lambda x, t, c: md.Tensor(x[:, :2])
@@ -184,7 +191,7 @@ def test_errors():
         (
             lambda: D.loss(Line(), SCHEDULE, X0, -LABELS, rng),
             ValueError,
-            "condition: given a label",
+            "condition: given -3 … 0",
         ),
         (
             lambda: D.loss(Line(), SCHEDULE, X0, None, rng, "score"),
@@ -192,11 +199,15 @@ def test_errors():
             "predicts: given 'score'",
         ),
         (lambda: D.loss(Line(), terminal, X0, None, rng), ValueError, "predicts: given 'noise'"),
-        (lambda: D.loss(short, SCHEDULE, X0, None, rng), ValueError, "model: gave shape"),
+        (
+            lambda: D.loss(short, SCHEDULE, X0, None, rng),
+            ValueError,
+            "model: given an output of shape",
+        ),
         (
             lambda: D.loss(Line(), SCHEDULE, X0, None, rng, learned_variance=True),
             ValueError,
-            "model: gave .*twice",
+            "model: given an output of shape .*twice",
         ),
     ]:
         with pytest.raises(error, match=words):

@@ -47,7 +47,8 @@ def test_posterior_is_bayes_rule(t, data):
         np.testing.assert_allclose(mean, x0, atol=1e-12)
         assert variance == 0
         return
-    before, now = SCHEDULE.alpha_bar[s], SCHEDULE.alpha_bar[t]
+    before = SCHEDULE.alpha_bar[s]
+    now = SCHEDULE.alpha_bar[t]
     a = now / before
     precision = 1 / (1 - before) + a / (1 - a)
     np.testing.assert_allclose(variance, 1 / precision, rtol=1e-9)

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 import minidiff as md
-from minidiff import data, plot
+from minidiff import data, diffusion, plot
 
 FOLDER = Path(__file__).parent.parent.parent / "examples"
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Runs an example in an empty folder, with constants changed, 60 random images for MNIST and a new UNet."""
+    """Runs an example in an empty folder, with other constants, 60 random images and a new UNet."""
 
     def mnist(split, folder=None):
         rng = np.random.default_rng(len(split))
@@ -23,9 +23,9 @@ def run(tmp_path, monkeypatch):
 
     monkeypatch.setattr(data, "mnist", mnist)
     monkeypatch.chdir(tmp_path)
-    md.save(
-        "unet.safetensors", md.models.UNet(width=8, multipliers=(1, 2), classes=10, timesteps=100)
-    )
+    model = md.models.UNet(width=8, multipliers=(1, 2), classes=10, timesteps=100)
+    model.parameterization = diffusion.Parameterization(diffusion.cosine_schedule(100))
+    md.save("unet.safetensors", model)
 
     def go(name, *arguments, **constants):
         spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
@@ -62,7 +62,8 @@ def test_classifier_guidance(run, capsys):
 
 
 def test_table_of_points_and_of_images(tmp_path):
-    points, images = np.zeros((5, 2)), np.zeros((5, 8, 8, 1))
+    points = np.zeros((5, 2))
+    images = np.zeros((5, 8, 8, 1))
     for cell in (points, images):
         plot.table([[cell, cell]], tmp_path / "table.png", ["row"], ["left", "right"], [["1", "2"]])
         assert (tmp_path / "table.png").stat().st_size > 1000

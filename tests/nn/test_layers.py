@@ -43,7 +43,8 @@ def plain_group_norm(x, groups):
 
 
 def test_dense():
-    layer, x = nn.Dense(4, 3, rng()), draw(2, 5, 4)
+    layer = nn.Dense(4, 3, rng())
+    x = draw(2, 5, 4)
     close(layer(x), x @ layer.weight.numpy() + layer.bias.numpy())
     bare = nn.Dense(4, 3, rng(), bias=False)
     assert bare.bias is None
@@ -52,7 +53,8 @@ def test_dense():
 
 @pytest.mark.parametrize(("kernel", "stride", "size"), [(3, 1, 8), (5, 1, 8), (1, 1, 8), (4, 2, 4)])
 def test_conv2d_keeps_the_size_or_halves_it(kernel, stride, size):
-    layer, x = nn.Conv2d(3, 6, kernel, rng(), stride=stride), draw(2, 8, 8, 3)
+    layer = nn.Conv2d(3, 6, kernel, rng(), stride=stride)
+    x = draw(2, 8, 8, 3)
     want = plain_conv(x, layer.weight.numpy(), layer.bias.numpy(), (kernel - 1) // 2)[
         :, ::stride, ::stride
     ]
@@ -62,11 +64,13 @@ def test_conv2d_keeps_the_size_or_halves_it(kernel, stride, size):
 
 
 def test_group_norm():
-    x, shift = draw(2, 4, 4, 8), draw(2, 8, seed=2)
+    x = draw(2, 4, 4, 8)
+    shift = draw(2, 8, seed=2)
     layer = nn.GroupNorm(2, 8)
     close(layer(x), plain_group_norm(x, 2))
     fused = nn.GroupNormSilu(2, 8)
-    fused.weight.data, fused.bias.data = draw(8, seed=3), draw(8, seed=4)
+    fused.weight.data = draw(8, seed=3)
+    fused.bias.data = draw(8, seed=4)
     y = plain_group_norm(x, 2) * fused.weight.numpy() + fused.bias.numpy()
     close(fused(x), silu(y))
     close(fused(x, shift, skip=x), silu(y + shift[:, None, None, :]) + x)
@@ -75,7 +79,8 @@ def test_group_norm():
 
 
 def test_embedding_and_its_gradient():
-    layer, ids = nn.Embedding(4, 3, rng()), np.array([1, 3, 1])
+    layer = nn.Embedding(4, 3, rng())
+    ids = np.array([1, 3, 1])
     close(layer(ids), layer.weight.numpy()[ids])
     layer(ids).sum().backward()
     np.testing.assert_array_equal(layer.weight.grad, [[0] * 3, [2] * 3, [0] * 3, [1] * 3])
@@ -105,7 +110,8 @@ def test_sinusoidal_embedding_refuses_sizes_it_has_no_formula_for(dim):
 
 
 def test_upsample_and_max_pool():
-    x, layer = draw(2, 4, 4, 3), nn.Upsample(3, 5, rng())
+    x = draw(2, 4, 4, 3)
+    layer = nn.Upsample(3, 5, rng())
     close(
         layer(x),
         plain_conv(x.repeat(2, 1).repeat(2, 2), layer.conv.weight.numpy(), layer.conv.bias.numpy()),
@@ -115,8 +121,10 @@ def test_upsample_and_max_pool():
 
 
 def test_attention_head_by_head():
-    channels, heads = 8, 4
-    layer, x = nn.Attention(channels, rng(), heads), draw(2, 3, 5, channels)
+    channels = 8
+    heads = 4
+    layer = nn.Attention(channels, rng(), heads)
+    x = draw(2, 3, 5, channels)
     assert layer.qkv.bias is None
     qkv = plain_conv(x, layer.qkv.weight.numpy()).reshape(2, 15, 3 * channels)
     seen = np.zeros((2, 15, channels))
@@ -137,11 +145,9 @@ def test_attention_head_by_head():
 
 
 def test_weights_start_seeded_and_in_their_bounds():
-    dense, conv, table = (
-        nn.Dense(100, 50, rng(7)),
-        nn.Conv2d(16, 8, 3, rng(7)),
-        nn.Embedding(100, 50, rng(7)),
-    )
+    dense = nn.Dense(100, 50, rng(7))
+    conv = nn.Conv2d(16, 8, 3, rng(7))
+    table = nn.Embedding(100, 50, rng(7))
     for layer, fan_in in [(dense, 100), (conv, 144)]:
         bound = 1 / math.sqrt(fan_in)
         for p in layer.parameters():

@@ -17,8 +17,9 @@ def waves(t, dim):
 
 
 def forward(p, x, t, labels, dim):
-    """The prediction, and what the gradient needs: each layer's input and its sum before the swish."""
-    time, kept = waves(t, dim), []
+    """The prediction, and for the gradient each layer's input and its sum before the silu."""
+    time = waves(t, dim)
+    kept = []
     for i in range(3):
         name = f"chain.layers.{i}."
         z = (
@@ -34,14 +35,18 @@ def forward(p, x, t, labels, dim):
 
 
 def backward(p, g, t, labels, dim, kept):
-    time, grads = waves(t, dim), {}
-    grads["chain.layers.3.weight"], grads["chain.layers.3.bias"] = kept[3][0].T @ g, g.sum(0)
+    time = waves(t, dim)
+    grads = {}
+    grads["chain.layers.3.weight"] = kept[3][0].T @ g
+    grads["chain.layers.3.bias"] = g.sum(0)
     g = g @ p["chain.layers.3.weight"].T
     for i in (2, 1, 0):
-        name, (x, z) = f"chain.layers.{i}.", kept[i]
+        name = f"chain.layers.{i}."
+        (x, z) = kept[i]
         s = sigmoid(z)
         g = g * (s + z * s * (1 - s))
-        grads[name + "x.weight"], grads[name + "time.weight"] = x.T @ g, time.T @ g
+        grads[name + "x.weight"] = x.T @ g
+        grads[name + "time.weight"] = time.T @ g
         grads[name + "x.bias"] = grads[name + "time.bias"] = g.sum(0)
         table = np.zeros_like(p[name + "label.weight"])
         for row, label in zip(g, labels):
@@ -64,13 +69,19 @@ def batches(count, classes):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-10), (np.float32, 2e-5)])
 def test_twenty_training_steps_give_the_weights_of_plain_numpy(dtype, tolerance):
-    dim, lr, beta1, beta2, eps = 32, 1e-3, 0.9, 0.999, 1e-8
+    dim = 32
+    lr = 1e-3
+    beta1 = 0.9
+    beta2 = 0.999
+    eps = 1e-8
     model = md.models.ConditionalMLP(hidden=dim)
     for parameter in model.parameters():
         parameter.data = parameter.data.astype(dtype)
     optimizer = md.optim.Adam(model.parameters(), lr=lr)
     p = {name: array.astype(np.float64) for name, array in model.state_dict().items()}
-    start, m, v = dict(p), dict.fromkeys(p, 0.0), dict.fromkeys(p, 0.0)
+    start = dict(p)
+    m = dict.fromkeys(p, 0.0)
+    v = dict.fromkeys(p, 0.0)
 
     for step, (x, t, labels, target) in enumerate(batches(20, 3), start=1):
         out = model(x.astype(dtype), t, labels)
@@ -85,7 +96,8 @@ def test_twenty_training_steps_give_the_weights_of_plain_numpy(dtype, tolerance)
         for name, g in backward(p, 2 * (want - target) / target.size, t, labels, dim, kept).items():
             m[name] = beta1 * m[name] + (1 - beta1) * g
             v[name] = beta2 * v[name] + (1 - beta2) * g * g
-            m_hat, v_hat = m[name] / (1 - beta1**step), v[name] / (1 - beta2**step)
+            m_hat = m[name] / (1 - beta1**step)
+            v_hat = v[name] / (1 - beta2**step)
             p[name] = p[name] - lr * m_hat / (np.sqrt(v_hat) + eps)
 
     for name, array in model.state_dict().items():
@@ -104,10 +116,11 @@ def test_unconditional_is_the_same_without_the_label():
 
 
 class DtypeObserver:
-    """Looks on at every operation and at every pull of a gradient, and notes the float dtypes that come by."""
+    """Notes the float dtypes of every operation and of every gradient."""
 
     def __init__(self):
-        self.forward, self.backward = {}, {}
+        self.forward = {}
+        self.backward = {}
 
     def place(self):
         return ""
@@ -139,7 +152,8 @@ class DtypeObserver:
     ],
 )
 def test_every_node_of_a_training_step_is_float32(model, shape, monkeypatch):
-    rng, observer = np.random.default_rng(0), DtypeObserver()
+    rng = np.random.default_rng(0)
+    observer = DtypeObserver()
     x, noise = rng.standard_normal((2, *shape), dtype=np.float32)
     condition = np.array([0, 1, 2, 3])
     if model.config.get("condition_dim"):

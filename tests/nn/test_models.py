@@ -81,8 +81,8 @@ MODELS = {
         ({"x": "double"}, TypeError, "x: given float64, wanted float32, as the model's weights"),
         ({"x": "flat"}, ValueError, r"x: given shape .*, wanted \(batch, "),
         ({"x": "channels"}, ValueError, r"x: given shape .*, wanted \(batch, "),
-        ({"t": -1}, ValueError, r"t: given -1 … -1, wanted times in 0 … \d+"),
-        ({"t": 100.5}, ValueError, r"t: given 100\.5 … 100\.5, wanted times in 0 … \d+"),
+        ({"t": -1}, ValueError, r"t: given -1, wanted times in 0 … \d+"),
+        ({"t": 100.5}, ValueError, r"t: given 100\.5, wanted times in 0 … \d+"),
         ({"t": float("nan")}, ValueError, "t: given nan"),
         ({"t": np.array([1, 101])}, ValueError, r"t: given 1 … 101, wanted times in 0 … \d+"),
         ({"t": [1, 2, 3]}, ValueError, r"t: given shape \(3,\), wanted one time, or \(2,\)"),
@@ -109,7 +109,7 @@ def test_what_cannot_be_x_or_t_is_named(which, change, error, message):
             "mlp",
             [1, 2, 3],
             ValueError,
-            r"condition: given shape \(3,\), wanted \(2,\): one label for each sample of x",
+            r"condition: given shape \(3,\), wanted \(2,\): one label per sample",
         ),
         ("unet", 1, ValueError, r"condition: given shape \(\), wanted \(2,\)"),
         ("mlp", [1.0, 2.0], TypeError, "condition: given float64, wanted integer labels"),
@@ -117,7 +117,7 @@ def test_what_cannot_be_x_or_t_is_named(which, change, error, message):
             "vectors",
             [1, 2],
             ValueError,
-            r"condition: given shape \(2,\), wanted \(2, 3\): one vector for each sample",
+            r"condition: given shape \(2,\), wanted \(2, 3\): one vector per sample",
         ),
         (
             "vectors",
@@ -175,7 +175,7 @@ def test_images_that_cannot_be_halved_are_named(size):
     [
         (
             {"combine": "sum"},
-            r"combine: given 'sum', wanted one of \['concat', 'add', 'multiply'\]",
+            r"combine: given 'sum', wanted one of 'concat', 'add', 'multiply'",
         ),
         ({"width": 12}, r"width: given 12 with multipliers \(1, 2, 3\), wanted .* multiples of 8"),
         ({"width": 0}, "width: given 0"),
@@ -217,7 +217,8 @@ def test_none_is_the_null_condition(which, null):
 def test_one_time_stands_for_all_and_samples_do_not_mix(which):
     model, x = MODELS[which]
     x = np.random.default_rng(0).standard_normal((3, *x.shape[1:]), dtype=np.float32)
-    t, condition = np.array([1, 7.25, 40]), None
+    t = np.array([1, 7.25, 40])
+    condition = None
     if model.config["classes"]:
         condition = np.array([0, 1, 2])
     elif model.config.get("condition_dim"):
@@ -263,10 +264,8 @@ def test_a_training_step_on_a_device_is_the_one_on_the_host(which, condition):
     here, there = (kind(**model.config) for _ in range(2))
 
     def train(model, x):
-        optimizer, ema = (
-            md.optim.AdamW(model.parameters(), eps=1e-3),
-            md.optim.EMA(model, 0.5),
-        )  # eps: for gradients of 0
+        optimizer = md.optim.AdamW(model.parameters(), eps=1e-3)
+        ema = md.optim.EMA(model, 0.5)
         for _ in range(2):
             optimizer.zero_grad()
             out = model(x, [3, 4], condition)
@@ -287,7 +286,8 @@ def test_a_training_step_on_a_device_is_the_one_on_the_host(which, condition):
 
 class TestLeNet:
     def test_features_are_what_the_last_layer_sees(self):
-        model, x = LeNet5(), images(3)
+        model = LeNet5()
+        x = images(3)
         features = model.features(x)
         assert features.shape == (3, 84)
         assert features.numpy().min() == 0

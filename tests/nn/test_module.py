@@ -56,7 +56,8 @@ def test_the_state_is_a_copy_and_goes_round(pair):
     state = pair.state_dict()
     state["first.bias"] += 1
     assert not np.array_equal(state["first.bias"], pair.first.bias.numpy())
-    weight, other = pair.first.weight, Pair(np.random.default_rng(1))
+    weight = pair.first.weight
+    other = Pair(np.random.default_rng(1))
     pair.load_state_dict(other.state_dict())
     assert pair.first.weight is weight
     for name, array in pair.state_dict().items():
@@ -72,10 +73,8 @@ def test_loading_keeps_the_parameters_dtype(pair):
 
 
 def test_a_state_that_does_not_fit_is_named_and_changes_nothing(pair):
-    before, state = (
-        pair.state_dict(),
-        {name: array + 1 for name, array in pair.state_dict().items()},
-    )
+    before = pair.state_dict()
+    state = {name: array + 1 for name, array in pair.state_dict().items()}
     state["extra"] = state.pop("first.bias")
     state["rest.0.weight"] = np.zeros((3, 2))
     with pytest.raises(
@@ -108,10 +107,8 @@ def test_a_state_that_does_not_fit_is_named_and_changes_nothing(pair):
     ],
 )
 def test_one_fault_is_enough(pair, fault, message):
-    before, state = (
-        pair.state_dict(),
-        {name: array + 1 for name, array in pair.state_dict().items()},
-    )
+    before = pair.state_dict()
+    state = {name: array + 1 for name, array in pair.state_dict().items()}
     fault(state)
     with pytest.raises(ValueError, match=message):
         pair.load_state_dict(state)
@@ -150,7 +147,9 @@ def test_to_swaps_the_arrays_inside_the_same_parameters(pair):
     x = np.ones((4, 2), np.float32)
     there = pair(x).numpy()
     pair(x).sum().backward()
-    before, gradient, parameters = pair.state_dict(), pair.first.weight.grad, pair.parameters()
+    before = pair.state_dict()
+    gradient = pair.first.weight.grad
+    parameters = pair.parameters()
     with registered() as backend:
         assert pair.to("strict") is pair
         assert [a is b for a, b in zip(pair.parameters(), parameters)] == [True] * 5

@@ -16,7 +16,7 @@ def leaves(*values, dtype=np.float64):
 
 
 def run(optimizer, gradients):
-    """Steps with given gradients, one list of arrays (or None) for each step; the parameters' arrays after each."""
+    """The parameters' arrays after each step; gradients has a list of arrays (or None) per step."""
     seen = []
     for step in gradients:
         for p, g in zip(optimizer.parameters, step):
@@ -47,7 +47,9 @@ def test_adam_is_the_plain_formula(start, gradients, decay, dtype):
     kind = AdamW([p], lr=0.01, betas=(0.8, 0.95), eps=1e-6, weight_decay=decay) if decay else None
     run(kind or Adam([p], lr=0.01, betas=(0.8, 0.95), eps=1e-6), [[[g, -g]] for g in gradients])
     for sign, got in zip((1, -1), p.numpy()):
-        want, squares, means = sign * start, 0.0, 0.0
+        want = sign * start
+        squares = 0.0
+        means = 0.0
         for t, g in enumerate(gradients, start=1):
             means, squares = 0.8 * means + 0.2 * sign * g, 0.95 * squares + 0.05 * g * g
             update = means / (1 - 0.8**t) / (math.sqrt(squares / (1 - 0.95**t)) + 1e-6)
@@ -101,7 +103,7 @@ def test_a_parameter_without_a_gradient_is_left_alone(make):
     st.integers(0, 99),
 )
 def test_parameters_are_updated_together_as_each_alone(shapes, make, dtype, seed):
-    """Small ones share a row; the large one, and all where one has no gradient, are updated by themselves."""
+    """Small ones share a row; a large one, and all where one has no gradient, go by themselves."""
     rng = np.random.default_rng(seed)
     starts = [rng.standard_normal(shape) for shape in shapes]
     gradients = [
@@ -182,7 +184,8 @@ def test_a_stopped_run_goes_on_as_the_unbroken_one(make):
     unbroken = make(leaves([1, 2, 3], [4, 5, 6], dtype=np.float32), schedule)
     want = run(unbroken, gradients)
     first = make(leaves([1, 2, 3], [4, 5, 6], dtype=np.float32), schedule)
-    halfway, state = run(first, gradients[:5])[-1], first.state_dict()
+    halfway = run(first, gradients[:5])[-1]
+    state = first.state_dict()
     run(first, gradients[5:])  # what is stored does not follow the live one
     second = make(leaves(*halfway, dtype=np.float32), schedule)
     second.load_state_dict(state)
@@ -284,10 +287,12 @@ def test_clipping_scales_all_gradients_alike(gradients, max_norm):
 
 
 def test_the_average_warms_up_and_then_decays_as_asked():
-    model, decay = ConditionalMLP(hidden=4), 0.3
+    model = ConditionalMLP(hidden=4)
+    decay = 0.3
     ema = EMA(model, decay)
     p = model.parameters()[0]
-    want, rng = p.numpy().copy(), np.random.default_rng(0)
+    want = p.numpy().copy()
+    rng = np.random.default_rng(0)
     for k in range(12):
         p.data = rng.standard_normal(p.shape, dtype=np.float32)
         ema.update()
@@ -299,7 +304,8 @@ def test_the_average_warms_up_and_then_decays_as_asked():
 
 def test_the_average_is_a_copy_and_is_lent_to_the_model():
     model = ConditionalMLP(hidden=4)
-    raw, ema = model.state_dict(), EMA(model, 0.9)
+    raw = model.state_dict()
+    ema = EMA(model, 0.9)
     for p in model.parameters():
         p.data = p.data + 1
     ema.update()
@@ -316,7 +322,8 @@ def test_the_average_is_a_copy_and_is_lent_to_the_model():
 
 def test_the_average_goes_on_from_its_state():
     model = ConditionalMLP(hidden=4)
-    unbroken, rng = EMA(model, 0.99), np.random.default_rng(0)
+    unbroken = EMA(model, 0.99)
+    rng = np.random.default_rng(0)
     weights = [
         {n: rng.standard_normal(p.shape) for n, p in model.named_parameters()} for _ in range(6)
     ]
@@ -343,7 +350,8 @@ def test_the_average_goes_on_from_its_state():
 def test_optimiser_and_average_follow_a_model_that_is_moved(make):
     def train(devices):
         model = ConditionalMLP(hidden=4)
-        optimizer, ema = make(model.parameters()), EMA(model, 0.5)
+        optimizer = make(model.parameters())
+        ema = EMA(model, 0.5)
         for device in devices:
             model.to(device)
             for i, p in enumerate(model.parameters()):

@@ -31,7 +31,9 @@ def test_the_gradient_of_every_parameter_against_differences(config):
     rng = np.random.default_rng(0)
     model = double(UNet(width=8, **config))
     x = md.Tensor(rng.standard_normal((2, 8, 8, model.config["channels"])), requires_grad=True)
-    t, u, condition = np.array([3, 50.5]), rng.standard_normal(x.shape), None
+    t = np.array([3, 50.5])
+    u = rng.standard_normal(x.shape)
+    condition = None
     if model.config["classes"]:
         condition = np.array([0, 4])
     elif model.config["condition_dim"]:
@@ -46,12 +48,14 @@ def test_the_gradient_of_every_parameter_against_differences(config):
     for name, leaf in [("x", x), *model.named_parameters()]:
         d = rng.standard_normal(leaf.shape)
         d /= np.linalg.norm(d)
-        kept, sides = leaf.data, []
+        kept = leaf.data
+        sides = []
         for sign in (1, -1):
             leaf.data = kept + sign * eps * d
             sides.append(value())
         leaf.data = kept
-        got, want = (leaf.grad * d).sum(), (sides[0] - sides[1]) / (2 * eps)
+        got = (leaf.grad * d).sum()
+        want = (sides[0] - sides[1]) / (2 * eps)
         assert abs(got - want) <= 1e-7 + 1e-6 * abs(want), (name, got, want)
 
 
@@ -62,7 +66,7 @@ def test_gradcheck_of_the_image():
 
 
 def nested(model):
-    """The same layers written inside one another: each level's skip goes around all that is deeper."""
+    """The same layers inside one another: each level's skip goes around all that is deeper."""
     inner = model.bottom
     for level in reversed(range(len(model.down))):
         deeper = ConditionalChain(model.down[level], inner)
@@ -90,12 +94,14 @@ def silu(x):
 @pytest.mark.parametrize("combine", ["concat", "add", "multiply"])
 def test_the_ways_to_combine_time_and_condition(combine):
     embedding = UNet(combine=combine).embedding
-    t, table = 5, embedding.condition.weight.numpy()
+    t = 5
+    table = embedding.condition.weight.numpy()
     phase = t / 10000 ** np.linspace(0, 1, 32)
     h = np.stack([np.sin(phase), np.cos(phase)], -1).reshape(64) @ embedding.time1.weight.numpy()
     h = h + embedding.time1.bias.numpy()
     h = h * 0.5 * (1 + np.array([math.erf(value / math.sqrt(2)) for value in h]))
-    time, label = h @ embedding.time2.weight.numpy() + embedding.time2.bias.numpy(), table[3]
+    time = h @ embedding.time2.weight.numpy() + embedding.time2.bias.numpy()
+    label = table[3]
     want = {"concat": np.concatenate([time, label]), "add": time + label, "multiply": time * label}[
         combine
     ]

@@ -8,7 +8,8 @@ All are called alike:
 - `x`: (batch, ...), noise at the first of the times;
 - `condition`: None (null), labels or vectors, one for all samples or one for each;
 - `times`: falling, by default T, T - 1, …, 0; see `minidiff.diffusion.times`;
-- `rng`: a NumPy Generator, or anything with standard_normal(size, dtype), for those that draw;
+- `rng`: a seed, a NumPy Generator, or anything with standard_normal(size, dtype), for those that
+  draw noise;
 - `clip`: what is done to each predicted x_0: None, True for [-1, 1], a number c for [-c, c], a
   pair, or a function of arrays such as `dynamic_threshold()`.
 

@@ -10,7 +10,7 @@ import numpy as np
 from ... import checks
 from ...kernels import Array
 from ..grids import falling_times
-from ..per_sample import as_condition, check_samples, draw_noise
+from ..per_sample import as_condition, as_rng, check_samples, draw_noise
 from ..prediction import Denoise, FreeNoise, Prediction, check_denoise, noise_from_x0
 from .clipping import as_clip
 
@@ -42,7 +42,7 @@ class Walk:
         self.schedule = denoise.schedule
         self.condition = as_condition(condition, batch)
         self.times = falling_times(self.schedule, times)
-        self.rng = rng
+        self.rng = as_rng(rng)
         self.clip = as_clip(clip)
         self.sampler = sampler
         self.free_noise = free_noise
