@@ -62,8 +62,10 @@ FORMATTED_BY_HAND = {
 
 SKIPS = {"pytest.mark.skip", "pytest.mark.skipif", "pytest.mark.xfail", "pytest.skip"}
 SKIPS |= {"pytest.xfail", "pytest.importorskip", "collect_ignore", "collect_ignore_glob"}
+# These two run once more without Numba's compiler, where nothing can be said of what it compiles.
 MAY_SKIP = defaultdict(set)
-MAY_SKIP["tests/kernels/test_cpu_tiny.py"] = {"pytest.mark.skipif"}  # it runs itself once more
+MAY_SKIP["tests/kernels/test_cpu_tiny.py"] = {"pytest.mark.skipif"}
+MAY_SKIP["tests/kernels/test_loops.py"] = {"pytest.mark.skipif"}
 
 LONGEST_FILE = 400
 # Imported when they are first needed: `import minidiff` stays quick.
