@@ -1,4 +1,8 @@
-"""Pointwise operations: each line is a name, its operands, and the derivative for each operand."""
+"""Pointwise operations: each line is a name, its operands, and the derivative for each operand.
+
+In a rule, g is the gradient of the output. The rule gives the gradient of its operand, which is
+g times the derivative. Its other parameters are the operands and `out`, the output.
+"""
 
 # Rules name operations that are defined further down.
 # mypy: disable-error-code="has-type"
@@ -6,6 +10,7 @@
 import math
 from typing import Any
 
+from ..checks import among
 from ..kernels import call
 from ..tape.primitive import Primitive
 
@@ -15,14 +20,15 @@ def pointwise(name: str, operands: str = "x", **rules) -> Primitive:
     return Primitive(name, operands, broadcasts=True, **rules)
 
 
+# fmt: off
 add = pointwise("add", "x y", x=lambda g: g, y=lambda g: g)
 subtract = pointwise("subtract", "x y", x=lambda g: g, y=lambda g: -g)
 multiply = pointwise("multiply", "x y", x=lambda g, y: g * y, y=lambda g, x: g * x)
 divide = pointwise("divide", "x y", x=lambda g, y: g / y, y=lambda g, y, out: -g * out / y)
 negative = pointwise("negative", x=lambda g: -g)
-power = pointwise(
-    "power", "x y", x=lambda g, x, y: g * _slope(x, y), y=lambda g, x, out: g * out * _log(x)
-)
+power = pointwise("power", "x y",
+                  x=lambda g, x, y: g * _slope(x, y),
+                  y=lambda g, x, out: g * out * _log(x))
 
 exp = pointwise("exp", x=lambda g, out: g * out)
 expm1 = pointwise("expm1", x=lambda g, out: g * (out + 1))
@@ -46,37 +52,40 @@ erf = pointwise("erf", x=lambda g, x: g * exp(-x * x) * (2 / math.sqrt(math.pi))
 relu = pointwise("relu", x=lambda g, out: where(greater(out, 0), g, 0))
 absolute = pointwise("absolute", x=lambda g, x: g * sign(x))
 abs = absolute
-maximum = pointwise(
-    "maximum", "x y", x=lambda g, x, y: _share(g, x, y), y=lambda g, x, y: _share(g, y, x)
-)
-minimum = pointwise(
-    "minimum", "x y", x=lambda g, x, y: _share(g, y, x), y=lambda g, x, y: _share(g, x, y)
-)
-_where = {
-    "x": lambda g, condition: where(condition, g, 0),
-    "y": lambda g, condition: where(condition, 0, g),
-}
-where = pointwise("where", "condition x y", **_where)
+maximum = pointwise("maximum", "x y",
+                    x=lambda g, x, y: _share(g, x, y),
+                    y=lambda g, x, y: _share(g, y, x))
+minimum = pointwise("minimum", "x y",
+                    x=lambda g, x, y: _share(g, y, x),
+                    y=lambda g, x, y: _share(g, x, y))
+where = pointwise("where", "condition x y",
+                  x=lambda g, condition: where(condition, g, 0),
+                  y=lambda g, condition: where(condition, 0, g))
 
 # Steps have the derivative 0 everywhere, and comparisons none.
-zeros_like, sign, floor, ceil, round = (
-    pointwise(name, x=lambda g: zeros_like(g))
-    for name in ("zeros_like", "sign", "floor", "ceil", "round")
-)
-equal, not_equal, less, less_equal, greater, greater_equal = (
-    pointwise(name, "x y")
-    for name in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
-)
-isfinite, isnan = pointwise("isfinite"), pointwise("isnan")
+zeros_like = pointwise("zeros_like", x=lambda g: zeros_like(g))
+sign = pointwise("sign", x=lambda g: zeros_like(g))
+floor = pointwise("floor", x=lambda g: zeros_like(g))
+ceil = pointwise("ceil", x=lambda g: zeros_like(g))
+round = pointwise("round", x=lambda g: zeros_like(g))
+equal = pointwise("equal", "x y")
+not_equal = pointwise("not_equal", "x y")
+less = pointwise("less", "x y")
+less_equal = pointwise("less_equal", "x y")
+greater = pointwise("greater", "x y")
+greater_equal = pointwise("greater_equal", "x y")
+isfinite = pointwise("isfinite")
+isnan = pointwise("isnan")
 
-# Swish (Ramachandran et al. 2017) and gelu (Hendrycks & Gimpel 2016) have kernels of their own for
-# the derivative.
-silu = Primitive(
-    "silu", "x", joint=lambda g, x: [call("silu_dx", g, x)], reference=lambda x: x * sigmoid(x)
-)
+# Swish (Ramachandran et al. 2017) and gelu (Hendrycks & Gimpel 2016) are common enough that their
+# derivatives have kernels. A kernel is not on the tape, so `reference` serves higher derivatives.
+silu = Primitive("silu", "x",
+                 joint=lambda g, x: [call("silu_dx", g, x)],
+                 reference=lambda x: x * sigmoid(x))
 _gelu = Primitive("gelu", "x * approximate",
-                  joint=lambda g, x, **how: [call("gelu_dx", g, x, **how)],
-                  reference=lambda x, approximate: 0.5 * x * (1 + _bend(x, approximate)))  # fmt: skip
+                  joint=lambda g, x, approximate: [call("gelu_dx", g, x, approximate=approximate)],
+                  reference=lambda x, approximate: x * _normal_cdf(x, approximate))
+# fmt: on
 
 
 def gelu(x: Any, approximate: str = "none") -> Any:
@@ -84,20 +93,21 @@ def gelu(x: Any, approximate: str = "none") -> Any:
 
     Raises ValueError for another `approximate`.
     """
-    if approximate not in ("none", "tanh"):
-        raise ValueError(f'gelu: approximate must be "none" or "tanh"; got {approximate!r}')
-    return _gelu(x, approximate=approximate)
+    return _gelu(x, approximate=among("approximate", approximate, ("none", "tanh")))
 
 
-def _bend(x, approximate):
-    """2Φ(x) − 1, exact or approximate."""
+def _normal_cdf(x, approximate):
+    """Φ(x), the distribution function of the standard normal, exact or approximate."""
     if approximate == "tanh":
-        return tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))
-    return erf(x * math.sqrt(0.5))
+        return 0.5 * (1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+    return 0.5 * (1 + erf(x * math.sqrt(0.5)))
 
 
 def clip(x: Any, a_min: Any = None, a_max: Any = None) -> Any:
-    """x, but not below `a_min` nor above `a_max` (numbers, arrays or None); at a bound the gradient goes to x."""
+    """x, but not below `a_min` nor above `a_max` (numbers, arrays or None).
+
+    At a bound the gradient goes to x.
+    """
     x = x if a_min is None else where(less(x, a_min), a_min, x)
     return x if a_max is None else where(greater(x, a_max), a_max, x)
 
@@ -123,12 +133,19 @@ def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
 
 
 def hard_swish(x: Any) -> Any:
-    """x · clip(x + 3, 0, 6) / 6 (Howard et al. 2019); at ±3 the derivative is that of the parabola between."""
+    """x · clip(x + 3, 0, 6) / 6 (Howard et al. 2019).
+
+    At ±3 the derivative is that of the parabola between.
+    """
     return x * clip(x + 3, 0, 6) / 6
 
 
 def _slope(x, y):
-    """∂xʸ/∂x = y·xʸ⁻¹; where y is 0 it is 0, and 0⁻¹ must not spoil that, nor its derivative for y, which is x⁻¹."""
+    """∂xʸ/∂x = y·xʸ⁻¹.
+
+    Where y is 0 it is 0. At x = 0 the factor 0⁻¹ must not spoil that. Elsewhere the factor must
+    stay: the derivative of y·xʸ⁻¹ for y is x⁻¹ there.
+    """
     if isinstance(y, int | float):
         return y * power(x, y - 1) if y else zeros_like(x)
     return y * power(where(equal(y, 0), where(equal(x, 0), 1, x), x), y - 1)
@@ -137,10 +154,15 @@ def _slope(x, y):
 def _log(x):
     """log x for ∂xʸ/∂y, with 0 at x = 0, where xʸ stays 0 for every y > 0."""
     if isinstance(x, int | float):
-        return math.log(x) if x > 0 else (0.0 if x == 0 else math.nan)
+        if x == 0:
+            return 0.0
+        return math.log(x) if x > 0 else math.nan
     return log(where(equal(x, 0), 1, x))
 
 
 def _share(g, x, y):
-    """What x gets of the gradient of max(x, y): all where it is larger, half at a tie (a mask · g would widen g)."""
+    """What x gets of the gradient g of max(x, y): all of it where x is larger, half at a tie.
+
+    `where` keeps the dtype of g; a mask times g might widen it.
+    """
     return where(greater(x, y), g, where(equal(x, y), 0.5 * g, 0))

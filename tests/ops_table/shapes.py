@@ -146,7 +146,7 @@ ROWS = [
         lambda x, width, value: ops.pad(x, width, constant_values=value),
         lambda x, width, value: np.pad(x, width, constant_values=value),
         bordered(),
-        [((two_by_three, -1, 0), ValueError, "pad: pad_width must not be negative; got -1")],
+        [((two_by_three, -1, 0), ValueError, "pad_width: given -1, wanted no negative")],
     ),
     Op(
         "getitem",

@@ -142,7 +142,7 @@ ROWS = [
             (
                 (np.ones((2, 3)), 2, 1),
                 ValueError,
-                "split: 3 elements along axis 1 cannot be cut into 2",
+                "split: given 3 elements along axis 1, wanted a multiple of the 2",
             )
         ],
     ),
