@@ -95,10 +95,8 @@ def find(name: str, kind: type) -> Callable[..., Any]:
     if kind in looked_up[name]:
         return looked_up[name][kind]
     backend = _backend_of_type(kind)
-    own = backend.kernels()
-    if name in own:
-        kernel = own[name]
-    else:
+    kernel = backend.kernels().get(name)
+    if kernel is None:
         generic = importlib.import_module("minidiff.kernels.generic")
         kernel = getattr(generic, name, None) or getattr(backend.namespace, name, None)
     if kernel is None:
