@@ -256,7 +256,7 @@ def marked(rule):
     return pytest.param(rule, id=rule.__name__, marks=marks)
 
 
-@pytest.mark.parametrize("rule", map(marked, RULES))
+@pytest.mark.parametrize("rule", [marked(rule) for rule in RULES])
 def test_the_rules_are_kept(rule):
     broken = [
         f"{source.name}:{line}: {what}" for source in RULES[rule] for line, what in rule(source)

@@ -112,5 +112,7 @@ def test_training_and_sampling():
 
 def test_how_many():
     assert with_threads(3, md.get_num_threads) == 3
-    with pytest.raises(ValueError, match="n, the number of threads: given 0, wanted an integer of at least 1"):
+    with pytest.raises(
+        ValueError, match="n, the number of threads: given 0, wanted an integer of at least 1"
+    ):
         md.set_num_threads(0)

@@ -150,7 +150,9 @@ def test_errors(f, argument, error, message):
 def test_jvp_wants_a_direction_for_each_argument():
     x = np.ones(3)
     for primals, tangents in ((x, np.ones((3, 1))), ((x, x), (x,)), (x, 1.0)):
-        with pytest.raises(ValueError, match=r"tangents: given .*, wanted the primals' shapes .*\(3,\)"):
+        with pytest.raises(
+            ValueError, match=r"tangents: given .*, wanted the primals' shapes .*\(3,\)"
+        ):
             md.jvp(lambda x, y=1.0: x * y, primals, tangents)
     for f in (lambda x: 3.0, lambda x: (x, x)):
         with pytest.raises(TypeError, match="must give a Tensor"):
