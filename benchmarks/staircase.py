@@ -4,10 +4,11 @@
 
 One thread. The ways are NumPy's, plain loops, a tile of four pixels, register tiles and Winograd;
 the tile is the code of the page itself. Each gives the right numbers, or nothing is timed. Then
-they take turns of two runs, the second timed; times are medians of processor time. GFLOP/s are nominal: two operations for each
-product of the plain algorithm. Winograd makes fewer, and the register tile leaves out those with
-the zeros around an image: both may pass the peak, which is that of multiply-adds on registers. An
-embedding computes next to nothing: its GB/s are those of the rows that it fetches or adds up.
+they take turns of two runs, the second timed; times are medians of processor time. GFLOP/s are
+nominal: two operations for each product of the plain algorithm. Winograd makes fewer, and the
+register tile leaves out those with the zeros around an image: both may pass the peak, which is that
+of multiply-adds on registers. An embedding computes next to nothing: its GB/s are those of the rows
+that it fetches or adds up.
 """
 
 import argparse

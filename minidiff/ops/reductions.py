@@ -1,4 +1,15 @@
-"""Sums, means and extremes over axes (`axis` is None, an int or a tuple; `keepdims` as in NumPy), and sorting."""
+"""Sums, means and extremes over axes, and sorting.
+
+The derivative of a sum is a broadcast, and the derivative of a broadcast is a sum. An element
+enters a sum once, so its gradient is the gradient of the sum:
+
+    y = sum(x, axis=1)                      (n, k) → (n,)
+    dx = broadcast_over(dy, (n, k), 1)      (n,) → (n, 1) → (n, k)
+
+The others weight that broadcast: the mean by 1 / k, `logsumexp` by the softmax of x, and `max` by 1
+at the largest element and 0 elsewhere. As in NumPy, `axis` is None, an int or a tuple, and with
+`keepdims` the axes stay, of length 1.
+"""
 
 # Rules name operations that are defined further down.
 # mypy: disable-error-code="has-type"
@@ -11,31 +22,60 @@ from ..tape.primitive import Primitive
 from .elementwise import absolute, equal, exp, sqrt, where
 from .shapes import astype, axes_of, diag, flip, pad, ravel, reshape, take_along_axis, transpose
 
-_OVER = "x * axis=None keepdims=False"
-# half the time of np.sum
-_add_up = lambda x, axis, keepdims: namespace(x).add.reduce(x, axis=axis, keepdims=keepdims)
-_extreme = {"x": lambda g, x, out, in_shape, axis: _shares(g, x, out, in_shape, axis)}
+_ARGUMENTS = "x * axis=None keepdims=False"
 
-sum = Primitive(
-    "sum", _OVER, kernel=_add_up, x=lambda g, in_shape, axis: _spread(g, shape=in_shape, axis=axis)
-)
-mean = Primitive(
-    "mean", _OVER, x=lambda g, in_shape, axis: _spread(g / count(in_shape, axis), in_shape, axis)
-)
-_spread: Primitive = Primitive("spread", "x * shape axis",  # the other way round
-                               kernel=lambda x, shape, axis: generic.broadcast_to(kept(x, shape, axis), shape),
-                               x=lambda g, in_shape, axis: reshape(sum(g, axis=axis), shape=in_shape))  # fmt: skip
-# equals get equal shares
-max, min = Primitive("max", _OVER, **_extreme), Primitive("min", _OVER, **_extreme)
-logsumexp = Primitive("logsumexp", _OVER, x=lambda g, x, out, in_shape, axis:
-                      kept(g, in_shape, axis) * exp(x - kept(out, in_shape, axis)))  # fmt: skip
-argmax, argmin = Primitive("argmax", _OVER), Primitive("argmin", _OVER)
-argsort = Primitive(
-    "argsort", "x * axis=-1", kernel=lambda x, axis: namespace(x).argsort(x, axis, kind="stable")
-)
-_cumsum = Primitive(
-    "cumsum", "x * axis", x=lambda g, axis: flip(_cumsum(flip(g, axis=axis), axis=axis), axis=axis)
-)
+# fmt: off
+# The ufunc's `reduce` takes half the time of `np.sum`.
+sum = Primitive("sum", _ARGUMENTS,
+                kernel=lambda x, axis, keepdims:
+                namespace(x).add.reduce(x, axis=axis, keepdims=keepdims),
+                x=lambda g, in_shape, axis: broadcast_over(g, shape=in_shape, axis=axis))
+broadcast_over = Primitive("broadcast_over", "y * shape axis",
+                           kernel=lambda y, shape, axis:
+                           generic.broadcast_to(_keepdims(y, shape, axis), shape),
+                           y=lambda g, in_shape, axis: reshape(sum(g, axis=axis), shape=in_shape))
+mean = Primitive("mean", _ARGUMENTS,
+                 x=lambda g, in_shape, axis:
+                 broadcast_over(g / _number_of_terms(in_shape, axis), shape=in_shape, axis=axis))
+max = Primitive("max", _ARGUMENTS,
+                x=lambda g, x, out, in_shape, axis: _divide_among_equals(g, x, out, in_shape, axis))
+min = Primitive("min", _ARGUMENTS,
+                x=lambda g, x, out, in_shape, axis: _divide_among_equals(g, x, out, in_shape, axis))
+logsumexp = Primitive("logsumexp", _ARGUMENTS,
+                      x=lambda g, x, out, in_shape, axis:
+                      _keepdims(g, in_shape, axis) * exp(x - _keepdims(out, in_shape, axis)))
+_cumsum = Primitive("cumsum", "x * axis",
+                    x=lambda g, axis: flip(_cumsum(flip(g, axis=axis), axis=axis), axis=axis))
+
+# Positions are integers and have no derivative.
+argmax = Primitive("argmax", _ARGUMENTS)
+argmin = Primitive("argmin", _ARGUMENTS)
+argsort = Primitive("argsort", "x * axis=-1",
+                    kernel=lambda x, axis: namespace(x).argsort(x, axis, kind="stable"))
+# fmt: on
+
+
+def _number_of_terms(shape, axis):
+    """How many elements meet in one result."""
+    return math.prod(shape[a] for a in axes_of(shape, axis))
+
+
+def _keepdims(y, shape, axis):
+    """A result y of a reduction of `shape` with its axes put back, of length 1.
+
+    y stays as it is if it is broadcast to `shape` rightly without them.
+    """
+    if axis is None or len(y.shape) == len(shape):
+        return y
+    reduced = axes_of(shape, axis)
+    return reshape(y, shape=tuple(1 if i in reduced else n for i, n in enumerate(shape)))
+
+
+def _divide_among_equals(g, x, out, shape, axis):
+    """The gradient of an extreme, in equal shares for all elements that are equal to it."""
+    is_extreme = astype(equal(x, _keepdims(out, shape, axis)), dtype=g.dtype)
+    share = _keepdims(g, shape, axis) / sum(is_extreme, axis=axis, keepdims=True)
+    return is_extreme * share
 
 
 def cumsum(x: Any, axis: int | None = None) -> Any:
@@ -44,61 +84,66 @@ def cumsum(x: Any, axis: int | None = None) -> Any:
 
 
 def prod(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """The product over axes: by halves, so that a zero among the factors is a factor like any other."""
-    gone, n = axes_of(x.shape, axis), len(x.shape)
-    rest = [i for i in range(n) if i not in gone]
-    x, shape = transpose(x, axes=(*rest, *sorted(gone))), x.shape
-    x = reshape(x, shape=(*(shape[i] for i in rest), count(shape, axis)))
-    while (m := x.shape[-1]) != 1:
-        x = (
-            pad(x, (*((0, 0),) * len(rest), (0, m % 2 or m == 0)), constant_values=1)
-            if m % 2 or m == 0
-            else x
-        )
-        if m:
-            x = x[..., ::2] * x[..., 1::2]
-    return reshape(
-        x,
-        shape=tuple(
-            1 if i in gone else k for i, k in enumerate(shape) if keepdims or i not in gone
-        ),
-    )
+    """The product over axes.
+
+    Factors are multiplied in pairs, and the products again, until one is left. So a zero is a
+    factor like any other: the textbook's derivative, out / x, would divide by it.
+    """
+    shape = x.shape
+    reduced = axes_of(shape, axis)
+    rest = [i for i in range(len(shape)) if i not in reduced]
+    # All factors of one product stand along the last axis.
+    x = transpose(x, axes=(*rest, *sorted(reduced)))
+    number = _number_of_terms(shape, axis)
+    factors = reshape(x, shape=(*(shape[i] for i in rest), number))
+    one_more = (*((0, 0) for _ in rest), (0, 1))
+    if number == 0:
+        factors = pad(factors, one_more, constant_values=1)
+    while factors.shape[-1] > 1:
+        if factors.shape[-1] % 2:
+            factors = pad(factors, one_more, constant_values=1)
+        factors = factors[..., ::2] * factors[..., 1::2]
+    if keepdims:
+        return reshape(factors, shape=tuple(1 if i in reduced else n for i, n in enumerate(shape)))
+    return reshape(factors, shape=tuple(shape[i] for i in rest))
 
 
 def var(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
-    """The mean squared distance from the mean; `ddof` is taken off the count."""
+    """The mean squared distance from the mean; `ddof` is taken off the number of elements."""
     centred = x - mean(x, axis=axis, keepdims=True)
-    return sum(centred * centred, axis=axis, keepdims=keepdims) / (count(x.shape, axis) - ddof)
+    total = sum(centred * centred, axis=axis, keepdims=keepdims)
+    return total / (_number_of_terms(x.shape, axis) - ddof)
 
 
 def std(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
     """The square root of `var`; where that is 0, so is the derivative."""
-    return _root(var(x, axis, ddof, keepdims))
+    return _safe_sqrt(var(x, axis, ddof, keepdims))
 
 
 def norm(x: Any, ord: float | None = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """(Σ |x|^ord)^(1/ord) over axes, by default with ord=2; the largest |x| for ord=inf, the
-    smallest for −inf.
+    """(Σ |x|^ord)^(1/ord) over axes, by default with ord=2.
 
-    At 0 the derivative is 0. All elements that meet are one vector, also those of a matrix. Raises
-    ValueError for ord=0 and for the names of matrix norms.
+    ord=inf gives the largest |x|, −inf the smallest. All elements that meet are one vector, also
+    those of a matrix. At 0 the derivative is 0. Raises ValueError for ord=0 and for the names of
+    matrix norms.
     """
-    if ord in (math.inf, -math.inf):
-        return (max if ord > 0 else min)(absolute(x), axis=axis, keepdims=keepdims)
     if isinstance(ord, str) or ord == 0:
-        raise ValueError(f"norm: ord must be None or a number other than 0; got {ord!r}")
+        raise ValueError(f"ord: given {ord!r}, wanted None or a number other than 0")
+    if ord == math.inf:
+        return max(absolute(x), axis=axis, keepdims=keepdims)
+    if ord == -math.inf:
+        return min(absolute(x), axis=axis, keepdims=keepdims)
+    if ord == 1:
+        return sum(absolute(x), axis=axis, keepdims=keepdims)
     if ord in (None, 2):
-        return _root(sum(x * x, axis=axis, keepdims=keepdims))
-    total = sum(absolute(x) ** ord if ord != 1 else absolute(x), axis=axis, keepdims=keepdims)
-    return (
-        total
-        if ord == 1
-        else where(equal(total, 0), 0, where(equal(total, 0), 1, total) ** (1 / ord))
-    )
+        return _safe_sqrt(sum(x * x, axis=axis, keepdims=keepdims))
+    total = sum(absolute(x) ** ord, axis=axis, keepdims=keepdims)
+    is_zero = equal(total, 0)
+    return where(is_zero, 0, where(is_zero, 1, total) ** (1 / ord))
 
 
 def sort(x: Any, axis: int = -1) -> Any:
-    """In ascending order along an axis; equals keep their order, and so their gradients."""
+    """x in ascending order along an axis; equals keep their order, and so do their gradients."""
     return take_along_axis(x, argsort(x, axis=axis), axis)
 
 
@@ -107,25 +152,7 @@ def trace(x: Any, offset: int = 0) -> Any:
     return sum(diag(x, offset))
 
 
-def count(shape: tuple[int, ...], axis: Any) -> int:
-    """How many elements meet in one of a reduction's results."""
-    return math.prod(shape[a] for a in axes_of(shape, axis))
-
-
-def kept(g: Any, shape: tuple[int, ...], axis: Any) -> Any:
-    """g with the axes that were summed away put back, of length 1, where it would not be broadcast rightly as it is."""
-    if axis is None or len(g.shape) == len(shape):
-        return g
-    gone = axes_of(shape, axis)
-    return reshape(g, shape=tuple(1 if i in gone else n for i, n in enumerate(shape)))
-
-
-def _root(x):
+def _safe_sqrt(x):
     """√x with the derivative 0 at 0."""
-    zero = equal(x, 0)
-    return where(zero, 0, sqrt(where(zero, 1, x)))
-
-
-def _shares(g, x, out, shape, axis):
-    ties = astype(equal(x, kept(out, shape, axis)), dtype=g.dtype)
-    return ties * (kept(g, shape, axis) / sum(ties, axis=axis, keepdims=True))
+    is_zero = equal(x, 0)
+    return where(is_zero, 0, sqrt(where(is_zero, 1, x)))

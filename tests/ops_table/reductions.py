@@ -40,9 +40,10 @@ def summed(draw):
     return draw(arrays(np.sum(x, axis, keepdims=keepdims).shape)), x.shape, axis
 
 
-def _spread(g, shape, axis):
-    gone = range(len(shape)) if axis is None else np.atleast_1d(axis) % max(len(shape), 1)
-    return np.broadcast_to(g.reshape([1 if i in gone else n for i, n in enumerate(shape)]), shape)
+def broadcast_over(y, shape, axis):
+    summed_away = range(len(shape)) if axis is None else np.atleast_1d(axis) % max(len(shape), 1)
+    kept = y.reshape([1 if i in summed_away else n for i, n in enumerate(shape)])
+    return np.broadcast_to(kept, shape)
 
 
 def reduction(name, reference, samples, **how):
@@ -83,9 +84,9 @@ ROWS = [
         {"order": 0},
     ),
     Op(
-        "spread",
-        reductions._spread,
-        _spread,
+        "broadcast_over",
+        reductions.broadcast_over,
+        broadcast_over,
         summed(),
         [((np.ones((2, 3)), (4, 3), None), ValueError, "broadcast")],
     ),
