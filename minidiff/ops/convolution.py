@@ -1,4 +1,19 @@
-"""Convolution of images (batch, height, width, channels) with weights (kh, kw, in, out)."""
+"""Convolution of images (batch, height, width, channels) with weights (kh, kw, in, out).
+
+A convolution is linear in the image x and in the weights w. So with a third array y, shaped like
+its output, the sum
+
+    L(x, w, y) = Σ y[position, out] · x[position + tap, in] · w[tap, in, out]
+
+over positions, taps and channels is linear in each of the three. Each of its three corners is the
+derivative of L for one array, made of the other two:
+
+    conv2d(x, w)       has the shape of y: the convolution
+    conv2d_dx(y, w)    has the shape of x: its gradient for x, which is the transposed convolution
+    conv2d_dw(y, x)    has the shape of w: its gradient for w
+
+Hence the derivatives of each corner are the other two corners, to any order.
+"""
 
 # Rules name operations that are defined further down.
 # mypy: disable-error-code="has-type"
@@ -8,34 +23,56 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import whole
 from ..kernels import call
 from ..tape.primitive import Primitive
 from .shapes import expand_dims, squeeze, swapaxes
 
-# The three corners of one trilinear form Σ y·x·w: the derivative of each is another.
+# `geometry` stands for stride, padding, dilation and groups.
+# fmt: off
 _conv2d = Primitive("conv2d", "x w * stride padding dilation groups",
-                    x=lambda g, w, in_shape, **how: conv2d_dx(g, w, x_size=in_shape[1:3], **how),
-                    w=lambda g, x, in_shape, **how: conv2d_dw(g, x, kernel=in_shape[:2], **how))  # fmt: skip
+                    x=lambda g, w, in_shape, **geometry:
+                    conv2d_dx(g, w, x_size=in_shape[1:3], **geometry),
+                    w=lambda g, x, in_shape, **geometry:
+                    conv2d_dw(g, x, kernel=in_shape[:2], **geometry))
 conv2d_dx = Primitive("conv2d_dx", "y w * x_size stride padding dilation groups",
-                      y=lambda g, w, in_shape, x_size, **how: _inside(_conv2d(g, w, **how), in_shape),
-                      w=lambda g, y, in_shape, x_size, **how: conv2d_dw(y, g, kernel=in_shape[:2], **how))  # fmt: skip
+                      y=lambda g, w, in_shape, x_size, **geometry:
+                      _cropped(_conv2d(g, w, **geometry), in_shape),
+                      w=lambda g, y, in_shape, x_size, **geometry:
+                      conv2d_dw(y, g, kernel=in_shape[:2], **geometry))
 conv2d_dw = Primitive("conv2d_dw", "y x * kernel stride padding dilation groups",
-                      y=lambda g, x, in_shape, kernel, **how: _inside(_conv2d(x, g, **how), in_shape),
-                      x=lambda g, y, in_shape, kernel, **how: conv2d_dx(y, g, x_size=in_shape[1:3], **how))  # fmt: skip
+                      y=lambda g, x, in_shape, kernel, **geometry:
+                      _cropped(_conv2d(x, g, **geometry), in_shape),
+                      x=lambda g, y, in_shape, kernel, **geometry:
+                      conv2d_dx(y, g, x_size=in_shape[1:3], **geometry))
+# fmt: on
 
 
-def _conv2d_bias_rule(g, x, w, needs, **how):
-    dx = call("conv2d_dx", g, w, x_size=x.shape[1:3], **how) if needs[0] else None
-    return dx, *(
-        call("conv2d_dw_db", g, x, kernel=w.shape[:2], **how)
-        if needs[1] or needs[2]
-        else (None, None)
-    )
+def _cropped(y, shape):
+    """y cut to the height and width of `shape`.
+
+    An x with an `output_padding` beyond the stride has room for more positions than y has.
+    """
+    return y if y.shape == shape else y[:, : shape[1], : shape[2]]
 
 
+def _conv2d_bias_rule(g, x, w, needs, **geometry):
+    """(dx, dw, db); one pass over g gives both dw and db."""
+    dx = None
+    dw = None
+    db = None
+    if needs[0]:
+        dx = call("conv2d_dx", g, w, x_size=x.shape[1:3], **geometry)
+    if needs[1] or needs[2]:
+        dw, db = call("conv2d_dw_db", g, x, kernel=w.shape[:2], **geometry)
+    return dx, dw, db
+
+
+# fmt: off
 _conv2d_bias = Primitive("conv2d_bias", "x w b * stride padding dilation groups",
                          joint=_conv2d_bias_rule,
-                         reference=lambda x, w, b, **how: _conv2d(x, w, **how) + b)  # fmt: skip
+                         reference=lambda x, w, b, **geometry: _conv2d(x, w, **geometry) + b)
+# fmt: on
 
 
 def conv2d(
@@ -47,15 +84,15 @@ def conv2d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Any:
-    """Cross-correlation of images x (batch, h, w, in) with weights w (kh, kw, in / groups, out),
-    plus b (out,).
+    """Cross-correlation of images x with weights w, plus a bias b.
 
-    `stride`, `padding` (zeros on each side) and `dilation` are ints or pairs (vertical,
-    horizontal). Gives (batch, h′, w′, out), h′ = ⌊(h + 2·padding − dilation·(kh − 1) − 1) / stride⌋
-    + 1. Raises ValueError if the shapes do not fit.
+    x is (batch, h, w, in), w is (kh, kw, in / groups, out) and b (out,). `stride`, `padding` (zeros
+    on each side) and `dilation` are ints or pairs (vertical, horizontal). Gives (batch, h′, w′,
+    out), where h′ = ⌊(h + 2·padding − dilation·(kh − 1) − 1) / stride⌋ + 1, and w′ alike. Raises
+    ValueError if the shapes do not fit.
     """
-    how = _how("conv2d", x, w, b, stride, padding, dilation, groups)
-    return _conv2d(x, w, **how) if b is None else _conv2d_bias(x, w, b, **how)
+    geometry = _geometry("conv2d", x, w, b, stride, padding, dilation, groups)
+    return _conv2d(x, w, **geometry) if b is None else _conv2d_bias(x, w, b, **geometry)
 
 
 def conv_transpose2d(
@@ -68,33 +105,32 @@ def conv_transpose2d(
     groups: int = 1,
     dilation: Any = 1,
 ) -> Any:
-    """The transpose of `conv2d` as a linear map; w is (kh, kw, in, out / groups), seen from x
-    (batch, h, w, in).
+    """The transpose of `conv2d` as a linear map, plus a bias b.
 
-    Gives (batch, h′, w′, out), h′ = (h − 1)·stride − 2·padding + dilation·(kh − 1) + output_padding
-    + 1: several sizes of a convolution's input give one output, and `output_padding` < max(stride,
-    dilation) picks among them. Raises ValueError if the shapes do not fit.
+    x is (batch, h, w, in), w is (kh, kw, in, out / groups) and b (out,). Gives (batch, h′, w′,
+    out), where h′ = (h − 1)·stride − 2·padding + dilation·(kh − 1) + output_padding + 1, and w′
+    alike. Inputs of several sizes give a convolution's output one size, and `output_padding`, less
+    than the stride or the dilation, picks among them. Raises ValueError if the shapes do not fit.
     """
-    how = _how("conv_transpose2d", x, w, b, stride, padding, dilation, groups)
-    s, p, d, more = (
-        how["stride"],
-        how["padding"],
-        how["dilation"],
-        pair("output_padding", output_padding, 0),
-    )
-    if any(more[i] >= max(s[i], d[i]) for i in (0, 1)):
+    geometry = _geometry("conv_transpose2d", x, w, b, stride, padding, dilation, groups)
+    extra = pair("output_padding", output_padding, 0)
+    y_size = []
+    for i in (0, 1):
+        step = geometry["stride"][i]
+        border = geometry["padding"][i]
+        tap_distance = geometry["dilation"][i]
+        if extra[i] >= max(step, tap_distance):
+            raise ValueError(
+                f"output_padding: given {output_padding}, wanted less than the stride or dilation"
+            )
+        reach = tap_distance * (w.shape[i] - 1)
+        y_size.append((x.shape[i + 1] - 1) * step - 2 * border + reach + extra[i] + 1)
+    if min(y_size) < 1:
         raise ValueError(
-            f"conv_transpose2d: output_padding must be less than stride or dilation; got {output_padding}"
+            f"padding: given {padding}, wanted less: nothing is left of the output, "
+            f"{y_size[0]} × {y_size[1]}"
         )
-    h, v = (
-        (x.shape[i + 1] - 1) * s[i] - 2 * p[i] + d[i] * (w.shape[i] - 1) + more[i] + 1
-        for i in (0, 1)
-    )
-    if h < 1 or v < 1:
-        raise ValueError(
-            f"conv_transpose2d: padding={padding} leaves nothing of the output, {h} × {v}"
-        )
-    y = conv2d_dx(x, swapaxes(w, axis1=2, axis2=3), x_size=(h, v), **how)
+    y = conv2d_dx(x, swapaxes(w, axis1=2, axis2=3), x_size=tuple(y_size), **geometry)
     return y if b is None else y + b
 
 
@@ -110,56 +146,77 @@ def conv1d(
     """`conv2d` for sequences: x (batch, n, in), w (k, in / groups, out), b (out,)."""
     if len(x.shape) != 3 or len(w.shape) != 3:
         raise ValueError(
-            f"conv1d: x must be (batch, n, in), w (k, in, out); got {x.shape}, {w.shape}"
+            f"conv1d: given x {x.shape} and w {w.shape}, wanted (batch, n, in) and (k, in, out)"
         )
-    rows = (1, stride), (0, padding), (1, dilation)
-    return squeeze(conv2d(expand_dims(x, 1), expand_dims(w, 0), b, *rows, groups), axis=1)
+    # An image one pixel high.
+    y = conv2d(
+        expand_dims(x, 1),
+        expand_dims(w, 0),
+        b,
+        stride=(1, stride),
+        padding=(0, padding),
+        dilation=(1, dilation),
+        groups=groups,
+    )
+    return squeeze(y, axis=1)
 
 
-def _inside(y, shape):
-    """The part of y that has that height and width: an `output_padding` beyond the stride makes room for more."""
-    return y if y.shape == shape else y[:, : shape[1], : shape[2]]
-
-
-def pair(name: str, value: Any, least: int) -> tuple[int, int]:
-    """An int, or two, as a pair of ints not smaller than `least`."""
-    if type(value) is int and value >= least:
+def pair(name: str, value: Any, low: int) -> tuple[int, int]:
+    """An int, or two, as a pair of ints; ValueError unless both are at least `low`."""
+    if type(value) is int and value >= low:
         return value, value
     both = (value, value) if np.ndim(value) == 0 else tuple(value)
-    if len(both) != 2 or any(not isinstance(v, int | np.integer) or v < least for v in both):
-        raise ValueError(
-            f"{name} must be an int or a pair of ints, at least {least}; got {value!r}"
-        )
-    return int(both[0]), int(both[1])
+    if len(both) != 2:
+        raise ValueError(f"{name}: given {value!r}, wanted an integer or a pair of them")
+    return whole(name, both[0], low), whole(name, both[1], low)
 
 
-def _how(name, x, w, b, stride, padding, dilation, groups):
-    """The static arguments by name, as pairs, once x, w and b fit."""
-    pairs = pair("stride", stride, 1), pair("padding", padding, 0), pair("dilation", dilation, 1)
-    return _checked(name, x.shape, w.shape, None if b is None else b.shape, *pairs, groups)
+def _geometry(operation, x, w, b, stride, padding, dilation, groups):
+    """The static arguments by name, with pairs for single numbers.
+
+    Raises ValueError unless x, w and b fit them.
+    """
+    geometry = {
+        "stride": pair("stride", stride, 1),
+        "padding": pair("padding", padding, 0),
+        "dilation": pair("dilation", dilation, 1),
+        "groups": groups,
+    }
+    b_shape = None if b is None else b.shape
+    _check_shapes(operation, x.shape, w.shape, b_shape, *geometry.values())
+    return geometry
 
 
-@lru_cache(1024)  # of shapes: a network asks for the same few again and again
-def _checked(name, x, w, b, stride, padding, dilation, groups):
+@lru_cache(1024)  # a network asks about the same few shapes again and again
+def _check_shapes(operation, x, w, b, stride, padding, dilation, groups):
     if len(x) != 4 or len(w) != 4:
         raise ValueError(
-            f"{name}: x must be (batch, height, width, channels), w (kh, kw, in, out); got {x}, {w}"
+            f"{operation}: given x {x} and w {w}, "
+            f"wanted (batch, height, width, channels) and (kh, kw, in, out)"
         )
-    # the axis of w that has all groups' channels; the other has one group's
-    cuts = 3 if name == "conv2d" else 2
-    cin, out = (n if axis == cuts else n * groups for axis, n in enumerate(w[2:], 2))
-    if x[3] != cin or groups < 1 or w[cuts] % groups:
+    whole("groups", groups, 1)
+    if operation == "conv2d":
+        in_channels = w[2] * groups
+        out_channels = w[3]
+        divided = out_channels
+    else:
+        in_channels = w[2]
+        out_channels = w[3] * groups
+        divided = in_channels
+    if x[3] != in_channels:
         raise ValueError(
-            f"{name}: x has {x[3]} channels, w {w} with groups={groups} takes {cin}; channels come last, "
-            f"and weights are (kh, kw, in, out)"
+            f"{operation}: given x with {x[3]} channels, wanted {in_channels}, which w {w} takes "
+            f"with groups={groups}; channels come last, and weights are (kh, kw, in, out)"
         )
-    if b not in (None, (out,)):
+    if divided % groups:
         raise ValueError(
-            f"{name}: b must have shape ({out},), one for each output channel; got {b}"
+            f"groups: given {groups}, wanted a divisor of the {divided} channels of w {w}"
         )
-    sizes = zip(x[1:], padding, dilation, w)
-    if name == "conv2d" and any(n + 2 * p < d * (k - 1) + 1 for n, p, d, k in sizes):
+    if b not in (None, (out_channels,)):
+        raise ValueError(f"b: given shape {b}, wanted ({out_channels},), one per output channel")
+    sizes = zip(x[1:3], padding, dilation, w)
+    if operation == "conv2d" and any(n + 2 * p < d * (k - 1) + 1 for n, p, d, k in sizes):
         raise ValueError(
-            f"conv2d: a kernel {w[:2]} does not fit in an image {x[1:3]} padded by {padding}"
+            f"conv2d: given an image {x[1:3]} padded by {padding}, wanted one that the kernel "
+            f"{w[:2]} fits in"
         )
-    return {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}

@@ -1,4 +1,15 @@
-"""Dense layers, embeddings, softmax and attention, dropout."""
+"""What layers compute: dense, embedding, softmax, attention, dropout.
+
+The embedding of `ids` reads rows of a table, so its derivative adds rows up at the same ids; and
+the derivative of that reads them again:
+
+    embedding(table, ids)            table → its rows at ids
+    embedding_dtable(dy, ids, rows)  rows of dy → added up in a table
+
+The rest is composed of products and pointwise operations. Where a network spends its time (dense
+with its bias, attention, the MLP's conditioned layer) a kernel does it in one pass, with its
+gradients, and `reference` is the composed form.
+"""
 
 # Rules name operations that are defined further down.
 # mypy: disable-error-code="has-type"
@@ -8,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import kernels
-from ..kernels import call
+from ..checks import Between, among
+from ..kernels import call, from_host, namespace
 from ..tape.primitive import Primitive
 from ..tape.tape import Value
 from .elementwise import exp, sigmoid, where
@@ -19,12 +30,21 @@ from .shapes import plain_index, reshape, swapaxes, transpose
 
 
 def _dense_rule(g, x, w, needs):
-    return g @ w.mT if needs[0] else None, *(
-        call("dense_dw_db", g, x) if needs[1] or needs[2] else (None, None)
+    """(dx, dw, db); one pass over g gives both dw and db."""
+    dx = g @ w.mT if needs[0] else None
+    dw = None
+    db = None
+    if needs[1] or needs[2]:
+        dw, db = call("dense_dw_db", g, x)
+    return dx, dw, db
+
+
+def _conditioned_dense_rule(g, x, w, e, v, table, ids, aux, needs):
+    """One gradient per operand; aux is what goes into the swish."""
+    gradients = call(
+        "conditioned_dense_grads", g, x, w, e, v, aux, ids, rows=len(table), needs=needs
     )
-
-
-_dense = Primitive("dense", "x w b", joint=_dense_rule, reference=lambda x, w, b: matmul(x, w) + b)
+    return *gradients, None
 
 
 def _plain_conditioned_dense(x, w, b, e, v, c, table, ids):
@@ -32,131 +52,145 @@ def _plain_conditioned_dense(x, w, b, e, v, c, table, ids):
     return h * sigmoid(h)
 
 
-_conditioned_dense = Primitive(
-    "conditioned_dense", "x w b e v c table ids", takes_integers=True, reference=_plain_conditioned_dense,
-    joint=lambda g, x, w, e, v, table, ids, aux, needs:
-    [*call("conditioned_dense_grads", g, x, w, e, v, aux, ids, rows=len(table), needs=needs), None],
-)  # fmt: skip
-_scatter = lambda g, ids, in_shape: embedding_dtable(g, ids, rows=in_shape[0])
-_embedding = Primitive("embedding", "table ids", takes_integers=True, table=_scatter)
-_gather = lambda g, ids: _embedding(g, ids)
-embedding_dtable = Primitive("embedding_dtable", "y ids * rows", takes_integers=True, y=_gather)
+def _plain_self_attention(qkv, heads):
+    batch, positions, width = qkv.shape
+    channels = width // 3
+    parts = reshape(qkv, shape=(batch, positions, 3, heads, channels // heads))
+    parts = transpose(parts, axes=(2, 0, 3, 1, 4))  # (3, batch, heads, positions, d)
+    out = swapaxes(attention(parts[0], parts[1], parts[2]), axis1=1, axis2=2)
+    return reshape(out, shape=(batch, positions, channels))
 
-softmax = Primitive(
-    "softmax",
-    "x * axis=-1",
-    x=lambda g, out, axis: out * (g - sum(g * out, axis=axis, keepdims=True)),
-)
+
+# fmt: off
+_dense = Primitive("dense", "x w b",
+                   joint=_dense_rule,
+                   reference=lambda x, w, b: matmul(x, w) + b)
+_conditioned_dense = Primitive("conditioned_dense", "x w b e v c table ids", takes_integers=True,
+                               joint=_conditioned_dense_rule,
+                               reference=_plain_conditioned_dense)
+
+_embedding = Primitive("embedding", "table ids", takes_integers=True,
+                       table=lambda g, ids, in_shape: embedding_dtable(g, ids, rows=in_shape[0]))
+embedding_dtable = Primitive("embedding_dtable", "y ids * rows", takes_integers=True,
+                             y=lambda g, ids: _embedding(g, ids))
+
+softmax = Primitive("softmax", "x * axis=-1",
+                    x=lambda g, out, axis: out * (g - sum(g * out, axis=axis, keepdims=True)))
 log_softmax = Primitive("log_softmax", "x * axis=-1",
-                        x=lambda g, out, axis: g - exp(out) * sum(g, axis=axis, keepdims=True))  # fmt: skip
+                        x=lambda g, out, axis: g - exp(out) * sum(g, axis=axis, keepdims=True))
+# What the kernel hands on (aux) is the softmax.
 _self_attention = Primitive("self_attention", "qkv * heads",
-                            qkv=lambda g, qkv, aux, heads: call("self_attention_dqkv", g, qkv, aux, heads=heads),
-                            reference=lambda qkv, heads: _plain_self_attention(qkv, heads))  # fmt: skip
+                            qkv=lambda g, qkv, aux, heads:
+                            call("self_attention_dqkv", g, qkv, aux, heads=heads),
+                            reference=_plain_self_attention)
+# fmt: on
 
 
 def dense(x: Any, w: Any, b: Any = None) -> Any:
     """x (…, in) @ w (in, out) + b (out,). Raises ValueError if the shapes do not fit."""
-    kernel = w.shape
-    if len(kernel) != 2 or x.shape[-1:] != kernel[:1] or not (b is None or b.shape == kernel[1:]):
+    w_shape = w.shape
+    fits = len(w_shape) == 2 and x.shape[-1:] == w_shape[:1]
+    if not fits or (b is not None and b.shape != w_shape[1:]):
+        b_shape = None if b is None else b.shape
         raise ValueError(
-            f"dense: x (…, in), w (in, out) and b (out,) do not fit: got {x.shape}, {kernel} and "
-            f"{b if b is None else b.shape}"
+            f"dense: given x {x.shape}, w {w_shape} and b {b_shape}, "
+            f"wanted (…, in), (in, out) and (out,)"
         )
     return matmul(x, w) if b is None else _dense(x, w, b)
 
 
 def conditioned_dense(x: Any, w: Any, b: Any, e: Any, v: Any, c: Any, table: Any, ids: Any) -> Any:
-    """silu(x @ w + b + e @ v + c + table[ids]): a dense layer that an embedding e and a label
-    shift, and swish.
+    """silu(x @ w + b + e @ v + c + table[ids]): a dense layer under two conditions, and swish.
 
-    x (batch, in), w (in, out), b and c (out,), e (batch, dim), v (dim, out), table (rows, out),
-    integer ids (batch,). Raises ValueError if the shapes do not fit, TypeError if ids are no
-    integers, IndexError for an id outside 0 … rows − 1 (on the host).
+    An embedding e and labels `ids` shift what goes into the swish. x is (batch, in), w (in, out),
+    b and c (out,), e (batch, dim), v (dim, out), table (rows, out), integer ids (batch,). Gives
+    (batch, out). Raises ValueError if the shapes do not fit, TypeError if ids are no integers,
+    IndexError for an id outside 0 … rows − 1 (on the host).
     """
-    batch, out = ids.shape, b.shape
-    fit = (
-        x.shape == batch + w.shape[:1]
+    batch = ids.shape
+    out = b.shape
+    fits = (
+        len(batch) == len(out) == 1
+        and x.shape == batch + w.shape[:1]
         and e.shape == batch + v.shape[:1]
-        and len(batch) == len(out) == 1
+        and w.shape[1:] == v.shape[1:] == table.shape[1:] == c.shape == out
     )
-    if not (fit and w.shape[1:] == v.shape[1:] == table.shape[1:] == c.shape == out):
+    if not fits:
+        shapes = [operand.shape for operand in (x, w, b, e, v, c, table, ids)]
         raise ValueError(
-            f"conditioned_dense: x (batch, in), w (in, out), b (out,), e (batch, dim), v (dim, out), "
-            f"c (out,), table (rows, out) and ids (batch,) do not fit: got "
-            f"{[operand.shape for operand in (x, w, b, e, v, c, table, ids)]}"
+            f"conditioned_dense: given {shapes}, wanted x (batch, in), w (in, out), b (out,), "
+            f"e (batch, dim), v (dim, out), c (out,), table (rows, out) and ids (batch,)"
         )
     if ids.dtype.kind not in "iu":
-        raise TypeError(f"conditioned_dense: ids must be integers; got {ids.dtype}")
+        raise TypeError(f"ids: given {ids.dtype}, wanted integers")
     return _conditioned_dense(x, w, b, e, v, c, table, ids)
 
 
 def embedding(table: Any, ids: Any) -> Any:
     """Rows of a table (rows, d) at integer ids of any shape: ids.shape + (d,).
 
-    Raises IndexError for an id outside 0 … rows − 1 (ids on the host are checked; NumPy's negative
-    ids are refused).
+    Raises TypeError if ids are no integers, IndexError for an id outside 0 … rows − 1. (Ids on the
+    host are checked; NumPy's negative ones are refused.)
     """
-    return _embedding(table, checked_ids("embedding", "ids", ids, table.shape[0]))
+    return _embedding(table, checked_ids("ids", ids, table.shape[0]))
 
 
 def one_hot(ids: Any, num_classes: int, dtype: Any = np.float32) -> Any:
     """ids.shape + (num_classes,): 1 at each id, 0 elsewhere; raises as `embedding` does."""
-    given, ids = ids, checked_ids("one_hot", "ids", ids, num_classes)
-    rows = (ids[..., None] == kernels.namespace(ids).arange(num_classes)).astype(dtype)
-    return type(given)(rows) if isinstance(given, Value) else rows
+    array = checked_ids("ids", ids, num_classes)
+    rows = (array[..., None] == namespace(array).arange(num_classes)).astype(dtype)
+    return type(ids)(rows) if isinstance(ids, Value) else rows
 
 
 def dropout(x: Any, p: float, rng: np.random.Generator) -> Any:
-    """Each element 0 with probability p, else divided by 1 − p; the draw is made on the host."""
-    if not 0 <= p < 1:
-        raise ValueError(f"dropout: p must lie in [0, 1); got {p}")
+    """Each element 0 with probability p, else divided by 1 − p (Srivastava et al. 2014).
+
+    The draw is made on the host. Raises ValueError unless 0 ≤ p < 1.
+    """
+    among("p", p, Between(0, 1, "[)"))
     keep = rng.random(x.shape, dtype=np.float32) >= p
-    return where(
-        kernels.from_host(keep, x.data if isinstance(x, Value) else x), x * (1 / (1 - p)), 0
-    )
+    keep = from_host(keep, x.data if isinstance(x, Value) else x)
+    return where(keep, x * (1 / (1 - p)), 0)
 
 
 def attention(q: Any, k: Any, v: Any) -> Any:
-    """softmax(q kᵀ / √d) v over the last two axes (…, positions, d) (Vaswani et al. 2017, eq. 1)."""
+    """softmax(q kᵀ / √d) v over the last two axes (Vaswani et al. 2017, eq. 1).
+
+    q is (…, n, d), k (…, m, d) and v (…, m, e). Gives (…, n, e). Raises ValueError if the shapes do
+    not fit.
+    """
     if q.shape[-1] != k.shape[-1] or k.shape[:-1] != v.shape[:-1] or q.shape[:-2] != k.shape[:-2]:
         raise ValueError(
-            f"attention: q, k, v must be (…, positions, d); got {q.shape}, {k.shape} and {v.shape}"
+            f"attention: given q {q.shape}, k {k.shape} and v {v.shape}, "
+            f"wanted (…, n, d), (…, m, d) and (…, m, e)"
         )
-    return matmul(
-        softmax(matmul(q, swapaxes(k, axis1=-1, axis2=-2)) * (1 / math.sqrt(q.shape[-1]))), v
-    )
+    scores = matmul(q, swapaxes(k, axis1=-1, axis2=-2)) * (1 / math.sqrt(q.shape[-1]))
+    return matmul(softmax(scores), v)
 
 
 def self_attention(qkv: Any, heads: int) -> Any:
-    """`attention` of every position to every position, in `heads` independent ways (Vaswani et al.
-    2017, §3.2.2).
+    """`attention` of every position to every position, in `heads` independent ways.
 
     qkv (batch, positions, 3 · channels) has queries, keys and values side by side, each heads ×
-    (channels / heads); gives (batch, positions, channels). Raises ValueError if `heads` does not
-    divide the channels.
+    (channels / heads). Gives (batch, positions, channels) (Vaswani et al. 2017, §3.2.2). Raises
+    ValueError if `heads` does not divide the channels.
     """
     if len(qkv.shape) != 3 or heads < 1 or qkv.shape[-1] % (3 * heads):
         raise ValueError(
-            f"self_attention: qkv must be (batch, positions, 3 · channels) with channels that "
-            f"heads={heads} divides; got {qkv.shape}"
+            f"self_attention: given qkv {qkv.shape} and heads={heads}, "
+            f"wanted (batch, positions, 3 · channels) with channels that the heads divide"
         )
     return _self_attention(qkv, heads=heads)
 
 
-def _plain_self_attention(qkv, heads):
-    b, n, c = qkv.shape
-    parts = reshape(qkv, shape=(b, n, 3, heads, c // 3 // heads))
-    q, k, v = (transpose(parts, axes=(2, 0, 3, 1, 4))[i] for i in range(3))
-    return reshape(swapaxes(attention(q, k, v), axis1=1, axis2=2), shape=(b, n, c // 3))
+def checked_ids(name: str, ids: Any, n: int) -> Any:
+    """The ids as an array; TypeError unless they are integers, IndexError outside 0 … n − 1.
 
-
-def checked_ids(operation: str, name: str, ids: Any, n: int) -> Any:
-    """`ids` as an array of integers; raises TypeError if they are none, IndexError for one outside 0 … n − 1."""
+    The values are looked at on the host only: on a device that would wait for its work.
+    """
     ids = np.asarray(ids) if isinstance(ids, int | tuple | np.integer) else plain_index(ids, np)
     if ids.dtype.kind not in "iu":
-        raise TypeError(f"{operation}: {name} must be integers; got {ids.dtype}")
+        raise TypeError(f"{name}: given {ids.dtype}, wanted integers")
     if isinstance(ids, np.ndarray) and ids.size and not (ids.min() >= 0 and ids.max() < n):
-        raise IndexError(
-            f"{operation}: {name} must lie in 0 … {n - 1}; got {ids.min()} … {ids.max()}"
-        )
+        raise IndexError(f"{name}: given {ids.min()} … {ids.max()}, wanted 0 … {n - 1}")
     return ids

@@ -1,9 +1,19 @@
-"""Losses. `reduction` says what becomes of a loss for each element: its "mean", its "sum", or "none"."""
+"""Losses: how far a network's output is from what it should be, as one number.
+
+Each loss has a value for every element or row, and `reduction` says what becomes of them: "mean",
+"sum", or "none", which leaves them as they are. All are composed of other operations, so their
+derivatives come by themselves. The two that networks train with most have kernels for the mean.
+Their gradients are short:
+
+    mse_loss         (x − y) · 2 / n
+    cross_entropy    (softmax(logits) − one_hot(labels)) / n
+"""
 
 from typing import Any
 
 import numpy as np
 
+from ..checks import among
 from ..kernels import call
 from ..tape.primitive import Primitive
 from .elementwise import absolute, equal, exp, log, softplus, where
@@ -11,53 +21,70 @@ from .layers import checked_ids, log_softmax
 from .reductions import mean, sum
 from .shapes import array_namespace, expand_dims, plain_index, squeeze, take_along_axis
 
-_cross_entropy = Primitive("cross_entropy", "logits labels", takes_integers=True,
-                           joint=lambda g, aux, labels: [call("cross_entropy_dlogits", g, aux, labels), None],
-                           reference=lambda logits, labels: mean(_each_cross_entropy(logits, labels)))  # fmt: skip
-
 
 def _mse_rule(g, x, y, needs):
     dx = call("mse_loss_dx", g, x, y)
     return dx if needs[0] else None, -dx if needs[1] else None
 
 
-_mse_loss = Primitive(
-    "mse_loss", "x y", joint=_mse_rule, reference=lambda x, y: mean((x - y) * (x - y))
-)
+# What the kernel of the cross-entropy hands on (aux) is the softmax.
+# fmt: off
+_mse_loss = Primitive("mse_loss", "x y",
+                      joint=_mse_rule,
+                      reference=lambda x, y: mean((x - y) * (x - y)))
+_cross_entropy = Primitive("cross_entropy", "logits labels", takes_integers=True,
+                           joint=lambda g, aux, labels:
+                           [call("cross_entropy_dlogits", g, aux, labels), None],
+                           reference=lambda logits, labels: mean(_row_losses(logits, labels)))
+# fmt: on
 
 
 def mse_loss(x: Any, y: Any, reduction: str = "mean") -> Any:
     """(x − y)². Raises ValueError if the shapes differ."""
-    _check("mse_loss", x, y)
-    return _mse_loss(x, y) if reduction == "mean" else _reduced((x - y) * (x - y), reduction)
+    _check_same_shape("mse_loss", x, y)
+    if reduction == "mean":
+        return _mse_loss(x, y)
+    return _reduced((x - y) * (x - y), reduction)
 
 
 def huber_loss(x: Any, y: Any, delta: float = 1.0, reduction: str = "mean") -> Any:
-    """½·d² where d = |x − y| ≤ delta, else delta·(d − ½·delta) (Huber 1964)."""
-    _check("huber_loss", x, y)
-    d = x - y
-    return _reduced(
-        where(absolute(d) <= delta, 0.5 * d * d, delta * (absolute(d) - 0.5 * delta)), reduction
-    )
+    """½·d² where d = |x − y| ≤ delta, else delta·(d − ½·delta) (Huber 1964).
+
+    Raises ValueError if the shapes differ.
+    """
+    _check_same_shape("huber_loss", x, y)
+    difference = x - y
+    distance = absolute(difference)
+    near = 0.5 * difference * difference
+    far = delta * (distance - 0.5 * delta)
+    return _reduced(where(distance <= delta, near, far), reduction)
 
 
 def binary_cross_entropy_with_logits(x: Any, y: Any, reduction: str = "mean") -> Any:
-    """−y·log σ(x) − (1 − y)·log(1 − σ(x)), for logits x and probabilities y."""
-    _check("binary_cross_entropy_with_logits", x, y)
+    """−y·log σ(x) − (1 − y)·log(1 − σ(x)), for logits x and probabilities y.
+
+    Raises ValueError if the shapes differ.
+    """
+    _check_same_shape("binary_cross_entropy_with_logits", x, y)
     return _reduced(y * softplus(-x) + (1 - y) * softplus(x), reduction)
 
 
 def kl_div(x: Any, y: Any, reduction: str = "mean", log_target: bool = False) -> Any:
-    """y·(log y − x), for log-probabilities x and probabilities y (their logarithms, with
-    `log_target`).
+    """y·(log y − x), for log-probabilities x and probabilities y.
 
-    Nothing is added where y is 0. "batchmean" divides the sum by the batch, which makes it the
-    divergence KL(y ‖ eˣ).
+    With `log_target` y are log-probabilities too. An element is 0 where the probability y is. The
+    further reduction "batchmean" divides the sum by the batch, which makes it the divergence
+    KL(y ‖ eˣ) (Kullback & Leibler 1951). Raises ValueError if the shapes differ.
     """
-    _check("kl_div", x, y)
-    none = equal(y, 0)
-    each = exp(y) * (y - x) if log_target else where(none, 0, y * (log(where(none, 1, y)) - x))
-    return sum(each) / x.shape[0] if reduction == "batchmean" else _reduced(each, reduction)
+    _check_same_shape("kl_div", x, y)
+    if log_target:
+        losses = exp(y) * (y - x)
+    else:
+        is_zero = equal(y, 0)
+        losses = where(is_zero, 0, y * (log(where(is_zero, 1, y)) - x))
+    if reduction == "batchmean":
+        return sum(losses) / x.shape[0]
+    return _reduced(losses, reduction)
 
 
 def cross_entropy(
@@ -67,47 +94,53 @@ def cross_entropy(
     label_smoothing: float = 0.0,
     reduction: str = "mean",
 ) -> Any:
-    """−log softmax(logits)[label]; logits (…, classes), labels (…) ints in 0 … classes − 1.
+    """−log softmax(logits)[label] of each row.
 
-    Rows labelled `ignore_index` count for nothing, in the mean neither. `label_smoothing` ε mixes
-    each one-hot target with ε of the uniform distribution (Szegedy et al. 2016). Raises ValueError
-    for shapes that do not fit, IndexError for a label out of range.
+    logits are (…, classes), labels (…) integers in 0 … classes − 1. Rows labelled `ignore_index`
+    count for nothing, nor does the mean count them. `label_smoothing` ε mixes each one-hot target
+    with ε of the uniform distribution (Szegedy et al. 2016, §7). Raises ValueError for shapes that
+    do not fit, IndexError for a label out of range.
     """
-    labels = (
-        np.asarray(labels)
-        if isinstance(labels, int | tuple | np.integer)
-        else plain_index(labels, np)
-    )
+    if isinstance(labels, int | tuple | np.integer):
+        labels = np.asarray(labels)
+    labels = plain_index(labels, np)
     if labels.shape != logits.shape[:-1]:
         raise ValueError(
-            f"cross_entropy: wants logits (…, classes), labels (…); got {logits.shape}, {labels.shape}"
+            f"cross_entropy: given logits {logits.shape} and labels {labels.shape}, "
+            f"wanted (…, classes) and (…)"
         )
-    xp, ignored = array_namespace(labels), labels == ignore_index
-    some = bool(xp.any(ignored))
-    labels = checked_ids(
-        "cross_entropy",
-        "labels",
-        xp.where(ignored, 0, labels) if some else labels,
-        logits.shape[-1],
-    )
-    if reduction == "mean" and not (some or label_smoothing) and len(logits.shape) == 2:
+    xp = array_namespace(labels)
+    is_ignored = labels == ignore_index
+    any_ignored = bool(xp.any(is_ignored))
+    if any_ignored:
+        labels = xp.where(is_ignored, 0, labels)
+    labels = checked_ids("labels", labels, logits.shape[-1])
+
+    is_plain = len(logits.shape) == 2 and not any_ignored and not label_smoothing
+    if reduction == "mean" and is_plain:
         return _cross_entropy(logits, labels)
-    each = where(ignored, 0, _each_cross_entropy(logits, labels, label_smoothing))
-    return sum(each) / int((~ignored).sum()) if reduction == "mean" else _reduced(each, reduction)
+    losses = where(is_ignored, 0, _row_losses(logits, labels, label_smoothing))
+    if reduction == "mean":
+        return sum(losses) / int((~is_ignored).sum())
+    return _reduced(losses, reduction)
 
 
-def _each_cross_entropy(logits, labels, smoothing=0.0):
-    logp = log_softmax(logits)
-    nll = -squeeze(take_along_axis(logp, expand_dims(labels, -1)), -1)
-    return (1 - smoothing) * nll - smoothing * mean(logp, axis=-1) if smoothing else nll
+def _row_losses(logits, labels, smoothing=0.0):
+    """The cross-entropy of each row."""
+    log_p = log_softmax(logits)
+    losses = -squeeze(take_along_axis(log_p, expand_dims(labels, -1)), -1)
+    if smoothing:
+        return (1 - smoothing) * losses - smoothing * mean(log_p, axis=-1)
+    return losses
 
 
-def _reduced(each, reduction):
-    if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f'reduction must be "mean", "sum" or "none"; got {reduction!r}')
-    return each if reduction == "none" else mean(each) if reduction == "mean" else sum(each)
+def _reduced(losses, reduction):
+    among("reduction", reduction, ("mean", "sum", "none"))
+    if reduction == "none":
+        return losses
+    return mean(losses) if reduction == "mean" else sum(losses)
 
 
-def _check(name, x, y):
+def _check_same_shape(operation, x, y):
     if x.shape != y.shape:
-        raise ValueError(f"{name}: x and y must have one shape; got {x.shape} and {y.shape}")
+        raise ValueError(f"{operation}: given x {x.shape} and y {y.shape}, wanted one shape")

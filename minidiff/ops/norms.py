@@ -1,4 +1,17 @@
-"""Normalisation over channels, samples or both; x is (batch, …, channels)."""
+"""Normalisation: subtract a mean, divide by a standard deviation; x is (batch, …, channels).
+
+    x̂ = (x − mean(x)) / √(var(x) + eps),    y = x̂ · weight + bias
+
+The norms differ in what the mean and the variance are taken over:
+
+    group       a group of channels at all positions of a sample
+    instance    one channel at all positions of a sample
+    layer       all channels at one position
+    batch       one channel at all positions of all samples
+
+Each is composed of means, so its derivative comes by itself. Only the group norm, which the UNet
+uses, has a kernel of its own, and one with the swish after it; `reference` is the composed form.
+"""
 
 import math
 from functools import lru_cache
@@ -12,37 +25,45 @@ from .shapes import reshape
 
 
 def _plain_group_norm(x, weight, bias, groups, eps):
-    parts = reshape(x, shape=(x.shape[0], math.prod(x.shape[1:-1]), groups, x.shape[-1] // groups))
-    return _scaled(reshape(layer_norm(parts, axis=(1, 3), eps=eps), shape=x.shape), weight, bias)
+    batch, *positions, channels = x.shape
+    parts = reshape(x, shape=(batch, math.prod(positions), groups, channels // groups))
+    normalised = reshape(layer_norm(parts, axis=(1, 3), eps=eps), shape=x.shape)
+    return _scale_and_shift(normalised, weight, bias)
 
 
 def _plain_group_norm_silu(x, weight, bias, shift, skip, groups, eps):
     y = _plain_group_norm(x, weight, bias, groups, eps)
-    each = shift is not None and (shift.shape[0], *(1,) * (len(x.shape) - 2), shift.shape[1])
-    y = silu(y + reshape(shift, shape=each) if each else y)
+    if shift is not None:
+        batch, *positions, channels = x.shape
+        y = y + reshape(shift, shape=(batch, *(1 for _ in positions), channels))
+    y = silu(y)
     return y if skip is None else y + skip
 
 
 def _group_norm_silu_rule(g, x, weight, bias, shift, aux, groups):
+    """(dx, dweight, dbias, dshift, dskip); what goes around gets the gradient as it is."""
     return *call("group_norm_silu_grads", g, x, weight, bias, shift, aux, groups=groups), g
 
 
-_group_norm = Primitive(
-    "group_norm", "x weight bias * groups eps", reference=_plain_group_norm,
-    joint=lambda g, x, weight, bias, aux, groups: call("group_norm_grads", g, x, weight, bias, aux, groups=groups),
-)  # fmt: skip
+# What the kernels hand on (aux) are the mean and 1/σ of each group.
+# fmt: off
+_group_norm = Primitive("group_norm", "x weight bias * groups eps",
+                        joint=lambda g, x, weight, bias, aux, groups:
+                        call("group_norm_grads", g, x, weight, bias, aux, groups=groups),
+                        reference=_plain_group_norm)
 _group_norm_silu = Primitive("group_norm_silu", "x weight bias shift skip * groups eps",
                              joint=_group_norm_silu_rule,
-                             reference=_plain_group_norm_silu)  # fmt: skip
+                             reference=_plain_group_norm_silu)
+# fmt: on
 
 
 def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float = 1e-5) -> Any:
-    """Each sample's groups of channels brought to mean 0 and variance 1, then · weight + bias (Wu &
-    He 2018).
+    """Each sample's groups of channels at mean 0 and variance 1, then · weight + bias.
 
-    weight, bias (channels,). Raises ValueError if `groups` does not divide the channels.
+    weight and bias are (channels,) (Wu & He 2018). Raises ValueError if `groups` does
+    not divide the channels, or if the shapes do not fit.
     """
-    _check(x.shape, groups, weight.shape, bias.shape)
+    _check_shapes("group_norm", x.shape, groups, weight.shape, bias.shape, None, None)
     return _group_norm(x, weight, bias, groups=groups, eps=eps)
 
 
@@ -57,15 +78,13 @@ def group_norm_silu(
 ) -> Any:
     """silu(group_norm(x) + shift) + skip in one pass.
 
-    shift (batch, channels) is the same for all of a sample's pixels; skip, like x, is what goes
-    around the layers that end here. Both may be None.
+    shift (batch, channels) is the same for all of a sample's pixels. skip, like x, is what goes
+    around the layers that end here. Both may be None. Raises ValueError as `group_norm` does.
     """
-    _check(
-        x.shape,
-        groups,
-        weight.shape,
-        bias.shape,
-        *(part if part is None else part.shape for part in (shift, skip)),
+    shift_shape = None if shift is None else shift.shape
+    skip_shape = None if skip is None else skip.shape
+    _check_shapes(
+        "group_norm_silu", x.shape, groups, weight.shape, bias.shape, shift_shape, skip_shape
     )
     return _group_norm_silu(x, weight, bias, shift, skip, groups=groups, eps=eps)
 
@@ -73,19 +92,22 @@ def group_norm_silu(
 def layer_norm(
     x: Any, weight: Any = None, bias: Any = None, axis: Any = -1, eps: float = 1e-5
 ) -> Any:
-    """Mean 0 and variance 1 over `axis` (an int or a tuple), then · weight + bias (Ba et al. 2016)."""
+    """Mean 0 and variance 1 over `axis` (an int or a tuple), then · weight + bias.
+
+    weight and bias are broadcast to x (Ba et al. 2016).
+    """
     centred = x - mean(x, axis=axis, keepdims=True)
-    return _scaled(
-        centred / (mean(centred * centred, axis=axis, keepdims=True) + eps) ** 0.5, weight, bias
-    )
+    variance = mean(centred * centred, axis=axis, keepdims=True)
+    return _scale_and_shift(centred / (variance + eps) ** 0.5, weight, bias)
 
 
 def instance_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
-    """Mean 0 and variance 1 for each sample and channel, then · weight + bias (Ulyanov et al.
+    """Mean 0 and variance 1 for each sample and channel, then · weight + bias.
 
-    2016).
+    weight and bias are (channels,) (Ulyanov et al. 2016).
     """
-    return layer_norm(x, weight, bias, tuple(range(1, len(x.shape) - 1)), eps)
+    positions = tuple(range(1, len(x.shape) - 1))
+    return layer_norm(x, weight, bias, positions, eps)
 
 
 def batch_norm(
@@ -96,33 +118,42 @@ def batch_norm(
     bias: Any = None,
     eps: float = 1e-5,
 ) -> Any:
-    """Each channel by the given mean and variance, or else its own in this batch (Ioffe & Szegedy 2015)."""
+    """Each channel by the mean and variance given, or by its own in this batch if there are none.
+
+    All four arrays are (channels,) (Ioffe & Szegedy 2015).
+    """
     if running_mean is None:
-        return layer_norm(x, weight, bias, tuple(range(len(x.shape) - 1)), eps)
-    return _scaled((x - running_mean) / (running_var + eps) ** 0.5, weight, bias)
+        all_but_channels = tuple(range(len(x.shape) - 1))
+        return layer_norm(x, weight, bias, all_but_channels, eps)
+    return _scale_and_shift((x - running_mean) / (running_var + eps) ** 0.5, weight, bias)
 
 
 def rms_norm(x: Any, weight: Any = None, axis: Any = -1, eps: float = 1e-5) -> Any:
     """x over the root of its mean square along `axis`, then · weight (Zhang & Sennrich 2019)."""
-    return _scaled(x / (mean(x * x, axis=axis, keepdims=True) + eps) ** 0.5, weight, None)
+    mean_square = mean(x * x, axis=axis, keepdims=True)
+    return _scale_and_shift(x / (mean_square + eps) ** 0.5, weight, None)
 
 
-def _scaled(x, weight, bias):
+def _scale_and_shift(x, weight, bias):
     x = x if weight is None else x * weight
     return x if bias is None else x + bias
 
 
-@lru_cache(1024)
-def _check(x, groups, weight, bias, shift=None, skip=None):
-    """Of shapes: a network asks for the same few again and again."""
-    c = x[-1]
-    if groups < 1 or c % groups or weight != (c,) or bias != (c,):
+@lru_cache(1024)  # a network asks about the same few shapes again and again
+def _check_shapes(operation, x, groups, weight, bias, shift, skip):
+    channels = x[-1]
+    if groups < 1 or channels % groups:
         raise ValueError(
-            f"group_norm: groups={groups} must divide the {c} channels of x {x}, and weight and bias be "
-            f"({c},); got {weight} and {bias}"
+            f"groups: given {groups}, wanted a divisor of the {channels} channels of x {x}"
         )
-    if shift not in (None, (x[0], c)) or skip not in (None, x):
+    for name, shape in (("weight", weight), ("bias", bias)):
+        if shape != (channels,):
+            raise ValueError(
+                f"{operation}: given {name} {shape}, wanted ({channels},), one per channel of x {x}"
+            )
+    if shift not in (None, (x[0], channels)):
         raise ValueError(
-            f"group_norm_silu: shift must be (batch, channels) of x {x}, and skip like x; got {shift} and "
-            f"{skip}"
+            f"{operation}: given shift {shift}, wanted ({x[0]}, {channels}), (batch, channels) of x"
         )
+    if skip not in (None, x):
+        raise ValueError(f"{operation}: given skip {skip}, wanted {x}, the shape of x")

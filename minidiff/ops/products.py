@@ -1,4 +1,13 @@
-"""Products of matrices and tensors."""
+"""Products of matrices and tensors.
+
+The derivatives of a product are products: for y = x @ w they are dx = dy @ wᵀ and dw = xᵀ @ dy.
+All products here are sums over shared letters, as Einstein wrote them, and their derivatives too:
+
+    y[i, k]  = Σⱼ x[i, j] · w[j, k]       "ij,jk->ik"
+    dx[i, j] = Σₖ dy[i, k] · w[j, k]      "ik,jk->ij"
+
+The output and the operand have changed places: that is the whole rule of `einsum`.
+"""
 
 # Rules name operations that are defined further down.
 # mypy: disable-error-code="has-type"
@@ -12,39 +21,71 @@ from ..tape.primitive import Primitive, sum_to
 from .elementwise import multiply
 from .shapes import array_namespace, reshape
 
-_matmul = Primitive(
-    "matmul", "x y", broadcasts=True, x=lambda g, y: g @ y.mT, y=lambda g, x: x.mT @ g
-)
-_einsum = Primitive(
-    "einsum", "x y * terms",
-    x=lambda g, y, in_shape, terms: _einsum_rule(g, y, in_shape, *terms),
-    y=lambda g, x, in_shape, terms: _einsum_rule(g, x, in_shape, terms[1], terms[0], terms[2]),
-)  # fmt: skip
+# fmt: off
+_matmul = Primitive("matmul", "x y", broadcasts=True,
+                    x=lambda g, y: g @ y.mT,
+                    y=lambda g, x: x.mT @ g)
+_einsum = Primitive("einsum", "x y * terms",
+                    x=lambda g, y, in_shape, terms:
+                    _einsum_rule(g, y, in_shape, terms[0], terms[1], terms[2]),
+                    y=lambda g, x, in_shape, terms:
+                    _einsum_rule(g, x, in_shape, terms[1], terms[0], terms[2]))
+# fmt: on
+
+
+def _einsum_rule(g, other, shape, term, other_term, output):
+    """The gradient of the operand with the letters `term`: g times the other operand.
+
+    Along a letter that neither of them has, the gradient is constant: a factor of ones. A letter
+    that the operand has twice takes a diagonal. Off it the gradient is zero: a factor that is an
+    identity matrix, whose second axis gets a letter of its own.
+    """
+    xp = array_namespace(other)
+    factors = [g, other]
+    terms = [output, other_term]
+    target = ""
+    for letter, n in zip(term, shape):
+        if letter in target:
+            second = next(c for c in ascii_letters if c not in output + other_term + term + target)
+            factors.append(xp.eye(n, dtype=other.dtype))
+            terms.append(letter + second)
+            target += second
+            continue
+        # An axis of length 1 may have been broadcast, so the letter alone does not tell the size.
+        sizes = [x.shape[t.index(letter)] for x, t in zip(factors, terms) if letter in t]
+        if n not in sizes:
+            factors.append(xp.ones(n, other.dtype))
+            terms.append(letter)
+        target += letter
+    return sum_to(einsum(f"{','.join(terms)}->{target}", *factors), shape=shape)
 
 
 def matmul(x: Any, y: Any) -> Any:
-    """x @ y with NumPy's rules: (…, n, k) @ (…, k, m), leading axes broadcast; a 1-D operand is a
-    row or a column.
+    """x @ y with NumPy's rules: (…, n, k) @ (…, k, m), where leading axes are broadcast.
 
-    Raises ValueError if the inner sizes differ.
+    A vector is a row on the left and a column on the right. Raises ValueError if the inner sizes
+    differ.
     """
-    a, b = x.shape, y.shape
-    if not a or not b or a[-1] != b[-2 if len(b) > 1 else 0]:
-        raise ValueError(f"matmul: cannot multiply {a} by {b}: the inner sizes must be equal")
-    if len(a) > 1 and len(b) > 1:
+    left = x.shape
+    right = y.shape
+    if not left or not right or left[-1] != right[-2 if len(right) > 1 else 0]:
+        raise ValueError(f"matmul: given shapes {left} and {right}, wanted equal inner sizes")
+    if len(left) > 1 and len(right) > 1:
         return _matmul(x, y)
-    out = _matmul(
-        reshape(x, shape=(1, *a)) if len(a) == 1 else x,
-        reshape(y, shape=(*b, 1)) if len(b) == 1 else y,
-    )
-    lead = out.shape[:-2]
-    return reshape(
-        out, shape=lead + out.shape[-2:-1] * (len(a) > 1) + out.shape[-1:] * (len(b) > 1)
-    )
+    rows = x if len(left) > 1 else reshape(x, shape=(1, *left))
+    columns = y if len(right) > 1 else reshape(y, shape=(*right, 1))
+    out = _matmul(rows, columns)
+    # The axes of length 1 that the vectors were given go again.
+    shape = out.shape[:-2]
+    if len(left) > 1:
+        shape += out.shape[-2:-1]
+    if len(right) > 1:
+        shape += out.shape[-1:]
+    return reshape(out, shape=shape)
 
 
 def dot(x: Any, y: Any) -> Any:
-    """The sum over the last axis of x and the last but one of y (its only one, if it is a vector)."""
+    """The sum over the last axis of x and the last but one of y (of a vector y, its only one)."""
     return matmul(x, y) if len(y.shape) < 3 else tensordot(x, y, ([-1], [-2]))
 
 
@@ -54,20 +95,23 @@ def outer(x: Any, y: Any) -> Any:
 
 
 def tensordot(x: Any, y: Any, axes: Any = 2) -> Any:
-    """The sum over the last `axes` axes of x and the first of y, or over pairs of axes (of x, of
-    y).
+    """The sum of products over axes of x and y.
 
-    Raises ValueError unless the axes of each pair have one size.
+    `axes` is (axes of x, axes of y), or an int: so many of the last axes of x and of the first of
+    y. Raises ValueError unless the axes of each pair have one size.
     """
-    n, m = len(x.shape), len(y.shape)
-    of_x, of_y = (
-        (range(n - axes, n), range(axes)) if isinstance(axes, int) else map(np.atleast_1d, axes)
-    )
-    left, right = list(ascii_letters[:n]), list(ascii_letters[n : n + m])
-    for i, j in zip(of_x, of_y, strict=True):
+    n = len(x.shape)
+    m = len(y.shape)
+    if isinstance(axes, int):
+        axes = (range(n - axes, n), range(axes))
+    axes_of_x, axes_of_y = map(np.atleast_1d, axes)
+    left = list(ascii_letters[:n])
+    right = list(ascii_letters[n : n + m])
+    for i, j in zip(axes_of_x, axes_of_y, strict=True):
         if x.shape[i] != y.shape[j]:
             raise ValueError(
-                f"tensordot: axis {i} of {x.shape} and axis {j} of {y.shape} must have one size"
+                f"tensordot: given axis {i} of {x.shape} and axis {j} of {y.shape}, "
+                f"wanted two of one size"
             )
         right[j] = left[i]
     rest = [letter for letter in left + right if (letter in left) != (letter in right)]
@@ -75,67 +119,43 @@ def tensordot(x: Any, y: Any, axes: Any = 2) -> Any:
 
 
 def einsum(subscripts: str, *operands: Any) -> Any:
-    """Einstein's sum with NumPy's rules: "bij,bjk->bik"; repeated letters, "..." and a missing "->"
-    are understood.
+    """Einstein's sum with NumPy's rules: "bij,bjk->bik".
 
-    Several operands are multiplied from left to right. Raises ValueError if subscripts and operands
-    do not fit.
+    Repeated letters, "..." and a missing "->" are understood. Several operands are multiplied from
+    left to right. Raises ValueError if subscripts and operands do not fit.
     """
     inputs, arrow, output = subscripts.replace(" ", "").partition("->")
-    terms, spare = (
-        inputs.split(","),
-        [letter for letter in ascii_letters if letter not in subscripts],
-    )
-    axes = [len(t.replace("...", "")) for t in terms]
+    terms = inputs.split(",")
+    named = [len(term.replace("...", "")) for term in terms]
     fits = [
-        len(x.shape) == n or (len(x.shape) > n and "..." in t)
-        for x, n, t in zip(operands, axes, terms)
+        len(x.shape) == n or (len(x.shape) > n and "..." in term)
+        for x, n, term in zip(operands, named, terms)
     ]
     if len(operands) != len(terms) or not all(fits):
+        shapes = [tuple(x.shape) for x in operands]
         raise ValueError(
-            f"einsum: {subscripts!r} does not fit operands of shapes {[tuple(x.shape) for x in operands]}"
+            f"einsum: given {subscripts!r} and operands of shapes {shapes}, "
+            f"wanted a term for each operand, with a letter for each axis"
         )
-    unnamed = ["".join(spare[: len(x.shape) - n])[::-1] for x, n in zip(operands, axes)]
-    output = (
-        output
-        if arrow
-        else "..." + "".join(sorted(c for c in set(inputs) - set(".,") if inputs.count(c) == 1))
-    )
-    output = output.replace("...", max(unnamed, key=len))
-    done, result = terms[0].replace("...", unnamed[0]), operands[0]
+    if not arrow:
+        once = [letter for letter in set(inputs) - set(".,") if inputs.count(letter) == 1]
+        output = "..." + "".join(sorted(once))
+
+    # The axes of "..." get letters too, counted from the right, as broadcasting does.
+    spare = [letter for letter in ascii_letters if letter not in subscripts]
+    ellipses = ["".join(spare[: len(x.shape) - n])[::-1] for x, n in zip(operands, named)]
+    terms = [term.replace("...", letters) for term, letters in zip(terms, ellipses)]
+    output = output.replace("...", max(ellipses, key=len))
+
     if len(operands) == 1:
-        return _einsum(
-            result, array_namespace(result).ones((), result.dtype), terms=(done, "", output)
-        )
-    todo = [term.replace("...", letters) for term, letters in zip(terms, unnamed)]
-    for i, (term, operand) in enumerate(zip(todo[1:], operands[1:]), start=2):
-        last = i == len(todo)
-        after = (
-            output
-            if last
-            else "".join(sorted(set(done + term) & set("".join([output, *todo[i:]]))))
-        )
-        result, done = _einsum(result, operand, terms=(done, term, after)), after
-    return result
-
-
-def _einsum_rule(g, other, shape, wanted, term, output):
-    """g times the other operand, brought to the letters `wanted`.
-
-    Along a letter that only the wanted operand has, the gradient is constant: times ones. A letter
-    that it has twice takes a diagonal: the gradient is zero off it, times an identity matrix.
-    """
-    terms, factors, target, xp = [output, term], [g, other], "", array_namespace(other)
-    for letter, n in zip(wanted, shape):
-        sizes = [x.shape[t.index(letter)] for t, x in zip(terms, factors) if letter in t]
-        spare = next(c for c in ascii_letters if c not in output + term + wanted + target)
-        if letter in target:
-            terms, factors, letter = (
-                [*terms, letter + spare],
-                [*factors, xp.eye(n, dtype=other.dtype)],
-                spare,
-            )
-        elif n not in sizes:
-            terms, factors = [*terms, letter], [*factors, xp.ones(n, other.dtype)]
-        target += letter
-    return sum_to(einsum(f"{','.join(terms)}->{target}", *factors), shape=shape)
+        one = array_namespace(operands[0]).ones((), operands[0].dtype)
+        return _einsum(operands[0], one, terms=(terms[0], "", output))
+    result = operands[0]
+    term = terms[0]
+    for i in range(1, len(operands) - 1):
+        # What no later operand and not the output has is summed away at once.
+        needed = set("".join([output, *terms[i + 1 :]]))
+        product = "".join(sorted(set(term + terms[i]) & needed))
+        result = _einsum(result, operands[i], terms=(term, terms[i], product))
+        term = product
+    return _einsum(result, operands[-1], terms=(term, terms[-1], output))

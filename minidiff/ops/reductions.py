@@ -22,11 +22,12 @@ from ..tape.primitive import Primitive
 from .elementwise import absolute, equal, exp, sqrt, where
 from .shapes import astype, axes_of, diag, flip, pad, ravel, reshape, take_along_axis, transpose
 
-_ARGUMENTS = "x * axis=None keepdims=False"
+# How a reduction declares its arguments.
+REDUCTION = "x * axis=None keepdims=False"
 
 # fmt: off
 # The ufunc's `reduce` takes half the time of `np.sum`.
-sum = Primitive("sum", _ARGUMENTS,
+sum = Primitive("sum", REDUCTION,
                 kernel=lambda x, axis, keepdims:
                 namespace(x).add.reduce(x, axis=axis, keepdims=keepdims),
                 x=lambda g, in_shape, axis: broadcast_over(g, shape=in_shape, axis=axis))
@@ -34,22 +35,22 @@ broadcast_over = Primitive("broadcast_over", "y * shape axis",
                            kernel=lambda y, shape, axis:
                            generic.broadcast_to(_keepdims(y, shape, axis), shape),
                            y=lambda g, in_shape, axis: reshape(sum(g, axis=axis), shape=in_shape))
-mean = Primitive("mean", _ARGUMENTS,
+mean = Primitive("mean", REDUCTION,
                  x=lambda g, in_shape, axis:
                  broadcast_over(g / _number_of_terms(in_shape, axis), shape=in_shape, axis=axis))
-max = Primitive("max", _ARGUMENTS,
+max = Primitive("max", REDUCTION,
                 x=lambda g, x, out, in_shape, axis: _divide_among_equals(g, x, out, in_shape, axis))
-min = Primitive("min", _ARGUMENTS,
+min = Primitive("min", REDUCTION,
                 x=lambda g, x, out, in_shape, axis: _divide_among_equals(g, x, out, in_shape, axis))
-logsumexp = Primitive("logsumexp", _ARGUMENTS,
+logsumexp = Primitive("logsumexp", REDUCTION,
                       x=lambda g, x, out, in_shape, axis:
                       _keepdims(g, in_shape, axis) * exp(x - _keepdims(out, in_shape, axis)))
 _cumsum = Primitive("cumsum", "x * axis",
                     x=lambda g, axis: flip(_cumsum(flip(g, axis=axis), axis=axis), axis=axis))
 
 # Positions are integers and have no derivative.
-argmax = Primitive("argmax", _ARGUMENTS)
-argmin = Primitive("argmin", _ARGUMENTS)
+argmax = Primitive("argmax", REDUCTION)
+argmin = Primitive("argmin", REDUCTION)
 argsort = Primitive("argsort", "x * axis=-1",
                     kernel=lambda x, axis: namespace(x).argsort(x, axis, kind="stable"))
 # fmt: on
