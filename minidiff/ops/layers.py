@@ -191,6 +191,10 @@ def checked_ids(name: str, ids: Any, n: int) -> Any:
     ids = np.asarray(ids) if isinstance(ids, int | tuple | np.integer) else plain_index(ids, np)
     if ids.dtype.kind not in "iu":
         raise TypeError(f"{name}: given {ids.dtype}, wanted integers")
-    if isinstance(ids, np.ndarray) and ids.size and not (ids.min() >= 0 and ids.max() < n):
-        raise IndexError(f"{name}: given {ids.min()} … {ids.max()}, wanted 0 … {n - 1}")
+    if isinstance(ids, np.ndarray) and ids.size:
+        low = ids.min()
+        high = ids.max()
+        if low < 0 or high >= n:
+            wrong = low if low < 0 else high
+            raise IndexError(f"{name}: given {wrong}, wanted integers in 0 … {n - 1}")
     return ids

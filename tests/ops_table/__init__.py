@@ -1,21 +1,37 @@
-"""The table `OPS`: for every operation, inputs to try it on, a reference in plain NumPy, and inputs
-that it refuses.
+"""The table `OPS`: every operation with inputs to try, a reference, and inputs that it refuses.
 
 A row is `Op(name, f, reference, samples, errors)`. It is named after a primitive (`Primitive.name`)
 or a public function of `minidiff.ops`, and each of those has one: a test looks. The rooms are those
-of `minidiff.ops`; a new operation gets a row in its own room.
+of `minidiff.ops`, and two more: `core` has what differentiation itself needs, `numpy_like` the
+operations whose reference is NumPy's function of the same name. A new operation gets a row in its
+own room.
 """
 
-from .composed import ROWS as COMPOSED
-from .core import ROWS as CORE
-from .elementwise import ROWS as ELEMENTWISE
-from .network import ROWS as NETWORK
-from .numpy_like import ROWS as NUMPY_LIKE
-from .reductions import ROWS as REDUCTIONS
+from . import (
+    convolution,
+    core,
+    elementwise,
+    layers,
+    losses,
+    norms,
+    numpy_like,
+    pooling,
+    reductions,
+    shapes,
+)
 from .row import Op as Op
 from .row import covered as covered
-from .shapes import ROWS as SHAPES
-from .variants import ROWS as VARIANTS
 
-ROWS = [*CORE, *ELEMENTWISE, *REDUCTIONS, *SHAPES, *NUMPY_LIKE, *NETWORK, *COMPOSED, *VARIANTS]
-OPS = {row.name: row for row in ROWS}
+ROOMS = [
+    core,
+    elementwise,
+    reductions,
+    shapes,
+    numpy_like,
+    convolution,
+    pooling,
+    norms,
+    layers,
+    losses,
+]
+OPS = {row.name: row for room in ROOMS for row in room.ROWS}

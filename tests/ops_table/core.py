@@ -15,13 +15,15 @@ def _sum_to(x, shape):
     return x.sum(tuple(i for i, n in enumerate(shape) if n == 1), keepdims=True)
 
 
-def spread(draw):
+@st.composite
+def broadcast(draw):
     """(x, a shape that x can be broadcast to)"""
     x, y = draw(broadcasting(2))
     return x, np.broadcast_shapes(x.shape, y.shape)
 
 
-def gathered(draw):
+@st.composite
+def summed(draw):
     """(x, a shape that could have been broadcast to x's)"""
     x, y = draw(broadcasting(2))
     return np.array(np.broadcast_to(x, np.broadcast_shapes(x.shape, y.shape))), y.shape
@@ -33,14 +35,14 @@ ROWS = [
         "broadcast_to",
         broadcast_to,
         np.broadcast_to,
-        st.composite(spread)(),
+        broadcast(),
         [((np.ones(3), (2,)), ValueError, "broadcast")],
     ),
     Op(
         "sum_to",
         sum_to,
         _sum_to,
-        st.composite(gathered)(),
+        summed(),
         [((np.ones((2, 3)), (2,)), ValueError, "reshape|shape")],
     ),
 ]

@@ -24,24 +24,34 @@ def gelu(x, approximate):
     return 0.5 * x * (1 + erf(x / math.sqrt(2)))
 
 
-def unary(name, f, reference, samples=None, **how):
+def unary(name, f, reference, samples=None, **options):
     """Of one array, any shape; an array of no numbers is refused."""
-    errors = [(("text",), TypeError, f"{name}: expected arrays or numbers; got .U4")]
-    return Op(name, f, reference, arrays() if samples is None else samples, errors, how)
+    errors = [(("text",), TypeError, f"{name}: .*U4")]
+    return Op(name, f, reference, arrays() if samples is None else samples, errors, options)
 
 
-def binary(name, f, reference, samples=None, **how):
+def composed(name, reference, samples=None):
+    """Of one array too, but one of its parts refuses what is no number."""
+    errors = [(("text",), TypeError, "arrays|concatenate str")]
+    return Op(name, getattr(ops, name), reference, arrays() if samples is None else samples, errors)
+
+
+def binary(name, f, reference, samples=None, **options):
     """Of two arrays that are broadcast against each other."""
     errors = [
         (mixed((3,), (3,)), TypeError, f"{name}.*{MIXED}"),
         ((np.ones(2), np.ones(3)), ValueError, r"\(2,\) \(3,\)"),
     ]
-    return Op(name, f, reference, broadcasting() if samples is None else samples, errors, how)
+    return Op(name, f, reference, broadcasting() if samples is None else samples, errors, options)
 
 
 positive = arrays(low=0.3, high=3)
 exponents = arrays((2,), low=-2, high=3) | st.sampled_from([0, 1, 2, -1.5])
 powers = st.tuples(arrays((3, 1), low=0.3, high=2), exponents)
+# Numbers away from 0, where these have a kink.
+signed = arrays(low=0.1, high=2.5).map(
+    lambda x: np.where(np.arange(x.size).reshape(x.shape) % 2, -x, x)
+)
 chosen = broadcasting(3).map(lambda xs: (xs[0] > 0, *xs[1:]))
 comparisons = [
     binary(name, getattr(ops, name), getattr(np, name), order=0)
@@ -78,12 +88,17 @@ ROWS = [
     unary("absolute", ops.absolute, np.absolute),
     unary("isfinite", ops.isfinite, np.isfinite, order=0),
     unary("isnan", ops.isnan, np.isnan, order=0),
+    unary("softplus", ops.softplus, lambda x: np.log(1 + np.exp(x))),
+    composed("mish", lambda x: x * np.tanh(np.log(1 + np.exp(x)))),
+    composed("elu", lambda x: np.where(x > 0, x, np.exp(np.minimum(x, 0)) - 1), signed),
+    composed("leaky_relu", lambda x: np.where(x > 0, x, 0.01 * x), signed),
+    composed("hard_swish", lambda x: x * np.clip(x + 3, 0, 6) / 6, signed),
     unary("silu", ops.silu, lambda x: x * sigmoid(x)),
     Op(
         "gelu",
         ops.gelu,
         gelu,
         st.tuples(arrays(), st.sampled_from(["none", "tanh"])),
-        [((np.ones(2), "exact"), ValueError, "gelu: approximate .*'exact'")],
+        [((np.ones(2), "exact"), ValueError, "approximate: given 'exact', wanted one of")],
     ),
 ]

@@ -1,5 +1,7 @@
 """Sums, means and extremes over axes, and products."""
 
+import math
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -18,7 +20,14 @@ def reduced(draw, min_side=0, distinct=False):
 
 
 @st.composite
-def along_one(draw, numbers=None):
+def filled(draw, *others):
+    """(x, *others, axis, keepdims); x has an axis and distinct numbers."""
+    x = draw(arrays(shapes(min_dims=1, min_side=1), distinct=True))
+    return x, *map(draw, others), draw(axes(x.ndim)), draw(st.booleans())
+
+
+@st.composite
+def along_one(draw):
     """(x, axis) with one axis, or None for all."""
     x = draw(arrays(shapes(min_dims=1, min_side=1), distinct=True))
     return x, draw(st.none() | st.integers(-x.ndim, x.ndim - 1))
@@ -46,18 +55,30 @@ def broadcast_over(y, shape, axis):
     return np.broadcast_to(kept, shape)
 
 
-def reduction(name, reference, samples, **how):
-    def f(x, axis, keepdims):
-        return getattr(ops, name)(x, axis=axis, keepdims=keepdims)
+def logsumexp(x, axis, keepdims):
+    return np.log(np.exp(x).sum(axis, keepdims=keepdims))
 
-    errors = [((np.ones((2, 3)), 2, False), ValueError, "axis 2")]
+
+def norm(x, ord, axis, keepdims):
+    if ord == math.inf:
+        return np.max(np.abs(x), axis, keepdims=keepdims)
+    if ord == -math.inf:
+        return np.min(np.abs(x), axis, keepdims=keepdims)
+    ord = 2 if ord is None else ord
+    return (np.abs(x) ** ord).sum(axis, keepdims=keepdims) ** (1 / ord)
+
+
+wrong_axes = [((np.ones((2, 3)), axis, False), ValueError, f"axis {axis}") for axis in (2, -3)]
+
+
+def reduction(name, reference, samples):
+    f = getattr(ops, name)
     return Op(
         name,
-        f,
+        lambda x, axis, keepdims: f(x, axis=axis, keepdims=keepdims),
         lambda x, axis, keepdims: reference(x, axis=axis, keepdims=keepdims),
         samples,
-        errors,
-        how,
+        wrong_axes,
     )
 
 
@@ -67,6 +88,25 @@ ROWS = [
     reduction("max", np.max, reduced(min_side=1, distinct=True)),
     reduction("min", np.min, reduced(min_side=1, distinct=True)),
     reduction("var", np.var, reduced(min_side=1)),
+    reduction("logsumexp", logsumexp, filled()),
+    Op(
+        "norm",
+        ops.norm,
+        norm,
+        filled(st.sampled_from([None, 1, 2, 3, -1, math.inf, -math.inf])),
+        [
+            ((np.ones((2, 3)), 2, 2, False), ValueError, "axis 2"),
+            ((np.ones(3), 0), ValueError, "ord: given 0, wanted None or a number other than 0"),
+            ((np.ones(3), "fro"), ValueError, "ord: given 'fro', wanted None or a number"),
+        ],
+    ),
+    Op(
+        "prod, of no elements too",
+        ops.prod,
+        lambda x, axis, keepdims: np.prod(x, axis=axis, keepdims=keepdims),
+        reduced(),
+        wrong_axes,
+    ),
     Op(
         "argmax",
         ops.argmax,

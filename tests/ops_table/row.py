@@ -24,7 +24,7 @@ class Op:
     `f` takes its arguments by position, arrays or Tensors; `reference` takes the same arrays and is
     plain NumPy. `samples` is a strategy that draws the only argument, or a tuple of all. `errors`
     are (arguments, exception, pattern that the message matches), or (…) of a call that must be
-    refused. `how` goes to `check_op`: order=0 where nothing is differentiable, single=… where
+    refused. `options` go to `check_op`: order=0 where nothing is differentiable, single=… where
     float32 is less exact, and so on.
     """
 
@@ -33,18 +33,17 @@ class Op:
     reference: Callable
     samples: st.SearchStrategy
     errors: list[tuple[tuple, type[Exception], str]] = field(default_factory=list)
-    how: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
 
-    def check(self, *arguments: Any, **how: Any) -> None:
+    def check(self, *arguments: Any, **options: Any) -> None:
         """`check_op` on these arguments, or on the row's samples."""
-        check_op(
-            self.f, *(arguments or [self.samples]), reference=self.reference, **self.how, **how
-        )
+        arguments = arguments or (self.samples,)
+        check_op(self.f, *arguments, reference=self.reference, **self.options, **options)
 
     @cached_property
     def drawn(self) -> list[tuple]:
         """A few fixed draws of the arguments, large and small, none of them without elements."""
-        kept: list[tuple] = []
+        samples: list[tuple] = []
 
         @settings(
             max_examples=30,
@@ -57,35 +56,37 @@ class Op:
         @given(self.samples)
         def draw(sample: Any) -> None:
             sample = sample if isinstance(sample, tuple) else (sample,)
-            if all(np.size(a) for a in sample if isinstance(a, np.ndarray)):
-                kept.append(sample)
+            if all(sizes(sample)):
+                samples.append(sample)
 
         draw()
-        kept.sort(key=lambda sample: -sum(np.size(a) for a in sample if isinstance(a, np.ndarray)))
-        return kept[:: max(1, len(kept) // 8)]
+        samples.sort(key=lambda sample: -sum(sizes(sample)))
+        return samples[:: max(1, len(samples) // 8)]
 
     def differentiable(self, k: int) -> bool:
         """Whether the k-th array among the arguments has a gradient."""
-        given = [a for a in self.drawn[0] if isinstance(a, np.ndarray) or a is None]
-        return k < len(given) and given[k] is not None and given[k].dtype.kind == "f"
+        operands = [a for a in self.drawn[0] if isinstance(a, np.ndarray) or a is None]
+        return k < len(operands) and operands[k] is not None and operands[k].dtype.kind == "f"
+
+
+def sizes(sample: tuple) -> list[int]:
+    """How many numbers each array among the arguments has."""
+    return [a.size for a in sample if isinstance(a, np.ndarray)]
 
 
 def primitives() -> dict[str, Primitive]:
     """Every primitive of the engine, by name, wherever it stands."""
-    found = {}
-    walk = pkgutil.walk_packages
-    for module in [
-        *walk(minidiff.tape.__path__, "minidiff.tape."),
-        *walk(ops.__path__, "minidiff.ops."),
-    ]:
-        for value in vars(importlib.import_module(module.name)).values():
-            if isinstance(value, Primitive):
-                found[value.name] = value
-    return found
+    by_name = {}
+    for package in (minidiff.tape, ops):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            for value in vars(importlib.import_module(module.name)).values():
+                if isinstance(value, Primitive):
+                    by_name[value.name] = value
+    return by_name
 
 
 def covered() -> set[str]:
-    """The names that need a row: those of primitives and of the public functions of `minidiff.ops`."""
+    """The names that need a row: primitives, and the public functions of `minidiff.ops`."""
     public = {
         name
         for name, value in vars(ops).items()

@@ -44,21 +44,18 @@ def bordered(draw):
 
 @st.composite
 def indices(draw, shape):
-    """Slices, numbers, ellipses and new axes; arrays of integers with repeats; masks; an array beside a slice."""
+    """Slices, numbers, ellipses and new axes; integer arrays with repeats; masks; mixtures."""
     basic = hnp.basic_indices(shape, allow_newaxis=True)
     if not shape or 0 in shape:
         return draw(basic)
-    whole = hnp.integer_array_indices(shape, result_shape=hnp.array_shapes(max_dims=2, max_side=3))
+    places = hnp.integer_array_indices(shape, result_shape=hnp.array_shapes(max_dims=2, max_side=3))
     mask = hnp.arrays(bool, shape)
     rows = st.lists(st.integers(-shape[0], shape[0] - 1), min_size=1, max_size=4)
-    beside = (
-        st.tuples(
-            st.just(slice(None)), hnp.arrays(np.int64, 3, elements=st.integers(0, shape[1] - 1))
-        )
-        if len(shape) > 1
-        else basic
-    )
-    return draw(basic | whole | mask | rows | beside)
+    kinds = basic | places | mask | rows
+    if len(shape) > 1:
+        columns = hnp.arrays(np.int64, 3, elements=st.integers(0, shape[1] - 1))
+        kinds |= st.tuples(st.just(slice(None)), columns)
+    return draw(kinds)
 
 
 @st.composite
@@ -108,6 +105,27 @@ def thinned(draw):
     x = draw(arrays(shapes(max_side=2)))
     ones = [i for i, n in enumerate(x.shape) if n == 1]
     return x, draw(st.none() | st.sampled_from(ones) | st.just(tuple(ones))) if ones else None
+
+
+@st.composite
+def pieces(draw):
+    """Arguments of split and an axis to put the pieces together along again."""
+    parts = draw(st.integers(1, 3))
+    length = parts * draw(st.integers(0, 2))
+    axis = draw(st.integers(-2, 1))
+    x = draw(arrays((length, 2) if axis % 2 == 0 else (2, length)))
+    cuts = st.lists(st.integers(0, length), max_size=3).map(sorted)
+    return x, draw(st.just(parts) | cuts), axis
+
+
+def weighted(split, concatenate):
+    """The pieces of a split put together again, the k-th times k + 1."""
+
+    def f(x, parts, axis):
+        weighted_pieces = [(k + 1.0) * piece for k, piece in enumerate(split(x, parts, axis))]
+        return concatenate(weighted_pieces, axis)
+
+    return f
 
 
 two_by_three = np.ones((2, 3))
@@ -188,6 +206,13 @@ ROWS = [
         np.expand_dims,
         widened(),
         [((two_by_three, 3), ValueError, "axis 3")],
+    ),
+    Op(
+        "split, all pieces",
+        weighted(ops.split, ops.concatenate),
+        weighted(np.split, np.concatenate),
+        pieces(),
+        [((two_by_three, 2, 1), ValueError, "split: given 3 elements along axis 1, wanted a mult")],
     ),
     Op("squeeze", ops.squeeze, np.squeeze, thinned(), [((two_by_three, 0), ValueError, "axis 0")]),
 ]
