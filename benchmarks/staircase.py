@@ -173,9 +173,11 @@ def plot(everything: list[Stairs], peak: float, path: Path) -> None:
         names = [step.name for step in stairs.steps]
         bars = axes.bar(names, stairs.speeds(), width=0.9, color="tab:blue")
         axes.bar_label(bars, fmt="{:.3g}")
+        axes.margins(y=0.12)
         if stairs.unit == "GFLOP/s":
             axes.axhline(peak, color="tab:red", linestyle="--", linewidth=1)
-        axes.set_title(stairs.name.replace(", ", "\n", 1), fontsize="medium")
+            axes.text(-0.45, peak, "register peak", color="tab:red", va="bottom", size="small")
+        axes.set_title(stairs.name.replace(", ", "\n", 1), fontsize="small")
         axes.set_ylabel(stairs.unit)
         axes.set_xticks(range(len(names)), names, rotation=35, ha="right")
         axes.spines[["top", "right"]].set_visible(False)

@@ -101,7 +101,7 @@ def find(name: str, kind: type) -> Callable[..., Any]:
         kernel = getattr(generic, name, None) or getattr(backend.namespace, name, None)
     if kernel is None:
         raise NotImplementedError(
-            f"no kernel {name!r} for {backend.device} arrays ({kind.__name__})"
+            f"kernel: given {name!r}, wanted one that {backend.device} arrays have"
         )
     return looked_up[name].setdefault(kind, kernel)
 

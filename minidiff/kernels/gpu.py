@@ -10,8 +10,7 @@ from . import Backend, register
 
 @cache
 def load() -> str:
-    """Register `cupy.ndarray` as device "cuda"; give the reason where that cannot be done ("" where
-    it could).
+    """Register `cupy.ndarray` as device "cuda"; give the reason if that cannot be done, else "".
 
     CuPy imports on machines without a driver, so the device itself is asked for.
     """
