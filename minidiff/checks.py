@@ -59,7 +59,7 @@ def among(name: str, value: Any, allowed: Between | Collection) -> Any:
 # --- arrays ---
 
 
-def same_shape(name: str, array: Any, other_name: str, other: Any) -> None:
+def same_shape_and_dtype(name: str, array: Any, other_name: str, other: Any) -> None:
     """ValueError for another shape than the other array's, TypeError for another dtype."""
     if array.shape != other.shape:
         raise ValueError(

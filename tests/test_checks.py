@@ -57,12 +57,12 @@ def test_every_error_names_the_argument_what_came_and_what_was_wanted():
             "eta: given -1, wanted a number >= 0",
         ),
         (
-            lambda: checks.same_shape("b", x, "a", x[:1]),
+            lambda: checks.same_shape_and_dtype("b", x, "a", x[:1]),
             ValueError,
             r"b: given shape \(2, 3\), wanted \(1, 3\), the shape of a",
         ),
         (
-            lambda: checks.same_shape("b", x, "a", x.astype(float)),
+            lambda: checks.same_shape_and_dtype("b", x, "a", x.astype(float)),
             TypeError,
             "b: given float32, wanted float64, the dtype of a",
         ),

@@ -18,11 +18,10 @@ WAYS = f"""Ways to get MNIST:
 
 
 def mnist(split: str = "train", folder: str | Path | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Images (n, 28, 28, 1), float32 in [-1, 1], and labels (n,), int64 in 1..10: digit d has the
-    label d + 1.
+    """Images (n, 28, 28, 1), float32 in [-1, 1], and labels (n,), int64 in 1..10.
 
-    n is 60,000 for "train" and 10,000 for "test", in the original order. The files are looked for
-    in this order:
+    Digit d has the label d + 1. n is 60,000 for "train" and 10,000 for "test", in the original
+    order. The files are looked for in this order:
 
     1. `folder`, or else the folder that the environment variable MINIDIFF_DATA names, and nowhere
        else where one of the two is given: the IDX files under their original names, gzipped or not;

@@ -29,7 +29,7 @@ def inpaint(
     in all from each place: `repaint_path`. So there are more than len(times) - 1 steps. Source:
     Lugmayr et al. 2022, arXiv 2201.09865, algorithm 1.
     """
-    checks.same_shape("known", known, "x", x)
+    checks.same_shape_and_dtype("known", known, "x", x)
     mask = _as_mask(mask, x)
     steps = len(walk.times) - 1
     path = [walk.times[-1 - left] for left in repaint_path(steps, jump, rounds)]
@@ -128,7 +128,7 @@ def slerp(a: Array, b: Array, share: float) -> Array:
 
     It is (sin((1 - share) θ) a + sin(share θ) b) / sin θ, where θ is the angle between the two.
     """
-    checks.same_shape("b", b, "a", a)
+    checks.same_shape_and_dtype("b", b, "a", a)
     xp = namespace(a)
     cosine = dot(a, b) / xp.sqrt(dot(a, a) * dot(b, b))
     angle = xp.arccos(xp.clip(cosine, -1 + 1e-6, 1 - 1e-6))

@@ -20,7 +20,7 @@ def q_sample(
     Ho et al. 2020, arXiv 2006.11239, eq. 4.
     """
     noise = draw_noise(rng, x0) if noise is None else noise
-    checks.same_shape("noise", noise, "x0", x0)
+    checks.same_shape_and_dtype("noise", noise, "x0", x0)
     alpha, sigma = schedule.alpha_sigma(t, x0)
     return weighted_sum(alpha, x0, sigma, noise)
 
@@ -36,7 +36,7 @@ def posterior(schedule: Schedule, x0: Array, x_t: Array, t, s=None) -> tuple[Arr
     The variance is a float, or an array that broadcasts against the mean. Raises ValueError for a
     wrong shape, or unless 0 <= s < t <= T. Source: Ho et al. 2020, arXiv 2006.11239, eq. 6-7.
     """
-    checks.same_shape("x_t", x_t, "x0", x0)
+    checks.same_shape_and_dtype("x_t", x_t, "x0", x0)
     t = np.asarray(t)
     s = t - 1 if s is None else np.asarray(s)
     if np.any(s < 0) or np.any(s >= t):

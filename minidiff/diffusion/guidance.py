@@ -74,7 +74,8 @@ def guided(
     `against` is None (the null condition), a label, labels (batch,) or vectors (batch, d) (a
     negative condition), or another Denoise of the same schedule (a weak model: Karras et al. 2024,
     arXiv 2406.02507). Conditions share one doubled batch. Scale 1 is the condition alone and scale
-    0 what it is guided against, each by one pass where `combine` allows.
+    0 is what it is guided against, each by one pass where `combine` allows. Raises ValueError for a
+    weak model of another schedule.
     """
     check_denoise(denoise)
     weak = against if callable(against) else None
@@ -86,27 +87,37 @@ def guided(
             )
     rule = combine if isinstance(combine, Rule) else Rule(combine)
 
+    def negative_alone(x: Array, t, condition: Array | None) -> Prediction:
+        if weak is not None:
+            return weak(x, t, condition)
+        return denoise(x, t, as_condition(against, x.shape[0], "against"))
+
+    def both(x: Array, t, condition: Array | None) -> Sequence[Prediction]:
+        if weak is not None:
+            return denoise(x, t, condition), weak(x, t, condition)
+        negative_condition = as_condition(against, x.shape[0], "against")
+        return _in_one_batch(denoise, x, t, [condition, negative_condition])
+
     def guided_denoise(x: Array, t, condition: Array | None = None) -> Prediction:
-        s = _scale_at(scale, t, x)
         condition = as_condition(condition, x.shape[0])
-        negative_condition = None if weak else as_condition(against, x.shape[0], "against")
-        if isinstance(s, float) and s in rule.one_pass:
-            if s == 1:
-                return denoise(x, t, condition)
-            return weak(x, t, condition) if weak else denoise(x, t, negative_condition)
-        if weak:
-            positive = denoise(x, t, condition)
-            negative = weak(x, t, condition)
-        else:
-            positive, negative = _in_one_batch(denoise, x, t, [condition, negative_condition])
-        made = rule(positive, negative, s)
-        if made.noise is None:
-            return made._replace(noise=noise_from_x0(denoise.schedule, x, t, made.x0))
-        if made.x0 is not None:
-            return made
-        if np.all(denoise.schedule.alpha_bar_at(t) == 0):  # there the noise does not tell x_0
-            return made._replace(x0=extrapolate(positive, negative, s).x0)
-        return made._replace(x0=x0_from_noise(denoise.schedule, x, t, made.noise))
+        s = _scale_at(scale, t, x)
+        one_is_enough = isinstance(s, float) and s in rule.one_pass
+        if one_is_enough and s == 1:
+            return denoise(x, t, condition)
+        if one_is_enough and s == 0:
+            return negative_alone(x, t, condition)
+
+        positive, negative = both(x, t, condition)
+        combined = rule(positive, negative, s)
+
+        # What the rule left out follows from the rest.
+        if combined.noise is None:
+            return combined._replace(noise=noise_from_x0(denoise.schedule, x, t, combined.x0))
+        if combined.x0 is not None:
+            return combined
+        if np.all(denoise.schedule.alpha_bar_at(t) == 0):  # here the noise does not tell x_0
+            return combined._replace(x0=extrapolate(positive, negative, s).x0)
+        return combined._replace(x0=x0_from_noise(denoise.schedule, x, t, combined.noise))
 
     return Denoise(guided_denoise, denoise.schedule)
 

@@ -42,20 +42,22 @@ def loss(
 
         E w(t) |target - model(x_t, t, condition)|²    with t in 1 … T
 
-    The batch is cut into pieces, on all threads; a bare model(x, t, condition) runs on one, so for
-    a loss of your own take `minidiff.sharded`.
+    It runs on all threads, on pieces of the batch. A bare model(x, t, condition) runs on one: in a
+    loss of your own, wrap it in `minidiff.sharded`.
 
     The first call notes the `Parameterization` on a Module (`model.parameterization`), so that
     `save` and `denoiser` know it; later calls must agree with it.
 
-    `condition` is None, labels (batch,), 0 for null, or vectors (batch, d); drop labels before the
-    call (`label_dropout`). Draws, all before the batch is cut: t, by `draw(rng, batch)` -> times
-    and factors (batch,) (by default uniform, factor 1), then the noise. `weight` is `min_snr()`,
-    `p2()`, `truncated_snr` or a function of the SNR; None weighs the error in what is predicted
-    equally (Ho et al. 2020, arXiv 2006.11239, eq. 14). `learned_variance` adds T / 1000 times the
-    bound's term in bits, with the mean held fixed, for 8-bit images in [-1, 1] (Nichol & Dhariwal
-    2021, arXiv 2102.09672, eq. 16). `callback(t, losses)` gets the loss of each sample, without its
-    factor.
+    - `condition`: None, labels (batch,), 0 for null, or vectors (batch, d); drop labels before the
+      call (`label_dropout`).
+    - `rng`: draws t and then the noise, before the batch is cut.
+    - `predicts`, `learned_variance`: see `Parameterization`. A learned variance adds T / 1000 times
+      the bound's term in bits, with the mean held fixed, for 8-bit images in [-1, 1] (Nichol &
+      Dhariwal 2021, arXiv 2102.09672, eq. 16).
+    - `weight`: `min_snr()`, `p2()`, `truncated_snr` or a function of the SNR; None weighs the error
+      in what is predicted equally (Ho et al. 2020, arXiv 2006.11239, eq. 14).
+    - `draw(rng, batch)`: gives times and factors (batch,); by default uniform, with the factor 1.
+    - `callback(t, losses)`: gets the loss of each sample, without its factor.
 
     Raises TypeError or ValueError for data, conditions and outputs of a wrong shape or dtype, NaN
     in x0, predicting noise where alpha_bar_T = 0, a schedule of another T than the model's, and a

@@ -25,11 +25,11 @@ def denoiser(
     """The Denoise of a network: run in eval mode, without a tape, in pieces on all threads.
 
     `model(x, t, condition)` is a Module or any function on arrays; t is (batch,) on the host; what
-    it gives is cast to x's dtype. The others are for a model that was not trained by
-    `diffusion.loss` and keeps no parameterisation of its own: see `Parameterization`; `predicts` is
-    then "noise" unless given. Raises ValueError for arguments that differ from the model's own, for
-    a missing schedule, for an output of another shape than x's, and from the model itself for
-    labels and times out of its range.
+    it gives is cast to x's dtype. A model that was trained by `diffusion.loss` knows its schedule
+    and what it predicts. For any other say it here (see `Parameterization`): `predicts` is "noise"
+    unless given, and a schedule must be given. Raises ValueError for arguments that differ from the
+    model's own, for a missing schedule, for an output of another shape than x's, and from the model
+    itself for labels and times out of its range.
     """
     parameterization = parameterization_of(model, schedule, predicts, learned_variance)
     schedule = parameterization.schedule

@@ -91,7 +91,7 @@ def parameterization_of(
     """
     own = getattr(model, "parameterization", None)
     if own is None:
-        return _new(model, schedule, predicts, learned_variance)
+        return _from_arguments(model, schedule, predicts, learned_variance)
     arguments = {
         "schedule": schedule,
         "predicts": predicts,
@@ -104,7 +104,8 @@ def parameterization_of(
     return own
 
 
-def _new(model, schedule, predicts, learned_variance) -> Parameterization:
+def _from_arguments(model, schedule, predicts, learned_variance) -> Parameterization:
+    """What the arguments say, where the model says nothing."""
     if schedule is None:
         raise ValueError(
             "schedule: given None, wanted a Schedule: this model was not trained by diffusion.loss "

@@ -1,4 +1,4 @@
-"""What is said about x_t, in one form whoever says it: the x_0 and the noise that x_t is made of.
+"""What a denoiser says about x_t: the x_0 and the noise that x_t is made of.
 
 Every sampler and every guidance rule works on one kind of function, `Denoise`:
 

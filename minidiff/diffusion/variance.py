@@ -29,10 +29,10 @@ def log_variance_range(schedule: Schedule, t, s=None) -> tuple[np.ndarray, np.nd
 
 
 def log_variance_between(schedule: Schedule, x: Array, t, position: Any) -> Any:
-    """The log-variance that a network places: -1 is beta-tilde, 1 is beta, between them it is even.
+    """The log-variance at a position between its bounds: -1 is beta-tilde, 1 is beta.
 
-    `position` is an array or a Tensor like x. Source: Nichol & Dhariwal 2021, arXiv 2102.09672,
-    eq. 15.
+    `position` is an array or a Tensor like x; in between the log-variance is linear in it. Source:
+    Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 15.
     """
     low, high = (column(bound, x) for bound in log_variance_range(schedule, t))
     return (position + 1) * (0.5 * (high - low)) + low

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.random import Generator
 
-from .. import ops
+from .. import checks, ops
 from ..autograd.tensor import Tensor
 from ..kernels import Array
 from ..nn import ConditionalChain, Dense, Embedding, Module, SinusoidalEmbedding
@@ -27,6 +27,9 @@ class ConditionalMLP(Module):
         timesteps: int = 40,
         rng: int | Generator = 0,
     ):
+        checks.whole("timesteps", timesteps, 1)
+        if classes is not None:
+            checks.whole("classes", classes, 1)
         self.config = {"hidden": hidden, "classes": classes, "timesteps": timesteps}
         self.classes = classes
         self.timesteps = timesteps

@@ -159,11 +159,10 @@ class Module:
 def fitting(
     arrays: Mapping[str, Any], state: Mapping[str, Any], owner: str
 ) -> dict[str, np.ndarray]:
-    """Copies of the entries of `state` (arrays, Tensors or lists) on the host, with the dtypes of
-    `arrays`.
+    """Copies of the entries of `state` on the host, with the dtypes of `arrays`.
 
-    Raises ValueError unless there are exactly the names of `arrays`, with the same shapes, and real
-    numbers.
+    The entries are arrays, Tensors or lists. Raises ValueError unless there are exactly the names
+    of `arrays`, with the same shapes, and real numbers.
     """
     host = {name: _on_host(value) for name, value in state.items()}
     shapes = {name: tuple(array.shape) for name, array in arrays.items()}

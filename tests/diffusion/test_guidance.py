@@ -233,11 +233,10 @@ def test_composed():
 
 
 def guided_moments(schedule, scale, good, weak, noisy):
-    """Mean and variance at the end of dy = k noise'(y) dr, y = x / alpha and r = sigma / alpha; k =
-    2 for the SDE.
+    """Mean and variance at the end of dy = k noise'(y) dr; k = 2 for the SDE.
 
-    All is linear in y, so y stays Gaussian: mean' = k (A mean + B), variance' = 2 k A variance - 2
-    r [k = 2].
+    y = x / alpha and r = sigma / alpha. All is linear in y, so y stays Gaussian: mean' = k (A mean
+    + B), variance' = 2 k A variance - 2 r [k = 2].
     """
     k = 2.0 if noisy else 1.0
 

@@ -18,8 +18,7 @@ X0 = MEAN + STD * np.array([[1.0], [1.0], [-1.0], [-1.0]])
 
 
 class FourPoints:
-    """With X0 these four points have the first and second moments of two independent Gaussians
-    exactly.
+    """With X0 these points have the first and second moments of two independent Gaussians.
 
     The terms are quadratic in x_0 and the noise, so their mean over the four is the exact
     expectation.

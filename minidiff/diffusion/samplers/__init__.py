@@ -13,8 +13,8 @@ All are called alike:
 - `clip`: what is done to each predicted x_0: None, True for [-1, 1], a number c for [-c, c], a
   pair, or a function of arrays such as `dynamic_threshold()`.
 
-There are len(times) - 1 steps. In the formulas a step goes from t to s < t; alpha =
-sqrt(alpha_bar), sigma = sqrt(1 - alpha_bar), and "given" stands for the bar of a condition.
+There are len(times) - 1 steps. In the formulas a step goes from t to s < t, alpha is
+sqrt(alpha_bar) and sigma is sqrt(1 - alpha_bar).
 
 Read `walk` for what they share, then `discrete`, `ode`, `multistep`.
 """

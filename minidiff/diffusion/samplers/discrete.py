@@ -54,7 +54,7 @@ def ddim(walk: Walk, x: Array, eta: float = 0.0) -> Iterator[Step]:
         share = eta * math.sqrt(1 - (alpha_t / alpha_s) ** 2) / sigma_t
         c = sigma_s * min(1.0, share)
 
-        # x_0, as noisy as time s wants it, by the predicted noise and by the new one (eq. 12).
+        # x_0 noised to time s: by the predicted noise, and by new noise (eq. 12).
         x = weighted_sum(alpha_s, p.x0, math.sqrt(sigma_s**2 - c**2), p.noise)
         if c > 0:
             x = x + c * walk.noise(x)
