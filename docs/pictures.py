@@ -169,7 +169,9 @@ def draw_tape(path: Path) -> None:
 
 
 def text_of(array: np.ndarray) -> str:
-    return np.array2string(np.asarray(array), precision=2, separator=", ", floatmode="fixed")
+    """(2.72, 7.39), or 17.50."""
+    numbers = ", ".join(f"{number:.2f}" for number in np.atleast_1d(array))
+    return f"({numbers})" if np.ndim(array) else numbers
 
 
 if __name__ == "__main__":

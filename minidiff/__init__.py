@@ -2,7 +2,7 @@
 
 It is made to be read. Start with `tape/tape.py`: how operations are recorded, and how gradients go
 back. Then `tape/primitive.py` and `ops/`, the table of derivatives; `autograd/tensor.py`, what you
-hold in your hand; `nn/` and `models/unet.py`, a network; `diffusion/samplers.py` and
+hold in your hand; `nn/` and `models/unet.py`, a network; `diffusion/samplers/` and
 `diffusion/guidance.py`, how it draws digits; last `kernels/`, what is computed and how fast.
 
 Numba, matplotlib and all that is slow to import is imported when it is first needed.

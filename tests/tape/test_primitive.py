@@ -228,7 +228,9 @@ def test_an_operand_without_a_rule_is_an_error_that_says_so():
 
 
 def test_an_unknown_kernel_is_an_error_that_names_it():
-    with pytest.raises(NotImplementedError, match="kernel: given 'frobnicate', wanted one that cpu arrays"):
+    with pytest.raises(
+        NotImplementedError, match="kernel: given 'frobnicate', wanted one that cpu arrays"
+    ):
         Primitive("frobnicate", "x")(np.ones(2))
 
 
