@@ -123,10 +123,10 @@ def draw_tape(path: Path) -> None:
         "sum": "keeps a shape",
     }
     rules = {
-        "exp": "g · out",
-        "multiply": "g · x   and   g · exp(x)",
-        "sum": "g, broadcast",
-        "x": "x.grad: both parts, added",
+        "exp": "hands on g · out",
+        "multiply": "hands on g · x, g · exp(x)",
+        "sum": "hands on g, broadcast",
+        "x": "the sum of both: x.grad",
     }
 
     figure, axes = plt.subplots(figsize=(9.5, 3.1))
@@ -145,7 +145,7 @@ def draw_tape(path: Path) -> None:
         axes.text(middle, 0.62, titles[name], ha="center", va="center", weight="bold", color=INK)
         axes.text(middle, 0.27, keeps[name], ha="center", va="center", fontsize=8.5, color=INK)
         axes.text(middle, 1.12, text_of(values[name]), ha="center", color=FORWARD, fontsize=9)
-        axes.text(middle, -0.42, f"g = {text_of(arrived[name])}", ha="center", color=BACKWARD)
+        axes.text(middle, -0.42, f"{text_of(arrived[name])} arrives", ha="center", color=BACKWARD)
         axes.text(
             middle, -0.8, rules[name], ha="center", color=BACKWARD, fontsize=8.5, style="italic"
         )
