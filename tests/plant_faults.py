@@ -68,31 +68,30 @@ def at_output(f: Callable, k: int | None, change: Callable) -> Callable:
 
 def without_terms(f: FunctionType) -> Iterator[tuple[str, FunctionType]]:
     """(what was left out, f without it) for each term of each sum in the source of f."""
-    tree, module = _definition(f), f.__globals__
-    closed = inspect.getclosurevars(f).nonlocals
+    tree = _definition(f)
+    names = {**f.__globals__, **inspect.getclosurevars(f).nonlocals}
     for node, parent, field, place in list(_sums(tree)):
-        for kept in (
-            (node.left, node.right)
-            if isinstance(node, ast.BinOp)
-            else (ast.copy_location(ast.Pass(), node),)
-        ):
+        if isinstance(node, ast.BinOp):
+            remainders = [node.left, node.right]
+        else:  # an augmented assignment
+            remainders = [ast.copy_location(ast.Pass(), node)]
+        for remainder in remainders:
             before = getattr(parent, field)
-            if place is None:
-                setattr(parent, field, kept)
-            else:
-                setattr(
-                    parent, field, [kept if i == place else item for i, item in enumerate(before)]
-                )
+            after = remainder
+            if place is not None:
+                after = [remainder if i == place else item for i, item in enumerate(before)]
+            setattr(parent, field, after)
             mutant = copy.deepcopy(tree)
             setattr(parent, field, before)
-            name = f"{ast.unparse(node)!r} becomes {ast.unparse(kept)!r}"
-            yield name, _compiled(mutant, {**module, **closed}, f.__name__)
+            name = f"{ast.unparse(node)!r} becomes {ast.unparse(remainder)!r}"
+            yield name, _compiled(mutant, dict(names), f.__name__)
 
 
 def _definition(f: FunctionType) -> ast.AST:
     """The smallest def or lambda in the file of f whose text spans the positions of its code."""
     positions = [p for p in f.__code__.co_positions() if None not in p and p[3]]
-    first, last = min((p[0], p[2]) for p in positions), max((p[1], p[3]) for p in positions)
+    first = min((p[0], p[2]) for p in positions)
+    last = max((p[1], p[3]) for p in positions)
     source = ast.parse(Path(f.__code__.co_filename).read_text(encoding="utf-8"))
     spans = [
         node
@@ -120,11 +119,11 @@ def _sums(tree: ast.AST, parent=None, field="", place=None) -> Iterator[tuple]:
 
 def _compiled(tree: ast.AST, names: dict, name: str) -> FunctionType:
     if isinstance(tree, ast.Lambda):
-        return eval(
-            compile(ast.fix_missing_locations(ast.Expression(tree)), "<fault>", "eval"), names
-        )
+        expression = ast.fix_missing_locations(ast.Expression(tree))
+        return eval(compile(expression, "<fault>", "eval"), names)
     tree.decorator_list = []
-    exec(compile(ast.fix_missing_locations(ast.Module([tree], [])), "<fault>", "exec"), names)
+    module = ast.fix_missing_locations(ast.Module([tree], []))
+    exec(compile(module, "<fault>", "exec"), names)
     return names[name]
 
 
@@ -145,41 +144,42 @@ def replaced(owner: object, name: str, value: object):
 
 @contextmanager
 def rule_replaced(primitive, of: str, rule: Callable):
-    before, joint = primitive.rules[of], primitive.joint
-    primitive.rules[of], primitive.joint = rule, rule if of == "joint" else joint
+    rule_before = primitive.rules[of]
+    joint_before = primitive.joint
+    primitive.rules[of] = rule
+    if of == "joint":
+        primitive.joint = rule
     primitive._plans.clear()
     try:
         yield
     finally:
-        primitive.rules[of], primitive.joint = before, joint
+        primitive.rules[of] = rule_before
+        primitive.joint = joint_before
         primitive._plans.clear()
 
 
 def written(rule: Callable) -> FunctionType:
-    """The rule as it stands in the source, without what makes positions of its `**how`."""
-    return (
-        inspect.getclosurevars(rule).nonlocals.get("rule", rule)
-        if "_spread" in rule.__qualname__
-        else rule
-    )
+    """The rule as it stands in the source, without what makes positions of its `**geometry`."""
+    if "_spread" not in rule.__qualname__:
+        return rule
+    return inspect.getclosurevars(rule).nonlocals.get("rule", rule)
 
 
 def private(f: FunctionType) -> dict[str, FunctionType]:
     """The private functions of the same file that f calls, and those that they call."""
-    found: dict[str, FunctionType] = {}
+    helpers: dict[str, FunctionType] = {}
     todo = [f]
     while todo:
-        here = todo.pop()
-        for name in _names(here.__code__):
-            value = here.__globals__.get(name)
-            here_too = (
-                isinstance(value, FunctionType)
-                and value.__code__.co_filename == f.__code__.co_filename
-            )
-            if name.startswith("_") and here_too and name not in found:
-                found[name] = value
+        caller = todo.pop()
+        for name in _names(caller.__code__):
+            value = caller.__globals__.get(name)
+            is_private = isinstance(value, FunctionType) and name.startswith("_")
+            if not is_private or name in helpers:
+                continue
+            if value.__code__.co_filename == f.__code__.co_filename:
+                helpers[name] = value
                 todo.append(value)
-    return found
+    return helpers
 
 
 def _names(code: CodeType) -> set[str]:
@@ -195,17 +195,11 @@ def faults_of_rules() -> Iterator[tuple[str, str, object]]:
             for k in range(len(primitive.operands)) if of == "joint" else [None]:
                 if k is None or OPS[name].differentiable(k):
                     what = f"rule for {of}" + f", gradient {k}" * (k is not None)
-                    yield (
-                        name,
-                        f"{what}: sign",
-                        rule_replaced(primitive, of, at_output(rule, k, flipped)),
-                    )
+                    faulty = at_output(rule, k, flipped)
+                    yield name, f"{what}: sign", rule_replaced(primitive, of, faulty)
             for what, mutant in without_terms(source):
-                yield (
-                    name,
-                    f"rule for {of}: {what}",
-                    rule_replaced(primitive, of, _spread(mutant, primitive.statics)[0]),
-                )
+                faulty, _ = _spread(mutant, primitive.statics)
+                yield name, f"rule for {of}: {what}", rule_replaced(primitive, of, faulty)
             for helper, function in private(source).items():
                 module = sys.modules[function.__module__]
                 for what, mutant in without_terms(function):

@@ -121,7 +121,7 @@ def cross_entropy(
         return _cross_entropy(logits, labels)
     losses = where(is_ignored, 0, _row_losses(logits, labels, label_smoothing))
     if reduction == "mean":
-        return sum(losses) / int((~is_ignored).sum())
+        return sum(losses) / int(xp.sum(~is_ignored))
     return _reduced(losses, reduction)
 
 

@@ -1,8 +1,7 @@
-"""NumPy's operations against HIPS autograd: values, first and second derivatives, over drawn shapes
-and layouts.
+"""NumPy's operations against HIPS autograd: values, first and second derivatives.
 
-Left out is what it does not have or does wrongly: flip, tile, repeat, broadcasting in where,
-sorting of matrices.
+Shapes and layouts are drawn. Left out is what it does not have or does wrongly: flip, tile, repeat,
+broadcasting in where, sorting of matrices.
 """
 
 import autograd
@@ -19,26 +18,13 @@ import minidiff as md
 from minidiff import ops
 from minidiff.testing import arrays, broadcasting
 
-positive, within = arrays(low=0.3, high=2), arrays(low=-0.8, high=0.8)
+positive = arrays(low=0.3, high=2)
+within = arrays(low=-0.8, high=0.8)
 distinct = with_axis(distinct=True)
 
 SAME = {
-    **dict.fromkeys(
-        [
-            "exp",
-            "sin",
-            "cos",
-            "arctan",
-            "sinh",
-            "cosh",
-            "tanh",
-            "expm1",
-            "absolute",
-            "negative",
-            "ravel",
-        ],
-        arrays(),
-    ),
+    **dict.fromkeys(["exp", "expm1", "sin", "cos", "arctan", "sinh", "cosh", "tanh"], arrays()),
+    **dict.fromkeys(["absolute", "negative", "ravel"], arrays()),
     **dict.fromkeys(["log", "log1p", "sqrt"], positive),
     **dict.fromkeys(["tan", "arcsin", "arccos"], within),
     **dict.fromkeys(["add", "subtract", "multiply", "maximum", "minimum"], broadcasting()),
@@ -104,39 +90,37 @@ ROWS = [
 ] + OTHERS
 
 
-@pytest.mark.parametrize("name,theirs,ours,draw", ROWS, ids=[row[0] for row in ROWS])
-def test_agrees_with_hips_autograd(name, theirs, ours, draw):
+@pytest.mark.parametrize("name,hips,f,draw", ROWS, ids=[row[0] for row in ROWS])
+def test_agrees_with_hips_autograd(name, hips, f, draw):
     @settings(max_examples=15, deadline=None)
     @given(draw, st.integers(0, 99))
     def check(args, seed):
         args = args if isinstance(args, tuple) else (args,)
-        wanted = tuple(
+        differentiable = tuple(
             i for i, a in enumerate(args) if isinstance(a, np.ndarray) and a.dtype == float
         )
-        shape = np.shape(theirs(*args))
+        shape = np.shape(hips(*args))
         rng = np.random.default_rng(seed)
-        u, directions = (
-            rng.standard_normal(shape),
-            [rng.standard_normal(args[i].shape) for i in wanted],
-        )
+        u = rng.standard_normal(shape)
+        directions = [rng.standard_normal(args[i].shape) for i in differentiable]
 
         def first(library, f, total):
-            return library.grad(lambda *args: total(f(*args) * u), wanted)
+            return library.grad(lambda *args: total(f(*args) * u), differentiable)
 
         def second(library, f, total):
             def along(*args):
                 slopes = first(library, f, total)(*args)
-                return sum(total(slope * d) for slope, d in zip(slopes, directions)) + 0.0 * total(
-                    args[wanted[0]]
-                )
+                derivative = sum(total(slope * d) for slope, d in zip(slopes, directions))
+                # Where f is linear, HIPS wants it to depend on an argument all the same.
+                return derivative + 0.0 * total(args[differentiable[0]])
 
-            return library.grad(along, wanted)
+            return library.grad(along, differentiable)
 
-        np.testing.assert_allclose(ours(*args), theirs(*args), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(f(*args), hips(*args), rtol=1e-9, atol=1e-12)
         for order in (first, second):
-            for got, want in zip(
-                order(md, ours, ops.sum)(*args), order(autograd, theirs, anp.sum)(*args)
-            ):
-                np.testing.assert_allclose(got, want, rtol=1e-7, atol=1e-9)
+            results = order(md, f, ops.sum)(*args)
+            expected = order(autograd, hips, anp.sum)(*args)
+            for result, value in zip(results, expected, strict=True):
+                np.testing.assert_allclose(result, value, rtol=1e-7, atol=1e-9)
 
     check()

@@ -25,9 +25,9 @@ def gradients(f, arguments, create_graph):
     if out.requires_grad:
         upstream = np.cos(np.arange(out.size, dtype=np.float64)).reshape(out.shape)
         out.backward(kernels.from_host(upstream, out.data), create_graph=create_graph)
-    found = [leaf.grad for leaf in leaves if isinstance(leaf, Tensor)]
-    found = [g.data if isinstance(g, Tensor) else g for g in found]
-    return [g if g is None else kernels.to_host(g) for g in (out.data, *found)]
+    grads = [leaf.grad for leaf in leaves if isinstance(leaf, Tensor)]
+    results = [out.data, *(g.data if isinstance(g, Tensor) else g for g in grads)]
+    return [None if r is None else kernels.to_host(r) for r in results]
 
 
 @pytest.mark.parametrize("create_graph", [False, True])
@@ -35,29 +35,26 @@ def gradients(f, arguments, create_graph):
 def test_on_a_strict_device(name, create_graph):
     row = OPS[name]
     for arguments in row.drawn[:3]:
-        want = gradients(row.f, arguments, create_graph)
+        on_host = gradients(row.f, arguments, create_graph)
         with strict.registered():
-            got = gradients(row.f, on_device(arguments), create_graph)
-        for a, b in zip(got, want, strict=True):
+            on_strict = gradients(row.f, on_device(arguments), create_graph)
+        for a, b in zip(on_strict, on_host, strict=True):
             assert (a is None) == (b is None)
             if a is not None:
                 assert a.dtype == b.dtype
                 np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        name
-        for name, row in OPS.items()
-        if sum(isinstance(a, np.ndarray) and a.dtype.kind == "f" for a in row.drawn[0]) > 1
-    ],
-)
+def floats_of(row):
+    """The places of the float arrays among the arguments."""
+    arguments = row.drawn[0]
+    return [i for i, a in enumerate(arguments) if isinstance(a, np.ndarray) and a.dtype.kind == "f"]
+
+
+@pytest.mark.parametrize("name", [name for name, row in OPS.items() if len(floats_of(row)) > 1])
 def test_operands_on_two_devices_are_an_error(name):
     row = OPS[name]
-    floats = [
-        i for i, a in enumerate(row.drawn[0]) if isinstance(a, np.ndarray) and a.dtype.kind == "f"
-    ]
+    floats = floats_of(row)
     with strict.registered():
         moved = [on_device(a) if i == floats[-1] else a for i, a in enumerate(row.drawn[0])]
         with pytest.raises(TypeError, match=r"cpu.*strict|host array"):
@@ -65,7 +62,8 @@ def test_operands_on_two_devices_are_an_error(name):
 
 
 def test_the_stand_in_refuses():
-    device, host = strict.from_host(np.ones(2)), np.ones(2)
+    host = np.ones(2)
+    device = strict.from_host(host)
     for implicit in (
         lambda: np.asarray(device),
         lambda: np.exp(device),
