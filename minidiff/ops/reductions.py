@@ -9,7 +9,7 @@ from typing import Any
 from ..kernels import generic, namespace
 from ..tape.primitive import Primitive
 from .elementwise import absolute, equal, exp, sqrt, where
-from .shapes import astype, axes_of, diag, flip, pad, ravel, reshape, take_along_axis, transpose
+from .shapes import astype, axes_of, flip, pad, ravel, reshape, take_along_axis, transpose
 
 _OVER = "x * axis=None keepdims=False"
 # half the time of np.sum
@@ -100,11 +100,6 @@ def norm(x: Any, ord: float | None = None, axis: Any = None, keepdims: bool = Fa
 def sort(x: Any, axis: int = -1) -> Any:
     """In ascending order along an axis; equals keep their order, and so their gradients."""
     return take_along_axis(x, argsort(x, axis=axis), axis)
-
-
-def trace(x: Any, offset: int = 0) -> Any:
-    """The sum of a matrix's diagonal."""
-    return sum(diag(x, offset))
 
 
 def count(shape: tuple[int, ...], axis: Any) -> int:

@@ -86,12 +86,14 @@ def primitives() -> dict[str, Primitive]:
 
 def covered() -> set[str]:
     """The names that need a row: those of primitives and of the public functions of `minidiff.ops`."""
-    public = {
-        name
-        for name, value in vars(ops).items()
-        if inspect.isfunction(value) and not name.startswith("_")
+    public = {value.__name__ for value in vars(ops).values() if inspect.isfunction(value)}
+    linear_algebra = {
+        f"linalg.{name}"
+        for name, value in vars(ops.linalg).items()
+        if getattr(value, "__module__", "") == ops.linalg.__name__ and not name.startswith("_")
     }
-    return primitives().keys() | public
+    of_linalg = {p.name for p in vars(ops.linalg).values() if isinstance(p, Primitive)}
+    return (primitives().keys() - of_linalg) | public | linear_algebra
 
 
 def axes(ndim: int) -> st.SearchStrategy:
