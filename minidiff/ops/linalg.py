@@ -140,16 +140,18 @@ def eigvalsh(x: Any, UPLO: str = "L") -> Any:
     return eigh(x, UPLO)[0]
 
 
-def svd(x: Any, full_matrices: bool = False, compute_uv: bool = True) -> Any:
+def svd(x: Any, full_matrices: bool = True, compute_uv: bool = True) -> Any:
     """(U, S, Vᵀ) with x = U @ diag(S) @ Vᵀ and S in descending order; only S, without `compute_uv`.
 
     U and Vᵀ have derivatives where no two singular values are the same and none is 0. Raises
-    ValueError for `full_matrices`, whose further columns are not determined by x.
+    ValueError for the full matrices of an x that is not square: their further columns may be any.
     """
-    if full_matrices and compute_uv:
-        raise ValueError("full_matrices: given True, wanted False: the rest of U has no derivative")
+    rows, columns = x.shape[-2:]
+    if full_matrices and compute_uv and rows != columns:
+        raise ValueError(
+            f"full_matrices: given True for shape {tuple(x.shape)}, wanted False or a square"
+        )
     out = _svd(x)
-    rows = x.shape[-2]
     values = out[..., rows, :]
     if not compute_uv:
         return values
@@ -240,7 +242,9 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     n = len(x.shape)
     if axis is None and (ord is None or (n == 2 and ord == "fro")):
         return reductions.norm(x, None, None, keepdims)
-    axes = tuple(range(n)) if axis is None else axis if isinstance(axis, tuple | list) else (axis,)
+    if axis is None:
+        axis = range(n)
+    axes = (axis,) if isinstance(axis, int) else tuple(axis)
     if len(axes) == 1:
         if isinstance(ord, str):
             raise ValueError(f"ord: given {ord!r} for a vector, wanted a number or None")
@@ -250,7 +254,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     if len(axes) != 2:
         raise ValueError(f"axis: given {len(axes)} axes of shape {tuple(x.shape)}, wanted 1 or 2")
     if ord in (None, "fro"):
-        return reductions.norm(x, None, tuple(axes), keepdims)
+        return reductions.norm(x, None, axes, keepdims)
     rows, columns = (normalize_axis_index(a, n) for a in axes)
     size = _matrix_norm(moveaxis(x, (rows, columns), (-2, -1)), ord)
     if keepdims:

@@ -66,6 +66,7 @@ fmod = pointwise("fmod", "x y", x=lambda g: g, y=lambda g, x, y, out: -g * rint(
 floor_divide = pointwise(
     "floor_divide", "x y", x=lambda g: zeros_like(g), y=lambda g: zeros_like(g)
 )
+positive = pointwise("positive", x=lambda g: g)
 rint = pointwise("rint", x=lambda g: zeros_like(g))
 trunc = pointwise("trunc", x=lambda g: zeros_like(g))
 
@@ -77,11 +78,6 @@ fabs = absolute
 def reciprocal(x: Any) -> Any:
     """1 / x; of integers too, where NumPy rounds to 0."""
     return divide(1, x)
-
-
-def positive(x: Any) -> Any:
-    """x itself: what `+x` means."""
-    return multiply(x, 1)
 
 
 def copysign(x: Any, y: Any) -> Any:
@@ -142,7 +138,9 @@ _WEIGHTS = _WEIGHTS / 2
 
 def sinc(x: Any) -> Any:
     """sin(πx) / (πx), and 1 at 0."""
-    bare = x.data if isinstance(x, Value) else np.asarray(x) if np.isscalar(x) else x
+    if np.isscalar(x):
+        x = np.asarray(x)
+    bare = x.data if isinstance(x, Value) else x
     dtype = bare.dtype if bare.dtype.kind == "f" else np.dtype(np.float64)
     points = from_host((_POINTS * math.pi).astype(dtype), bare)
     weights = from_host(_WEIGHTS.astype(dtype)[:, None], bare)

@@ -8,7 +8,7 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from ...tape.primitive import Primitive
 from ..elementwise import not_equal, zeros_like
-from ..reductions import _OVER, max, mean, min, sort, sum
+from ..reductions import max, mean, min, sort, sum
 from ..shapes import (
     array_namespace,
     astype,
@@ -24,8 +24,8 @@ from ..shapes import (
 from .joining import diagonal
 from .pointwise import isclose
 
-any = Primitive("any", _OVER)
-all = Primitive("all", _OVER)
+any = Primitive("any", "x * axis=None keepdims=False")
+all = Primitive("all", "x * axis=None keepdims=False")
 argpartition = Primitive("argpartition", "x * kth axis=-1")
 full_like = Primitive("full_like", "x * fill_value dtype=None", x=lambda g, x: zeros_like(x))
 

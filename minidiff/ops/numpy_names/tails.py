@@ -1,5 +1,8 @@
 """The normal distribution: erfc, Φ and log Φ, exact in the tails (the kernels say how)."""
 
+# Rules name operations that are defined further down.
+# mypy: disable-error-code="has-type"
+
 import math
 from typing import Any
 
