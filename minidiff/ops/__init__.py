@@ -3,6 +3,7 @@
 # ruff: noqa: F401
 # fmt: off
 # isort: off
+from .. import first_guesses
 from ..tape.primitive import broadcast_to
 from .elementwise import (
     abs, absolute, add, arccos, arcsin, arctan, ceil, clip, cos, cosh, divide, elu, equal, erf, exp, expm1,
@@ -39,7 +40,7 @@ from .numpy_names.pointwise import (
     remainder, rint, signbit, sinc, true_divide, trunc,
 )
 from .numpy_names.joining import (
-    append, array, array_split, atleast_1d, atleast_2d, atleast_3d, column_stack, concat, delete, diagonal, dsplit,
+    append, array, array_split, atleast_1d, atleast_2d, atleast_3d, column_stack, concat, copy, delete, diagonal, dsplit,
     dstack, fliplr, flipud, hsplit, hstack, insert, make_diagonal, matrix_transpose, meshgrid, nonzero, permute_dims,
     rollaxis, rot90, select, vsplit, vstack,
 )
@@ -49,3 +50,7 @@ from .numpy_names.summaries import (
 )
 from .numpy_names.products import cross, inner, kron, vdot, vecdot
 from .numpy_names.tails import erfc, inverse_mills, log_ndtr, ndtr
+
+
+def __getattr__(name: str):
+    raise first_guesses.unknown("md.ops", name, ())

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
+from .. import first_guesses
 from ..kernels import _backends, find, looked_up
 from .promotion import agree, describe
 from .tape import Node, Value, clock, recording, state, walk
@@ -211,6 +212,9 @@ class Primitive:
                 sorted(named.keys() - set(order)),
             )
             missing = [name for name in order if name not in self.defaults | bound]
+            sentence = first_guesses.misnamed(self.name, unknown)
+            if sentence:
+                raise TypeError(sentence)
             raise TypeError(
                 f"{self.name}({', '.join(order)}): {len(given)} arguments by position; "
                 f"given twice {twice}, unknown {unknown}, missing {missing}"
