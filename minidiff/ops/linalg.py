@@ -25,13 +25,13 @@ from .shapes import expand_dims, moveaxis, tril
 # --- solving ---
 
 inv = Primitive(
-    "inv",
+    "linalg.inv",
     "x",
     kernel=lambda x: namespace(x).linalg.inv(x),
     x=lambda g, out: -(out.mT @ g @ out.mT),
 )
 _solve = Primitive(
-    "solve",
+    "linalg.solve",
     "a b",
     kernel=lambda a, b: namespace(a).linalg.solve(a, b),
     broadcasts=True,
@@ -39,7 +39,7 @@ _solve = Primitive(
     b=lambda g, a: _solve(a.mT, g),
 )
 pinv = Primitive(
-    "pinv",
+    "linalg.pinv",
     "x",
     kernel=lambda x: namespace(x).linalg.pinv(x),
     x=lambda g, x, out: _pinv_rule(g, x, out),
@@ -68,13 +68,13 @@ def _pinv_rule(g, x, out):
 # --- determinants ---
 
 det = Primitive(
-    "det",
+    "linalg.det",
     "x",
     kernel=lambda x: namespace(x).linalg.det(x),
     x=lambda g, x, out: _scaled(g * out, inv(x).mT),
 )
 _logabsdet = Primitive(
-    "logabsdet",
+    "linalg.logabsdet",
     "x",
     kernel=lambda x: namespace(x).linalg.slogdet(x)[1],
     x=lambda g, x: _scaled(g, inv(x).mT),
@@ -94,7 +94,7 @@ def _scaled(numbers, matrices):
 # --- taking apart ---
 
 _cholesky = Primitive(
-    "cholesky",
+    "linalg.cholesky",
     "x",
     kernel=lambda x: namespace(x).linalg.cholesky(x),
     x=lambda g, out: _cholesky_rule(g, out),
@@ -102,13 +102,13 @@ _cholesky = Primitive(
 # Several results in one array: eigenvalues as a row above the matrix of eigenvectors; and the
 # matrices U, V and, in a row, the singular values.
 _eigh = Primitive(
-    "eigh",
+    "linalg.eigh",
     "x",
     kernel=lambda x: _rows(namespace(x), *namespace(x).linalg.eigh(x)),
     x=lambda g, out: _eigh_rule(g, out),
 )
 _svd = Primitive(
-    "svd",
+    "linalg.svd",
     "x",
     kernel=lambda x: _svd_kernel(x),
     x=lambda g, out, in_shape: _svd_rule(g, out, in_shape[-2]),
@@ -146,6 +146,8 @@ def svd(x: Any, full_matrices: bool = True, compute_uv: bool = True) -> Any:
     U and Vᵀ have derivatives where no two singular values are the same and none is 0. Raises
     ValueError for the full matrices of an x that is not square: their further columns may be any.
     """
+    if len(x.shape) < 2:
+        raise ValueError(f"x: given shape {tuple(x.shape)}, wanted matrices (…, n, m)")
     rows, columns = x.shape[-2:]
     if full_matrices and compute_uv and rows != columns:
         raise ValueError(

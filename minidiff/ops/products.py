@@ -44,7 +44,12 @@ def matmul(x: Any, y: Any) -> Any:
 
 
 def dot(x: Any, y: Any) -> Any:
-    """The sum over the last axis of x and the last but one of y (its only one, if it is a vector)."""
+    """The sum over the last axis of x and the last but one of y (its only one, if it is a vector).
+
+    A number times anything, if one is a number.
+    """
+    if not getattr(x, "shape", ()) or not getattr(y, "shape", ()):
+        return multiply(x, y)
     return matmul(x, y) if len(y.shape) < 3 else tensordot(x, y, ([-1], [-2]))
 
 

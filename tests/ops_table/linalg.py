@@ -89,9 +89,9 @@ ROWS = [
         lambda x, part: signless(linalg.svd(x, full_matrices=False)[part]),
         lambda x, part: signless(np.linalg.svd(x, full_matrices=False)[part]),
         st.tuples(wide, st.integers(0, 2)),
-        [((np.ones(2), 0), ValueError, "unpack")],
+        [((np.ones(2), 0), ValueError, "x: given shape")],
     ),
-    same("svdvals", wide, flat),
+    same("svdvals", wide, [((np.ones(2),), ValueError, "x: given shape")]),
     same(
         "norm",
         sized(),

@@ -120,8 +120,9 @@ def insert(x: Any, obj: int, values: Any, axis: int | None = None) -> Any:
         x = ravel(x)
         axis = 0
     n = x.shape[axis]
-    place = normalize_axis_index(obj, n + 1) if obj >= 0 else normalize_axis_index(obj, n)
-    before, after = split(x, [place], axis)
+    if not -n <= obj <= n:
+        raise IndexError(f"obj: given {obj}, wanted a position from {-n} to {n}")
+    before, after = split(x, [obj + n if obj < 0 else obj], axis)
     shape = list(x.shape)
     shape[axis] = 1
     if not hasattr(values, "shape"):

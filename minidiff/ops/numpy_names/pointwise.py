@@ -123,7 +123,9 @@ def nan_to_num(
     x: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> Any:
     """x with numbers for NaN and ±inf (by default the largest there are); they get no gradient."""
-    limit = float(np.finfo(x.dtype).max) if x.dtype.kind == "f" else math.inf
+    if x.dtype.kind != "f":
+        return x
+    limit = float(np.finfo(x.dtype).max)
     x = where(isnan(x), nan, x)
     x = where(equal(x, math.inf), limit if posinf is None else posinf, x)
     return where(equal(x, -math.inf), -limit if neginf is None else neginf, x)
@@ -179,7 +181,7 @@ def isclose(x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: b
 def _weight(x, y):
     """What x weighs in eˣ + eʸ; half where both are the same infinity."""
     same_infinity = logical_and(equal(x, y), isinf(x))
-    return sigmoid(where(same_infinity, 0, x - y))
+    return sigmoid(where(same_infinity, 0, x) - where(same_infinity, 0, y))
 
 
 def _length(x, y):

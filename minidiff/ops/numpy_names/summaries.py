@@ -49,7 +49,8 @@ def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True) -> Any
         return start * (1 - steps) + stop * steps
     shape = (num,) + (1,) * len(difference.shape)
     xp = array_namespace(difference)
-    t = xp.asarray(steps.reshape(shape), difference.dtype)
+    dtype = difference.dtype if difference.dtype.kind == "f" else None
+    t = xp.asarray(steps.reshape(shape), dtype)
     return start * (1 - t) + stop * t
 
 
@@ -167,6 +168,8 @@ def quantile(x: Any, q: Any, axis: Any = None, keepdims: bool = False) -> Any:
         return stack([quantile(x, float(share), axis, keepdims) for share in shares])
     if not 0 <= shares <= 1:
         raise ValueError(f"q: given {q}, wanted a number in [0, 1]")
+    if math.prod(x.shape) == 0:
+        raise ValueError(f"x: given shape {tuple(x.shape)}, wanted at least one element")
     gone = sorted(axes_of(x.shape, axis))
     shape = tuple(1 if i in gone else n for i, n in enumerate(x.shape) if keepdims or i not in gone)
     row = moveaxis(x, gone, range(-len(gone), 0)) if gone else x
