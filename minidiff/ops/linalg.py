@@ -16,7 +16,7 @@ from numpy.lib.array_utils import normalize_axis_index
 from ..kernels import namespace
 from ..tape.primitive import Primitive
 from . import reductions
-from .elementwise import absolute, equal, sign, where
+from .elementwise import absolute, equal, sign, where, zeros_like
 from .numpy_names.joining import diagonal, make_diagonal
 from .numpy_names.summaries import ones_like
 from .products import matmul
@@ -71,7 +71,13 @@ det = Primitive(
     "linalg.det",
     "x",
     kernel=lambda x: namespace(x).linalg.det(x),
-    x=lambda g, x, out: _scaled(g * out, inv(x).mT),
+    x=lambda g, x: _scaled(g, _cofactors(x)),
+)
+_cofactors = Primitive(
+    "linalg.cofactors",
+    "x",
+    kernel=lambda x: _cofactors_kernel(x),
+    x=lambda g, x, out: _cofactors_rule(g, x, out),
 )
 _logabsdet = Primitive(
     "linalg.logabsdet",
@@ -79,11 +85,33 @@ _logabsdet = Primitive(
     kernel=lambda x: namespace(x).linalg.slogdet(x)[1],
     x=lambda g, x: _scaled(g, inv(x).mT),
 )
+_signdet = Primitive(
+    "linalg.signdet",
+    "x",
+    kernel=lambda x: namespace(x).linalg.slogdet(x)[0],
+    x=lambda g, x: zeros_like(x),
+)
 
 
 def slogdet(x: Any) -> tuple[Any, Any]:
     """(the sign of the determinant, the logarithm of its size): it neither over- nor underflows."""
-    return sign(det(x)), _logabsdet(x)
+    return _signdet(x), _logabsdet(x)
+
+
+def _cofactors_kernel(x):
+    """The derivative of the determinant, det(x)·x⁻ᵀ, but of any x: from its singular values."""
+    xp = namespace(x)
+    u, s, vt = xp.linalg.svd(x)
+    others = xp.where(xp.eye(s.shape[-1], dtype=bool), 1, xp.expand_dims(s, -2))
+    products = xp.prod(others, -1) * xp.expand_dims(xp.linalg.det(u) * xp.linalg.det(vt), -1)
+    return xp.matmul(u * xp.expand_dims(products, -2), vt)
+
+
+def _cofactors_rule(g, x, out):
+    """The second derivative of the determinant; x must have an inverse."""
+    inverse = inv(x).mT
+    total = reductions.sum(g * out, axis=(-2, -1), keepdims=True)
+    return total * inverse - inverse @ g.mT @ out
 
 
 def _scaled(numbers, matrices):

@@ -79,13 +79,16 @@ def tensordot(x: Any, y: Any, axes: Any = 2) -> Any:
     return einsum(f"{''.join(left)},{''.join(right)}->{''.join(rest)}", x, y)
 
 
-def einsum(subscripts: str, *operands: Any) -> Any:
+def einsum(subscripts: Any, *operands: Any) -> Any:
     """Einstein's sum with NumPy's rules: "bij,bjk->bik"; repeated letters, "..." and a missing "->"
     are understood.
 
-    Several operands are multiplied from left to right. Raises ValueError if subscripts and operands
-    do not fit.
+    Several operands are multiplied from left to right. Axes may be numbers too, each operand's
+    after it: einsum(x, [0, 1], y, [1, 2], [0, 2]). Raises ValueError if subscripts and operands do
+    not fit.
     """
+    if not isinstance(subscripts, str):
+        subscripts, *operands = _in_letters(subscripts, *operands)
     inputs, arrow, output = subscripts.replace(" ", "").partition("->")
     terms, spare = (
         inputs.split(","),
@@ -122,6 +125,19 @@ def einsum(subscripts: str, *operands: Any) -> Any:
         )
         result, done = _einsum(result, operand, terms=(done, term, after)), after
     return result
+
+
+def _in_letters(*parts):
+    """(subscripts, *operands) of x, [0, 1], y, [1, 2], [0, 2]; the last list may be missing."""
+
+    def term(axes):
+        return "".join("..." if axis is Ellipsis else ascii_letters[axis] for axis in axes)
+
+    paired = len(parts) // 2 * 2
+    subscripts = ",".join(map(term, parts[1:paired:2]))
+    if len(parts) > paired:
+        subscripts += "->" + term(parts[-1])
+    return subscripts, *parts[:paired:2]
 
 
 def _einsum_rule(g, other, shape, wanted, term, output):

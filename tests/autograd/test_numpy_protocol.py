@@ -140,3 +140,12 @@ def test_at_the_edges():
     )
     np.testing.assert_array_equal(slope(ops.cumprod, [2.0, 0, 3, 0]), [[1, 8, 0, 0]])
     np.testing.assert_array_equal(slope(ops.nan_to_num, [1.0, np.nan, inf]), [[1, 0, 0]])
+
+
+def test_determinants_at_the_edges():
+    """Of singular matrices the derivative is the matrix of cofactors; signs do not underflow."""
+    slope = grad(ops.linalg.det)
+    np.testing.assert_allclose(slope(np.array([[1.0, 2], [2, 4]])), [[4, -2], [-2, 1]], atol=1e-14)
+    np.testing.assert_array_equal(slope(np.zeros((3, 3))), np.zeros((3, 3)))
+    small = -1e-5 * np.eye(99)
+    assert [float(part) for part in ops.linalg.slogdet(small)] == [*np.linalg.slogdet(small)]

@@ -62,6 +62,20 @@ ROWS = [
     same("pinv", wide, flat),
     same("det", regular, flat),
     row(
+        "cofactors",
+        linalg._cofactors,
+        lambda x: np.linalg.det(x)[..., None, None] * np.linalg.inv(x).mT,
+        regular,
+        flat,
+    ),
+    row(
+        "signdet",
+        lambda x: x * linalg._signdet(x)[..., None, None],
+        lambda x: x * np.linalg.slogdet(x)[0][..., None, None],
+        regular,
+        flat,
+    ),
+    row(
         "logabsdet",
         lambda x: linalg.slogdet(x)[1],
         lambda x: np.linalg.slogdet(x)[1],

@@ -371,6 +371,13 @@ ROWS = [
         st.tuples(arrays((3, 2)), arrays((2, 3)), st.just(0), st.just(-1), st.sampled_from([0, 1])),
         [((two_by_three, two_by_three, 0, 0), ValueError, "cross: given vectors of 2 and 2")],
     ),
+    Op(
+        "einsum (of numbered axes)",
+        lambda x, y: ops.einsum(x, [..., 3, 1], y, [1, 0], [..., 0, 3]),
+        lambda x, y: np.einsum(x, [..., 3, 1], y, [1, 0], [..., 0, 3]),
+        st.tuples(arrays((2, 3, 4)) | arrays((3, 4)), arrays((4, 2))),
+        [((np.ones(2), np.ones(2)), ValueError, "einsum: '...db,ba->...ad' does not fit")],
+    ),
     # tails
     unary("erfc", ops.erfc, erfc, tails),
     unary("log_ndtr", ops.log_ndtr, log_ndtr, tails),
