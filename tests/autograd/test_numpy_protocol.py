@@ -149,3 +149,20 @@ def test_determinants_at_the_edges():
     np.testing.assert_array_equal(slope(np.zeros((3, 3))), np.zeros((3, 3)))
     small = -1e-5 * np.eye(99)
     assert [float(part) for part in ops.linalg.slogdet(small)] == [*np.linalg.slogdet(small)]
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        *(ops.diff, ops.cumprod, ops.median, ops.sinc, ops.nan_to_num, ops.average, ops.gradient),
+        *(lambda x: ops.inner(x, [1.0, 2.0]), lambda x: ops.vdot(x, x), ops.vstack, ops.atleast_2d),
+        *(lambda x: ops.append(x, x), lambda x: ops.kron(x, [1.0, 2.0])),
+    ],
+)
+def test_a_list_of_tensors_is_an_array(f):
+    """Its gradient is that of the array with these elements."""
+    x = A[0, :2]
+    from_list = grad(lambda x: ops.sum(f([x[0], x[1]])))(x)
+    from_array = grad(lambda x: ops.sum(f(x)))(x)
+    np.testing.assert_allclose(from_list, from_array, rtol=1e-12)
+    assert from_array.any() or f is ops.nan_to_num

@@ -253,4 +253,5 @@ def select(condlist: Sequence, choicelist: Sequence, default: Any = 0) -> Any:
 
 def nonzero(x: Any) -> tuple:
     """Indices of the elements that are not 0, an array of integers for each axis."""
+    x = array(x)
     return array_namespace(x).nonzero(x.data if isinstance(x, Value) else x)

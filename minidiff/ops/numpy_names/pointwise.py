@@ -33,6 +33,7 @@ from ..elementwise import (
 )
 from ..products import matmul
 from ..shapes import expand_dims, squeeze
+from .joining import array
 
 log2 = pointwise("log2", x=lambda g, x: g / (x * math.log(2)))
 log10 = pointwise("log10", x=lambda g, x: g / (x * math.log(10)))
@@ -87,7 +88,7 @@ def copysign(x: Any, y: Any) -> Any:
 
 def logaddexp2(x: Any, y: Any) -> Any:
     """log₂(2ˣ + 2ʸ), without overflow."""
-    return logaddexp(x * math.log(2), y * math.log(2)) / math.log(2)
+    return logaddexp(multiply(x, math.log(2)), multiply(y, math.log(2))) / math.log(2)
 
 
 def logit(x: Any) -> Any:
@@ -123,6 +124,7 @@ def nan_to_num(
     x: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> Any:
     """x with numbers for NaN and ±inf (by default the largest there are); they get no gradient."""
+    x = array(x)
     if x.dtype.kind != "f":
         return x
     limit = float(np.finfo(x.dtype).max)
@@ -140,8 +142,7 @@ _WEIGHTS = _WEIGHTS / 2
 
 def sinc(x: Any) -> Any:
     """sin(πx) / (πx), and 1 at 0."""
-    if np.isscalar(x):
-        x = np.asarray(x)
+    x = array(x)
     bare = x.data if isinstance(x, Value) else x
     dtype = bare.dtype if bare.dtype.kind == "f" else np.dtype(np.float64)
     points = from_host((_POINTS * math.pi).astype(dtype), bare)
@@ -169,6 +170,8 @@ bitwise_xor = pointwise("bitwise_xor", "x y")
 
 def isclose(x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
     """Where |x − y| ≤ atol + rtol · |y|; infinities are close to themselves."""
+    x = multiply(array(x), 1.0)
+    y = multiply(array(y), 1.0)
     is_near = logical_and(
         less(absolute(y), math.inf),
         logical_not(greater(absolute(x - y), atol + rtol * absolute(y))),

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from ..elementwise import multiply
@@ -13,19 +14,23 @@ from .joining import array
 
 def inner(x: Any, y: Any) -> Any:
     """The sum over the last axes of both; a number times anything, if one is a number."""
-    if not getattr(x, "shape", ()) or not getattr(y, "shape", ()):
+    if np.isscalar(x) or np.isscalar(y):
+        return multiply(x, y)
+    x = array(x)
+    y = array(y)
+    if not x.shape or not y.shape:
         return multiply(x, y)
     return tensordot(x, y, ([-1], [-1]))
 
 
 def vdot(x: Any, y: Any) -> Any:
     """The sum over all elements of x times those of y, both in a row."""
-    return inner(ravel(x), ravel(y))
+    return inner(ravel(array(x)), ravel(array(y)))
 
 
 def vecdot(x: Any, y: Any, axis: int = -1) -> Any:
     """The sum of x · y over one axis; the others are broadcast."""
-    return sum(moveaxis(x, axis, -1) * moveaxis(y, axis, -1), axis=-1)
+    return sum(moveaxis(array(x), axis, -1) * moveaxis(array(y), axis, -1), axis=-1)
 
 
 def kron(x: Any, y: Any) -> Any:
@@ -49,8 +54,8 @@ def cross(
     """
     if axis is not None:
         axisa = axisb = axisc = axis
-    x = moveaxis(x, axisa, -1)
-    y = moveaxis(y, axisb, -1)
+    x = moveaxis(array(x), axisa, -1)
+    y = moveaxis(array(y), axisb, -1)
     if x.shape[-1] != 3 or y.shape[-1] != 3:
         raise ValueError(
             f"cross: given vectors of {x.shape[-1]} and {y.shape[-1]} elements, wanted 3 and 3"

@@ -21,7 +21,7 @@ from ..shapes import (
     stack,
     take_along_axis,
 )
-from .joining import diagonal
+from .joining import array, diagonal
 from .pointwise import isclose
 
 any = Primitive("any", "x * axis=None keepdims=False")
@@ -73,6 +73,8 @@ def allclose(
 
 def array_equal(x: Any, y: Any) -> bool:
     """Whether two arrays have one shape and the same elements."""
+    x = array(x)
+    y = array(y)
     return tuple(x.shape) == tuple(y.shape) and not bool(any(not_equal(x, y)))
 
 
@@ -84,6 +86,7 @@ def cumprod(x: Any, axis: int | None = None) -> Any:
 
     Each round doubles how many factors have met, so that a zero is a factor like any other.
     """
+    x = array(x)
     x = ravel(x) if axis is None else moveaxis(x, axis, 0)
     step = 1
     while step < x.shape[0]:
@@ -96,6 +99,7 @@ def diff(x: Any, n: int = 1, axis: int = -1) -> Any:
     """The difference of each element and the one before it, n times over."""
     if n < 0:
         raise ValueError(f"n: given {n}, wanted an integer of at least 0")
+    x = array(x)
     for _ in range(n):
         x = _cut(x, axis, 1, None) - _cut(x, axis, None, -1)
     return x
@@ -107,6 +111,7 @@ def gradient(x: Any, *spacing: float, axis: Any = None) -> Any:
     `spacing` is one number, or one per axis. The result is an array for one axis, a tuple for
     several. Raises ValueError for an axis of fewer than two elements.
     """
+    x = array(x)
     axes = range(len(x.shape)) if axis is None else np.atleast_1d(axis).tolist()
     steps = spacing if len(spacing) > 1 else [*(spacing or [1.0])] * len(axes)
     if len(steps) != len(axes):
@@ -143,8 +148,10 @@ def average(x: Any, axis: Any = None, weights: Any = None, keepdims: bool = Fals
 
     Those have x's shape, or are one for each element along the axis.
     """
+    x = array(x)
     if weights is None:
         return mean(x, axis=axis, keepdims=keepdims)
+    weights = array(weights)
     if weights.shape != x.shape:
         if not isinstance(axis, int) or tuple(weights.shape) != (x.shape[axis],):
             raise ValueError(
@@ -168,6 +175,7 @@ def quantile(x: Any, q: Any, axis: Any = None, keepdims: bool = False) -> Any:
         return stack([quantile(x, float(share), axis, keepdims) for share in shares])
     if not 0 <= shares <= 1:
         raise ValueError(f"q: given {q}, wanted a number in [0, 1]")
+    x = array(x)
     if math.prod(x.shape) == 0:
         raise ValueError(f"x: given shape {tuple(x.shape)}, wanted at least one element")
     gone = sorted(axes_of(x.shape, axis))
