@@ -34,19 +34,21 @@ from .losses import binary_cross_entropy_with_logits, cross_entropy, huber_loss,
 # NumPy's names that are a line or two of what stands above.
 from . import linalg
 from .numpy_names.pointwise import (
-    arccosh, arcsinh, arctan2, arctanh, bitwise_and, bitwise_or, bitwise_xor, cbrt, copysign, deg2rad, degrees, exp2,
-    fabs, floor_divide, fmax, fmin, fmod, hypot, invert, isclose, isinf, log2, log10, logaddexp, logaddexp2,
-    logical_and, logical_not, logical_or, logical_xor, logit, mod, nan_to_num, positive, rad2deg, radians, reciprocal,
-    remainder, rint, signbit, sinc, true_divide, trunc,
+    arccosh, arcsinh, arctan2, arctanh, bitwise_and, bitwise_or, bitwise_xor, cbrt, copysign,
+    deg2rad, degrees, exp2, fabs, floor_divide, fmax, fmin, fmod, hypot, invert, isclose, isinf,
+    log2, log10, logaddexp, logaddexp2, logical_and, logical_not, logical_or, logical_xor, logit,
+    mod, nan_to_num, positive, rad2deg, radians, reciprocal, remainder, rint, signbit, sinc,
+    true_divide, trunc,
 )
 from .numpy_names.joining import (
-    append, array, array_split, atleast_1d, atleast_2d, atleast_3d, column_stack, concat, copy, delete, diagonal, dsplit,
-    dstack, fliplr, flipud, hsplit, hstack, insert, make_diagonal, matrix_transpose, meshgrid, nonzero, permute_dims,
-    rollaxis, rot90, select, vsplit, vstack,
+    append, array, array_split, atleast_1d, atleast_2d, atleast_3d, column_stack, concat, copy,
+    delete, diagonal, dsplit, dstack, fliplr, flipud, hsplit, hstack, insert, make_diagonal,
+    matrix_transpose, meshgrid, nonzero, permute_dims, rollaxis, rot90, select, vsplit, vstack,
 )
 from .numpy_names.summaries import (
-    all, allclose, amax, amin, any, argpartition, array_equal, average, count_nonzero, cumprod, diff, full_like,
-    gradient, linspace, median, ones_like, partition, percentile, ptp, quantile, trace,
+    all, allclose, amax, amin, any, argpartition, array_equal, average, count_nonzero, cumprod,
+    diff, full_like, gradient, linspace, median, ones_like, partition, percentile, ptp, quantile,
+    trace,
 )
 from .numpy_names.products import cross, inner, kron, vdot, vecdot
 from .numpy_names.tails import erfc, inverse_mills, log_ndtr, ndtr
