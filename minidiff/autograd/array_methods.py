@@ -72,6 +72,10 @@ class ArrayMethods(Value):
             )
         return format(self._data.item(), spec) if spec else str(self)
 
+    def __round__(self, ndigits: int | None = None) -> float:
+        """One element as a Python number, rounded."""
+        return round(self._data.item(), ndigits)
+
     def __getattr__(self, name: str) -> Any:
         raise first_guesses.unknown("Tensor", name, vars(ops))
 

@@ -84,6 +84,7 @@ def test_formats():
     assert f"{loss:.3f}" == "0.123"
     assert f"{Tensor([[7]]):d}" == "7"
     assert f"{loss}" == str(loss)
+    assert round(loss, 2) == 0.12
     with pytest.raises(TypeError, match=r"format '.3f': given a Tensor of shape \(2, 3\)"):
         f"{Tensor(A):.3f}"
 
