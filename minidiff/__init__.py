@@ -8,9 +8,24 @@ hold in your hand; `nn/` and `models/unet.py`, a network; `diffusion/samplers/` 
 Numba, matplotlib and all that is slow to import is imported when it is first needed.
 """
 
-from . import data, diffusion, kernels, metrics, models, nn, ops, optim, plot, storage, training
+from typing import Any
+
+from . import (
+    data,
+    diffusion,
+    first_guesses,
+    kernels,
+    metrics,
+    models,
+    nn,
+    ops,
+    optim,
+    plot,
+    storage,
+    training,
+)
 from .autograd.finite_differences import gradcheck, gradgradcheck
-from .autograd.tensor import Tensor, no_grad
+from .autograd.tensor import Tensor, no_grad, tensor
 from .autograd.threads import get_num_threads, set_num_threads, sharded
 from .autograd.transforms import (
     checkpoint,
@@ -66,6 +81,16 @@ __all__ = [
     "sharded",
     "stop_gradient",
     "storage",
+    "tensor",
     "training",
     "value_and_grad",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The version, looked up when it is asked for; any other name is answered by `first_guesses`."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("minidiff")
+    raise first_guesses.unknown("md", name, vars(ops))

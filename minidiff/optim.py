@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from . import kernels
+from . import first_guesses, kernels
 from .autograd.tensor import Tensor
 from .kernels import Array
 from .nn.module import Module, fitting
@@ -341,3 +341,7 @@ def _decay_rate(name: str, value: float) -> float:
     if not 0 <= value < 1:
         raise ValueError(f"{name}: given {value}, wanted a number from 0 to below 1")
     return float(value)
+
+
+def __getattr__(name: str):
+    raise first_guesses.unknown("md.optim", name, ())

@@ -118,7 +118,8 @@ def _unwrap(value):
 def _wrap(value, operands):
     """Arrays and NumPy's scalars become device arrays; a view knows its base, as NumPy's do."""
     if isinstance(value, tuple | list):
-        return type(value)(_wrap(item, operands) for item in value)
+        items = [_wrap(item, operands) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     if isinstance(value, np.ndarray):
         for operand in operands:
             if isinstance(operand, StrictArray):

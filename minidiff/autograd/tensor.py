@@ -3,7 +3,7 @@
 It behaves like a NumPy array, and every operation goes through the table.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from operator import attrgetter
 from typing import Any
@@ -13,22 +13,14 @@ import numpy as np
 from .. import kernels, ops
 from ..kernels import Array
 from ..tape.tape import Value, backpropagate, recording
+from . import numpy_protocol
+from .array_methods import ArrayMethods
+from .array_methods import as_method as _method
+from .array_methods import as_operator as _operator
+from .array_methods import as_reflected as _reflected
 
 
-def _method(operation: Callable) -> Any:
-    """An operation as a method: the tensor is its first operand."""
-    return lambda self, *args, **kwargs: operation(self, *args, **kwargs)
-
-
-def _operator(operation: Callable) -> Any:
-    return lambda self, other: operation(self, other)
-
-
-def _reflected(operation: Callable) -> Any:
-    return lambda self, other: operation(other, self)
-
-
-class Tensor(Value):
+class Tensor(ArrayMethods):
     """An array whose gradients can be asked for.
 
     `data` is an array of any registered backend, kept as it is and not copied, or a nested list or
@@ -231,25 +223,18 @@ class Tensor(Value):
         return ops.transpose(self, axes=tuple(axes) if axes else None)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        """np.exp(t), array * t: NumPy asks here, and gets the operation of that name."""
-        name = "remainder" if ufunc is np.mod else ufunc.__name__
-        if method != "__call__" or kwargs or not hasattr(ops, name):
-            called = name if method == "__call__" else f"{name}.{method}"
-            raise TypeError(f"np.{called} cannot be recorded on the tape; {_alternative(name)}")
-        return getattr(ops, name)(*inputs)
+        """np.exp(t), array * t: NumPy asks here, and gets the operation that means the same."""
+        return numpy_protocol.call_ufunc(ufunc, method, inputs, kwargs)
 
     def __array_function__(self, function: Any, types: Any, args: tuple, kwargs: dict) -> Any:
         """np.sum(t), np.concatenate([t, u]): as `__array_ufunc__`.
 
         np.shape, np.ndim and np.size ask the array.
         """
-        if function in (np.shape, np.ndim, np.size):
-            others = {name: value for name, value in kwargs.items() if name != "a"}
-            return function(self._data, *args[1:], **others)
-        name = function.__name__
-        if not hasattr(ops, name):
-            raise TypeError(f"np.{name} cannot be recorded on the tape; {_alternative(name)}")
-        return getattr(ops, name)(*args, **kwargs)
+        if function in numpy_protocol.ABOUT_ARRAYS:
+            array, *others = args or [kwargs.pop("a")]
+            return function(array.numpy(), *others, **kwargs)
+        return numpy_protocol.call_function(function, args, kwargs)
 
 
 class At:
@@ -271,10 +256,9 @@ class At:
         return ops.at_add(self.tensor, self.index, values)
 
 
-def _alternative(name: str) -> str:
-    if hasattr(ops, name):
-        return f"use minidiff.ops.{name}"
-    return "use operations of minidiff.ops, or t.numpy() where no gradient is wanted"
+def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """A Tensor of a copy of the data, in that dtype if one is given: PyTorch's way to make one."""
+    return Tensor(np.array(_as_array(data), dtype), requires_grad)
 
 
 def _one_tuple(sizes: tuple) -> Any:

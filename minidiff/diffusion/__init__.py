@@ -6,6 +6,7 @@ Read `schedule`, `forward_process`, `prediction`, `parameterization` and `networ
 then `guidance`; `exact` has denoisers that need no training.
 """
 
+from .. import first_guesses
 from . import editing, exact, guidance, likelihood, losses, samplers
 from .editing import image_to_image, inpaint, interpolate, slerp
 from .forward_process import posterior, q_sample
@@ -59,3 +60,7 @@ __all__ = [
     "times",
     "zero_terminal_snr",
 ]
+
+
+def __getattr__(name: str):
+    raise first_guesses.unknown("md.diffusion", name, ())

@@ -2,6 +2,7 @@
 
 # fmt: off
 # isort: off
+from .. import first_guesses, ops
 from .containers import ConditionalChain, ConditionalSkipConnection, Sequential
 from .layers import (
     Attention, Conv2d, Dense, Embedding, GroupNorm, GroupNormSilu, MaxPool, SinusoidalEmbedding,
@@ -14,3 +15,7 @@ __all__ = [
     "GroupNorm", "GroupNormSilu", "MaxPool", "Module", "Sequential", "SinusoidalEmbedding",
     "Upsample",
 ]
+
+
+def __getattr__(name: str):
+    raise first_guesses.unknown("md.nn", name, vars(ops))

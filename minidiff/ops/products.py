@@ -85,7 +85,12 @@ def matmul(x: Any, y: Any) -> Any:
 
 
 def dot(x: Any, y: Any) -> Any:
-    """The sum over the last axis of x and the last but one of y (of a vector y, its only one)."""
+    """The sum over the last axis of x and the last but one of y (of a vector y, its only one).
+
+    A number times anything, if one is a number.
+    """
+    if not getattr(x, "shape", ()) or not getattr(y, "shape", ()):
+        return multiply(x, y)
     return matmul(x, y) if len(y.shape) < 3 else tensordot(x, y, ([-1], [-2]))
 
 
@@ -118,12 +123,15 @@ def tensordot(x: Any, y: Any, axes: Any = 2) -> Any:
     return einsum(f"{''.join(left)},{''.join(right)}->{''.join(rest)}", x, y)
 
 
-def einsum(subscripts: str, *operands: Any) -> Any:
+def einsum(subscripts: Any, *operands: Any) -> Any:
     """Einstein's sum with NumPy's rules: "bij,bjk->bik".
 
     Repeated letters, "..." and a missing "->" are understood. Several operands are multiplied from
-    left to right. Raises ValueError if subscripts and operands do not fit.
+    left to right. Axes may be numbers too, each operand's after it:
+    `einsum(x, [0, 1], y, [1, 2], [0, 2])`. Raises ValueError if subscripts and operands do not fit.
     """
+    if not isinstance(subscripts, str):
+        subscripts, *operands = _in_letters(subscripts, *operands)
     inputs, arrow, output = subscripts.replace(" ", "").partition("->")
     terms = inputs.split(",")
     named = [len(term.replace("...", "")) for term in terms]
@@ -159,3 +167,16 @@ def einsum(subscripts: str, *operands: Any) -> Any:
         result = _einsum(result, operands[i], terms=(term, terms[i], product))
         term = product
     return _einsum(result, operands[-1], terms=(term, terms[-1], output))
+
+
+def _in_letters(*parts):
+    """(subscripts, *operands) of x, [0, 1], y, [1, 2], [0, 2]; the last list may be missing."""
+
+    def term(axes):
+        return "".join("..." if axis is Ellipsis else ascii_letters[axis] for axis in axes)
+
+    paired = len(parts) // 2 * 2
+    subscripts = ",".join(map(term, parts[1:paired:2]))
+    if len(parts) > paired:
+        subscripts += "->" + term(parts[-1])
+    return subscripts, *parts[:paired:2]

@@ -20,7 +20,7 @@ from typing import Any
 from ..kernels import generic, namespace
 from ..tape.primitive import Primitive
 from .elementwise import absolute, equal, exp, sqrt, where
-from .shapes import astype, axes_of, diag, flip, pad, ravel, reshape, take_along_axis, transpose
+from .shapes import astype, axes_of, flip, pad, ravel, reshape, take_along_axis, transpose
 
 # How a reduction declares its arguments.
 REDUCTION = "x * axis=None keepdims=False"
@@ -146,11 +146,6 @@ def norm(x: Any, ord: float | None = None, axis: Any = None, keepdims: bool = Fa
 def sort(x: Any, axis: int = -1) -> Any:
     """x in ascending order along an axis; equals keep their order, and so do their gradients."""
     return take_along_axis(x, argsort(x, axis=axis), axis)
-
-
-def trace(x: Any, offset: int = 0) -> Any:
-    """The sum of a matrix's diagonal."""
-    return sum(diag(x, offset))
 
 
 def _safe_sqrt(x):

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
+from .. import first_guesses
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -93,6 +95,9 @@ class Declaration:
         twice = sorted(name for name in by_position if name in statics)
         unknown = sorted(bound.keys() - set(order))
         missing = [name for name in order if name not in bound]
+        misnamed = first_guesses.misnamed(self.name, unknown)
+        if misnamed:
+            raise TypeError(misnamed)
         if len(operands) > len(order) or twice or unknown or missing:
             raise TypeError(
                 f"{self.name}({', '.join(order)}): {len(operands)} arguments by position; "

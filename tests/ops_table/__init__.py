@@ -12,9 +12,11 @@ from . import (
     core,
     elementwise,
     layers,
+    linalg,
     losses,
     norms,
     numpy_like,
+    numpy_names,
     pooling,
     reductions,
     shapes,
@@ -33,5 +35,7 @@ ROOMS = [
     norms,
     layers,
     losses,
+    numpy_names,
+    linalg,
 ]
 OPS = {row.name: row for room in ROOMS for row in room.ROWS}

@@ -201,7 +201,6 @@ ROWS = [
     shared("tril", matrices(), [((np.array(1.0),), TypeError, "tri")]),
     shared("triu", matrices(), [((np.array(1.0),), TypeError, "tri")]),
     shared("diag", matrices(vectors=True), [((np.array(1.0),), IndexError, "tuple index")]),
-    shared("trace", matrices(), [((np.array(1.0),), IndexError, "tuple index")]),
     shared("ravel", arrays(), [(("text",), TypeError, "reshape: .*arrays")]),
     Op(
         "split",

@@ -87,12 +87,15 @@ def primitives() -> dict[str, Primitive]:
 
 def covered() -> set[str]:
     """The names that need a row: primitives, and the public functions of `minidiff.ops`."""
-    public = {
-        name
-        for name, value in vars(ops).items()
-        if inspect.isfunction(value) and not name.startswith("_")
+    public = {value.__name__ for value in vars(ops).values() if inspect.isfunction(value)}
+    linear_algebra = {
+        f"linalg.{name}"
+        for name, value in vars(ops.linalg).items()
+        if inspect.isfunction(value)
+        and value.__module__ == ops.linalg.__name__
+        and not name.startswith("_")
     }
-    return primitives().keys() | public
+    return primitives().keys() | public - {"__getattr__"} | linear_algebra
 
 
 def axes(ndim: int) -> st.SearchStrategy:

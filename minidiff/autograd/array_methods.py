@@ -1,0 +1,108 @@
+"""NumPy's operators and methods that engines seldom need, and what a Tensor says of all others."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import first_guesses, kernels, ops
+from ..tape.primitive import Primitive
+from ..tape.tape import Value
+
+
+def as_method(operation: Any) -> Any:
+    """An operation as a method: the tensor is its first operand.
+
+    A keyword that other libraries have is answered with the one that is meant.
+    """
+
+    def method(self, *args, **kwargs):
+        try:
+            return operation(self, *args, **kwargs)
+        except TypeError as error:
+            name = operation.name if isinstance(operation, Primitive) else operation.__name__
+            sentence = first_guesses.misnamed(name, kwargs)
+            if sentence is None:
+                raise
+            raise TypeError(sentence) from error
+
+    return method
+
+
+def as_operator(operation: Callable) -> Any:
+    """An operation as an operator between the tensor and something else."""
+    return lambda self, other: operation(self, other)
+
+
+def as_reflected(operation: Callable) -> Any:
+    """An operation as an operator between something else and the tensor."""
+    return lambda self, other: operation(other, self)
+
+
+class ArrayMethods(Value):
+    """What `Tensor` has from NumPy's array beside arithmetic and the sums."""
+
+    __slots__ = ()
+
+    __pos__ = as_method(ops.positive)
+    __invert__ = as_method(ops.invert)
+    __mod__ = as_operator(ops.remainder)
+    __rmod__ = as_reflected(ops.remainder)
+    __floordiv__ = as_operator(ops.floor_divide)
+    __rfloordiv__ = as_reflected(ops.floor_divide)
+    __and__ = as_operator(ops.bitwise_and)
+    __rand__ = as_reflected(ops.bitwise_and)
+    __or__ = as_operator(ops.bitwise_or)
+    __ror__ = as_reflected(ops.bitwise_or)
+    __xor__ = as_operator(ops.bitwise_xor)
+    __rxor__ = as_reflected(ops.bitwise_xor)
+
+    def __divmod__(self, other: Any) -> tuple:
+        return ops.floor_divide(self, other), ops.remainder(self, other)
+
+    def __rdivmod__(self, other: Any) -> tuple:
+        return ops.floor_divide(other, self), ops.remainder(other, self)
+
+    def __format__(self, spec: str) -> str:
+        """One element as the number it is: f"{loss:.3f}"; several only without a format."""
+        if spec and self._data.size != 1:
+            raise TypeError(
+                f"format {spec!r}: given a Tensor of shape {tuple(self._data.shape)}, wanted one "
+                f"element; type x.mean() or x[i] first"
+            )
+        return format(self._data.item(), spec) if spec else str(self)
+
+    def __round__(self, ndigits: int | None = None) -> float:
+        """One element as a Python number, rounded."""
+        return round(self._data.item(), ndigits)
+
+    def __getattr__(self, name: str) -> Any:
+        raise first_guesses.unknown("Tensor", name, vars(ops))
+
+    any = as_method(ops.any)
+    all = as_method(ops.all)
+    dot = as_method(ops.dot)
+    cumprod = as_method(ops.cumprod)
+    diagonal = as_method(ops.diagonal)
+    trace = as_method(ops.trace)
+    argpartition = as_method(ops.argpartition)
+    nonzero = as_method(ops.nonzero)
+    copy = as_method(ops.copy)
+
+    def flatten(self) -> Any:
+        """All elements along one axis."""
+        return ops.ravel(self)
+
+    def tolist(self) -> Any:
+        """Nested lists of Python numbers."""
+        return kernels.to_host(self._data).tolist()
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element."""
+        return np.dtype(self._data.dtype).itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return self._data.size * self.itemsize
