@@ -74,7 +74,9 @@ print("numba" in sys.modules)
 def test_the_setting_chooses_the_kernels_and_whether_numba_is_imported(setting, modules, numba):
     environment = os.environ | {"MINIDIFF_KERNELS": setting}
     command = [sys.executable, "-c", ASKED]
-    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=True)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, encoding="utf-8", check=True
+    )
     assert done.stdout.split() == ["False", *modules, numba]
 
 
