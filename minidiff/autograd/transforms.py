@@ -138,7 +138,7 @@ def checkpoint(f: Callable) -> Callable:
     time (Chen et al. 2016). NumPy Generators among the arguments draw the same again. f gives one
     Tensor.
 
-    The derivative raises RuntimeError if a leaf that f uses was written to in the meantime.
+    The derivative raises RuntimeError if an argument, or a leaf that f uses, was written to since.
     """
 
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -151,13 +151,14 @@ def checkpoint(f: Callable) -> Callable:
         if not isinstance(out, Tensor) or gradient_edge(out) is None:
             return out
         inputs = _graph_inputs(out, since)
-        versions = [(x.version, x.version[0]) for x in inputs if not isinstance(x, Node)]
+        read = [x for x in [*inputs, *leaves] if isinstance(x, Tensor)]
+        versions = [(x.version, x.version[0]) for x in read]
 
         def recomputed(node: Node, g: Any, needs: Any) -> list:
             if any(counter[0] != then for counter, then in versions):
                 raise RuntimeError(
-                    "a leaf was written in place after checkpoint: it would compute something else "
-                    "now"
+                    "checkpoint: an argument or a leaf was written in place since, so the function "
+                    "would compute something else now"
                 )
             now = _states(generators)
             _set_states(generators, before)

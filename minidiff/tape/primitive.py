@@ -74,29 +74,11 @@ class Primitive(Declaration):
         else:
             operands, statics = self.bind(operands, statics)
 
-        arrays = []
-        needs = []
-        value_type: Any = None
-        for operand in operands:
-            if isinstance(operand, Value):
-                arrays.append(operand._data)
-                needs.append(operand.requires_grad)
-                value_type = type(operand)
-            else:
-                arrays.append(operand)
-                needs.append(False)
+        arrays, needs, value_type = _unwrap(operands)
         array_type = common_type(arrays, self.broadcasts, self.takes_integers)
         if array_type is None:
             array_type = promote(self.name, arrays, self.broadcasts, self.takes_integers)
-
-        kernel = self.kernel or find(self.name, array_type)
-        try:
-            if state.observer:
-                out = state.observer.run(self, kernel, arrays, statics)
-            else:
-                out = kernel(*arrays, **statics)
-        except ValueError as error:
-            raise ValueError(f"{self.name}: {error}; given {describe(arrays)}") from error
+        out = self._run_kernel(array_type, arrays, statics)
         aux = None
         if self.has_aux:
             out, aux = out
@@ -111,6 +93,15 @@ class Primitive(Declaration):
         if True in needs and self.rules and state.recording:
             self._record(value, operands, tuple(needs), arrays, statics, aux)
         return value
+
+    def _run_kernel(self, array_type: type, arrays: list, statics: dict) -> Any:
+        kernel = self.kernel or find(self.name, array_type)
+        try:
+            if state.observer:
+                return state.observer.run(self, kernel, arrays, statics)
+            return kernel(*arrays, **statics)
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {error}; given {describe(arrays)}") from error
 
     def _record(
         self,
@@ -212,6 +203,22 @@ class Primitive(Declaration):
             gradients.get(variable.node) if needed else None
             for variable, needed in zip(variables, needs)
         ]
+
+
+def _unwrap(operands: Sequence) -> tuple[list, list[bool], Any]:
+    """The operands' arrays, whether each needs a gradient, and the type of Value among them."""
+    arrays = []
+    needs = []
+    value_type = None
+    for operand in operands:
+        if isinstance(operand, Value):
+            arrays.append(operand._data)
+            needs.append(operand.requires_grad)
+            value_type = type(operand)
+        else:
+            arrays.append(operand)
+            needs.append(False)
+    return arrays, needs, value_type
 
 
 def _shared_version(view: Any, operands: Sequence) -> list[int]:

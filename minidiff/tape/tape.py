@@ -153,45 +153,34 @@ class recording:  # noqa: N801
         state.recording, state.nesting = self.before
 
 
-_alone = [object()]
-_REFERENCES = getrefcount(_alone[0])  # of what only a list has: the list's, and the argument's
-
-
 class _Arrivals:
     """The gradients that have arrived so far, summed, and the nodes whose turn comes next."""
 
     def __init__(self, targets: set, oldest: int, create_graph: bool):
         self.sums: dict[Any, Any] = {}  # by node or leaf
-        self.owned: set = set()  # those whose sum nobody else can see: it is added to in place
+        self.own: set = set()  # those whose sum is an array made here: it is added to in place
         self.heap: list[Node] = []
         self.targets = targets
         self.oldest = oldest
         self.create_graph = create_graph
 
-    def add(self, receiver: Any, gradient: Any, shared: bool) -> None:
-        """One more gradient for a node or leaf; the first makes the node wait for its turn."""
-        if receiver in self.owned:
-            self.sums[receiver] += gradient
-        elif receiver in self.sums:
-            self.sums[receiver] = self.sums[receiver] + gradient
-            if not self.create_graph:
-                self.owned.add(receiver)
-        else:
+    def add(self, receiver: Any, gradient: Any) -> None:
+        """Add a gradient to the sum for a node or leaf; the first makes a node wait for its turn."""
+        if receiver not in self.sums:
             self.sums[receiver] = gradient
-            if not shared:
-                self.owned.add(receiver)
             if receiver.order >= self.oldest and receiver not in self.targets:
                 heappush(self.heap, receiver)
+        elif receiver in self.own:
+            self.sums[receiver] += gradient
+        else:
+            self.sums[receiver] = self.sums[receiver] + gradient
+            if not self.create_graph:
+                self.own.add(receiver)
 
     def pop(self) -> tuple[Node, Any]:
         """The newest node, and the sum of all its gradients."""
         node = heappop(self.heap)
         return node, self.sums.pop(node)
-
-
-def _is_shared(gradients: Sequence, i: int) -> bool:
-    """Whether somebody else has a reference to this array, or a view of its memory."""
-    return getrefcount(gradients[i]) > _REFERENCES or gradients[i].base is not None
 
 
 def backpropagate(
@@ -215,26 +204,39 @@ def backpropagate(
     comes. There is no recursion, however deep the graph is.
     """
     create_graph = isinstance(g, Value)
-    targets = set(targets)
+    with recording(create_graph):
+        sums = _summed_gradients(root, g, set(targets), since, retain_graph)
+    if copy and not create_graph:
+        for receiver in sums:
+            if _is_shared(sums, receiver):
+                sums[receiver] = sums[receiver].copy()
+    return sums
+
+
+def _summed_gradients(
+    root: Value, g: Any, targets: set, since: int, retain_graph: bool
+) -> dict[Any, Any]:
+    create_graph = isinstance(g, Value)
     oldest = min(target.order for target in targets) if targets else since + 1
     arrivals = _Arrivals(targets, oldest, create_graph)
-    arrivals.add(root.node or root, g, shared=True)
-    with recording(create_graph):
-        while arrivals.heap:
-            node, g = arrivals.pop()
-            needs = None
-            if targets:  # neither leaves nor what is older than the targets can lead to one
-                needs = [parent is not None and parent.order >= oldest for parent in node.parents]
-            gradients = node.gradients(g, needs)
-            for i, parent in enumerate(node.parents):
-                if parent is not None and gradients[i] is not None:
-                    shared = create_graph or _is_shared(gradients, i)
-                    arrivals.add(parent, gradients[i], shared)
-            if not (retain_graph or create_graph):
-                node.free()
-    if create_graph or not copy:
-        return arrivals.sums
-    return {
-        receiver: total if receiver in arrivals.owned else total.copy()
-        for receiver, total in arrivals.sums.items()
-    }
+    arrivals.add(root.node or root, g)
+    while arrivals.heap:
+        node, g = arrivals.pop()
+        needs = None
+        if targets:  # neither leaves nor what is older than the targets can lead to one
+            needs = [parent is not None and parent.order >= oldest for parent in node.parents]
+        for parent, gradient in zip(node.parents, node.gradients(g, needs)):
+            if parent is not None and gradient is not None:
+                arrivals.add(parent, gradient)
+        if not (retain_graph or create_graph):
+            node.free()
+    return arrivals.sums
+
+
+_holder = [object()]
+_REFERENCES = getrefcount(_holder[0])  # to what only a container has: its own, and the call's
+
+
+def _is_shared(arrays: dict, key: Any) -> bool:
+    """Whether somebody else has a reference to arrays[key], or a part of its memory."""
+    return getrefcount(arrays[key]) > _REFERENCES or arrays[key].base is not None

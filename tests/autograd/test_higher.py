@@ -187,6 +187,14 @@ class TestCheckpoint:
         with pytest.raises(RuntimeError, match="written in place"):
             loss.backward()
 
+    def test_an_argument_written_to_through_its_leaf_is_noticed(self):
+        x = Tensor(np.ones((2, 3)), requires_grad=True)
+        row = x[1:]
+        loss = md.checkpoint(lambda t: ops.sum(ops.sin(t) * t))(row)
+        x.data -= 1
+        with pytest.raises(RuntimeError, match="written in place"):
+            loss.backward()
+
     def test_memory(self):
         def peak(wrap):
             def layer(h):
