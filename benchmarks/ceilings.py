@@ -218,7 +218,8 @@ def race(ways: list[Callable], rounds: int) -> None:
             processor = time.process_time() - processor_start
             times[run.__name__].append((wall, processor))
     print(
-        f"  {'':10s}{'median':>9s}{'min':>8s}{'processor':>11s}{'of the step':>13s}{'min … max':>14s}"
+        f"  {'':10s}{'median':>9s}{'min':>8s}{'processor':>11s}"
+        f"{'of the step':>13s}{'min … max':>14s}"
     )
     for name, turns in times.items():
         walls, processors = zip(*turns)
