@@ -106,8 +106,8 @@ def main():
     for (middle, low, high), shape in rows[:25]:
         size, kernel, inputs, outputs, stride, padding, dilation, groups = shape
         print(
-            f"{middle:.2f}, {low:.2f} … {high:.2f}  {kernel}×{kernel} {inputs}→{outputs} at {size}, "
-            f"stride {stride}, padding {padding}, dilation {dilation}, {groups} groups"
+            f"{middle:.2f}, {low:.2f} … {high:.2f}  "
+            f"{kernel}×{kernel} {inputs}→{outputs} at {size}, stride {stride}, padding {padding}, dilation {dilation}, {groups} groups"
         )
 
 
