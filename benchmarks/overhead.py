@@ -68,8 +68,8 @@ ENGINES = {"minidiff": with_minidiff, "MyGrad": with_mygrad, "HIPS autograd": wi
 
 def seconds(run: Callable, program: Callable, arrays: list, count: int) -> float:
     """Seconds of a call, on average over `count` of them."""
-    # Collect before each engine's turn, not only before the first: the call after a collection
-    # takes some 160 µs more, whichever engine makes it.
+    # The call after a collection takes some 160 µs more, whichever engine makes it: so every
+    # engine's turn starts with one.
     gc.collect()
     start = perf_counter()
     for _ in range(count):
