@@ -1,4 +1,7 @@
-"""Jacobians, Hessians, products with them, recomputation, hooks, operations of one's own, and gradients of trees."""
+"""Derivatives beyond `backward`: Jacobians, Hessians, and what goes with them.
+
+Also products with both, recomputation, hooks, operations of one's own, and gradients of trees.
+"""
 
 import gc
 import tracemalloc
@@ -31,7 +34,10 @@ def bowl(x):
 
 
 def test_powers_at_exponent_zero():
-    """∂²xʸ/∂x∂y = xʸ⁻¹(1 + y log x), which is 1/x at y = 0, from either side; at x = 0 everything stays finite."""
+    """∂²xʸ/∂x∂y = xʸ⁻¹(1 + y log x), which is 1/x at y = 0 in either order of differentiation.
+
+    At x = 0 all second derivatives stay finite.
+    """
     x, y = np.array([2.0, 0.5, 3.0]), np.zeros(3)
     assert md.gradgradcheck(ops.power, x, y)
     for first, second in ((0, 1), (1, 0)):
