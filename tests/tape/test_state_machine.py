@@ -1,4 +1,7 @@
-"""Random programs, run by the engine and by a naive recursive one: views, reuse, writes, checkpoint, backwards."""
+"""Random programs, run by the engine and by a naive recursive one.
+
+They make views, use values again, write in place, call checkpoint, and go backward several times.
+"""
 
 from contextlib import nullcontext
 
@@ -11,11 +14,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 import minidiff as md
 from minidiff import Tensor, ops
 
-which, seeds, flags = st.integers(0, 99), st.integers(0, 99), st.booleans()
+which = st.integers(0, 99)
+seeds = st.integers(0, 99)
+flags = st.booleans()
 
 
 class Programs(RuleBasedStateMachine):
-    """`pairs` holds (Tensor, naive Var) of the same value: first the leaves, then what was computed."""
+    """`pairs` holds (Tensor, naive Var) of the same value: the leaves, then what was computed."""
 
     @initialize(seed=seeds)
     def start(self, seed):
