@@ -95,12 +95,12 @@ class Step:
         gradients = self.gradients(model, recording.give(self.x0), np.random.default_rng(1))
         kept = [recording.place(gradient) for gradient in gradients]
         self.model.to("cpu")
-        made = lambda calls: {cell for call in calls for cell in call.results} - {None}
-        earlier = made(calls[starts[0] : starts[-1]])  # by all pieces but the last
+        results_of = lambda calls: {cell for call in calls for cell in call.results} - {None}
+        earlier = results_of(calls[starts[0] : starts[-1]])  # by all pieces but the last
         end = next(i for i in range(starts[-1], len(calls)) if calls[i].uses() & earlier)
         self.pieces = [calls[first:after] for first, after in pairwise([*starts, end])]
         self.sums = calls[end:]
-        self.sizes = {cell: self.cells[cell].nbytes for cell in made(calls[starts[0] :])}
+        self.sizes = {cell: self.cells[cell].nbytes for cell in results_of(calls[starts[0] :])}
         last = {cell: call for call in calls for cell in call.uses() & self.sizes.keys()}
         for cell in self.sizes.keys() - set(kept):
             last[cell].dead.append(cell)
@@ -270,7 +270,7 @@ def memory(step: Step, threads: int) -> None:
         live += sum(step.sizes.get(cell, 0) for cell in call.results)
         least = max(least, live)
         live -= sum(step.sizes[cell] for cell in call.dead)
-    made = sum(step.sizes.get(cell, 0) for call in step.pieces[0] for cell in call.results)
+    total = sum(step.sizes.get(cell, 0) for call in step.pieces[0] for cell in call.results)
     peaks = []
     for n in (1, threads):
         md.set_num_threads(n)
@@ -280,7 +280,8 @@ def memory(step: Step, threads: int) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     print(
-        f"  a piece's arrays: {mb(made)} if none were freed, {mb(least)} if each after its last use"
+        f"  a piece's arrays: {mb(total)} if none were freed, "
+        f"{mb(least)} if each after its last use"
     )
     print(
         f"  the step's, at its peak: {mb(peaks[0])} on 1 thread, {mb(peaks[1])} on {threads}",
