@@ -107,7 +107,8 @@ def main():
         size, kernel, inputs, outputs, stride, padding, dilation, groups = shape
         print(
             f"{middle:.2f}, {low:.2f} … {high:.2f}  "
-            f"{kernel}×{kernel} {inputs}→{outputs} at {size}, stride {stride}, padding {padding}, dilation {dilation}, {groups} groups"
+            f"{kernel}×{kernel} {inputs}→{outputs} at {size}, "
+            f"stride {stride}, padding {padding}, dilation {dilation}, {groups} groups"
         )
 
 
