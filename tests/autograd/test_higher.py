@@ -153,7 +153,7 @@ class TestCheckpoint:
         def layer(h):
             return ops.tanh(h @ w)
 
-        found = []
+        results = []
         for wrap in (lambda f: f, md.checkpoint):
             x = Tensor(np.ones((2, 4)), requires_grad=True)
             w.grad = None
@@ -161,8 +161,8 @@ class TestCheckpoint:
             for _ in range(3):
                 h = wrap(layer)(h)
             ops.sum(h * h).backward()
-            found.append((h.data, x.grad, w.grad))
-        for a, b in zip(*found):
+            results.append((h.data, x.grad, w.grad))
+        for a, b in zip(*results):
             np.testing.assert_array_equal(a, b)
 
     def test_generators_draw_the_same_again(self):
@@ -253,7 +253,7 @@ class TestPrimitive:
         md.gradcheck(cube, np.array([0.5, -1.0]))
 
     def test_static_arguments(self):
-        @md.primitive(x=lambda g, factor: g * factor, y=lambda g, **how: g * how["factor"])
+        @md.primitive(x=lambda g, factor: g * factor, y=lambda g, **statics: g * statics["factor"])
         def blend(x, y, *, factor=2.0):
             return (x + y) * factor
 
