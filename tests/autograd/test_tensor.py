@@ -61,21 +61,21 @@ def test_operators_are_numpys(expression):
     a, b = np.random.default_rng(0).uniform(0.5, 2, (2, 3, 3))
     for p, q in ((Tensor(a), Tensor(b)), (a, Tensor(b)), (Tensor(a), b)):
         if "q" in expression or isinstance(p, Tensor):
-            got = eval(expression, {"p": p, "q": q})
-            assert isinstance(got, Tensor)
-            np.testing.assert_allclose(got.data, eval(expression, {"p": a, "q": b}), rtol=1e-12)
+            result = eval(expression, {"p": p, "q": q})
+            assert isinstance(result, Tensor)
+            np.testing.assert_allclose(result.data, eval(expression, {"p": a, "q": b}), rtol=1e-12)
 
 
 @pytest.mark.parametrize("expression", expressions(METHODS) + expressions(FUNCTIONS))
 def test_methods_and_functions_are_numpys(expression):
     a = np.random.default_rng(0).uniform(0.5, 2, (2, 3, 4))
-    got, want = (
+    result, expected = (
         eval(expression, {"v": v, "a": a, "np": np}) for v in (Tensor(a, requires_grad=True), a)
     )
-    assert isinstance(got, Tensor)
-    assert got.requires_grad or "arg" in expression
-    assert got.shape == want.shape
-    np.testing.assert_allclose(got.data, want, rtol=1e-12)
+    assert isinstance(result, Tensor)
+    assert result.requires_grad or "arg" in expression
+    assert result.shape == expected.shape
+    np.testing.assert_allclose(result.data, expected, rtol=1e-12)
 
 
 def test_items_lengths_and_loops():
