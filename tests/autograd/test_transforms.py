@@ -22,8 +22,8 @@ def test_argnums():
     f = lambda x, y, scale: scale * (x * y).sum()
     x, y = np.array([1.0, 2.0]), np.array([3.0, 4.0])
     np.testing.assert_array_equal(grad(f, 1)(x, y, 2.0), 2 * x)
-    for got, want in zip(grad(f, (0, 1))(x, y, scale=2.0), (2 * y, 2 * x)):
-        np.testing.assert_array_equal(got, want)
+    for gradient, expected in zip(grad(f, (0, 1))(x, y, scale=2.0), (2 * y, 2 * x)):
+        np.testing.assert_array_equal(gradient, expected)
 
 
 def test_nested_to_the_fourth():
@@ -32,14 +32,14 @@ def test_nested_to_the_fourth():
     for _ in range(4):
         derivatives.append(grad(derivatives[-1]))
     x = 0.7
-    want = [
+    expected = [
         x * np.sin(x),
         np.sin(x) + x * np.cos(x),
         2 * np.cos(x) - x * np.sin(x),
         -3 * np.sin(x) - x * np.cos(x),
         -4 * np.cos(x) + x * np.sin(x),
     ]
-    for f, value in zip(derivatives, want):
+    for f, value in zip(derivatives, expected):
         np.testing.assert_allclose(f(np.array(x)), value, rtol=1e-12)
 
 
