@@ -1,14 +1,13 @@
-"""What Winograd's rounding costs: errors of single layers, and the loss of whole trainings with it
-and without.
+"""What Winograd's rounding costs: the errors of single layers, and the loss of whole trainings.
 
     python benchmarks/accuracy.py [--seeds 3] [--steps 600] [--batch 64] [--validation 5000]
 
-First, for every layer of the UNet that Winograd takes, and some harder ones (short sums, small
-images), the root-mean-square error of both kernels against float64, over the root mean square of
-the result. Then, for each seed, the UNet is trained on MNIST twice, from the same weights on the
-same draws: as it is, and with all convolutions on the direct kernels. The loss is that on held-out
-images, with the same times and noise for all trainings. How far seeds lie apart is the measure of
-what a difference means.
+First the layers: those of the UNet that Winograd takes, and some harder ones (short sums, small
+images). For each, the root-mean-square error of both kernels against float64, divided by the root
+mean square of the result. Then the trainings: for each seed the UNet is trained on MNIST twice,
+from the same weights with the same random draws: once as it is, once with all convolutions on the
+direct kernels. The loss is measured on held-out images, with the same times and noise for all
+trainings. Compare its difference with the standard deviation between seeds.
 """
 
 import argparse
@@ -25,7 +24,8 @@ from minidiff.kernels import find
 from minidiff.kernels.cpu import ran, winograd
 from minidiff.training import Trainer, evaluate
 
-MORE = [
+# Harder shapes than the UNet's: size of the input, kernel, in, out, stride.
+HARDER = [
     (28, 3, 8, 16, 1),
     (6, 3, 16, 16, 1),
     (9, 3, 16, 16, 1),
@@ -33,19 +33,18 @@ MORE = [
     (28, 5, 16, 16, 1),
     (8, 5, 16, 16, 1),
 ]
-WINOGRAD, DIRECT = (
-    ("winograd", "winograd_dx", "winograd_dw_db"),
-    ("conv2d", "conv2d_dx", "conv2d_dw_db"),
-)
+# Kernels of each way, by the names under which `ran` counts them.
+WINOGRAD = ("winograd", "winograd_dx", "winograd_dw_db")
+DIRECT = ("conv2d", "conv2d_dx", "conv2d_dw_db")
 
 
 def direct_only():
-    """Within it no shape is one for Winograd."""
+    """A context in which Winograd takes no shape."""
     return mock.patch.object(winograd, "fits", lambda *_, **__: False)
 
 
 def counted(function, *arguments):
-    """The result, and how many convolutions went each way."""
+    """The result, and how often each kernel for convolutions ran."""
     before = ran.copy()
     result = function(*arguments)
     return result, {name: ran[name] - before[name] for name in WINOGRAD + DIRECT}
@@ -54,13 +53,17 @@ def counted(function, *arguments):
 def passes(x, w, g, stride):
     """Forward and both gradients of a convolution."""
     forward, dx, dw = (find(name, np.ndarray) for name in ("conv2d", "conv2d_dx", "conv2d_dw"))
-    how = {
+    options = {
         "stride": (stride, stride),
         "padding": ((len(w) - 1) // 2,) * 2,
         "dilation": (1, 1),
         "groups": 1,
     }
-    return [forward(x, w, **how), dx(g, w, x.shape[1:3], **how), dw(g, x, w.shape[:2], **how)]
+    return [
+        forward(x, w, **options),
+        dx(g, w, x.shape[1:3], **options),
+        dw(g, x, w.shape[:2], **options),
+    ]
 
 
 def rms(values):
@@ -68,33 +71,39 @@ def rms(values):
 
 
 def layers(batch):
-    """Relative errors of every shape that Winograd takes."""
+    """Print the relative errors of every shape that Winograd takes."""
     heads = "".join(f"{name:>10}{'direct':>9}{'ratio':>8}" for name in PASSES)
     print(f"{'error / 1e-7, batch ' + str(batch):26}{heads}")
     worst = 0.0
-    for size, kernel, c_in, c_out, stride in [*dict.fromkeys(layer[1:] for layer in LAYERS), *MORE]:
-        rng, out = np.random.default_rng(0), size // stride
+    distinct = dict.fromkeys(layer[1:] for layer in LAYERS)
+    for size, kernel, c_in, c_out, stride in [*distinct, *HARDER]:
+        rng = np.random.default_rng(0)
+        out = size // stride
         shapes = (batch, size, size, c_in), (kernel, kernel, c_in, c_out), (batch, out, out, c_out)
         arrays = [rng.standard_normal(shape, "f") for shape in shapes]
-        ours, ways = counted(passes, *arrays, stride)
-        if not any(ways[name] for name in WINOGRAD):
+        by_default, counts = counted(passes, *arrays, stride)
+        if not any(counts[name] for name in WINOGRAD):
             continue
         with direct_only():
-            plain, ways = counted(passes, *arrays, stride)
-        assert not any(ways[name] for name in WINOGRAD)
-        wanted = passes(*(array.astype(np.float64) for array in arrays), stride)
+            by_direct, counts = counted(passes, *arrays, stride)
+        assert not any(counts[name] for name in WINOGRAD)
+        exact = passes(*(array.astype(np.float64) for array in arrays), stride)
         line = f"{f'{size}×{size}  {kernel}×{kernel}  {c_in}→{c_out}':26}"
-        for results in zip(ours, plain, wanted):
-            error, direct = (rms(result - results[2]) / rms(results[2]) for result in results[:2])
-            line += f"{error * 1e7:10.2f}{direct * 1e7:9.2f}{error / direct:8.2f}"
-            worst = max(worst, error / direct)
+        for default, direct, reference in zip(by_default, by_direct, exact):
+            scale = rms(reference)
+            error = rms(default - reference) / scale
+            direct_error = rms(direct - reference) / scale
+            ratio = error / direct_error
+            line += f"{error * 1e7:10.2f}{direct_error * 1e7:9.2f}{ratio:8.2f}"
+            worst = max(worst, ratio)
         print(line)
     print(f"largest ratio {worst:.2f}\n", flush=True)
 
 
 def train(seed, steps, batch, training, validation):
     """The validation loss after one training."""
-    schedule, model = diffusion.cosine_schedule(100), md.models.UNet(rng=seed)
+    schedule = diffusion.cosine_schedule(100)
+    model = md.models.UNet(rng=seed)
     optimizer = optim.Adam(
         model.parameters(), lr=optim.warmup_cosine(2e-3, warmup=steps // 10, total=steps)
     )
@@ -127,31 +136,36 @@ def main():
     training, held_out = data.split_validation(*data.mnist("train"))
     validation = [part[: options.validation] for part in held_out]
     print(
-        f"{options.steps} steps at batch {options.batch}; loss on {len(validation[0])} held-out images"
+        f"{options.steps} steps at batch {options.batch}; "
+        f"loss on {len(validation[0])} held-out images"
     )
     print(f"{'seed':>4}{'Winograd':>12}{'direct':>12}{'difference':>12}{'seconds':>16}")
-    rows = []
+    losses = []
+    direct_losses = []
     for seed in range(options.seeds):
-        how, start = (seed, options.steps, options.batch, training, validation), time.perf_counter()
-        ours, with_it = counted(train, *how)
+        arguments = (seed, options.steps, options.batch, training, validation)
+        start = time.perf_counter()
+        loss, counts = counted(train, *arguments)
         middle = time.perf_counter()
         with direct_only():
-            plain, without = counted(train, *how)
+            direct_loss, direct_counts = counted(train, *arguments)
         seconds = f"{middle - start:.0f} and {time.perf_counter() - middle:.0f}"
-        rows.append((ours, plain))
-        print(f"{seed:4d}{ours:12.6f}{plain:12.6f}{ours - plain:+12.1e}{seconds:>16}", flush=True)
-    means, spreads = (
-        [function(column) for column in zip(*rows)]
-        for function in (statistics.fmean, statistics.stdev)
-    )
-    print(f"{'mean':>4}{means[0]:12.6f}{means[1]:12.6f}{means[0] - means[1]:+12.1e}")
-    print(
-        f"standard deviation between seeds: {spreads[0]:.6f} with Winograd, {spreads[1]:.6f} without"
-    )
-    for name, ways in ("Winograd", with_it), ("direct", without):
+        losses.append(loss)
+        direct_losses.append(direct_loss)
+        difference = loss - direct_loss
         print(
-            f"convolutions of the last training, {name}:\n    {', '.join(f'{k} {n}' for k, n in ways.items() if n)}"
+            f"{seed:4d}{loss:12.6f}{direct_loss:12.6f}{difference:+12.1e}{seconds:>16}", flush=True
         )
+    mean = statistics.fmean(losses)
+    direct_mean = statistics.fmean(direct_losses)
+    print(f"{'mean':>4}{mean:12.6f}{direct_mean:12.6f}{mean - direct_mean:+12.1e}")
+    print(
+        f"standard deviation between seeds: {statistics.stdev(losses):.6f} with Winograd, "
+        f"{statistics.stdev(direct_losses):.6f} without"
+    )
+    for name, calls in ("Winograd", counts), ("direct", direct_counts):
+        listed = ", ".join(f"{kernel} {count}" for kernel, count in calls.items() if count)
+        print(f"convolutions of the last training, {name}:\n    {listed}")
 
 
 if __name__ == "__main__":

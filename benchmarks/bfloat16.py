@@ -1,13 +1,12 @@
-"""What products in bfloat16 would give: 3 × 3 convolutions of the UNet with AVX-512's dot product
-of pairs.
+"""What products in bfloat16 would give the 3 × 3 convolutions of the UNet (AVX-512-BF16).
 
     python benchmarks/bfloat16.py [--batch 16] [--rounds 60]
 
 `vdpbf16ps` adds two products of bfloat16 to each float32 lane, so a register tile takes half as
-many steps. It is held against the same tile in float32 and against the kernel that the layers take
-(Winograd), one thread, in turns. Each layer's input is padded and rounded beforehand. A real kernel
-would have to do both: rounding is timed apart. The error is the root mean square against float64,
-relative to the output's.
+many steps. It is compared with the same tile in float32 and with the kernel that the layers take
+(Winograd), on one thread, in turns. Each layer's input is padded and rounded beforehand. A real
+kernel would have to do both: rounding is timed apart. The error is the root mean square of the
+difference from float64, divided by that of the output.
 """
 
 import argparse
@@ -53,7 +52,10 @@ def dot(e, pairs_x, pairs_w, total):
 
 
 def tile(pixels, vectors, product):
-    """`pixels` neighbours of a row × `vectors` of outputs; `words` is what one pixel holds: channels, or pairs."""
+    """A register tile: `pixels` neighbours of a row × `vectors` of outputs.
+
+    One pixel holds `words` numbers: channels, or pairs of channels.
+    """
 
     def body(e, x, w, y, row, words, outputs):
         sums = [[e.variable(e.constant(0)) for _ in range(vectors)] for _ in range(pixels)]
@@ -62,8 +64,8 @@ def tile(pixels, vectors, product):
         def _(i):
             @e.loop(words * 3)  # the three taps of a row lie side by side
             def _(j):
-                at = w + (i * words * 3 + j) * outputs
-                weights = [e.load(at + v * LANES) for v in range(vectors)]
+                taps = w + (i * words * 3 + j) * outputs
+                weights = [e.load(taps + v * LANES) for v in range(vectors)]
                 for p in range(pixels):
                     number = e.splat(x + i * row + j + words * p)
                     for total, weight in zip(sums[p], weights):
@@ -82,15 +84,18 @@ def convolution(pixels, vectors, product):
     @numba.njit(nogil=True)
     def convolve(x, w, y):
         images, height, width, outputs = y.shape
-        words, row = x.shape[3], x.shape[2] * x.shape[3]
-        x_flat, w_flat, y_flat = x.reshape(x.size), w.reshape(w.size), y.reshape(y.size)
+        words = x.shape[3]
+        row = x.shape[2] * words
+        x_flat = x.reshape(x.size)
+        w_flat = w.reshape(w.size)
+        y_flat = y.reshape(y.size)
         for n in range(images):
             for i in range(height):
                 for j in range(0, width, pixels):
-                    at = ((n * height + i) * width + j) * outputs
+                    pixel = ((n * height + i) * width + j) * outputs
                     for c in range(0, outputs, vectors * LANES):
                         first = (n * (height + 2) + i) * row + j * words
-                        run(x_flat[first:], w_flat[c:], y_flat[at + c :], row, words, outputs)
+                        run(x_flat[first:], w_flat[c:], y_flat[pixel + c :], row, words, outputs)
 
     return convolve
 
@@ -111,14 +116,12 @@ def rounded(x):
 
 
 def spin(product):
-    """A function that does nothing but products in registers, and how many of them."""
+    """A function that does nothing but products in registers."""
 
     def body(e, out, steps):
-        sums, a, b = (
-            [e.variable(e.constant(0)) for _ in range(12)],
-            e.load(out),
-            e.load(out + LANES),
-        )
+        sums = [e.variable(e.constant(0)) for _ in range(12)]
+        a = e.load(out)
+        b = e.load(out + LANES)
 
         @e.loop(steps)
         def _(_):
@@ -128,7 +131,8 @@ def spin(product):
         for k, total in enumerate(sums):
             e.store(total.get(), out + k * LANES)
 
-    run, memory = vector(body, LANES), np.zeros(12 * LANES, np.float32)
+    run = vector(body, LANES)
+    memory = np.zeros(12 * LANES, np.float32)
 
     @numba.njit(nogil=True)
     def spin(out, steps):
@@ -138,7 +142,7 @@ def spin(product):
 
 
 def in_turns(calls, rounds):
-    """Median microseconds of processor time of each."""
+    """Median microseconds of processor time of each call."""
     times = []
     for _ in range(rounds + 2):
         times.append([])
@@ -150,39 +154,36 @@ def in_turns(calls, rounds):
 
 
 def compare(rng, batch, rounds, size, c_in, c_out):
-    """Microseconds of the layer's kernel, of both tiles, of rounding the input; the errors of the three."""
-    kernel, how = (
-        find("conv2d", np.ndarray),
-        {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1},
-    )
-    x, w = (
-        rng.standard_normal((batch, size, size, c_in), "f"),
-        rng.standard_normal((3, 3, c_in, c_out), "f"),
-    )
-    padded, y = (
-        np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))),
-        np.empty((2, batch, size, size, c_out), np.float32),
-    )
+    """Times of a layer in microseconds, and the errors of its three ways.
+
+    The times are of the layer's own kernel, the tile in float32, the tile in bfloat16, and of
+    rounding the input.
+    """
+    kernel = find("conv2d", np.ndarray)
+    x = rng.standard_normal((batch, size, size, c_in), "f")
+    w = rng.standard_normal((3, 3, c_in, c_out), "f")
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    y = np.empty((2, batch, size, size, c_out), np.float32)
     x_pairs = rounded(padded).view(np.float32)  # two channels in the place of one
     w_pairs = rounded(w).reshape(9, c_in // 2, 2, c_out).swapaxes(2, 3).copy().view(np.float32)
-    vectors = 1 if c_out == 16 else 2 if c_out == 32 else 3
+    vectors = min(c_out // LANES, 3)
     pixels = 14 if size % 14 == 0 and vectors < 3 else 7
     single, pairwise = (convolution(pixels, vectors, product) for product in (fma, dot))
     calls = (
-        lambda: kernel(x, w, **how),
+        lambda: kernel(x, w, stride=(1, 1), padding=(1, 1), dilation=(1, 1), groups=1),
         lambda: single(padded, w, y[0]),
         lambda: pairwise(x_pairs, w_pairs, y[1]),
         lambda: rounded(padded),
     )
     times = in_turns(calls, rounds)
-    places = [(i, j) for i in range(3) for j in range(3)]
     exact = sum(
         padded[:, i : i + size, j : j + size].astype(float) @ w[i, j].astype(float)
-        for i, j in places
+        for i in range(3)
+        for j in range(3)
     )
-    return times, [
-        np.sqrt(np.mean((out - exact) ** 2) / np.mean(exact**2)) for out in (calls[0](), *y)
-    ]
+    results = calls[0](), *y
+    errors = [np.sqrt(np.mean((out - exact) ** 2) / np.mean(exact**2)) for out in results]
+    return times, errors
 
 
 def main():

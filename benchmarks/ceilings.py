@@ -1,5 +1,4 @@
-"""What the next big steps could give at most: a step replayed, additions fused, memory planned,
-loops on OpenMP.
+"""What the next big optimisations could give at most: replay, fusion, planned memory, OpenMP.
 
     python benchmarks/ceilings.py [--batches 32 64 128] [--rounds 20] [--threads N]
 
@@ -7,14 +6,16 @@ A training step of the UNet is recorded, with all calls of kernels and of NumPy 
 run in other ways:
 
     step      the real one
-    replay    the calls from a list, pieces on threads as in the step; an array is freed after its last use
-    openmp    the same from one Python thread, two pieces side by side: what a kernel has compiled runs for both at
-              once, in a parallel region; the rest of the kernel, and NumPy, for one after the other
-    serial    this rest alone; loops over both pieces inside the kernels would save at most half of it
+    replay    the calls from a list, pieces on threads as in the step; an array is freed after its
+              last use
+    openmp    the same from one Python thread, two pieces side by side: a kernel's compiled part
+              runs for both at once, in a parallel region; the rest of the kernel, and NumPy, run
+              for one piece after the other
+    serial    this rest alone; loops over both pieces inside the kernels would save at most half
 
-All draw labels, times and noise, add up the pieces' gradients, and update with Adam. What is
-replayed looks up no times and checks no input; the replay's gradients are checked to be the step's.
-They take turns, each twice, the second timed; ratios are within a round.
+All ways draw labels, times and noise, add up the pieces' gradients, and update with Adam. A replay
+looks up no times and checks no input; its gradients are checked to be those of the step. The ways
+take turns: each runs twice, and the second run is timed. Ratios are within a round.
 """
 
 import argparse
@@ -52,14 +53,15 @@ mb = lambda size: f"{size / 1e6:.1f} MB"
 
 
 class Step:
-    """A training step of the UNet, and what was recorded of it: the calls of each piece, and the sums over pieces."""
+    """A training step of the UNet and its recording.
+
+    The recording has the calls of each piece of the batch, and those that sum over the pieces.
+    """
 
     def __init__(self, batch: int):
-        self.rng, self.schedule, self.model = (
-            np.random.default_rng(0),
-            diffusion.cosine_schedule(100),
-            md.models.UNet(),
-        )
+        self.rng = np.random.default_rng(0)
+        self.schedule = diffusion.cosine_schedule(100)
+        self.model = md.models.UNet()
         self.x0 = self.rng.uniform(-1, 1, (batch, 28, 28, 1)).astype(np.float32)
         self.labels = self.rng.integers(1, 11, batch)
         self.optimizer = md.optim.Adam(self.model.parameters(), lr=1e-3)
@@ -78,21 +80,27 @@ class Step:
         return [parameter.grad for parameter in self.model.parameters()]
 
     def record(self) -> None:
-        """Note all calls; find the pieces, and when cells die; check that the replay gives the step's gradients."""
-        tape, starts = Recording(), []
-        calls, self.cells, Traced.recording = tape.calls, tape.cells, tape
+        """Note all calls, find the pieces, and find after which call each cell is free.
+
+        RuntimeError unless the replay gives the step's gradients.
+        """
+        recording = Recording()
+        Traced.recording = recording
+        calls = recording.calls
+        self.cells = recording.cells
+        starts: list[int] = []  # the first call of each piece
         model = lambda *arguments: (starts.append(len(calls)), self.model(*arguments))[1]
         expected = self.gradients(self.model, self.x0, np.random.default_rng(1))
         self.model.to("traced")
-        kept = list(
-            map(tape.place, self.gradients(model, tape.give(self.x0), np.random.default_rng(1)))
-        )
+        gradients = self.gradients(model, recording.give(self.x0), np.random.default_rng(1))
+        kept = [recording.place(gradient) for gradient in gradients]
         self.model.to("cpu")
-        made = lambda calls: {cell for call in calls for cell in call.results} - {None}
-        earlier = made(calls[starts[0] : starts[-1]])  # by all pieces but the last
+        results_of = lambda calls: {cell for call in calls for cell in call.results} - {None}
+        earlier = results_of(calls[starts[0] : starts[-1]])  # by all pieces but the last
         end = next(i for i in range(starts[-1], len(calls)) if calls[i].uses() & earlier)
-        self.pieces, self.sums = [calls[a:b] for a, b in pairwise([*starts, end])], calls[end:]
-        self.sizes = {cell: self.cells[cell].nbytes for cell in made(calls[starts[0] :])}
+        self.pieces = [calls[first:after] for first, after in pairwise([*starts, end])]
+        self.sums = calls[end:]
+        self.sizes = {cell: self.cells[cell].nbytes for cell in results_of(calls[starts[0] :])}
         last = {cell: call for call in calls for cell in call.uses() & self.sizes.keys()}
         for cell in self.sizes.keys() - set(kept):
             last[cell].dead.append(cell)
@@ -108,12 +116,10 @@ class Step:
         self.optimizer.step()
 
     def around(self, run: Callable) -> None:
-        """A step whose gradients come from `run`."""
+        """Make a step whose gradients come from `run`."""
         diffusion.label_dropout(self.labels, 0.2, self.rng)
-        t, noise = (
-            self.rng.integers(1, 101, len(self.x0)),
-            self.rng.standard_normal(self.x0.shape, np.float32),
-        )
+        t = self.rng.integers(1, 101, len(self.x0))
+        noise = self.rng.standard_normal(self.x0.shape, np.float32)
         diffusion.q_sample(self.schedule, self.x0, t, noise)
         run()
         play(self.sums, self.cells)
@@ -130,7 +136,7 @@ class Step:
             self.around(partial(self.side_by_side, regions=False))
 
     def in_threads(self) -> None:
-        turns = iter(self.pieces)  # who is free takes the next, as in `sharded`
+        turns = iter(self.pieces)  # a thread that is free takes the next, as in `sharded`
 
         def take_turns():
             for calls in turns:
@@ -146,28 +152,34 @@ class Step:
             for calls in zip(*pair):
                 later: list = [[], []]
                 for half, call in enumerate(calls):
-                    DEFERRED.calls, compiling._scratch.memory = later[half], self.scratch[half]
+                    DEFERRED.calls = later[half]
+                    compiling._scratch.memory = self.scratch[half]
                     play([call], self.cells)
                     self.scratch[half] = compiling._scratch.memory
                 DEFERRED.calls = None
-                for (function, first), (_, second) in zip(*later) if regions else ():
-                    size = next((i for i, a in enumerate(first) if type(a) is tuple), len(first))
+                if not regions:
+                    continue
+                for (function, first), (_, second) in zip(*later):
                     # pairs, such as strides, come last
+                    size = next((i for i, a in enumerate(first) if type(a) is tuple), len(first))
                     region(function, first[size:])(first[:size], second[:size])
 
 
 def defer_compiled() -> None:
-    """From now on what a kernel has compiled can be put off: while `DEFERRED.calls` is a list, it goes there."""
+    """From now on the calls of compiled functions can be put off.
+
+    While `DEFERRED.calls` is a list, they are appended to it instead of being run.
+    """
     compiled = compiling.compiled
 
-    def deferrable(*given, **bound):
-        function = compiled(*given, **bound)
+    def deferrable(*arguments, **bound):
+        function = compiled(*arguments, **bound)
 
         def run(*arguments):
             if DEFERRED.calls is None:
                 return function(*arguments)
             DEFERRED.calls.append((function, arguments))
-            return True  # as those say that can refuse
+            return True  # functions that can refuse a shape return this when they take it
 
         return run
 
@@ -176,7 +188,10 @@ def defer_compiled() -> None:
 
 @cache
 def region(function: Callable, last: tuple) -> Callable:
-    """A compiled function on two threads; its `last` arguments are constants: regions take no pairs of numbers."""
+    """A compiled function that runs twice, on two threads.
+
+    Its `last` arguments are constants, since a parallel region takes no pairs of numbers.
+    """
 
     @numba.njit(parallel=True, nogil=True)
     def run(first, second):
@@ -190,19 +205,21 @@ def region(function: Callable, last: tuple) -> Callable:
 
 
 def race(ways: list[Callable], rounds: int) -> None:
-    """Milliseconds of each: of the wall, and of all threads' processor time."""
+    """Print the milliseconds of each way: wall time, and processor time of all threads."""
     times = {run.__name__: [] for run in ways}
     for _ in range(rounds):
         for run in ways:
             time.sleep(0.01)  # OpenMP's threads spin for a while when they have nothing to do
             run()
-            wall, processor = time.perf_counter(), time.process_time()
+            start = time.perf_counter()
+            processor_start = time.process_time()
             run()
-            times[run.__name__].append(
-                (time.perf_counter() - wall, time.process_time() - processor)
-            )
+            wall = time.perf_counter() - start
+            processor = time.process_time() - processor_start
+            times[run.__name__].append((wall, processor))
     print(
-        f"  {'':10s}{'median':>9s}{'min':>8s}{'processor':>11s}{'of the step':>13s}{'min … max':>14s}"
+        f"  {'':10s}{'median':>9s}{'min':>8s}{'processor':>11s}"
+        f"{'of the step':>13s}{'min … max':>14s}"
     )
     for name, turns in times.items():
         walls, processors = zip(*turns)
@@ -216,7 +233,7 @@ def race(ways: list[Callable], rounds: int) -> None:
 
 
 def fusible(step: Step, rounds: int) -> None:
-    """The share of the replay, on one thread, in work on images that convolutions could do beside."""
+    """Print which share of the replay, on one thread, convolutions could do along with theirs."""
     seconds: Counter = Counter()
 
     def run(call, *arguments, **statics):
@@ -246,13 +263,14 @@ def fusible(step: Step, rounds: int) -> None:
 
 
 def memory(step: Step, threads: int) -> None:
-    """What a piece's arrays take at least, and what the real step takes."""
-    live = least = 0
+    """Print the least memory that a piece's arrays need, and what the real step takes."""
+    live = 0
+    least = 0
     for call in step.pieces[0]:
         live += sum(step.sizes.get(cell, 0) for cell in call.results)
         least = max(least, live)
         live -= sum(step.sizes[cell] for cell in call.dead)
-    made = sum(step.sizes.get(cell, 0) for call in step.pieces[0] for cell in call.results)
+    total = sum(step.sizes.get(cell, 0) for call in step.pieces[0] for cell in call.results)
     peaks = []
     for n in (1, threads):
         md.set_num_threads(n)
@@ -262,7 +280,8 @@ def memory(step: Step, threads: int) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     print(
-        f"  a piece's arrays: {mb(made)} if none were freed, {mb(least)} if each after its last use"
+        f"  a piece's arrays: {mb(total)} if none were freed, "
+        f"{mb(least)} if each after its last use"
     )
     print(
         f"  the step's, at its peak: {mb(peaks[0])} on 1 thread, {mb(peaks[1])} on {threads}",
@@ -293,9 +312,8 @@ def main() -> None:
     # now, while this process is small: a child starts with its parent's peak
     for batch in [2, *options.batches]:
         with contestants(["ours"], options.threads) as running:
-            print(
-                f"process of five steps at batch {batch}: {mb(running['ours'].run('train', batch, warm=5)['peak'])}"
-            )
+            peak = running["ours"].run("train", batch, warm=5)["peak"]
+            print(f"process of five steps at batch {batch}: {mb(peak)}")
     threadpool_limits(1)  # BLAS, as in `sharded`
     numba.config.THREADING_LAYER = "omp"
     defer_compiled()
@@ -304,8 +322,8 @@ def main() -> None:
         for threads in sorted({1, options.threads}):
             md.set_num_threads(threads)
             print(
-                f"\nbatch {len(step.x0)}, {threads} thread{'s' * (threads > 1)}, {len(step.pieces)} pieces of "
-                f"{len(step.pieces[0])} calls; milliseconds"
+                f"\nbatch {len(step.x0)}, {threads} thread{'s' * (threads > 1)}, "
+                f"{len(step.pieces)} pieces of {len(step.pieces[0])} calls; milliseconds"
             )
             race(
                 [step.step, step.replay, *[step.openmp, step.serial] * (threads == 2)],

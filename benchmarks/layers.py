@@ -1,11 +1,10 @@
-"""Every convolution of the UNet, forward and both gradients: time, GFLOP/s, per cent of the
-register peak, PyTorch.
+"""Every convolution of the UNet, forward and both gradients, beside the peak and PyTorch.
 
     python benchmarks/layers.py [--batch 16] [--rounds 30] [--no-torch]
 
-One thread. Times are medians in microseconds; GFLOP/s are nominal: 2 · products of the plain
-algorithm, though Winograd (W) makes fewer. PyTorch, where it is installed, runs in a process of its
-own, in both memory layouts.
+One thread. Times are medians in microseconds. GFLOP/s are nominal, two operations for each product
+of the plain algorithm, though Winograd makes fewer; their share of the register peak stands beside
+them. PyTorch, where it is installed, runs in a process of its own, in both memory layouts.
 """
 
 import argparse
@@ -60,19 +59,18 @@ def ours(batch, rounds, layer):
     from minidiff.kernels import find
 
     _, size, k, c_in, c_out, stride = layer
-    rng, b = np.random.default_rng(0), np.zeros(c_out, np.float32)
-    x, w = (
-        rng.standard_normal((batch, size, size, c_in), "f"),
-        rng.standard_normal((k, k, c_in, c_out), "f"),
-    )
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((batch, size, size, c_in), "f")
+    w = rng.standard_normal((k, k, c_in, c_out), "f")
+    b = np.zeros(c_out, np.float32)
     names = "conv2d_bias", "conv2d_dx", "conv2d_dw_db"
-    how = {"stride": (stride, stride), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
+    options = {"stride": (stride, stride), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
     forward, dx, dw = (find(name, np.ndarray) for name in names)
-    g = rng.standard_normal(forward(x, w, b, **how).shape, "f")
+    g = rng.standard_normal(forward(x, w, b, **options).shape, "f")
     calls = (
-        lambda: forward(x, w, b, **how),
-        lambda: dx(g, w, (size, size), **how),
-        lambda: dw(g, x, (k, k), **how),
+        lambda: forward(x, w, b, **options),
+        lambda: dx(g, w, (size, size), **options),
+        lambda: dw(g, x, (k, k), **options),
     )
     return [median(call, rounds) for call in calls]
 
@@ -85,7 +83,8 @@ def torchs(batch, rounds, layer, channels_last):
     _, size, k, c_in, c_out, stride = layer
     layout = torch.channels_last if channels_last else torch.contiguous_format
     x = torch.randn(batch, c_in, size, size).to(memory_format=layout)
-    w, b = torch.randn(c_out, c_in, k, k).to(memory_format=layout), torch.zeros(c_out)
+    w = torch.randn(c_out, c_in, k, k).to(memory_format=layout)
+    b = torch.zeros(c_out)
 
     def forward(x, w):
         return functional.conv2d(x, w, b, stride, 1)
@@ -97,7 +96,8 @@ def torchs(batch, rounds, layer, channels_last):
 
     with torch.no_grad():
         first = median(lambda: forward(x, w), rounds)
-    x_leaf, w_leaf = x.clone().requires_grad_(), w.clone().requires_grad_()
+    x_leaf = x.clone().requires_grad_()
+    w_leaf = w.clone().requires_grad_()
     return [
         first,
         median(backward(x_leaf, w, x_leaf), rounds),
@@ -130,7 +130,8 @@ def register_peak():
 
     def body(e, out, steps):
         sums = [e.variable(e.constant(0.1 * k)) for k in range(12)]
-        a, b = e.load(out), e.constant(0.5)
+        a = e.load(out)
+        b = e.constant(0.5)
 
         @e.loop(steps)
         def _(_):
@@ -146,20 +147,22 @@ def register_peak():
     def spin(out, steps):
         run(out, steps)
 
-    out, steps = np.full(12 * lanes(), 0.5, np.float32), 200_000
-    return max(
-        2 * 12 * lanes() * steps / median(lambda: spin(out, steps), 9) / 1e3 for _ in range(3)
-    )
+    out = np.full(12 * lanes(), 0.5, np.float32)
+    steps = 200_000
+    operations = 2 * 12 * lanes() * steps
+    return max(operations / median(lambda: spin(out, steps), 9) / 1e3 for _ in range(3))
 
 
 def row(name, times, work, peak, others):
-    """One line: for each pass our time, speed and share of the peak, and how many times as long the others take."""
+    """One line of the table: for each pass our time, speed and share of the peak, then PyTorch.
+
+    Of PyTorch, in each of its layouts (`others`), it says how many times as long it takes.
+    """
     line = f"{name:22s}"
-    for j, (time_, products_) in enumerate(zip(times, work, strict=True)):
-        speed = 2 * products_ / time_ / 1e3
-        line += f"{time_:10.0f}{speed:9.0f}{speed / peak:6.0%}" + "".join(
-            f"{o[j] / time_:8.1f}×" for o in others
-        )
+    for j, (microseconds, count) in enumerate(zip(times, work, strict=True)):
+        speed = 2 * count / microseconds / 1e3
+        line += f"{microseconds:10.0f}{speed:9.0f}{speed / peak:6.0%}"
+        line += "".join(f"{other[j] / microseconds:8.1f}×" for other in others)
     return line
 
 
@@ -172,7 +175,8 @@ def main():
     parser.add_argument("--no-torch", action="store_true")
     parser.add_argument("--peer", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    batch, rounds = options.batch, options.rounds
+    batch = options.batch
+    rounds = options.rounds
     if options.peer:
         import torch
 
@@ -183,9 +187,11 @@ def main():
         return
     layouts = [] if options.no_torch or not importlib.util.find_spec("torch") else ["nchw", "last"]
     others = [peer(batch, rounds, layout) for layout in layouts]
-    peak, mine = register_peak(), [ours(batch, rounds, layer) for layer in LAYERS]
+    peak = register_peak()
+    mine = [ours(batch, rounds, layer) for layer in LAYERS]
     print(
-        f"batch {batch}, one thread, register peak {peak:.0f} GFLOP/s; PyTorch: {', '.join(layouts) or 'not measured'}"
+        f"batch {batch}, one thread, register peak {peak:.0f} GFLOP/s; "
+        f"PyTorch: {', '.join(layouts) or 'not measured'}"
     )
     heads = "".join(
         f"{name + ' µs':>10s}{'GFLOP/s':>9s}{'peak':>6s}" + "".join(f"{p:>9s}" for p in layouts)
@@ -194,7 +200,9 @@ def main():
     print(f"{'':22s}{heads}")
     for k, layer in enumerate(LAYERS):
         times, size, kernel, c_in, c_out, stride = layer
-        name = f"{times} × {size:2d} {kernel}×{kernel} {c_in:2d}→{c_out:3d} {'' if stride == 1 else stride}"
+        name = f"{times} × {size:2d} {kernel}×{kernel} {c_in:2d}→{c_out:3d} "
+        if stride > 1:
+            name += str(stride)
         print(
             row(name, mine[k], [products(batch, layer)] * 3, peak, [other[k] for other in others])
         )

@@ -1,11 +1,11 @@
-"""What the tape itself costs: forward and backward of small operations, against MyGrad and HIPS
-autograd.
+"""What the tape itself costs, against MyGrad and HIPS autograd: small operations, both ways.
 
     pip install mygrad autograd && python -m benchmarks.overhead
 
-All engines run in one process, in turns, so that what slows the machine for a while slows all of
-them; a ratio is taken within a round, and the median of the rounds is shown. Arrays have a few
-numbers only: NumPy's own work is the same for all, and the rest is overhead.
+Each operation runs forward and backward. All engines run in one process, in turns, so that what
+slows the machine for a while slows all of them. A ratio is taken within a round, and the median
+of the rounds is shown. Arrays have only a few numbers: NumPy's own work is the same for all
+engines, and the rest is overhead.
 """
 
 import argparse
@@ -22,7 +22,9 @@ import numpy as np
 import minidiff as md
 
 rng = np.random.default_rng(0)
-x, w, v = rng.standard_normal((4, 8)), rng.standard_normal((8, 8)) / 3, rng.standard_normal(8)
+x = rng.standard_normal((4, 8))
+w = rng.standard_normal((8, 8)) / 3
+v = rng.standard_normal(8)
 
 # Programs, written once for each library's namespace: (namespace, variables) -> a scalar.
 PROGRAMS: dict[str, tuple[Callable, list[np.ndarray]]] = {
@@ -65,8 +67,9 @@ ENGINES = {"minidiff": with_minidiff, "MyGrad": with_mygrad, "HIPS autograd": wi
 
 
 def seconds(run: Callable, program: Callable, arrays: list, count: int) -> float:
-    # before each engine's turn: the call after a collection takes some 160 µs more, whoever makes
-    # it
+    """Seconds of a call, on average over `count` of them."""
+    # The call after a collection takes some 160 µs more, whichever engine makes it: so every
+    # engine's turn starts with one.
     gc.collect()
     start = perf_counter()
     for _ in range(count):
@@ -89,10 +92,10 @@ def main() -> None:
         + "".join(f"{'minidiff / ' + name:>28}" for name in list(ENGINES)[1:])
     )
     for name, (program, arrays) in PROGRAMS.items():
-        wanted = with_minidiff(program, arrays)
+        gradients = with_minidiff(program, arrays)
         for run in ENGINES.values():
-            for got, want in zip(run(program, arrays), wanted):
-                np.testing.assert_allclose(got, want)
+            for gradient, reference in zip(run(program, arrays), gradients):
+                np.testing.assert_allclose(gradient, reference)
         count = max(1, args.count // 10) if "chain" in name else args.count
         gc.disable()
         rounds = []
@@ -106,7 +109,7 @@ def main() -> None:
         print(
             f"{name:<24}"
             + "".join(f"{time:>18.1f}" for time in times)
-            + "".join(f"{r:>28.2f}" for r in ratios)
+            + "".join(f"{ratio:>28.2f}" for ratio in ratios)
         )
 
 

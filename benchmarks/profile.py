@@ -1,13 +1,12 @@
-"""Where a training step of the UNet goes, on one thread and on all: kernels by operation, Python,
-waiting.
+"""Where the time of a training step of the UNet goes: kernels by operation, Python, waiting.
 
     python benchmarks/profile.py [--batch 32] [--steps 30] [--threads N]
 
-Every kernel is wrapped in two clocks: the wall's, and that of its thread's processor time. What a
-kernel takes longer on the wall is waiting: for the interpreter's lock, which it takes back as it
-returns, or for a processor. The processor time of all threads that is not in kernels is Python's:
-the tape, the table, the draws, sums of gradients. What Python does inside a kernel (checks, fresh
-arrays, calling what is compiled) counts as the kernel's.
+On one thread, and on all. Every kernel is timed by two clocks: one of wall time, one of its
+thread's processor time. The difference is waiting: for the interpreter's lock, which a kernel takes
+back as it returns, or for a processor. The processor time that all threads spend outside kernels is
+Python's: the tape, the table of derivatives, random draws, sums of gradients. What Python does
+inside a kernel (checks, new arrays, calls of compiled functions) counts as the kernel's.
 """
 
 import argparse
@@ -30,10 +29,14 @@ PASSES = "forward", "backward", "update"
 
 
 class Clocks(Observer):
-    """Calls, wall and processor seconds of kernels by (operation, pass); the thread knows whose kernels it runs."""
+    """Calls, wall seconds and processor seconds of kernels, by (operation, pass).
+
+    Each thread has a table of its own, and notes in `local` whose derivative it is computing.
+    """
 
     def __init__(self):
-        self.local, self.threads = threading.local(), {}  # each thread has a table of its own
+        self.local = threading.local()
+        self.threads = {}  # a thread's number -> its table
 
     def place(self):
         """Nodes need not know where they were made."""
@@ -47,16 +50,20 @@ class Clocks(Observer):
 
     def kernel(self, name, function, *arrays, **statics):
         operation, within = getattr(self.local, "within", None) or (name, "forward")
-        wall, processor = time.perf_counter(), time.thread_time()
+        wall_start = time.perf_counter()
+        processor_start = time.thread_time()
         result = function(*arrays, **statics)
-        processor, wall = time.thread_time() - processor, time.perf_counter() - wall
+        processor = time.thread_time() - processor_start
+        wall = time.perf_counter() - wall_start
         table = self.threads.setdefault(threading.get_ident(), defaultdict(lambda: [0, 0.0, 0.0]))
         sums = table[operation, "update" if name == "adam" else within]
-        sums[0], sums[1], sums[2] = sums[0] + 1, sums[1] + wall, sums[2] + processor
+        sums[0] += 1
+        sums[1] += wall
+        sums[2] += processor
         return result
 
     def sums(self):
-        """Over all threads."""
+        """The table of all threads together."""
         total = defaultdict(lambda: [0, 0.0, 0.0])
         for table in self.threads.values():
             for key, row in table.items():
@@ -65,7 +72,7 @@ class Clocks(Observer):
 
 
 class TimedKernels(dict):
-    """A backend's table with every kernel there is, inside the clocks of the one instance of `Clocks`."""
+    """A backend's table that has every kernel there is, each timed by `clocks`."""
 
     clocks = Clocks()
 
@@ -73,14 +80,12 @@ class TimedKernels(dict):
         return True
 
     def __missing__(self, name):
-        own, generic = (
-            importlib.import_module(f"minidiff.kernels.{room}") for room in ("cpu", "generic")
-        )
-        kernel = (
-            own.KERNELS[name]
-            if name in own.KERNELS
-            else getattr(generic, name, None) or getattr(np, name)
-        )
+        own = importlib.import_module("minidiff.kernels.cpu").KERNELS
+        generic = importlib.import_module("minidiff.kernels.generic")
+        if name in own:
+            kernel = own[name]
+        else:
+            kernel = getattr(generic, name, None) or getattr(np, name)
         self[name] = lambda *arrays, **statics: self.clocks.kernel(name, kernel, *arrays, **statics)
         return self[name]
 
@@ -91,25 +96,21 @@ NUMPY = kernels.backend_of(np.empty(0))
 
 def training(batch: int):
     """The three parts of a training step, by name."""
-    model, schedule, rng = (
-        md.models.UNet(),
-        md.diffusion.cosine_schedule(100),
-        np.random.default_rng(0),
-    )
+    model = md.models.UNet()
+    schedule = md.diffusion.cosine_schedule(100)
+    rng = np.random.default_rng(0)
     optimizer = md.optim.Adam(model.parameters(), lr=1e-3)
-    x0, labels = (
-        rng.uniform(-1, 1, (batch, 28, 28, 1)).astype(np.float32),
-        rng.integers(1, 11, batch),
-    )
-    made = {}
+    x0 = rng.uniform(-1, 1, (batch, 28, 28, 1)).astype(np.float32)
+    labels = rng.integers(1, 11, batch)
+    losses = {}
 
     def loss():
         dropped = md.diffusion.label_dropout(labels, 0.2, rng)
-        made["loss"] = md.diffusion.loss(model, schedule, x0, dropped, rng)
+        losses["last"] = md.diffusion.loss(model, schedule, x0, dropped, rng)
 
     def backward():
         optimizer.zero_grad()
-        made["loss"].backward()
+        losses["last"].backward()
 
     return {
         "loss (draws; forward and backward of each piece, in threads)": loss,
@@ -119,7 +120,7 @@ def training(batch: int):
 
 
 def run(parts: dict, steps: int) -> dict[str, list[float]]:
-    """Wall seconds of every step, by part."""
+    """Run that many steps: the wall seconds of each, by part."""
     seconds = {name: [] for name in parts}
     for _ in range(steps):
         for name, part in parts.items():
@@ -130,14 +131,15 @@ def run(parts: dict, steps: int) -> dict[str, list[float]]:
 
 
 def processor_time(threads: Iterable[int]) -> float:
-    """Seconds of processor time that these living threads have had."""
+    """Seconds of processor time that these threads have used; all must still run."""
     return sum(time.clock_gettime(time.pthread_getcpuclockid(thread)) for thread in threads)
 
 
 def show(threads: int, batch: int, steps: int) -> None:
     """Profile that many steps on that many threads, and print it."""
     md.set_num_threads(threads)
-    parts, clocks = training(batch), KERNELS.clocks
+    parts = training(batch)
+    clocks = KERNELS.clocks
     kernels.register(NUMPY)
     run(parts, 3)
     unobserved = [sum(step) for step in zip(*run(parts, steps).values())]
@@ -158,7 +160,8 @@ def show(threads: int, batch: int, steps: int) -> None:
     share = lambda total: f"{ms(total)}  {total / wall / threads:4.0%}"
     middle, least, most = (f(unobserved) * 1e3 for f in (statistics.median, min, max))
     print(
-        f"\n{threads} thread{'s' * (threads > 1)}, batch {batch}: {middle:.1f} ms a step ({least:.1f} … {most:.1f}), "
+        f"\n{threads} thread{'s' * (threads > 1)}, batch {batch}: "
+        f"{middle:.1f} ms a step ({least:.1f} … {most:.1f}), "
         f"with clocks {wall / steps * 1e3:.1f}"
     )
     for name, part in seconds.items():
@@ -167,9 +170,8 @@ def show(threads: int, batch: int, steps: int) -> None:
     print(f"  {share(computing)}  kernels computing ({calls / steps:.0f} calls)")
     print(f"  {share(processor - computing)}  Python and NumPy between kernels")
     print(f"  {share(in_kernels - computing)}  waiting inside kernels")
-    print(
-        f"  {share(wall * threads - processor - in_kernels + computing)}  waiting between kernels, or nothing to do"
-    )
+    idle = wall * threads - processor - (in_kernels - computing)
+    print(f"  {share(idle)}  waiting between kernels, or nothing to do")
     print(
         f"{'kernels by operation':24s}{'calls':>7s}"
         + "".join(f"{name:>14s}" for name in PASSES)
@@ -179,9 +181,8 @@ def show(threads: int, batch: int, steps: int) -> None:
     for operation in sorted({operation for operation, _ in sums}, key=total, reverse=True):
         rows = [sums[operation, name] for name in PASSES]
         times = "".join(f"{ms(row[1]):>14s}" if row[0] else " " * 14 for row in rows)
-        print(
-            f"  {operation:22s}{sum(row[0] for row in rows) / steps:7.0f}{times}{total(operation) / in_kernels:8.1%}"
-        )
+        count = sum(row[0] for row in rows) / steps
+        print(f"  {operation:22s}{count:7.0f}{times}{total(operation) / in_kernels:8.1%}")
 
 
 def main() -> None:

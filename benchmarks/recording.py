@@ -1,10 +1,10 @@
-"""A step written down as a list of calls, which can be run again without tape and table.
+"""A step written down as a list of calls, which can be run again without tape and derivatives.
 
-    Traced arrays ── a kernel, an operator, a copy ──> Call(function, where its arguments are, where its results go)
+    Traced arrays ── a kernel, an operator, a copy ──> Call(function, arguments, results)
 
-`Traced` is the array of a backend of its own, whose kernels are all there are, each noted as it
-runs. Arrays that calls make have numbered cells; what merely looks at an array in another way is no
-call, but a View of its cell.
+`Traced` is the array of a backend of its own, which has every kernel and notes each call as it
+runs. An array that a call makes gets a numbered cell; arguments and results are numbers of cells. A
+slice or a transpose is no call, but a View of its array's cell.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,11 @@ class View(NamedTuple):
 
 @dataclass
 class Call:
-    """A noted call. `arguments`: numbers of cells, and Views; `results`: cells, None for what is no new array."""
+    """A noted call.
+
+    `arguments` are numbers of cells, and Views; `results` numbers of cells, None for a result that
+    is no new array.
+    """
 
     name: str
     function: Callable
@@ -45,7 +49,7 @@ class Call:
 
 
 def mapped(f: Callable, tree: Any) -> Any:
-    """f of all that is in nested tuples and lists."""
+    """f of each leaf of a tree of tuples and lists."""
     return type(tree)(mapped(f, part) for part in tree) if type(tree) in (tuple, list) else f(tree)
 
 
@@ -61,12 +65,12 @@ def owner(array: np.ndarray) -> np.ndarray:
 
 
 class Recording:
-    """The calls so far, and the cells: each has what a call made, or a constant."""
+    """The calls so far, and the cells: each holds what a call made, or a constant."""
 
     def __init__(self):
         self.calls: list[Call] = []
         self.cells: list[Any] = []
-        # by id; with the cell of what a call made there, or None if it was given
+        # id of an array that owns memory -> the array, and its cell: None if no call made it
         self.owners: dict[int, tuple] = {}
 
     def give(self, array: np.ndarray) -> "Traced":
@@ -76,24 +80,24 @@ class Recording:
 
     def place(self, value: Any) -> int | View:
         """Where the value will be when the calls are run again."""
-        _, cell = (
-            self.owners.get(id(owner(value)), (None, None))
-            if isinstance(value, np.ndarray)
-            else (None, None)
-        )
+        cell = None
+        if isinstance(value, np.ndarray):
+            _, cell = self.owners.get(id(owner(value)), (None, None))
         if cell is None:
             if isinstance(value, Traced) and id(owner(value)) not in self.owners:
                 raise RuntimeError("an array came from a call that was not noted")
             self.cells.append(bare(value))
             return len(self.cells) - 1
-        whole, offset = self.cells[cell], value.ctypes.data - self.cells[cell].ctypes.data
+        whole = self.cells[cell]
+        offset = value.ctypes.data - whole.ctypes.data
         same = (value.shape, value.strides, offset) == (whole.shape, whole.strides, 0)
         return cell if same else View(cell, value.shape, value.dtype, offset, value.strides)
 
     def note(self, name: str, function: Callable, arguments: tuple, statics: dict) -> Any:
-        """Run it and write it down."""
+        """The function's result; the call is written down."""
         out = mapped(scalars_as_arrays, function(*mapped(bare, arguments), **statics))
-        places, results = mapped(self.place, arguments), []
+        places = mapped(self.place, arguments)
+        results = []
         for part in flat(out):
             new = isinstance(part, np.ndarray) and id(owner(part)) not in self.owners
             results.append(len(self.cells) if new else None)
@@ -112,7 +116,10 @@ class Traced(np.ndarray):
 
     @property
     def base(self):
-        """None where the usual array would own its memory: the walk adds to such gradients in place."""
+        """None where an ordinary array would own its memory.
+
+        The backward pass adds to such gradients in place.
+        """
         below = base_of(self)
         return None if type(below) is np.ndarray and base_of(below) is None else below
 
@@ -150,12 +157,12 @@ class Namespace:
 
 
 KERNELS = Table()
-given = lambda array: Traced.recording.give(array)
-kernels.register(kernels.Backend(Traced, "traced", Namespace(), lambda: KERNELS, given, bare))
+to_traced = lambda array: Traced.recording.give(array)
+kernels.register(kernels.Backend(Traced, "traced", Namespace(), lambda: KERNELS, to_traced, bare))
 
 
 def play(calls: list[Call], cells: list) -> None:
-    """Run the calls; a cell is emptied when nobody reads it any more, so that its memory serves the next."""
+    """Run the calls. A cell is emptied after its last use: its memory serves later calls."""
 
     def fetch(place: Any) -> Any:
         if type(place) is View:

@@ -1,11 +1,11 @@
-"""How single convolutions of many shapes compare with PyTorch's: the slowest of them first.
+"""How single convolutions of many shapes compare with PyTorch's, the slowest first.
 
     python -m benchmarks.shapes [--rounds 5] [--seconds 0.015]
 
-Forward and all gradients at batch 32, on one thread, all contestants in one process, in turns of a
-few hundredths of a second: so short that what slows the machine slows both. Twenty minutes.
-`run.py` has the hardest of these shapes as rows, there with each contestant in a process of its
-own.
+Forward and all gradients at batch 32, on one thread. All contestants run in one process, in turns
+of a few hundredths of a second: so short that what slows the machine slows both. The whole run
+takes twenty minutes. `run.py` has the hardest of these shapes as rows, there with each contestant
+in a process of its own.
 """
 
 import argparse
@@ -40,16 +40,8 @@ def shapes():
         (64, 64, 16),
     ]
     for kernel, (inputs, outputs, groups), stride in product((1, 2, 3, 5, 7), grouped, (1, 2)):
-        yield (
-            14 if kernel > 3 else 28,
-            kernel,
-            inputs,
-            outputs,
-            stride,
-            (kernel - 1) // 2,
-            1,
-            groups,
-        )
+        size = 14 if kernel > 3 else 28
+        yield size, kernel, inputs, outputs, stride, (kernel - 1) // 2, 1, groups
     plain = [
         (8, 8),
         (16, 16),
@@ -63,16 +55,8 @@ def shapes():
         (48, 16),
     ]
     for kernel, (inputs, outputs), stride in product((1, 2, 3, 4, 5, 7), plain, (1, 2)):
-        yield (
-            14 if inputs >= 64 and kernel > 3 else 28,
-            kernel,
-            inputs,
-            outputs,
-            stride,
-            (kernel - 1) // 2,
-            1,
-            1,
-        )
+        size = 14 if inputs >= 64 and kernel > 3 else 28
+        yield size, kernel, inputs, outputs, stride, (kernel - 1) // 2, 1, 1
     for kernel, channels, dilation in product((2, 3, 5), (8, 16, 24, 32, 64), (2, 3)):
         yield 28, kernel, channels, channels, 1, dilation * (kernel - 1) // 2, dilation, 1
     for inputs, outputs, groups in (32, 32, 4), (40, 40, 5), (24, 24, 24), (64, 64, 2):
@@ -81,7 +65,8 @@ def shapes():
 
 def compare(contestants, shape, rounds, seconds):
     """How many times as fast ours is as the faster layout of PyTorch: median, least, most."""
-    layers, counts = {name: c.layer(32, *shape)[0] for name, c in contestants.items()}, {}
+    layers = {name: contestant.layer(32, *shape)[0] for name, contestant in contestants.items()}
+    counts = {}
     for name, layer in layers.items():
         layer()
         begun = time.perf_counter()
@@ -96,8 +81,8 @@ def compare(contestants, shape, rounds, seconds):
                 layer()
             times[name].append((time.perf_counter() - begun) / counts[name])
     ours = times.pop("ours")
-    each = ratios(times[fastest(times)], ours)
-    return statistics.median(each), min(each), max(each)
+    speedups = ratios(times[fastest(times)], ours)
+    return statistics.median(speedups), min(speedups), max(speedups)
 
 
 def main():
@@ -110,29 +95,20 @@ def main():
         "nchw": Torch(1, "nchw"),
         "channels_last": Torch(1, "channels_last"),
     }
-    found = sorted(
+    rows = sorted(
         (compare(contestants, shape, options.rounds, options.seconds), shape) for shape in shapes()
     )
-    least = ", ".join(
-        f"{sum(middle < bar for (middle, _, _), _ in found)} below {bar}"
-        for bar in (0.95, 1, 1.1, 1.5)
+    medians = [middle for (middle, _, _), _ in rows]
+    counts = ", ".join(
+        f"{sum(middle < bar for middle in medians)} below {bar}" for bar in (0.95, 1, 1.1, 1.5)
     )
-    print(
-        f"{len(found)} shapes: {least}; median {statistics.median(middle for (middle, _, _), _ in found):.2f}"
-    )
-    for (middle, low, high), (
-        size,
-        kernel,
-        inputs,
-        outputs,
-        stride,
-        padding,
-        dilation,
-        groups,
-    ) in found[:25]:
-        how = f"stride {stride}, padding {padding}, dilation {dilation}, {groups} groups"
+    print(f"{len(rows)} shapes: {counts}; median {statistics.median(medians):.2f}")
+    for (middle, low, high), shape in rows[:25]:
+        size, kernel, inputs, outputs, stride, padding, dilation, groups = shape
         print(
-            f"{middle:.2f}, {low:.2f} … {high:.2f}  {kernel}×{kernel} {inputs}→{outputs} at {size}, {how}"
+            f"{middle:.2f}, {low:.2f} … {high:.2f}  "
+            f"{kernel}×{kernel} {inputs}→{outputs} at {size}, "
+            f"stride {stride}, padding {padding}, dilation {dilation}, {groups} groups"
         )
 
 

@@ -31,8 +31,13 @@ from minidiff.kernels.cpu import ran
 PAGE = Path(__file__).parent.parent / "docs" / "kernels.md"
 LAYERS = [(28, 16, 16), (7, 48, 48)]  # size, input and output channels of a 3×3 convolution
 BATCH = 32
-ROWS, FEATURES = 1024, 128  # of the dense layer, which has as many outputs
-TABLE, IDS, COLUMNS = 1000, 4096, 64  # of the embedding
+# The dense layer has as many outputs as features.
+ROWS = 1024
+FEATURES = 128
+# The embedding: rows of the table, rows fetched, numbers in a row.
+TABLE = 1000
+IDS = 4096
+COLUMNS = 64
 PLAIN = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
 
 

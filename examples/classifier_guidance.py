@@ -1,4 +1,4 @@
-"""Guidance by a classifier, both ways: its gradient steers unconditional samples.
+"""Guidance by a classifier, in two ways: its gradient steers unconditional samples.
 
     python examples/classifier_guidance.py          pictures go to runs/classifier_guidance/
 
@@ -105,12 +105,12 @@ def draw(
     path: Path,
 ) -> None:
     lenet = md.pretrained("lenet")
-    wanted = np.arange(args.count) % 10
+    classes = np.arange(args.count) % 10
     unconditional = diffusion.Denoise(lambda x, t, labels: denoise(x, t, None), denoise.schedule)
     ways = {
         "mean shift, DDPM": lambda s: diffusion.sample(
             unconditional,
-            wanted + 1,
+            classes + 1,
             sampler="ddpm",
             steps=TIMESTEPS,
             rng=args.seed,
@@ -118,7 +118,7 @@ def draw(
         ),
         "noise shift, DDIM": lambda s: diffusion.sample(
             guidance.classifier(denoise, classifier.log_prob, s),
-            wanted + 1,
+            classes + 1,
             steps=25,
             rng=args.seed,
         ),
@@ -127,7 +127,7 @@ def draw(
     captions = []
     for name, sample in ways.items():
         cells.append([sample(scale) for scale in SCALES])
-        agreement = [metrics.accuracy(wanted, metrics.predict(lenet, x)) for x in cells[-1]]
+        agreement = [metrics.accuracy(classes, metrics.predict(lenet, x)) for x in cells[-1]]
         captions.append([f"{share:.1%}" for share in agreement])
         print(
             f"{name:>20}: a LeNet reads as wanted, by scale: " + ", ".join(captions[-1]), flush=True

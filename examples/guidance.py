@@ -77,15 +77,15 @@ def points(args: argparse.Namespace, path: Path) -> None:
 
 
 def digits(args: argparse.Namespace, path: Path) -> None:
-    """Digits 0 to 9 again and again; what a LeNet reads, against what was wanted."""
+    """Digits 0 to 9 again and again; how many of them a LeNet recognises."""
     lenet = md.pretrained("lenet")
     model = md.load(args.checkpoint) if args.checkpoint else md.pretrained("mnist")
     denoise = diffusion.denoiser(model)
     weak = diffusion.denoiser(md.load(args.weak)) if args.weak else None
-    wanted = np.arange(args.count or 100) % 10
+    classes = np.arange(args.count or 100) % 10
     print("digits: how many a LeNet reads as wanted")
-    agreement = lambda x: f"{metrics.accuracy(wanted, metrics.predict(lenet, x)):.1%}"
-    draw = lambda rule, s: diffusion.sample(rule(denoise, s), wanted + 1, steps=25, rng=args.seed)
+    agreement = lambda x: f"{metrics.accuracy(classes, metrics.predict(lenet, x)):.1%}"
+    draw = lambda rule, s: diffusion.sample(rule(denoise, s), classes + 1, steps=25, rng=args.seed)
     picture(rules(weak), draw, agreement, path)
 
 

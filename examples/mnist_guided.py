@@ -163,10 +163,10 @@ def draw_video(model, seed: int, device: str, path: Path) -> None:
 def judge(model, args: argparse.Namespace, path: Path) -> None:
     """What a LeNet reads in 1,000 drawn digits, and how far they are from real ones."""
     lenet = md.pretrained("lenet")
-    wanted = np.repeat(np.arange(10), COUNT)
+    classes = np.repeat(np.arange(10), COUNT)
     denoise = diffusion.denoiser(model)
-    real = features(lenet, data.mnist("train", args.data)[0][: len(wanted)])
-    other = features(lenet, data.mnist("test", args.data)[0][: len(wanted)])
+    real = features(lenet, data.mnist("train", args.data)[0][: len(classes)])
+    other = features(lenet, data.mnist("test", args.data)[0][: len(classes)])
     floor = metrics.frechet_distance(real, other)
 
     def draw(scale: float, condition: np.ndarray | None) -> tuple[np.ndarray, str]:
@@ -175,7 +175,7 @@ def judge(model, args: argparse.Namespace, path: Path) -> None:
         images = diffusion.sample(
             classifier_free(denoise, scale),
             condition,
-            n=len(wanted),
+            n=len(classes),
             steps=25,
             rng=args.seed,
             device=args.device,
@@ -187,10 +187,10 @@ def judge(model, args: argparse.Namespace, path: Path) -> None:
         return metrics.predict(lenet, images), figures
 
     for scale in (1.0, 2.0):
-        read, figures = draw(scale, wanted + 1)
-        agreement = metrics.accuracy(wanted, read)
+        read, figures = draw(scale, classes + 1)
+        agreement = metrics.accuracy(classes, read)
         print(
-            f"guidance {scale:g}: a LeNet reads {agreement:.1%} of {len(wanted):,} digits "
+            f"guidance {scale:g}: a LeNet reads {agreement:.1%} of {len(classes):,} digits "
             f"as wanted ({figures})"
         )
     read, figures = draw(1.0, None)

@@ -1,6 +1,6 @@
 """Train the LeNet-5 that judges drawn digits.
 
-python examples/train_lenet.py --out runs/lenet.safetensors
+    python examples/train_lenet.py --out runs/lenet.safetensors
 
 The weights that ship with the package were made by this script.
 """
@@ -58,13 +58,14 @@ def main() -> None:
     print(metrics.classification_report(test_classes, read))
     accuracy = metrics.accuracy(test_classes, read)
     path = md.save(args.out, model, test_accuracy=accuracy)
-    a, b = (
+    training_features, test_features = (
         np.concatenate([model.features(x[i : i + 500]).numpy() for i in range(0, 10_000, 500)])
         for x in (images, test_images)
     )
+    distance = metrics.frechet_distance(training_features, test_features)
     print(
         f"test accuracy {accuracy:.2%}; Fréchet distance between training and test images "
-        f"{metrics.frechet_distance(a, b):.3f}; written: {path}"
+        f"{distance:.3f}; written: {path}"
     )
 
 

@@ -88,7 +88,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """The version, looked up when it is asked for; any other name is answered by `first_guesses`."""
+    """The version, looked up when it is asked for.
+
+    Any other name raises an AttributeError that proposes what to write instead (`first_guesses`).
+    """
     if name == "__version__":
         from importlib.metadata import version
 

@@ -9,7 +9,7 @@ from minidiff import ops
 x = np.linspace(-1, 1.3, 6).reshape(2, 3)
 
 
-def operation(rule, f=lambda x: x * x, **how):
+def operation(rule, f=lambda x: x * x):
     f.__name__ = "square"
     return md.primitive(x=rule)(f)
 

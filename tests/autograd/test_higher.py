@@ -1,4 +1,7 @@
-"""Jacobians, Hessians, products with them, recomputation, hooks, operations of one's own, and gradients of trees."""
+"""Derivatives beyond `backward`: Jacobians, Hessians, and what goes with them.
+
+Also products with both, recomputation, hooks, operations of one's own, and gradients of trees.
+"""
 
 import gc
 import tracemalloc
@@ -31,7 +34,10 @@ def bowl(x):
 
 
 def test_powers_at_exponent_zero():
-    """∂²xʸ/∂x∂y = xʸ⁻¹(1 + y log x), which is 1/x at y = 0, from either side; at x = 0 everything stays finite."""
+    """∂²xʸ/∂x∂y = xʸ⁻¹(1 + y log x), which is 1/x at y = 0 in either order of differentiation.
+
+    At x = 0 all second derivatives stay finite.
+    """
     x, y = np.array([2.0, 0.5, 3.0]), np.zeros(3)
     assert md.gradgradcheck(ops.power, x, y)
     for first, second in ((0, 1), (1, 0)):
@@ -147,7 +153,7 @@ class TestCheckpoint:
         def layer(h):
             return ops.tanh(h @ w)
 
-        found = []
+        results = []
         for wrap in (lambda f: f, md.checkpoint):
             x = Tensor(np.ones((2, 4)), requires_grad=True)
             w.grad = None
@@ -155,8 +161,8 @@ class TestCheckpoint:
             for _ in range(3):
                 h = wrap(layer)(h)
             ops.sum(h * h).backward()
-            found.append((h.data, x.grad, w.grad))
-        for a, b in zip(*found):
+            results.append((h.data, x.grad, w.grad))
+        for a, b in zip(*results):
             np.testing.assert_array_equal(a, b)
 
     def test_generators_draw_the_same_again(self):
@@ -255,7 +261,7 @@ class TestPrimitive:
         md.gradcheck(cube, np.array([0.5, -1.0]))
 
     def test_static_arguments(self):
-        @md.primitive(x=lambda g, factor: g * factor, y=lambda g, **how: g * how["factor"])
+        @md.primitive(x=lambda g, factor: g * factor, y=lambda g, **statics: g * statics["factor"])
         def blend(x, y, *, factor=2.0):
             return (x + y) * factor
 

@@ -39,11 +39,11 @@ def test_the_same_as_numpy(expression):
     names = {"np": np}
     arrays = names | {"x": A, "y": B, "c": SQUARE}
     tensors = names | {"x": Tensor(A, requires_grad=True), "y": Tensor(B), "c": Tensor(SQUARE)}
-    got = eval(expression, tensors)
-    want = np.asarray(eval(expression, arrays))
-    assert isinstance(got, Tensor)
-    assert got.shape == want.shape
-    np.testing.assert_allclose(got.data, want, rtol=1e-12)
+    result = eval(expression, tensors)
+    expected = np.asarray(eval(expression, arrays))
+    assert isinstance(result, Tensor)
+    assert result.shape == expected.shape
+    np.testing.assert_allclose(result.data, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize(

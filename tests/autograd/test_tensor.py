@@ -36,39 +36,46 @@ def test_what_cannot_have_a_gradient_is_refused(data):
 
 BINARY = "p + q; p - q; p * q; p / q; p ** q; p @ q; p > q; p <= q; p == q; p != q"
 UNARY = "2 - p; 2 / p; 2 ** p; -p; abs(p); p.T"
-METHODS = """v.sum(); v.sum(axis=1); v.mean(axis=(0, 2), keepdims=True); v.max(1); v.min(); v.var(axis=0); v.argmax();
-    v.reshape(6, 4); v.reshape((4, -1)); v.transpose(2, 0, 1); v.transpose((1, 0, 2)); v.transpose(); v.swapaxes(0, 2);
-    v[:1].squeeze(); v[:, 1]; v[..., ::2]; v[v > 1]; v[[0, 0, 1]]; v[None, 0, :, [1, 2]]; v.astype(np.float32)"""
-FUNCTIONS = """np.exp(v); np.log(v); np.tanh(v); np.sum(v); np.sum(v, axis=1); np.mean(v); np.transpose(v);
-    np.add(v, 1.0);
-    np.concatenate([v, v], axis=1); np.stack([v, v]); np.where(a > 1, v, 0.0); np.maximum(v, 1.0); np.matmul(v, a[0].T);
-    a * v; np.float64(2) * v"""
+METHODS = """
+    v.sum(); v.sum(axis=1); v.mean(axis=(0, 2), keepdims=True);
+    v.max(1); v.min(); v.var(axis=0); v.argmax();
+    v.reshape(6, 4); v.reshape((4, -1)); v[:1].squeeze(); v.astype(np.float32);
+    v.transpose(2, 0, 1); v.transpose((1, 0, 2)); v.transpose(); v.swapaxes(0, 2);
+    v[:, 1]; v[..., ::2]; v[v > 1]; v[[0, 0, 1]]; v[None, 0, :, [1, 2]]
+"""
+FUNCTIONS = """
+    np.exp(v); np.log(v); np.tanh(v);
+    np.sum(v); np.sum(v, axis=1); np.mean(v);
+    np.transpose(v); np.concatenate([v, v], axis=1); np.stack([v, v]);
+    np.add(v, 1.0); np.maximum(v, 1.0); np.where(a > 1, v, 0.0);
+    np.matmul(v, a[0].T); a * v; np.float64(2) * v
+"""
 
 
-def each(text):
+def expressions(text):
     return [expression.strip() for expression in text.split(";")]
 
 
-@pytest.mark.parametrize("expression", each(BINARY) + each(UNARY))
+@pytest.mark.parametrize("expression", expressions(BINARY) + expressions(UNARY))
 def test_operators_are_numpys(expression):
     a, b = np.random.default_rng(0).uniform(0.5, 2, (2, 3, 3))
     for p, q in ((Tensor(a), Tensor(b)), (a, Tensor(b)), (Tensor(a), b)):
         if "q" in expression or isinstance(p, Tensor):
-            got = eval(expression, {"p": p, "q": q})
-            assert isinstance(got, Tensor)
-            np.testing.assert_allclose(got.data, eval(expression, {"p": a, "q": b}), rtol=1e-12)
+            result = eval(expression, {"p": p, "q": q})
+            assert isinstance(result, Tensor)
+            np.testing.assert_allclose(result.data, eval(expression, {"p": a, "q": b}), rtol=1e-12)
 
 
-@pytest.mark.parametrize("expression", each(METHODS) + each(FUNCTIONS))
+@pytest.mark.parametrize("expression", expressions(METHODS) + expressions(FUNCTIONS))
 def test_methods_and_functions_are_numpys(expression):
     a = np.random.default_rng(0).uniform(0.5, 2, (2, 3, 4))
-    got, want = (
+    result, expected = (
         eval(expression, {"v": v, "a": a, "np": np}) for v in (Tensor(a, requires_grad=True), a)
     )
-    assert isinstance(got, Tensor)
-    assert got.requires_grad or "arg" in expression
-    assert got.shape == want.shape
-    np.testing.assert_allclose(got.data, want, rtol=1e-12)
+    assert isinstance(result, Tensor)
+    assert result.requires_grad or "arg" in expression
+    assert result.shape == expected.shape
+    np.testing.assert_allclose(result.data, expected, rtol=1e-12)
 
 
 def test_items_lengths_and_loops():

@@ -22,8 +22,8 @@ def test_argnums():
     f = lambda x, y, scale: scale * (x * y).sum()
     x, y = np.array([1.0, 2.0]), np.array([3.0, 4.0])
     np.testing.assert_array_equal(grad(f, 1)(x, y, 2.0), 2 * x)
-    for got, want in zip(grad(f, (0, 1))(x, y, scale=2.0), (2 * y, 2 * x)):
-        np.testing.assert_array_equal(got, want)
+    for gradient, expected in zip(grad(f, (0, 1))(x, y, scale=2.0), (2 * y, 2 * x)):
+        np.testing.assert_array_equal(gradient, expected)
 
 
 def test_nested_to_the_fourth():
@@ -32,19 +32,22 @@ def test_nested_to_the_fourth():
     for _ in range(4):
         derivatives.append(grad(derivatives[-1]))
     x = 0.7
-    want = [
+    expected = [
         x * np.sin(x),
         np.sin(x) + x * np.cos(x),
         2 * np.cos(x) - x * np.sin(x),
         -3 * np.sin(x) - x * np.cos(x),
         -4 * np.cos(x) + x * np.sin(x),
     ]
-    for f, value in zip(derivatives, want):
+    for f, value in zip(derivatives, expected):
         np.testing.assert_allclose(f(np.array(x)), value, rtol=1e-12)
 
 
 def test_perturbation_confusion():
-    """d/dx [x · d/dy (x + y)] = 1, not 2: the inner derivative is of y alone (Siskind & Pearlmutter 2005)."""
+    """d/dx [x · d/dy (x + y)] = 1, not 2: the inner derivative is for y alone.
+
+    The example is from Siskind & Pearlmutter 2005.
+    """
     outer = grad(lambda x: x * grad(lambda y: x + y)(1.0 * x / x))
     np.testing.assert_allclose(outer(np.array(3.0)), 1)
     # d/dx [x · d/dy (x·y)] at y = 2 is d/dx x² = 2x
@@ -64,7 +67,10 @@ def test_an_inner_function_uses_the_outer_ones_variables():
 
 
 def test_every_transform_differentiates_inner_derivatives():
-    """d/dy Σ x·y² at y = 1 is 2x, whoever differentiates that for x, and whether the inner argument is bare or not."""
+    """d/dy Σ x·y² at y = 1 is 2x, and its derivative for x is 2, by every transform.
+
+    The inner argument may be an array or a Tensor.
+    """
     x, v = np.array([1.0, 2.0, 3.0]), np.array([1.0, 0.0, -2.0])
     for one in (np.ones(3), Tensor(np.ones(3))):
         slope = lambda x, one=one: grad(lambda y: ops.sum(x * y * y))(one)

@@ -139,9 +139,9 @@ def test_integer_arrays_widen_nothing(name, integers):
     n = np.arange(9).reshape(3, 3).astype(integers)
     y = BESIDE[name](x, n)
     y.backward(np.ones(y.shape, y.dtype))
-    want = BESIDE[name](x.data, n.astype(np.float32))
+    expected = BESIDE[name](x.data, n.astype(np.float32))
     assert y.dtype == x.grad.dtype == np.float32
-    np.testing.assert_array_equal(y.data, want)
+    np.testing.assert_array_equal(y.data, expected)
 
 
 def test_integers_stay_what_they_are_where_they_are_places():

@@ -1,4 +1,7 @@
-"""Random programs, run by the engine and by a naive recursive one: views, reuse, writes, checkpoint, backwards."""
+"""Random programs, run by the engine and by a naive recursive one.
+
+They make views, use values again, write in place, call checkpoint, and go backward several times.
+"""
 
 from contextlib import nullcontext
 
@@ -11,11 +14,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 import minidiff as md
 from minidiff import Tensor, ops
 
-which, seeds, flags = st.integers(0, 99), st.integers(0, 99), st.booleans()
+which = st.integers(0, 99)
+seeds = st.integers(0, 99)
+flags = st.booleans()
 
 
 class Programs(RuleBasedStateMachine):
-    """`pairs` holds (Tensor, naive Var) of the same value: first the leaves, then what was computed."""
+    """`pairs` holds (Tensor, naive Var) of the same value: the leaves, then what was computed."""
 
     @initialize(seed=seeds)
     def start(self, seed):
@@ -135,18 +140,18 @@ class Programs(RuleBasedStateMachine):
         roots = [(t, v) for t, v in self.pairs[4:] if v.requires_grad]
         tensor, var = roots[-1 - i % len(roots)]
         gradient = np.random.default_rng(seed).standard_normal(tensor.shape)
-        given = gradient.copy()
+        argument = gradient.copy()
         before = [t.grad if t.grad is None else t.grad.copy() for t, _ in self.leaves]
         expected = self.outcome(lambda: naive.backward(var, gradient, retain))
-        assert self.outcome(lambda: tensor.backward(given, retain_graph=retain)) == expected
-        np.testing.assert_array_equal(given, gradient)
+        assert self.outcome(lambda: tensor.backward(argument, retain_graph=retain)) == expected
+        np.testing.assert_array_equal(argument, gradient)
         for (t, v), old in zip(self.leaves, before):
             assert (t.grad is None) == (v.grad is None)
             if t.grad is not None:
                 np.testing.assert_allclose(t.grad, v.grad, rtol=1e-8, atol=1e-10)
             if expected is RuntimeError:  # all or nothing
                 assert (t.grad is None) == (old is None)
-        if expected is RuntimeError:  # how far the walk came is nobody's business
+        if expected is RuntimeError:  # where the backward pass stopped is not promised
             self.pairs = list(self.leaves)
 
     def outcome(self, act):

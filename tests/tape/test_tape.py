@@ -144,7 +144,7 @@ def test_a_gradient_that_is_read_only_is_copied():
 
 @pytest.mark.parametrize("reused", [1, 2, 5])
 def test_fan_out(reused):
-    """One tensor used many times: sums in the walk's own buffers do not write into what others still need."""
+    """One tensor used many times: where its gradients are summed, no array in use is written to."""
     x = leaf(4)
     y = ops.tanh(x)
     total = sum(((y + float(k)) for k in range(reused)), y * 0.0) + y
@@ -269,7 +269,7 @@ def test_an_error_in_a_derivative_names_the_operation():
 
 
 def test_second_order_through_joint_rules():
-    """d²/dx² of fused operations comes from their references; here against the same thing in plain operations."""
+    """d²/dx² of a fused operation comes from its reference: it is that of plain operations."""
     x, w, b = leaf(2, 3), leaf(3, 4), leaf(4)
 
     def third(f):
