@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from .. import ops
 from ..autograd.finite_differences import gradcheck, gradgradcheck
 from ..autograd.tensor import Tensor
-from .strategies import LAYOUTS
+from .strategies import LAYOUTS, wide_arrays, widest
 
 
 def check_op(
@@ -32,7 +32,8 @@ def check_op(
 
     An argument is an array, a hypothesis strategy, or a plain value that f takes as it is; one
     strategy of tuples may draw all of them. float64 arrays are differentiated, and everything is
-    done again with them in float32. With strategies, `examples` draws are made.
+    done again with them in float32. With strategies, `examples` draws are made; the memory layouts
+    are also tried on a draw whose arrays have two axes longer than 1, where there is one.
 
     - bare arrays in, bare array out; Tensor in, Tensor out
     - values are those of `reference` (plain NumPy, same arguments)
@@ -51,23 +52,22 @@ def check_op(
     Raises AssertionError that names the operation, the broken promise and the arguments.
     """
     if not any(isinstance(argument, st.SearchStrategy) for argument in arguments):
-        case = Case(f, arguments, reference, order, single, tolerances)
-        for promise in PROMISES:
-            try:
-                promise(case)
-            except Exception as error:
-                error.add_note(f"while checking {promise.__name__} of {case}")
-                raise
+        _hold(PROMISES, Case(f, arguments, reference, order, single, tolerances))
         return
 
+    samples = st.tuples(
+        *(a if isinstance(a, st.SearchStrategy) else st.just(a) for a in arguments)
+    ).map(lambda drawn: drawn[0] if len(drawn) == 1 and isinstance(drawn[0], tuple) else drawn)
+
     @settings(max_examples=examples, deadline=None, report_multiple_bugs=False)
-    @given(st.tuples(*(a if isinstance(a, st.SearchStrategy) else st.just(a) for a in arguments)))
-    def check(drawn: tuple) -> None:
-        is_one_tuple = len(drawn) == 1 and isinstance(drawn[0], tuple)
-        args = drawn[0] if is_one_tuple else drawn
-        check_op(f, *args, reference=reference, order=order, single=single, **tolerances)
+    @given(samples)
+    def check(args: tuple) -> None:
+        _hold(PROMISES, Case(f, args, reference, order, single, tolerances))
 
     check()
+    sample = widest(samples)
+    if wide_arrays(sample):
+        _hold((memory_layouts,), Case(f, sample, reference, order, single, tolerances))
 
 
 @dataclass
@@ -287,6 +287,15 @@ def memory_layouts(case: Case) -> None:
             got = case.results(arranged, upstream=arrange(upstream))
             text = f"{name} {np.dtype(dtype)} memory gives another {{what}}"
             case.compare(got, want, tolerance, text)
+        copies = case.arranged(lambda a: np.array(_repeated(a), dtype, order="C"))
+        views = case.arranged(lambda a: _repeated(np.array(a, dtype, order="C")))
+        try:
+            want_of_copies = case.results(copies)
+        except REFUSALS:
+            pass  # the operation takes no repeated elements: a singular matrix, say
+        else:
+            text = f"{np.dtype(dtype)} memory that is broadcast gives another {{what}}"
+            case.compare(case.results(views), want_of_copies, tolerance, text)
         ones = np.ones_like(upstream)
         # the upstream gradient that a sum gives: every stride 0
         broadcast_ones = np.broadcast_to(np.ones((), ones.dtype), ones.shape)
@@ -342,6 +351,21 @@ PROMISES = (  # what explains most comes first
     broadcasts,
     second_derivative,
 )
+
+
+def _hold(promises: tuple[Callable[[Case], None], ...], case: Case) -> None:
+    """Check the promises one by one; what fails gets a note of what was being checked."""
+    for promise in promises:
+        try:
+            promise(case)
+        except Exception as error:
+            error.add_note(f"while checking {promise.__name__} of {case}")
+            raise
+
+
+def _repeated(array: np.ndarray) -> np.ndarray:
+    """The first element along the first axis, again and again: a view whose stride there is 0."""
+    return np.broadcast_to(array[:1], array.shape) if array.ndim else array
 
 
 def _random(out: Any) -> np.ndarray:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -133,3 +134,32 @@ def schedules() -> st.SearchStrategy:
         lambda family, steps: family(steps), st.sampled_from(families), st.integers(21, 200)
     )
     return plain | plain.map(diffusion.zero_terminal_snr)
+
+
+def widest(samples: st.SearchStrategy) -> tuple:
+    """Of fifty draws, always the same, the one with the most arrays of two axes longer than 1.
+
+    An array of one such axis lies in memory as its elements are numbered, in whatever order.
+    """
+    draws: list[tuple] = []
+
+    @settings(
+        max_examples=50,
+        phases=[Phase.generate],
+        database=None,
+        derandomize=True,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(samples)
+    def draw(args: tuple) -> None:
+        draws.append(args)
+
+    draw()
+    return max(draws, key=wide_arrays)
+
+
+def wide_arrays(args: tuple) -> int:
+    """How many of the arguments are arrays with two axes longer than 1 and with elements."""
+    arrays = [a for a in args if isinstance(a, np.ndarray) and a.size]
+    return len([a for a in arrays if np.count_nonzero(np.greater(a.shape, 1)) > 1])

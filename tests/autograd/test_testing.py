@@ -154,6 +154,39 @@ def test_a_planted_fault_is_caught_on_drawn_arguments(fault):
         check_op(hypotenuse(**changed), broadcasting(low=1, high=2), reference=np.hypot)
 
 
+def in_order_of_numbers(x):
+    """A kernel that fills its result by a row of all elements, which here is a copy of it."""
+    y = np.full_like(x, 7)  # full_like and empty_like lay out memory as x does
+    np.copyto(y.reshape(-1), np.tanh(x.reshape(-1)))
+    return y
+
+
+# Which arrays a kernel takes for others: those of one layout with two axes longer than 1.
+ASTRAY = {
+    "fortran": lambda x: x.flags.f_contiguous and not x.flags.c_contiguous,
+    "strided": lambda x: x.ndim > 1 and x.strides[-1] > x.itemsize and not x.flags.f_contiguous,
+    "reversed": lambda x: x.ndim > 1 and min(x.strides) < 0,
+    "broadcast": lambda x: x.ndim > 1 and x.size > 1 and 0 in x.strides,
+}
+
+
+def tanh(kernel):
+    return Primitive("tanh", "x", kernel=kernel, x=lambda g, out: g * (1 - out * out))
+
+
+@pytest.mark.parametrize("layout", ASTRAY)
+def test_each_memory_layout_is_tried_however_few_draws_are_made(layout):
+    astray = ASTRAY[layout]
+    with pytest.raises(AssertionError, match=f"{layout}.* gives another value"):
+        check_op(tanh(lambda x: np.tanh(x) + astray(x)), arrays(), examples=1)
+    check_op(tanh(np.tanh), arrays(), examples=1)
+
+
+def test_a_kernel_that_forgets_the_order_of_memory_is_caught():
+    with pytest.raises(AssertionError, match="fortran float64 memory gives another value"):
+        check_op(tanh(in_order_of_numbers), arrays(), examples=1)
+
+
 def test_a_tensor_from_bare_arrays_is_caught():
     with pytest.raises(
         AssertionError, match="bare arrays in, bare array out: arrays gave a Tensor"
