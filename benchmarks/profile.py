@@ -15,7 +15,7 @@ import os
 import statistics
 import threading
 import time
-from collections import defaultdict
+from collections import UserDict, defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -71,7 +71,7 @@ class Clocks(Observer):
         return total
 
 
-class TimedKernels(dict):
+class TimedKernels(UserDict):
     """A backend's table that has every kernel there is, each timed by `clocks`."""
 
     clocks = Clocks()

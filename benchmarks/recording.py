@@ -7,6 +7,7 @@ runs. An array that a call makes gets a numbered cell; arguments and results are
 slice or a transpose is no call, but a View of its array's cell.
 """
 
+from collections import UserDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -143,7 +144,7 @@ def noted(name: str, function: Callable) -> Callable:
     return lambda *arguments, **statics: Traced.recording.note(name, function, arguments, statics)
 
 
-class Table(dict):
+class Table(UserDict):
     """Every kernel there is."""
 
     __contains__ = lambda self, name: True
