@@ -32,7 +32,6 @@ from ops_table.row import primitives
 
 from minidiff import kernels
 from minidiff.kernels import cpu, generic
-from minidiff.tape.primitive import _spread
 
 GRADIENT = re.compile(r"_(d[a-z]+|grads|dw_db)$")
 
@@ -144,25 +143,14 @@ def replaced(owner: object, name: str, value: object):
 
 @contextmanager
 def rule_replaced(primitive, of: str, rule: Callable):
-    rule_before = primitive.rules[of]
-    joint_before = primitive.joint
+    before = primitive.rules[of]
     primitive.rules[of] = rule
-    if of == "joint":
-        primitive.joint = rule
-    primitive._plans.clear()
+    primitive.recipes.clear()
     try:
         yield
     finally:
-        primitive.rules[of] = rule_before
-        primitive.joint = joint_before
-        primitive._plans.clear()
-
-
-def written(rule: Callable) -> FunctionType:
-    """The rule as it stands in the source, without what makes positions of its `**geometry`."""
-    if "_spread" not in rule.__qualname__:
-        return rule
-    return inspect.getclosurevars(rule).nonlocals.get("rule", rule)
+        primitive.rules[of] = before
+        primitive.recipes.clear()
 
 
 def private(f: FunctionType) -> dict[str, FunctionType]:
@@ -191,16 +179,14 @@ def faults_of_rules() -> Iterator[tuple[str, str, object]]:
     """(name of the row that must be red, what the fault is, the context in which it holds)"""
     for name, primitive in primitives().items():
         for of, rule in list(primitive.rules.items()):
-            source = written(rule)
             for k in range(len(primitive.operands)) if of == "joint" else [None]:
                 if k is None or OPS[name].differentiable(k):
                     what = f"rule for {of}" + f", gradient {k}" * (k is not None)
                     faulty = at_output(rule, k, flipped)
                     yield name, f"{what}: sign", rule_replaced(primitive, of, faulty)
-            for what, mutant in without_terms(source):
-                faulty, _ = _spread(mutant, primitive.statics)
-                yield name, f"rule for {of}: {what}", rule_replaced(primitive, of, faulty)
-            for helper, function in private(source).items():
+            for what, mutant in without_terms(rule):
+                yield name, f"rule for {of}: {what}", rule_replaced(primitive, of, mutant)
+            for helper, function in private(rule).items():
                 module = sys.modules[function.__module__]
                 for what, mutant in without_terms(function):
                     yield name, f"{helper}: {what}", replaced(module, helper, mutant)
@@ -212,7 +198,7 @@ def faults_of_rules() -> Iterator[tuple[str, str, object]]:
 def faults_of_kernels() -> Iterator[tuple[str, str, object]]:
     users: dict[str, str] = {}
     for name, primitive in primitives().items():
-        sources = [written(rule) for rule in primitive.rules.values()]
+        sources = list(primitive.rules.values())
         sources += [helper for source in sources for helper in private(source).values()]
         for text in {name}.union(*(_strings(source.__code__) for source in sources)):
             users.setdefault(text, name)

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import kernels, ops
 from ..kernels import Array
-from ..tape.tape import Value, backpropagate, recording
+from ..tape.tape import Value, backpropagate, copy_shared, recording
 from . import numpy_protocol
 from .array_methods import ArrayMethods
 from .array_methods import as_method as _method
@@ -142,7 +142,10 @@ class Tensor(ArrayMethods):
         g = initial_gradient(self, gradient)
         if create_graph:
             g = Tensor(g)
-        for leaf, total in backpropagate(self, g, retain_graph=retain_graph).items():
+        gradients = backpropagate(self, g, retain_graph=retain_graph)
+        if not create_graph:
+            copy_shared(gradients)
+        for leaf, total in gradients.items():
             if leaf.grad is not None:
                 leaf.grad = leaf.grad + total
             elif create_graph or type(total) is type(leaf._data):

@@ -124,7 +124,7 @@ def sharded(f: Callable) -> Callable:
             if not (isinstance(out, Value) and out.requires_grad):
                 return out, {}
             g = kernels.namespace(out.data).asarray(weights[k], out.data.dtype)
-            return type(out)(out.data), backpropagate(out, g, since=since, copy=False)
+            return type(out)(out.data), backpropagate(out, g, since=since)
 
         outs, gradients = zip(*_on_all_threads(value_and_gradients, len(pieces)))
         mean = _joined(outs, weights)

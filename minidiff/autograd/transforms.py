@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import kernels, ops
 from ..tape.primitive import new_variable
-from ..tape.tape import Node, backpropagate, clock, gradient_edge, recording, state
+from ..tape.tape import Node, backpropagate, clock, copy_shared, gradient_edge, recording, state
 from .tensor import Tensor, as_tensor, initial_gradient
 
 
@@ -252,6 +252,8 @@ def vjp(
             targets=[x.node for x in variables],
             retain_graph=retain_graph,
         )
+        if not create_graph:
+            copy_shared(gradients)
     results = []
     for x in variables:
         total = gradients.get(x.node)

@@ -40,7 +40,7 @@ class Declaration:
     def __init__(self, name: str, arguments: str, rules: dict[str, Callable], reference: Any):
         self.name = name
         self.rules = rules
-        self.joint = rules.get("joint")
+        self.joint = "joint" in rules
         self.reference = reference
         operands, _, statics = f" {arguments} ".partition(" * ")
         self.variadic = operands.strip().startswith("*")

@@ -165,7 +165,7 @@ class _Arrivals:
         self.create_graph = create_graph
 
     def add(self, receiver: Any, gradient: Any) -> None:
-        """Add a gradient to the sum for a node or leaf; the first makes a node wait for its turn."""
+        """Add a gradient to that of a node or leaf; the first makes a node wait for its turn."""
         if receiver not in self.sums:
             self.sums[receiver] = gradient
             if receiver.order >= self.oldest and receiver not in self.targets:
@@ -190,53 +190,42 @@ def backpropagate(
     targets: Iterable = (),
     since: int = 0,
     retain_graph: bool = False,
-    copy: bool = True,
 ) -> dict[Any, Any]:
     """Bring the gradient `g` of `root` to where it is wanted: leaf or node -> its gradient.
 
     It stops at leaves, at nodes not newer than `since`, and at the nodes `targets`; with `targets`
     given, what cannot lead to them is left out. If `g` is a Value, gradients are Values and
     recorded themselves, for the next derivative. Nodes are freed as they are passed, unless
-    `retain_graph` or `g` is a Value. A gradient that others may have a reference to is copied for
-    its receiver, unless the caller does not write to it and says `copy=False`.
+    `retain_graph` or `g` is a Value. Others may have the arrays too, see `copy_shared`.
 
     The heap gives the newest node first, so all of a node's gradient has arrived when its turn
     comes. There is no recursion, however deep the graph is.
     """
     create_graph = isinstance(g, Value)
-    with recording(create_graph):
-        sums = _summed_gradients(root, g, set(targets), since, retain_graph)
-    if copy and not create_graph:
-        for receiver in sums:
-            if _is_shared(sums, receiver):
-                sums[receiver] = sums[receiver].copy()
-    return sums
-
-
-def _summed_gradients(
-    root: Value, g: Any, targets: set, since: int, retain_graph: bool
-) -> dict[Any, Any]:
-    create_graph = isinstance(g, Value)
+    targets = set(targets)
     oldest = min(target.order for target in targets) if targets else since + 1
     arrivals = _Arrivals(targets, oldest, create_graph)
     arrivals.add(root.node or root, g)
-    while arrivals.heap:
-        node, g = arrivals.pop()
-        needs = None
-        if targets:  # neither leaves nor what is older than the targets can lead to one
-            needs = [parent is not None and parent.order >= oldest for parent in node.parents]
-        for parent, gradient in zip(node.parents, node.gradients(g, needs)):
-            if parent is not None and gradient is not None:
-                arrivals.add(parent, gradient)
-        if not (retain_graph or create_graph):
-            node.free()
+    with recording(create_graph):
+        while arrivals.heap:
+            node, g = arrivals.pop()
+            needs = None
+            if targets:  # neither leaves nor what is older than the targets can lead to one
+                needs = [parent is not None and parent.order >= oldest for parent in node.parents]
+            for parent, gradient in zip(node.parents, node.gradients(g, needs)):
+                if parent is not None and gradient is not None:
+                    arrivals.add(parent, gradient)
+            if not (retain_graph or create_graph):
+                node.free()
     return arrivals.sums
 
 
-_holder = [object()]
-_REFERENCES = getrefcount(_holder[0])  # to what only a container has: its own, and the call's
+_only = {0: object()}
+_REFERENCES = getrefcount(_only[0])  # to what only a dict has: the dict's, and that of the call
 
 
-def _is_shared(arrays: dict, key: Any) -> bool:
-    """Whether somebody else has a reference to arrays[key], or a part of its memory."""
-    return getrefcount(arrays[key]) > _REFERENCES or arrays[key].base is not None
+def copy_shared(gradients: dict[Any, Any]) -> None:
+    """Copy those arrays that others have too, or a part of: who gets a gradient may write to it."""
+    for receiver in gradients:
+        if getrefcount(gradients[receiver]) > _REFERENCES or gradients[receiver].base is not None:
+            gradients[receiver] = gradients[receiver].copy()
