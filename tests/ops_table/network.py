@@ -358,7 +358,7 @@ ROWS = [
             (
                 (*layer, np.array([0, 2])),
                 IndexError,
-                "conditioned_dense: ids must lie in 0 … 1; got 0 … 2",
+                "conditioned_dense: ids: given 0 … 2, wanted 0 … 1",
             ),
             ((*layer, np.array([-1, 0])), IndexError, "got -1"),
             ((*layer, np.zeros(2)), TypeError, "ids must be integers"),
