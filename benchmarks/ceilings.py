@@ -151,9 +151,7 @@ class Step:
                     self.scratch[half] = compiling._scratch.memory
                 DEFERRED.calls = None
                 for (function, first), (_, second) in zip(*later) if regions else ():
-                    size = next((i for i, a in enumerate(first) if type(a) is tuple), len(first))
-                    # pairs, such as strides, come last
-                    region(function, first[size:])(first[:size], second[:size])
+                    region(function)(first, second)
 
 
 def defer_compiled() -> None:
@@ -175,16 +173,16 @@ def defer_compiled() -> None:
 
 
 @cache
-def region(function: Callable, last: tuple) -> Callable:
-    """A compiled function on two threads; its `last` arguments are constants: regions take no pairs of numbers."""
+def region(function: Callable) -> Callable:
+    """A compiled function on two threads, each with arguments of its own."""
 
     @numba.njit(parallel=True, nogil=True)
     def run(first, second):
         for half in numba.prange(2):
             if half:
-                function(*second, *last)
+                function(*second)
             else:
-                function(*first, *last)
+                function(*first)
 
     return run
 

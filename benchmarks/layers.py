@@ -142,7 +142,7 @@ def register_peak():
 
     @numba.njit(nogil=True)
     def spin(out, steps):
-        run(out, steps)
+        run((out, steps))
 
     out, steps = np.full(12 * lanes(), 0.5, np.float32), 200_000
     return max(
