@@ -13,6 +13,7 @@ trainings. Compare its difference with the standard deviation between seeds.
 import argparse
 import statistics
 import time
+from contextlib import contextmanager
 from unittest import mock
 
 import numpy as np
@@ -21,7 +22,8 @@ from layers import LAYERS, PASSES
 import minidiff as md
 from minidiff import data, diffusion, optim
 from minidiff.kernels import find
-from minidiff.kernels.cpu import ran, winograd
+from minidiff.kernels.cpu import convolution
+from minidiff.kernels.cpu.counters import run_counts
 from minidiff.training import Trainer, evaluate
 
 # Harder shapes than the UNet's: size of the input, kernel, in, out, stride.
@@ -33,21 +35,31 @@ HARDER = [
     (28, 5, 16, 16, 1),
     (8, 5, 16, 16, 1),
 ]
-# Kernels of each way, by the names under which `ran` counts them.
-WINOGRAD = ("winograd", "winograd_dx", "winograd_dw_db")
-DIRECT = ("conv2d", "conv2d_dx", "conv2d_dw_db")
 
 
+@contextmanager
 def direct_only():
-    """A context in which Winograd takes no shape."""
-    return mock.patch.object(winograd, "fits", lambda *_, **__: False)
+    """Within it no convolution goes by Winograd."""
+    others = {
+        kernel: tuple(way for way in ways if way.name not in ("winograd", "dilated"))
+        for kernel, ways in convolution.WAYS.items()
+    }
+    with mock.patch.object(convolution, "WAYS", others):
+        convolution._first_that_fits.cache_clear()
+        yield
+    convolution._first_that_fits.cache_clear()
 
 
 def counted(function, *arguments):
-    """The result, and how often each kernel for convolutions ran."""
-    before = ran.copy()
+    """The result, and how many convolutions went each way: "kernel: way" -> number."""
+    before = run_counts.copy()
     result = function(*arguments)
-    return result, {name: ran[name] - before[name] for name in WINOGRAD + DIRECT}
+    counts = run_counts - before
+    return result, {key: n for key, n in counts.items() if key.startswith("conv2d")}
+
+
+def by_winograd(counts):
+    return sum(n for key, n in counts.items() if key.endswith((": winograd", ": dilated")))
 
 
 def passes(x, w, g, stride):
@@ -81,12 +93,12 @@ def layers(batch):
         out = size // stride
         shapes = (batch, size, size, c_in), (kernel, kernel, c_in, c_out), (batch, out, out, c_out)
         arrays = [rng.standard_normal(shape, "f") for shape in shapes]
-        by_default, counts = counted(passes, *arrays, stride)
-        if not any(counts[name] for name in WINOGRAD):
+        by_default, ways = counted(passes, *arrays, stride)
+        if not by_winograd(ways):
             continue
         with direct_only():
-            by_direct, counts = counted(passes, *arrays, stride)
-        assert not any(counts[name] for name in WINOGRAD)
+            by_direct, ways = counted(passes, *arrays, stride)
+        assert not by_winograd(ways)
         exact = passes(*(array.astype(np.float64) for array in arrays), stride)
         line = f"{f'{size}×{size}  {kernel}×{kernel}  {c_in}→{c_out}':26}"
         for default, direct, reference in zip(by_default, by_direct, exact):

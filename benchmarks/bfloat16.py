@@ -17,7 +17,7 @@ import numpy as np
 from llvmlite import binding, ir
 
 from minidiff.kernels import find
-from minidiff.kernels.cpu.emitter import Value
+from minidiff.kernels.cpu.emitter import Emitted
 from minidiff.kernels.cpu.vector import vector
 
 LANES = 16
@@ -48,7 +48,7 @@ def fma(e, x, w, total):
 def dot(e, pairs_x, pairs_w, total):
     """total + the products of both halves of each lane."""
     x, w = (e.ir.bitcast(pairs.ir, PAIRS) for pairs in (pairs_x, pairs_w))
-    return Value(e, e._call("llvm.x86.avx512bf16.dpbf16ps.512", e.vector, total.ir, x, w))
+    return Emitted(e, e._call("llvm.x86.avx512bf16.dpbf16ps.512", e.vector, total.ir, x, w))
 
 
 def tile(pixels, vectors, product):
@@ -67,7 +67,7 @@ def tile(pixels, vectors, product):
                 taps = w + (i * words * 3 + j) * outputs
                 weights = [e.load(taps + v * LANES) for v in range(vectors)]
                 for p in range(pixels):
-                    number = e.splat(x + i * row + j + words * p)
+                    number = e.load_broadcast(x + i * row + j + words * p)
                     for total, weight in zip(sums[p], weights):
                         total.set(product(e, number, weight, total.get()))
 
@@ -95,7 +95,8 @@ def convolution(pixels, vectors, product):
                     pixel = ((n * height + i) * width + j) * outputs
                     for c in range(0, outputs, vectors * LANES):
                         first = (n * (height + 2) + i) * row + j * words
-                        run(x_flat[first:], w_flat[c:], y_flat[pixel + c :], row, words, outputs)
+                        places = x_flat[first:], w_flat[c:], y_flat[pixel + c :]
+                        run((*places, row, words, outputs))
 
     return convolve
 
@@ -136,7 +137,7 @@ def spin(product):
 
     @numba.njit(nogil=True)
     def spin(out, steps):
-        run(out, steps)
+        run((out, steps))
 
     return lambda: spin(memory, 100_000)
 

@@ -160,9 +160,7 @@ class Step:
                 if not regions:
                     continue
                 for (function, first), (_, second) in zip(*later):
-                    # pairs, such as strides, come last
-                    size = next((i for i, a in enumerate(first) if type(a) is tuple), len(first))
-                    region(function, first[size:])(first[:size], second[:size])
+                    region(function)(first, second)
 
 
 def defer_compiled() -> None:
@@ -187,19 +185,16 @@ def defer_compiled() -> None:
 
 
 @cache
-def region(function: Callable, last: tuple) -> Callable:
-    """A compiled function that runs twice, on two threads.
-
-    Its `last` arguments are constants, since a parallel region takes no pairs of numbers.
-    """
+def region(function: Callable) -> Callable:
+    """A compiled function that runs twice, on two threads, each with arguments of its own."""
 
     @numba.njit(parallel=True, nogil=True)
     def run(first, second):
         for half in numba.prange(2):
             if half:
-                function(*second, *last)
+                function(*second)
             else:
-                function(*first, *last)
+                function(*first)
 
     return run
 

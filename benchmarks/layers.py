@@ -145,7 +145,7 @@ def register_peak():
 
     @numba.njit(nogil=True)
     def spin(out, steps):
-        run(out, steps)
+        run((out, steps))
 
     out = np.full(12 * lanes(), 0.5, np.float32)
     steps = 200_000

@@ -21,12 +21,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from accuracy import DIRECT, WINOGRAD, direct_only
+from accuracy import direct_only
 from layers import register_peak
 from threadpoolctl import threadpool_limits
 
 from minidiff.kernels import find, generic, loops
-from minidiff.kernels.cpu import ran
+from minidiff.kernels.cpu.counters import run_counts
 
 PAGE = Path(__file__).parent.parent / "docs" / "kernels.md"
 LAYERS = [(28, 16, 16), (7, 48, 48)]  # size, input and output channels of a 3×3 convolution
@@ -45,7 +45,7 @@ PLAIN = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
 class Step:
     """A way to compute a layer, and the context it runs in.
 
-    If `kernels` are named, one of them must be seen to run (`ran` counts those of kernels/cpu).
+    If `kernels` are named, one of them must be seen to run (`run_counts` counts those of kernels/cpu).
     """
 
     name: str
@@ -69,12 +69,12 @@ class Stairs:
         """ValueError unless each step gives the reference's numbers, by the kernels it names."""
         largest = np.abs(self.reference).max()
         for step in self.steps:
-            before = ran.copy()
+            before = run_counts.copy()
             with step.context():
                 result = step.run()
             if np.abs(result - self.reference).max() > 1e-5 * largest:
                 raise ValueError(f"{self.name}: {step.name} gives other numbers")
-            seen = ran - before
+            seen = run_counts - before
             if step.kernels and not seen.keys() & set(step.kernels):
                 raise ValueError(f"{step.name}: given {dict(seen)}, wanted one of {step.kernels}")
 
@@ -109,8 +109,8 @@ def convolution(size: int, inputs: int, outputs: int, tile: Callable) -> Stairs:
         Step("NumPy, tap by tap", lambda: generic.conv2d(x, w, **PLAIN)),
         Step("seven loops", lambda: loops.conv2d(x, w, **PLAIN)),
         Step("four pixels", lambda: tile(loops.bordered(x, (1, 1)), w)),
-        Step("register tile", lambda: vector(x, w, **PLAIN), direct_only, DIRECT),
-        Step("Winograd", lambda: vector(x, w, **PLAIN), kernels=WINOGRAD),
+        Step("register tile", lambda: vector(x, w, **PLAIN), direct_only, ("conv2d: direct",)),
+        Step("Winograd", lambda: vector(x, w, **PLAIN), kernels=("conv2d: winograd",)),
     ]
     reference = generic.conv2d(x.astype(np.float64), w.astype(np.float64), **PLAIN)
     name = f"convolution 3×3, {BATCH} × {size}×{size}, {inputs} → {outputs}"

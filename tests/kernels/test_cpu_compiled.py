@@ -89,9 +89,11 @@ def test_the_cache_knows_every_source(tmp_path):
     shutil.copytree(here, copy, ignore=shutil.ignore_patterns("__pycache__"))
     same = compiled.digest(copy)
     assert same == compiled._sources()
-    with (copy / "tiles.py").open("a", encoding="utf-8") as file:
-        file.write("\n")
-    assert compiled.digest(copy) != same
+    for source in "tiles.py", "rare/streaming.py":
+        before = compiled.digest(copy)
+        with (copy / source).open("a", encoding="utf-8") as file:
+            file.write("\n")
+        assert compiled.digest(copy) != before
 
 
 def test_a_kernel_from_the_cache_gives_the_bits_of_a_fresh_one(tmp_path):

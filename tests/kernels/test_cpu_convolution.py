@@ -7,24 +7,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidiff.kernels import generic
-from minidiff.kernels.cpu import (
-    KERNELS,
-    convolution,
-    direct,
-    ran,
-    vector,
-    weight_gradient,
-    winograd,
-)
+from minidiff.kernels.cpu import KERNELS, convolution, direct, weight_gradient
+from minidiff.kernels.cpu.counters import run_counts
+from minidiff.kernels.cpu.problem import Problem
+from minidiff.kernels.cpu.rare import streaming
 
 ONES = ((1, 1), (1, 1), (1, 1))
 
 
-def is_for_winograd(*shape, **how):
-    return (
-        winograd.fits(vector.lanes(), *shape, **how) > 0
-        or convolution._plain(*shape, **how) is not None
-    )
+def is_for_winograd(x_shape, outputs, kernel, *settings, of_weights=False):
+    p = Problem.of(x_shape, kernel, outputs, *settings)
+    ways = convolution.WAYS["conv2d_dw_db" if of_weights else "conv2d"]
+    return any(way.fits(p) for way in ways if way.name in ("winograd", "dilated"))
 
 
 @st.composite
@@ -128,9 +122,14 @@ def test_direct_on_every_lane_width(
         (9, *out, c_out),
     )
     arrays = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
-    for large in direct.LARGE, 1:
-        monkeypatch.setattr(direct, "LARGE", large)
+    for large in streaming.LARGE, 1:
+        monkeypatch.setattr(streaming, "LARGE", large)
         cases.check_convolution(*arrays, *how, groups)
+
+
+def by_winograd():
+    """How often a convolution went by Winograd, as a plain one or as several."""
+    return sum(n for key, n in run_counts.items() if key.endswith((": winograd", ": dilated")))
 
 
 def rms(error):
@@ -173,22 +172,24 @@ def test_winograd_is_as_exact_as_three_direct_ones(
     x, w, b, g = (rng.standard_normal(shape).astype(np.float32) for shape in shapes)
     x64, w64, b64, g64 = cases.wide(x, w, b, g)
     how = (1, 1), (taps // 2 * dilation,) * 2, (dilation, dilation), groups
-    before = sum(ran[way] for way in ("winograd", "winograd_dx", "winograd_dw_db"))
+    before = by_winograd()
     y, dx = KERNELS["conv2d_bias"](x, w, b, *how), KERNELS["conv2d_dx"](g, w, (height, width), *how)
     dw, db = KERNELS["conv2d_dw_db"](g, x, (taps, taps), *how)
-    assert sum(ran[way] for way in ("winograd", "winograd_dx", "winograd_dw_db")) > before
+    assert by_winograd() > before
 
-    plain = weight_gradient.weight_and_bias_gradient(g, x, (taps, taps), *how)
+    p = Problem.of(x.shape, (taps, taps), c_out, *how)
+    turned = direct.turned(w[::-1, ::-1], groups)
+    plain = weight_gradient.weight_gradient(g, x, p)
     wanted = generic.conv2d_dw_db(g64, x64, (taps, taps), *how)
     for result, same, want in [
         (
             y,
-            direct.forward(x, w, b, (height, width), *how),
+            direct.forward(x, w, b, p),
             generic.conv2d_bias(x64, w64, b64, *how),
         ),
         (
             dx,
-            direct.input_gradient(g, w, (height, width), *how),
+            direct.forward(g, turned, None, p.transposed()),
             generic.conv2d_dx(g64, w64, (height, width), *how),
         ),
         (dw, plain[0], wanted[0]),
@@ -250,10 +251,10 @@ def test_winograd_takes_any_layout(data):
     g = data.draw(cases.arrays(batch, height, width, c_out * groups))
     x64, w64, g64 = cases.wide(x, w, g)
     how = (1, 1), (taps // 2 * dilation,) * 2, (dilation, dilation), groups
-    cases.close(cases.runs("conv2d", "winograd conv2d", x, w, *how), generic.conv2d(x64, w64, *how))
-    dx = cases.runs("conv2d_dx", "winograd_dx conv2d_dx", g, w, (height, width), *how)
+    cases.close(cases.runs("conv2d", "conv2d", x, w, *how), generic.conv2d(x64, w64, *how))
+    dx = cases.runs("conv2d_dx", "conv2d_dx", g, w, (height, width), *how)
     cases.close(dx, generic.conv2d_dx(g64, w64, (height, width), *how))
-    dw = cases.runs("conv2d_dw", "winograd_dw_db conv2d_dw_db", g, x, (taps, taps), *how)
+    dw = cases.runs("conv2d_dw", "conv2d_dw_db", g, x, (taps, taps), *how)
     cases.close(dw, generic.conv2d_dw(g64, x64, (taps, taps), *how))
 
 
@@ -297,12 +298,12 @@ def test_groups_keep_what_is_not_finite_to_themselves(depth, each, groups, bad):
 
 
 def test_what_is_not_for_tiles_is_left_to_generic():
-    rng, before = np.random.default_rng(3), sum(ran.values())
+    rng, before = np.random.default_rng(3), cases.count()
     x, w = rng.standard_normal((2, 6, 6, 4)), rng.standard_normal((3, 3, 4, 4))
     how = (1, 1), (1, 1), (1, 1)
     y = KERNELS["conv2d_bias"](x, w, np.ones(4), *how, 1)
     assert y.dtype == np.float64
-    assert sum(ran.values()) == before
+    assert cases.count() == before
     for shape in ((0, 6, 6, 4), (2, 6, 6, 0)):
         empty = np.zeros(shape, np.float32)
         y = KERNELS["conv2d"](empty, np.zeros((3, 3, shape[3], 5), np.float32), *how, 1)
@@ -323,10 +324,10 @@ def test_dense(data):
     shapes = (*leading, c_in), (c_in, c_out), (c_out,), (*leading, c_out)
     x, w, b, g = (data.draw(cases.arrays(*shape)) for shape in shapes)
     x64, w64, b64, g64 = cases.wide(x, w, b, g)
-    before = ran["dense"] + ran["dense_dw_db"]
+    before = cases.count("dense", "dense_dw_db")
     cases.close(KERNELS["dense"](x, w, b), generic.dense(x64, w64, b64))
     cases.close(KERNELS["dense_dw_db"](g, x), generic.dense_dw_db(g64, x64))
-    assert (ran["dense"] + ran["dense_dw_db"] > before) == (x.size * c_out > convolution.SMALL)
+    assert (cases.count("dense", "dense_dw_db") > before) == (x.size * c_out > convolution.SMALL)
 
 
 def test_large_dense_layers_run_on_tiles():

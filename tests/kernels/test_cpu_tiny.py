@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from minidiff.kernels import generic
-from minidiff.kernels.cpu import KERNELS, direct, vector
+from minidiff.kernels.cpu import KERNELS, vector
+from minidiff.kernels.cpu.counters import run_counts
+from minidiff.kernels.cpu.rare import streaming
 
 PAIR = (1, 1)
 
@@ -36,9 +38,9 @@ def normal(*shape):
         (2, 2, 1, 1),
     ],
 )
-@pytest.mark.parametrize("large", [direct.LARGE, 1])  # outputs are written past the caches
+@pytest.mark.parametrize("large", [streaming.LARGE, 1])  # outputs are written past the caches
 def test_direct(monkeypatch, c_in, c_out, stride, dilation, groups, padding, large):
-    monkeypatch.setattr(direct, "LARGE", large)
+    monkeypatch.setattr(streaming, "LARGE", large)
     c_out *= groups
     how = (stride, stride), (padding, padding), (dilation, dilation)
     out = generic.conv_size((5, 6), (3, 3), *how)
@@ -102,12 +104,13 @@ def test_winograd(taps, groups):
     x, w = normal(images, height, 9, 16 * groups), normal(taps, taps, 16, 16 * groups)
     g, how = normal(images, height, 9, 16 * groups), (PAIR, (taps // 2, taps // 2), PAIR, groups)
     x64, w64, g64 = cases.wide(x, w, g)
-    cases.close(cases.runs("conv2d", "winograd", x, w, *how), generic.conv2d(x64, w64, *how))
-    dx = cases.runs("conv2d_dx", "winograd_dx", g, w, (height, 9), *how)
+    ways = [run_counts["conv2d: winograd"], run_counts["conv2d_dx: winograd"]]
+    cases.close(cases.runs("conv2d", "conv2d", x, w, *how), generic.conv2d(x64, w64, *how))
+    dx = cases.runs("conv2d_dx", "conv2d_dx", g, w, (height, 9), *how)
     cases.close(dx, generic.conv2d_dx(g64, w64, (height, 9), *how))
-    both = cases.runs(
-        "conv2d_dw_db", "winograd_dw_db" if taps == 3 else "conv2d_dw_db", g, x, (taps, taps), *how
-    )
+    assert run_counts["conv2d: winograd"] == ways[0] + 1
+    assert run_counts["conv2d_dx: winograd"] == ways[1] + 1
+    both = cases.runs("conv2d_dw_db", "conv2d_dw_db", g, x, (taps, taps), *how)
     cases.close(both, generic.conv2d_dw_db(g64, x64, (taps, taps), *how))
 
 

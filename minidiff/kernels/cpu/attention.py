@@ -1,232 +1,252 @@
-"""Self-attention as one kernel a (image, head), straight from the layer's (positions, 3 · channels)
-and back into it.
+"""Self-attention: one kernel for each image and head, from the layer's (positions, 3 · channels) on.
 
-The probabilities stand with the queries side by side, so that a softmax goes down sixteen columns
-at once:
+The probabilities stand with the queries side by side, so that a softmax goes down a vector of
+columns at once:
 
     forward                                     backward
     sᵀ = k qᵀ       keys × queries              dpᵀ = v gᵀ, then  ds = p · (dp − Σ dp·p) · scale  down the columns
     pᵀ = softmax(sᵀ · scale)   down columns     dq = ds k
     out = p v                                   dk = dsᵀ q,   dv = pᵀ g
 
-A product a @ b is a convolution of one row of pixels on `tiles`: the rows of a are the pixels, b
-the weights, its columns padded to whole vectors; a transposed product (out, dq) is a weight
-gradient.
+A product a @ b is `tiles.product`: the rows of a are the pixels, and b the weights. A transposed
+product (out, dq) is `tiles.outer`.
 """
 
 import math
+from functools import lru_cache
+from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from .. import generic
-from . import functions, tiles
-from .compiled import contiguous, kernel, number, numbers, scratch
-from .ran import ran
-from .vector import lanes, registers
-
-_cube, _square = numba.float32[:, :, ::1], numba.float32[:, :, :, ::1]
-
-
-# --- bodies: products; rows are `…_row` numbers apart ---
+from . import functions, sweeps, tiles, vector
+from .compiled import contiguous, cube, images, kernel, number, numbers, scratch
+from .counters import run_counts
+from .plans import packed
+from .vector import registers
+from .views import View, ceil_divide
 
 
-def _product(e, a, b, zero, y, rows, depth, columns, a_row, b_row, y_row):
-    """y = a @ b, a being rows × depth."""
-    most = 7 if registers(e.lanes) == 32 else 4
+class Plan(NamedTuple):
+    """Sizes of an attention."""
 
-    def run(pixels):
-        row = tiles.row(dict.fromkeys((1, 2, 3), pixels))
-        row(e, a, b, zero, y, rows, 1, 1, depth, 0, 0, 0, 0, b_row, a_row, y_row, columns)
-
-    e.when(e.fewer(rows, most), lambda: run(1), lambda: run(most))
-
-
-def _transposed_product(e, a, b, y, rows, depth, columns, a_row, b_row, y_row):
-    """y += aᵀ @ b, a being depth × rows; rows and columns padded."""
-    tile = tiles.taps(tiles.INPUTS[registers(e.lanes)])
-    tile(e, a, b, y, rows, columns, 1, depth, 0, a_row, 0, b_row, y_row, 0, 0)
+    images: int
+    heads: int
+    positions: int
+    queries: int  # positions, padded to whole vectors and to whole tiles of 16 inputs
+    channels: int  # of all heads
+    depth: int  # channels of a head
+    padded: int  # depth, padded to whole vectors
 
 
-def _copied(e, a, b, rows, columns, a_row, b_row):
-    """b = a"""
+# --- bodies: matrices are views (row, column) ---
 
-    @e.loop((columns + (e.lanes - 1)) // e.lanes)
-    def _(group):
-        c = group * e.lanes
-        some = e.first(columns - c)
+
+def _product(e, a, b, zero, y, rows, depth, columns):
+    """y = a @ b, where a is rows × depth."""
+    pixels = 7 if registers(e.lanes) == 32 else 4
+
+    def in_tiles_of(pixels):
+        product = tiles.tiled_product(dict.fromkeys((1, 2, 3), pixels))
+        product(e, a, b, View(zero, 1), y, rows, (depth,), columns)
+
+    e.when(e.lt(rows, pixels), lambda: in_tiles_of(1), lambda: in_tiles_of(pixels))
+
+
+def _transposed_product(e, a, b, y, rows, depth, columns):
+    """y += aᵀ @ b, where a is depth × rows; rows and columns are padded."""
+    outer = tiles.tiled_outer(tiles.INPUTS[registers(e.lanes)])
+    outer(e, a, b, y, rows, columns, (depth,))
+
+
+def _copy(e, a, b, rows, columns):
+    """b = a, a vector of columns at a time."""
+
+    @e.loop(ceil_divide(columns, e.lanes))
+    def vector(k):
+        c = k * e.lanes
+        mask = e.mask_first(columns - c)
 
         @e.loop(rows)
-        def _(i):
-            e.store(e.load(a + i * a_row + c, some), b + i * b_row + c, some)
+        def row(i):
+            e.store(e.load(a.at(i, c), mask), b.at(i, c), mask)
 
 
-def _transposed(e, a, b, rows, columns, a_row, b_row):
+def _transpose(e, a, b, rows, columns):
     """b = aᵀ"""
 
-    @e.loop(rows)
-    def _(i):
-        @e.loop(columns)
-        def _(k):
-            e.store(e.splat(a + i * a_row + k), b + k * b_row + i, e.first(1))
+    @e.loop(rows, columns)
+    def element(i, k):
+        e.store(e.load_broadcast(a.at(i, k)), b.at(k, i), e.mask_first(1))
 
 
-# --- bodies: one vector of columns, `rows` numbers down, `step` apart ---
-
-
-def _softmax_columns(e, s, scale, rows, step):
-    """s ← softmax(s · scale) down each column."""
-    top, total = e.variable(e.load(s)), e.variable(e.constant(0))
+def _softmax(e, s, scale, rows):
+    """s ← softmax(s · scale), down a vector of columns."""
+    largest = e.variable(e.load(s.place))
+    total = e.variable(e.constant(0))
 
     @e.loop(rows)
-    def _(i):
-        value = e.load(s + i * step)
-        top.set(e.choose(e.below(top.get(), value), value, top.get()))
+    def find_largest(i):
+        value = e.load(s.at(i))
+        largest.set(e.select(e.lt(largest.get(), value), value, largest.get()))
 
-    highest = top.get() * scale
+    shift = largest.get() * scale
 
     @e.loop(rows)
-    def _(i):
-        value = functions.exp(e, e.load(s + i * step) * scale - highest)
-        e.store(value, s + i * step)
+    def exponential(i):
+        value = functions.exp(e, e.load(s.at(i)) * scale - shift)
+        e.store(value, s.at(i))
         total.set(total.get() + value)
 
     share = e.constant(1) / total.get()
 
     @e.loop(rows)
-    def _(i):
-        e.store(e.load(s + i * step) * share, s + i * step)
+    def normalise(i):
+        e.store(e.load(s.at(i)) * share, s.at(i))
 
 
-def _gradient_columns(e, dp, p, scale, rows, step):
-    """dp ← p · (dp − Σ dp·p) · scale down each column."""
+def _softmax_gradient(e, dp, p, scale, rows):
+    """dp ← p · (dp − Σ dp·p) · scale, down a vector of columns."""
     total = e.variable(e.constant(0))
 
     @e.loop(rows)
-    def _(i):
-        total.set(e.fma(e.load(dp + i * step), e.load(p + i * step), total.get()))
+    def sum_up(i):
+        total.set(e.fma(e.load(dp.at(i)), e.load(p.at(i)), total.get()))
 
     @e.loop(rows)
-    def _(i):
-        e.store(e.load(p + i * step) * (e.load(dp + i * step) - total.get()) * scale, dp + i * step)
+    def gradient(i):
+        e.store(e.load(p.at(i)) * (e.load(dp.at(i)) - total.get()) * scale, dp.at(i))
+
+
+def _memory_parts(memory, plan):
+    """Three matrices in the scratch: depth × queries, positions × padded, queries × padded."""
+    parts = []
+    shapes = [
+        (plan.depth, plan.queries),
+        (plan.positions, plan.padded),
+        (plan.queries, plan.padded),
+    ]
+    for shape in shapes:
+        parts.append(View.of(memory, *shape))
+        memory = memory + shape[0] * shape[1]
+    return parts, memory
+
+
+def _projections(place, plan):
+    """Views (image, position, head, channel) of the queries, the keys and the values."""
+    n, row = plan.positions, plan.channels * 3
+    whole = View(place, n * row, row, plan.depth, 1)
+    return [whole[:, :, :, plan.channels * k :] for k in range(3)]
 
 
 # --- bodies: all images and heads ---
 
 
-def _sizes(e, n, wide, channels, heads):
-    """Of a head: its numbers, padded to whole vectors; how many there are in queries, in values, and in a result."""
-    d = channels // heads
-    narrow = (d + (e.lanes - 1)) // e.lanes * e.lanes
-    return d, narrow, d * wide, n * narrow, wide * narrow
+@kernel(cube, number, numbers, numbers, images, cube, Plan)
+def attend(e, qkv, scale, zero, memory, p, out, plan):
+    """qkv (images, n, 3 · channels), p (images, heads, keys, queries), out (images, n, channels)."""
+    n, depth, queries, padded = plan.positions, plan.depth, plan.queries, plan.padded
+    (q_transposed, v_padded, result), _ = _memory_parts(memory, plan)
+    q, k, v = _projections(qkv, plan)
+    p = View.of(p, plan.images, plan.heads, n, queries)
+    out = View.of(out, plan.images, n, plan.heads, depth)
+    e.call(sweeps.clear, memory, depth * queries + n * padded)
+
+    @e.loop(plan.images, plan.heads)
+    def head(i, h):
+        s = p[i, h]
+        e.call(_transpose, q[i, :, h], q_transposed, n, depth)
+        e.call(_product, k[i, :, h], q_transposed, zero, s, n, depth, queries)
+        e.loop(queries // e.lanes)(lambda j: _softmax(e, s[:, j * e.lanes :], scale, n))
+        e.call(_copy, v[i, :, h], v_padded, n, depth)
+        e.call(sweeps.clear, result.place, queries * padded)
+        e.call(_transposed_product, s, v_padded, result, queries, n, padded)
+        e.call(_copy, result, out[i, :, h], n, depth)
 
 
-@kernel(_cube, number, numbers, numbers, _square, _cube)
-def attend(e, qkv, scale, zero, memory, p, out, images, heads, n, wide, channels):
-    """qkv (images, n, 3 · channels), p (images, heads, keys, queries padded), out (images, n, channels)."""
-    step, (d, narrow, queries_size, values_size, size) = (
-        channels * 3,
-        _sizes(e, n, wide, channels, heads),
-    )
-    queries, values, result = memory, memory + queries_size, memory + queries_size + values_size
-    e.call(tiles.cleared, memory, queries_size + values_size)
+@kernel(cube, cube, images, number, numbers, numbers, cube, Plan)
+def attend_gradient(e, g, qkv, p, scale, zero, memory, dqkv, plan):
+    n, depth, queries, padded = plan.positions, plan.depth, plan.queries, plan.padded
+    (g_transposed, right, result), after = _memory_parts(memory, plan)
+    ds = View.of(after, n, queries)
+    q, k, v = _projections(qkv, plan)
+    dq, dk, dv = _projections(dqkv, plan)
+    p = View.of(p, plan.images, plan.heads, n, queries)
+    g = View.of(g, plan.images, n, plan.heads, depth)
+    e.call(sweeps.clear, memory, depth * queries + n * padded)
 
-    @e.loop(images)
-    def _(image):
-        @e.loop(heads)
-        def _(head):
-            s, of_head = p + (image * heads + head) * n * wide, qkv + image * n * step + head * d
-            e.call(_transposed, of_head, queries, n, d, step, wide)
-            e.call(_product, of_head + channels, queries, zero, s, n, d, wide, step, wide, wide)
-            e.loop(wide // e.lanes)(lambda j: _softmax_columns(e, s + j * e.lanes, scale, n, wide))
-            e.call(_copied, of_head + channels * 2, values, n, d, step, narrow)
-            e.call(tiles.cleared, result, size)
-            e.call(_transposed_product, s, values, result, wide, n, narrow, wide, narrow, narrow)
-            e.call(_copied, result, out + image * n * channels + head * d, n, d, narrow, channels)
+    @e.loop(plan.images, plan.heads)
+    def head(i, h):
+        s = p[i, h]
+        e.call(_transpose, g[i, :, h], g_transposed, n, depth)
+        e.call(_product, v[i, :, h], g_transposed, zero, ds, n, depth, queries)
 
+        @e.loop(queries // e.lanes)
+        def vector(j):
+            c = j * e.lanes
+            _softmax_gradient(e, ds[:, c:], s[:, c:], scale, n)
 
-@kernel(_cube, _cube, _square, number, numbers, numbers, _cube)
-def attend_gradient(e, g, qkv, p, scale, zero, memory, dqkv, images, heads, n, wide, channels):
-    step, (d, narrow, queries_size, values_size, size) = (
-        channels * 3,
-        _sizes(e, n, wide, channels, heads),
-    )
-    gradients, right, result = memory, memory + queries_size, memory + queries_size + values_size
-    ds = result + size
-    e.call(tiles.cleared, memory, queries_size + values_size)
-
-    @e.loop(images)
-    def _(image):
-        @e.loop(heads)
-        def _(head):
-            s, first = p + (image * heads + head) * n * wide, image * n * step + head * d
-            of_head, to, g_of_head = qkv + first, dqkv + first, g + image * n * channels + head * d
-            e.call(_transposed, g_of_head, gradients, n, d, channels, wide)
-            e.call(
-                _product, of_head + channels * 2, gradients, zero, ds, n, d, wide, step, wide, wide
-            )
-            e.loop(wide // e.lanes)(
-                lambda j: _gradient_columns(e, ds + j * e.lanes, s + j * e.lanes, scale, n, wide)
-            )
-            e.call(_copied, of_head + channels, right, n, d, step, narrow)  # dq = ds k
-            e.call(tiles.cleared, result, size)
-            e.call(_transposed_product, ds, right, result, wide, n, narrow, wide, narrow, narrow)
-            e.call(_copied, result, to, n, d, narrow, step)
-            e.call(_copied, of_head, right, n, d, step, narrow)  # dk = dsᵀ q
-            e.call(_product, ds, right, zero, to + channels, n, n, d, wide, narrow, step)
-            e.call(_copied, g_of_head, right, n, d, channels, narrow)  # dv = pᵀ g
-            e.call(_product, s, right, zero, to + channels * 2, n, n, d, wide, narrow, step)
+        # dq = ds k
+        e.call(_copy, k[i, :, h], right, n, depth)
+        e.call(sweeps.clear, result.place, queries * padded)
+        e.call(_transposed_product, ds, right, result, queries, n, padded)
+        e.call(_copy, result, dq[i, :, h], n, depth)
+        # dk = dsᵀ q
+        e.call(_copy, q[i, :, h], right, n, depth)
+        e.call(_product, ds, right, zero, dk[i, :, h], n, n, depth)
+        # dv = pᵀ g
+        e.call(_copy, g[i, :, h], right, n, depth)
+        e.call(_product, s, right, zero, dv[i, :, h], n, n, depth)
 
 
-# --- the wrappers ---
+# --- the kernels of the table ---
 
 
-def _wide(n: int) -> int:
-    """The queries, padded: a whole number of vectors, and of tiles of 16 inputs."""
-    return -(-n // 16) * 16
+@lru_cache(256)  # of shapes: a network asks for the same few again and again
+def _plan(count, positions, channels, heads, lanes):
+    """The plan and the same packed."""
+    depth = channels // heads
+    queries = ceil_divide(positions, 16) * 16
+    padded = ceil_divide(depth, lanes) * lanes
+    plan = Plan(count, heads, positions, queries, channels, depth, padded)
+    return plan, packed(plan)
 
 
-def _fixed(n: int, channels: int, heads: int) -> list:
-    """The scale, a bias of zeros, scratch memory."""
-    wide, d = _wide(n), channels // heads
-    return [
-        1 / math.sqrt(d),
-        np.zeros(wide + d + 16, np.float32),
-        scratch(wide * (3 * d + 3 * 16 + n)),
-    ]
+def _scale_zeros_and_memory(plan):
+    """What both kernels need beside their operands."""
+    zeros = np.zeros(plan.queries + plan.depth + 16, np.float32)
+    size = plan.depth * plan.queries + plan.positions * plan.padded
+    size += plan.queries * plan.padded + plan.positions * plan.queries
+    return 1 / math.sqrt(plan.depth), zeros, scratch(size)
+
+
+def _fast(count, positions, *arrays):
+    return all(a.dtype == np.float32 for a in arrays) and count > 0 and positions <= 1024
 
 
 def self_attention(qkv, heads):
-    count, n, channels = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
-    if qkv.dtype != np.float32 or qkv.size == 0 or n > 1024:
+    count, positions, channels = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
+    if not _fast(qkv.size, positions, qkv):
         return generic.self_attention(qkv, heads)
-    ran["self_attention"] += 1
-    p, out = (
-        np.empty((count, heads, n, _wide(n)), np.float32),
-        np.empty((count, n, channels), np.float32),
-    )
-    attend(lanes())(
-        contiguous(qkv), *_fixed(n, channels, heads), p, out, count, heads, n, _wide(n), channels
-    )
+    run_counts["self_attention"] += 1
+    lanes = vector.lanes()
+    plan, numbers_of_plan = _plan(count, positions, channels, heads, lanes)
+    p = np.empty((count, heads, positions, plan.queries), np.float32)
+    out = np.empty((count, positions, channels), np.float32)
+    shared = _scale_zeros_and_memory(plan)
+    attend(lanes)(contiguous(qkv), *shared, p, out, numbers_of_plan)
     return out, p
 
 
 def self_attention_dqkv(g, qkv, aux, heads):
-    n, channels = g.shape[1:]
-    if not g.dtype == qkv.dtype == np.float32 or g.size == 0 or n > 1024:
+    count, positions, channels = g.shape
+    if not _fast(g.size, positions, g, qkv):
         return generic.self_attention_dqkv(g, qkv, aux, heads)
-    ran["self_attention_dqkv"] += 1
+    run_counts["self_attention_dqkv"] += 1
+    lanes = vector.lanes()
+    plan, numbers_of_plan = _plan(count, positions, channels, heads, lanes)
     dqkv = np.empty(qkv.shape, np.float32)
-    attend_gradient(lanes())(
-        contiguous(g),
-        contiguous(qkv),
-        aux,
-        *_fixed(n, channels, heads),
-        dqkv,
-        len(g),
-        heads,
-        n,
-        _wide(n),
-        channels,
-    )
+    shared = _scale_zeros_and_memory(plan)
+    run = attend_gradient(lanes)
+    run(contiguous(g), contiguous(qkv), aux, *shared, dqkv, numbers_of_plan)
     return dqkv

@@ -2,54 +2,62 @@
 
 An image that needs zeros around it is copied into a small scratch that stays in the cache:
 
-    scratch (row = wide · channels)
-    0 0 0 0 0 0 0 0 0
-    0 x x x x x x x 0        rows above and below are needed by the weight gradient only: elsewhere taps that lie
-    0 x x x x x x x 0        outside of the image are left out
+    0 0 0 0 0 0 0 0 0        high × wide pixels; the image begins at row `top` and column `left`.
+    0 x x x x x x x 0        Only weight gradients need rows of zeros above and below: elsewhere
+    0 x x x x x x x 0        taps that lie outside of the image are left out.
     0 0 0 0 0 0 0 0 0
 """
 
-from . import functions
+from typing import Any, NamedTuple
+
+from . import sweeps
+from .views import View, ceil_divide
 
 
-def bordered(e, x, into, height, width, channels, top, left, high, wide, spacing):
-    """Copy one image into a scratch of high × wide pixels, which are zeros: around it, and between its columns."""
-    # what is not below 0; no left below 0 with a spacing
-    i, j = e.smaller(top, 0) * -1, e.smaller(left, 0) * -1
-    columns, spaced = (
-        e.smaller(width, (wide - left + (spacing - 1)) // spacing) - j,
-        e.fewer(1, spacing),
-    )
-    span = e.choose(spaced, channels, columns * channels)  # a pixel, or a row
+class Frame(NamedTuple):
+    """An image, and the room that its copy has; `top` and `left` may be negative, and cut it off."""
 
-    @e.loop(e.smaller(height, high - top) - i)
-    def _(k):
-        source, to = (
-            x + ((i + k) * width + j) * channels,
-            into + ((i + k + top) * wide + j + left) * channels,
-        )
-        copy = lambda c: functions.copied(
-            e, source + c * channels, to + c * spacing * channels, span
-        )
-        e.loop(e.choose(spaced, columns, 1))(copy)
+    height: Any
+    width: Any
+    channels: Any
+    top: Any
+    left: Any
+    high: Any  # rows of the copy
+    wide: Any  # columns of the copy
 
 
-def own_or_copied(
-    e, own, after, reach, to, height, width, channels, top, left, high, wide, spacing
-):
-    """Where to read an image, and how wide it is there: if fewer than `reach` numbers come after it, in a copy."""
-    copied = e.fewer(after, reach)
-    e.when(
-        copied,
-        lambda: e.call(bordered, own, to, height, width, channels, top, left, high, wide, spacing),
-    )
-    return e.choose(copied, to, own), e.choose(copied, wide, width)
+def bordered(e, image, to, frame):
+    """Copy an image into the middle of a scratch, which has zeros around it."""
+    source = View.of(image, frame.height, frame.width, frame.channels)
+    target = View.of(to, frame.high, frame.wide, frame.channels)
+    i = e.max(frame.top * -1, 0)
+    j = e.max(frame.left * -1, 0)
+    rows = e.min(frame.height, frame.high - frame.top) - i
+    columns = e.min(frame.width, frame.wide - frame.left) - j
+
+    @e.loop(rows)
+    def row(k):
+        first = target.at(i + k + frame.top, j + frame.left)
+        sweeps.copy(e, source.at(i + k, j), first, columns * frame.channels)
+
+
+def readable(e, image, after, reach, to, frame, copy=bordered):
+    """A view (row, column, channel) of an image: of itself, or of a copy at `to` if it is near the end.
+
+    That is if fewer than `reach` numbers come `after` it. Tiles may read so far beyond it, or the
+    image may need its border, for which `reach` is larger than any number.
+    """
+    copied = e.lt(after, reach)
+    e.when(copied, lambda: e.call(copy, image, to, frame))
+    width = e.select(copied, frame.wide, frame.width)
+    return View(e.select(copied, to, image), width * frame.channels, frame.channels, 1)
 
 
 def meeting(e, first, step, count, size):
-    """(start, end) of those k of 0 … count − 1 for which first + k · step lies in 0 … size − 1; end < start if none."""
-    start, end = (
-        (e.smaller(first, 0) * -1 + (step - 1)) // step,
-        (size - first + (step - 1)) // step,
-    )
-    return e.smaller(count, start), e.smaller(count, end)
+    """(the first k, how many) of those k of 0 … count − 1 for which 0 ≤ first + k · step < size.
+
+    The number is negative if there are none.
+    """
+    start = e.min(ceil_divide(e.max(first * -1, 0), step), count)
+    end = e.min(ceil_divide(size - first, step), count)
+    return start, end - start

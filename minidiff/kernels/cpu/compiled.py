@@ -1,14 +1,12 @@
-"""Compiling: one explicit signature a kernel, a disk cache that knows all the kernels' sources,
-scratch memory.
+"""Compiling: one signature for each kernel, a disk cache that knows all sources, scratch memory.
 
-A kernel is a vector body, or a plain function that names the bodies it uses as globals; `compiled`
-binds those names and compiles the result for one signature. So one text serves every width, a call
-never compiles anything by accident, and Numba's disk cache, which cannot see into closures, sees a
-name of its own for each variant.
+A kernel is a vector body, or one of Numba's plain loops. Either is compiled once, for one signature:
+no call compiles anything by accident. Numba's disk cache cannot see into the functions that a kernel
+is made of, so each variant is cached under a name of its own, and the cache is void when any file
+here changes.
 """
 
 import hashlib
-import inspect
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -22,14 +20,20 @@ import numpy as np
 from numba.core import config
 from numba.core.compiler_lock import global_compiler_lock
 
+from . import plans
 from .vector import JIT, vector
 
 # Without "nnan" and "ninf": a NaN or an infinity must come out where one goes in.
 FAST = {"contract", "arcp", "nsz", "reassoc", "afn"}
-number, integers = numba.float32, numba.int64[::1]
-images = numba.float32[:, :, :, ::1]
-matrix = numba.float32[:, ::1]
+
+# Types of arguments.
+number = numba.float64  # a Python float
+whole = numba.intp
+integers = numba.int64[::1]
 numbers = numba.float32[::1]
+matrix = numba.float32[:, ::1]
+cube = numba.float32[:, :, ::1]
+images = weights = numba.float32[:, :, :, ::1]
 
 settings: Any = config
 _jit = partial(
@@ -43,24 +47,27 @@ _jit = partial(
 
 
 def digest(folder: Path) -> str:
-    """A digest of every source file in a folder."""
-    return hashlib.sha256(
-        b"".join(file.read_bytes() for file in sorted(folder.glob("*.py")))
-    ).hexdigest()
+    """A digest of every source file in a folder, and in the folders in it."""
+    sources = b"".join(file.read_bytes() for file in sorted(folder.rglob("*.py")))
+    return hashlib.sha256(sources).hexdigest()
 
 
 @cache
 def _sources() -> str:
-    """Of the sources here: it stamps the entries of Numba's cache, which would miss edits in other files."""
+    """The digest of the kernels' own sources: Numba would miss edits in all files but one."""
     return digest(Path(__file__).parent)
 
 
 def compiled(function: Callable, arguments: tuple, name: str = "", **bound: Any) -> Callable:
-    """`function`, with the globals in `bound`, compiled for arguments of these types (or left alone without a JIT)."""
+    """`function` compiled for arguments of these types, under that name; without a JIT, left as it is.
+
+    `bound` are values for names that the function has as globals.
+    """
     variant = FunctionType(
         function.__code__, {**function.__globals__, **bound}, name or function.__name__
     )
-    variant.__qualname__, variant.__module__ = variant.__name__, function.__module__
+    variant.__qualname__ = variant.__name__
+    variant.__module__ = function.__module__
     if not JIT:
         return variant
     dispatcher: Any = _jit()(variant)
@@ -77,39 +84,39 @@ def compiled(function: Callable, arguments: tuple, name: str = "", **bound: Any)
     return dispatcher
 
 
-def compiled_body(body: Callable, arguments: tuple, lanes: int, name: str) -> Callable:
-    """A vector body as a kernel; it takes an array for each place.
+def _run(arguments: tuple) -> None:
+    """What is compiled of a vector body; `compiled` binds its name."""
+    body(arguments)  # type: ignore[name-defined] # noqa: F821
 
-    After `arguments` it takes whole numbers.
+
+def compiled_body(body: Callable, types: tuple, lanes: int, name: str) -> Callable:
+    """A vector body as a kernel: a function of one value of each type.
+
+    A type may be the class of a plan, a NamedTuple of whole numbers: the kernel takes it packed, and
+    the body gets it by name (see `plans`).
     """
-    arguments += (numba.intp,) * (len(inspect.signature(body).parameters) - 1 - len(arguments))
-    names = ", ".join(f"a{k}" for k in range(len(arguments)))
-    # there is no `*` in Numba
-    function = eval(compile(f"lambda {names}: body({names})", __file__, "eval"), globals())
-    return compiled(function, arguments, f"{name}_x{lanes}", body=vector(body, lanes))
+    kinds = {k: kind for k, kind in enumerate(types) if not isinstance(kind, numba.types.Type)}
+
+    def by_name(e: Any, *values: Any) -> None:
+        body(
+            e, *(plans.unpacked(e, kinds[k], v) if k in kinds else v for k, v in enumerate(values))
+        )
+
+    passed = tuple(integers if k in kinds else kind for k, kind in enumerate(types))
+    by_name.__qualname__ = name
+    taken = (numba.types.Tuple(passed),)
+    run = compiled(_run, taken, f"{name}_x{lanes}", body=vector(by_name, lanes))
+    return lambda *arguments: run(arguments)
 
 
-def kernel(*arguments: Any) -> Callable[[Callable], Callable]:
-    """A decorator: the vector body becomes a function that gives, for so many lanes, the body compiled."""
-    return lambda body: cache(lambda lanes: compiled_body(body, arguments, lanes, body.__name__))
-
-
-def for_lanes(arguments: tuple, **bodies: Callable) -> Callable[[Callable], Callable]:
-    """A decorator: the loop becomes a function that gives, for so many lanes of `bodies` in it, the loop compiled."""
-    bound = lambda lanes: {name: vector(body, lanes) for name, body in bodies.items()}
-    return lambda loop: cache(
-        lambda lanes=0: compiled(loop, arguments, f"{loop.__name__}_x{lanes}", **bound(lanes))
-    )
+def kernel(*types: Any) -> Callable[[Callable], Callable]:
+    """A decorator: the vector body becomes a function that compiles it for a number of lanes."""
+    return lambda body: cache(lambda lanes: compiled_body(body, types, lanes, body.__name__))
 
 
 def contiguous(a: np.ndarray) -> np.ndarray:
-    """C-contiguous, aligned and writeable, as the compiled signatures want it: `a` itself, or a copy."""
+    """C-contiguous, aligned and writeable, as compiled code wants it: `a` itself, or a copy."""
     return a if a.flags.carray else np.array(a, order="C")
-
-
-def unbound(*_arguments: Any) -> None:
-    """Stands in a module for a tile that `compiled` binds."""
-    raise NotImplementedError("bound by `compiled`")
 
 
 class _Scratch(threading.local):
@@ -120,7 +127,7 @@ _scratch = _Scratch()
 
 
 def scratch(size: int) -> np.ndarray:
-    """`size` float32 of this thread's scratch memory, aligned to 64 bytes; what it holds lasts until the next call."""
+    """`size` float32 of this thread's own memory, aligned to 64 bytes; the next call may give it out again."""
     if _scratch.memory.size < size:
         memory = np.empty(size + 16, np.float32)
         start = -memory.ctypes.data % 64 // 4

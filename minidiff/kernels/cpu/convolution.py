@@ -1,62 +1,80 @@
-"""The convolution kernels of the table: which way each shape takes.
+"""The convolution kernels: the ways that each may go, and which one it takes, the first that fits.
 
-float32 runs on register tiles (`direct`); anything else is `generic`'s. A dilated convolution is a
-plain one of the pixels that lie a dilation apart, and as that it may be one for Winograd:
-
-    0 1 0 1 0        dilation 2: a tap reaches only pixels of its own kind, which are taken
-    2 3 2 3 2   →    for four images:   0 0 0    1 1    2 2 2    3 3
-    0 1 0 1 0                           0 0 0    1 1
+float32 goes one of the ways in these tables. Anything else, and what fits none, is `generic`'s.
 """
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
 from .. import generic
-from . import direct, weight_gradient, winograd
+from . import direct, taps_first, vector, weight_gradient, winograd
 from .compiled import contiguous
-from .ran import ran
-from .vector import lanes
+from .counters import run_counts
+from .problem import Problem
+from .rare import depthwise, dilated, small_groups
+
+
+class Way(NamedTuple):
+    """One way to compute a convolution or a gradient: which problems it fits, and how it goes."""
+
+    name: str
+    fits: Callable[[Problem], bool]
+    run: Callable
+
+
+WAYS = {
+    # run(x, w, b, problem) -> y
+    "conv2d": (
+        Way("winograd", winograd.fits, winograd.forward),
+        Way("dilated", dilated.fits, dilated.forward),
+        Way("depthwise 1×1", depthwise.fits_pointwise, depthwise.pointwise),
+        Way("taps first", taps_first.fits, taps_first.forward),
+        Way("small groups", small_groups.fits, small_groups.forward),
+        Way("direct", direct.fits, direct.forward),
+    ),
+    # run(g, w, problem) -> dx, for a stride; else dx is a convolution of g, with the ways above
+    "conv2d_dx": (
+        Way("depthwise", depthwise.fits_phases, depthwise.phases),
+        Way("small groups", small_groups.fits_phases, small_groups.phases),
+        Way("direct", direct.fits_phases, direct.phases),
+    ),
+    # run(g, x, problem) -> dw, db
+    "conv2d_dw_db": (
+        Way("winograd", winograd.fits_weight_gradient, winograd.weight_gradient),
+        Way("dilated", dilated.fits_weight_gradient, dilated.weight_gradient),
+        Way("swapped", weight_gradient.fits_swapped, weight_gradient.swapped),
+        Way("small groups", small_groups.fits, small_groups.weight_gradient),
+        Way("direct", weight_gradient.fits, weight_gradient.weight_gradient),
+    ),
+}
+
+
+@lru_cache(4096)  # of shapes: a network asks for the same few again and again
+def _first_that_fits(kernel: str, lanes: int, *shapes_and_settings) -> tuple[Way | None, Problem]:
+    """The way that a kernel takes with vectors of so many lanes, or None; and its problem."""
+    p = Problem.of(*shapes_and_settings)
+    table = kernel
+    if kernel == "conv2d_dx" and p.stride == (1, 1):
+        p = p.transposed()
+        table = "conv2d"
+    return next((way for way in WAYS[table] if way.fits(p)), None), p
+
+
+def _way(kernel: str, a, b, *shapes_and_settings) -> tuple[Way | None, Problem | None]:
+    """The way of these operands and its problem; the way, counted, is None if they are `generic`'s."""
+    if not _fast(a, b):
+        return None, None
+    way, p = _first_that_fits(kernel, vector.lanes(), *shapes_and_settings)
+    if way is not None:
+        run_counts[f"{kernel}: {way.name}"] += 1
+    return way, p
 
 
 def _fast(a, b) -> bool:
     return a.dtype == b.dtype == np.float32 and a.size > 0 and b.size > 0
-
-
-def _plain(x_shape, channels, kernel, stride, padding, dilation, groups, of_weights=False):
-    """The padding of those plain convolutions that a dilated one is, if they are for Winograd
-    ('same'); else None.
-
-    Over fewer than 24 channels, Winograd saves less than the copies cost.
-    """
-    (count, height, width, c_in), (d, f) = x_shape, dilation
-    plain = padding[0] // d, padding[1] // f
-    if dilation == (1, 1) or (plain[0] * d, plain[1] * f) != padding or c_in < 24 * groups:
-        return None
-    shape = count * d * f, -(-height // d), -(-width // f), c_in
-    return (
-        plain
-        if winograd.fits(
-            lanes(), shape, channels, kernel, stride, plain, (1, 1), groups, of_weights
-        )
-        else None
-    )
-
-
-def _apart(a, dilation):
-    """Pixels that lie a dilation apart as images of their own, filled up with zeros to one size."""
-    (d, f), (height, width, channels) = dilation, a.shape[1:]
-    if height % d or width % f:
-        a = np.pad(a, ((0, 0), (0, -height % d), (0, -width % f), (0, 0)))
-    parts = a.reshape(len(a), a.shape[1] // d, d, a.shape[2] // f, f, channels)
-    return parts.transpose(0, 2, 4, 1, 3, 5).reshape(-1, parts.shape[1], parts.shape[3], channels)
-
-
-def _joined(parts, size, dilation):
-    """Such images together again, without what was filled up."""
-    (d, f), (height, width, channels) = dilation, parts.shape[1:]
-    a = np.empty((len(parts) // (d * f), height * d, width * f, channels), parts.dtype)
-    into = a.reshape(-1, height, d, width, f, channels).transpose(0, 2, 4, 1, 3, 5)
-    into[:] = parts.reshape(-1, d, f, height, width, channels)
-    return contiguous(a[:, : size[0], : size[1]])
 
 
 def conv2d(x, w, stride, padding, dilation, groups):
@@ -64,52 +82,23 @@ def conv2d(x, w, stride, padding, dilation, groups):
 
 
 def conv2d_bias(x, w, b, stride, padding, dilation, groups):
-    fast = _fast(x, w)
-    if fast and (
-        width := winograd.fits(
-            lanes(), x.shape, w.shape[3], w.shape[:2], stride, padding, dilation, groups
-        )
-    ):
-        ran["winograd"] += 1
-        return winograd.forward(contiguous(x), w, b, groups, width)
-    if fast and (
-        plain := _plain(x.shape, w.shape[3], w.shape[:2], stride, padding, dilation, groups)
-    ):
-        return _joined(
-            conv2d_bias(_apart(x, dilation), w, b, stride, plain, (1, 1), groups),
-            x.shape[1:3],
-            dilation,
-        )
-    out = generic.conv_size(x.shape[1:3], w.shape[:2], stride, padding, dilation)
-    if not fast or min(out) < 1:
-        y = generic.conv2d(x, w, stride, padding, dilation, groups)
+    settings = stride, padding, dilation, groups
+    way, p = _way("conv2d", x, w, x.shape, w.shape[:2], w.shape[3], *settings)
+    if way is None:
+        y = generic.conv2d(x, w, *settings)
         return y if b is None else y + b
-    ran["conv2d"] += 1
-    return direct.forward(contiguous(x), w, b, out, stride, padding, dilation, groups)
+    return way.run(contiguous(x), w, b, p)
 
 
 def conv2d_dx(g, w, x_size, stride, padding, dilation, groups):
-    if not _fast(g, w) or min(x_size) < 1 or (stride != (1, 1) and dilation != (1, 1)):
-        return generic.conv2d_dx(g, w, x_size, stride, padding, dilation, groups)
-    if width := winograd.fits(
-        lanes(), g.shape, w.shape[2] * groups, w.shape[:2], stride, padding, dilation, groups
-    ):
-        ran["winograd_dx"] += 1
-        return winograd.forward(
-            contiguous(g), direct.turned(w[::-1, ::-1], groups), None, groups, width
-        )
-    same = x_size == g.shape[1:3]  # the output_padding of a transposed convolution makes x larger
-    if same and (
-        plain := _plain(
-            g.shape, w.shape[2] * groups, w.shape[:2], stride, padding, dilation, groups
-        )
-    ):
-        apart = _apart(g, dilation)
-        return _joined(
-            conv2d_dx(apart, w, apart.shape[1:3], stride, plain, (1, 1), groups), x_size, dilation
-        )
-    ran["conv2d_dx"] += 1
-    return direct.input_gradient(contiguous(g), w, x_size, stride, padding, dilation, groups)
+    settings = stride, padding, dilation, groups
+    x_shape = g.shape[0], *x_size, w.shape[2] * groups
+    way, p = _way("conv2d_dx", g, w, x_shape, w.shape[:2], w.shape[3], *settings, g.shape[1:3])
+    if way is None:
+        return generic.conv2d_dx(g, w, x_size, *settings)
+    if stride == (1, 1):
+        return way.run(contiguous(g), direct.turned(w[::-1, ::-1], groups), None, p)
+    return way.run(contiguous(g), w, p)
 
 
 def conv2d_dw(g, x, kernel, stride, padding, dilation, groups):
@@ -117,37 +106,31 @@ def conv2d_dw(g, x, kernel, stride, padding, dilation, groups):
 
 
 def conv2d_dw_db(g, x, kernel, stride, padding, dilation, groups):
-    if not _fast(g, x) or min(kernel) < 1:
-        return generic.conv2d_dw_db(g, x, kernel, stride, padding, dilation, groups)
-    same = x.shape[1:3] == g.shape[1:3]
-    if same and (
-        plain := _plain(
-            x.shape, g.shape[3], kernel, stride, padding, dilation, groups, of_weights=True
-        )
-    ):
-        return conv2d_dw_db(
-            _apart(g, dilation), _apart(x, dilation), kernel, stride, plain, (1, 1), groups
-        )
-    g, x = contiguous(g), contiguous(x)
-    if width := winograd.fits(
-        lanes(), x.shape, g.shape[3], kernel, stride, padding, dilation, groups, of_weights=True
-    ):
-        ran["winograd_dw_db"] += 1
-        return winograd.weight_and_bias_gradient(g, x, groups, width)
-    ran["conv2d_dw_db"] += 1
-    return weight_gradient.weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups)
+    settings = stride, padding, dilation, groups
+    way, p = _way("conv2d_dw_db", g, x, x.shape, kernel, g.shape[3], *settings, g.shape[1:3])
+    if way is None:
+        return generic.conv2d_dw_db(g, x, kernel, *settings)
+    return way.run(contiguous(g), contiguous(x), p)
 
+
+# --- dense layers ---
 
 SMALL = 1 << 18  # multiply-adds: up to here BLAS is quicker, and uses one thread
 
 
-def dense(x, w, b):
+def _as_convolution(x, outputs) -> Problem:
     """A dense layer is a 1 × 1 convolution of one row of pixels."""
+    ones = (1, 1)
+    pixels = x.size // x.shape[-1]
+    return Problem.of((1, 1, pixels, x.shape[-1]), ones, outputs, ones, (0, 0), ones, 1)
+
+
+def dense(x, w, b):
     if not _fast(x, w) or x.size * w.shape[1] <= SMALL:
         return generic.dense(x, w, b)
-    ran["dense"] += 1
-    rows = contiguous(x).reshape(1, 1, -1, x.shape[-1])
-    y = direct.forward(rows, w[None, None], b, rows.shape[1:3], (1, 1), (0, 0), (1, 1))
+    run_counts["dense"] += 1
+    row = contiguous(x).reshape(1, 1, -1, x.shape[-1])
+    y = direct.forward(row, w[None, None], b, _as_convolution(x, w.shape[1]))
     return y.reshape(*x.shape[:-1], w.shape[1])
 
 
@@ -156,7 +139,8 @@ def dense_dw_db(g, x):
         if g.ndim == 2:
             return np.matmul(x.T, g), np.add.reduce(g, 0)
         return generic.dense_dw_db(g, x)
-    ran["dense_dw_db"] += 1
-    g, x = (contiguous(a).reshape(1, 1, -1, a.shape[-1]) for a in (g, x))
-    dw, db = weight_gradient.weight_and_bias_gradient(g, x, (1, 1), (1, 1), (0, 0), (1, 1))
+    run_counts["dense_dw_db"] += 1
+    g_row, x_row = (contiguous(a).reshape(1, 1, -1, a.shape[-1]) for a in (g, x))
+    p = _as_convolution(x, g.shape[-1])
+    dw, db = weight_gradient.weight_gradient(g_row, x_row, p)
     return dw.reshape(dw.shape[2:]), db

@@ -1,59 +1,69 @@
-"""Rows of an embedding fetched, and their gradients added up."""
+"""Embeddings: rows fetched from a table, and their gradients added up."""
 
 import numpy as np
 
 from .. import generic
-from . import functions
-from .compiled import contiguous, integers, kernel, matrix
-from .ran import ran
-from .vector import lanes
+from . import sweeps, vector
+from .compiled import contiguous, integers, kernel, matrix, whole
+from .counters import run_counts
+from .views import View
 
-# --- bodies: of rows with so many columns ---
+# --- bodies ---
 
 
-@kernel(matrix, integers, matrix)
+@kernel(matrix, integers, matrix, whole, whole)
 def gather(e, table, ids, rows, count, columns):
-    row = lambda i: table + e.integer(ids + i) * columns
-    e.loop(count)(lambda i: functions.copied(e, row(i), rows + i * columns, columns))
+    """rows[i] = table[ids[i]]"""
+    table = View(table, columns)
+    rows = View(rows, columns)
 
-
-@kernel(matrix, integers, matrix)
-def scatter_add(e, g, ids, table, count, columns):
     @e.loop(count)
-    def _(i):
-        row = table + e.integer(ids + i) * columns
-        functions.each(
-            e, lambda e, total, number: total + number, [row, g + i * columns], row, columns
-        )
+    def row(i):
+        sweeps.copy(e, table.at(e.integer(ids + i)), rows.at(i), columns)
 
 
-# --- the wrappers; where ids are no rows, NumPy says what is wrong ---
+@kernel(matrix, integers, matrix, whole, whole)
+def scatter_add(e, g, ids, table, count, columns):
+    """table[ids[i]] += g[i]"""
+    g = View(g, columns)
+    table = View(table, columns)
+
+    @e.loop(count)
+    def row(i):
+        total = table.at(e.integer(ids + i))
+        add = lambda e, old, new: old + new
+        sweeps.pointwise(e, add, [total, g.at(i)], total, columns)
+
+
+# --- the kernels of the table ---
 
 
 def _fast(a, ids, rows):
-    return (
-        a.dtype == np.float32
-        and ids.dtype == np.int64
-        and a.size
-        and ids.size
-        and 0 <= ids.min() <= ids.max() < rows
-    )
+    """Ids that name no row go to `generic`, where NumPy raises its IndexError."""
+    if a.dtype != np.float32 or ids.dtype != np.int64 or not a.size or not ids.size:
+        return False
+    return ids.min() >= 0 and ids.max() < rows
 
 
 def embedding(table, ids):
     if not _fast(table, ids, len(table)):
         return generic.embedding(table, ids)
-    ran["embedding"] += 1
-    rows, columns = np.empty((*ids.shape, table.shape[1]), np.float32), table.shape[1]
+    run_counts["embedding"] += 1
+    columns = table.shape[1]
+    rows = np.empty((*ids.shape, columns), np.float32)
     flat = contiguous(ids).reshape(-1)
-    gather(lanes())(contiguous(table), flat, rows.reshape(-1, columns), len(flat), columns)
+    run = gather(vector.lanes())
+    run(contiguous(table), flat, rows.reshape(-1, columns), len(flat), columns)
     return rows
 
 
 def embedding_dtable(g, ids, rows):
     if not _fast(g, ids, rows):
         return generic.embedding_dtable(g, ids, rows)
-    ran["embedding_dtable"] += 1
-    table, flat = np.zeros((rows, g.shape[-1]), np.float32), contiguous(ids).reshape(-1)
-    scatter_add(lanes())(contiguous(g).reshape(len(flat), -1), flat, table, len(flat), g.shape[-1])
+    run_counts["embedding_dtable"] += 1
+    columns = g.shape[-1]
+    table = np.zeros((rows, columns), np.float32)
+    flat = contiguous(ids).reshape(-1)
+    run = scatter_add(vector.lanes())
+    run(contiguous(g).reshape(len(flat), columns), flat, table, len(flat), columns)
     return table

@@ -1,73 +1,81 @@
-"""Pointwise kernels and their gradients, Adam and the moving average: one pass over memory each.
+"""Swish, GELU, blending, Adam, the moving average: each one pass over memory.
 
-GELU is a loop that calls C's erf; the others are made of vectors.
+They are vector bodies, but for GELU: it is a plain loop that calls C's erf.
 """
 
 import math
+from functools import cache
 
-import numba
 import numpy as np
 
 from .. import generic
-from . import functions
-from .compiled import contiguous, for_lanes, kernel, number, numbers
-from .ran import ran
-from .vector import lanes
+from . import functions, sweeps, vector
+from .compiled import compiled, contiguous, kernel, number, numbers, whole
+from .counters import run_counts
 
-FLOAT32 = np.dtype(np.float32)  # compared in half the time that the type takes
+FLOAT32 = np.dtype(np.float32)  # comparing with this takes half the time of comparing with the type
 
 
 # --- bodies ---
 
 
-@kernel(*(numbers,) * 4)
-def blend_loop(e, x, y, shares, z, samples, size):
-    """z = a · x + b · y; `shares` are a and then b of each sample."""
+@kernel(numbers, numbers, whole)
+def silu_kernel(e, x, y, n):
+    sweeps.pointwise(e, functions.silu, [x], y, n)
+
+
+@kernel(numbers, numbers, numbers, whole)
+def silu_dx_kernel(e, g, x, dx, n):
+    sweeps.pointwise(e, functions.silu_dx, [g, x], dx, n)
+
+
+@kernel(numbers, numbers, numbers, numbers, whole, whole)
+def blend_kernel(e, x, y, shares, z, samples, size):
+    """z = a · x + b · y; `shares` has a of every sample, then b of every sample."""
 
     @e.loop(samples)
-    def _(i):
-        a, b, at = e.splat(shares + i), e.splat(shares + samples + i), i * size
-        functions.each(e, lambda e, x, y: e.fma(b, y, a * x), [x + at, y + at], z + at, size)
+    def sample(n):
+        a = e.load_broadcast(shares + n)
+        b = e.load_broadcast(shares + samples + n)
+        first = n * size
+        mixed = lambda e, x, y: e.fma(b, y, a * x)
+        sweeps.pointwise(e, mixed, [x + first, y + first], z + first, size)
 
 
-@kernel(*(numbers,) * 4, *(number,) * 6)
-def adam_loop(e, param, grad, m, v, towards_grad, towards_square, rate, unbias, tiny, decay, n):
-    def vector(i, some):
-        p, g, mean, square = (e.load(place + i, some) for place in (param, grad, m, v))
-        mean, square = (
-            e.fma(g - mean, towards_grad, mean),
-            e.fma(e.fma(g, g, -square), towards_square, square),
-        )
-        change = e.fma(decay, p, rate * mean / (e.sqrt(square * unbias) + tiny))
-        for value, place in (p - change, param), (mean, m), (square, v):
-            e.store(value, place + i, some)
+@kernel(*(numbers,) * 4, *(number,) * 6, whole)
+def adam_kernel(e, param, grad, m, v, one_less_beta1, one_less_beta2, rate, unbias, eps, decay, n):
+    """Adam (Kingma & Ba 2015, algorithm 1): the bias of m is corrected in `rate`, that of v by `unbias`."""
 
-    whole = n // e.lanes
-    e.loop(whole)(lambda i: vector(i * e.lanes, None))
-    vector(whole * e.lanes, e.first(n - whole * e.lanes))
+    def vector(i, mask):
+        p, g, mean, square = (e.load(array + i, mask) for array in (param, grad, m, v))
+        mean = e.fma(g - mean, one_less_beta1, mean)
+        square = e.fma(e.fma(g, g, -square), one_less_beta2, square)
+        change = e.fma(decay, p, rate * mean / (e.sqrt(square * unbias) + eps))
+        e.store(p - change, param + i, mask)
+        e.store(mean, m + i, mask)
+        e.store(square, v + i, mask)
 
-
-@kernel(numbers, numbers, number)
-def ema_loop(e, average, param, share, n):
-    functions.each(
-        e, lambda e, total, new: e.fma(new - total, share, total), [average, param], average, n
-    )
+    vectors = n // e.lanes
+    e.loop(vectors)(lambda k: vector(k * e.lanes, None))
+    vector(vectors * e.lanes, e.mask_first(n - vectors * e.lanes))
 
 
-# --- the loops ---
+@kernel(numbers, numbers, number, whole)
+def ema_kernel(e, average, param, share, n):
+    """average ← average + share · (param − average)"""
+    towards = lambda e, old, new: e.fma(new - old, share, old)
+    sweeps.pointwise(e, towards, [average, param], average, n)
 
-silu_loop = kernel(numbers, numbers)(functions.silu_each)
-silu_dx_loop = kernel(*(numbers,) * 3)(functions.silu_dx_each)
+
+# --- loops; they are compiled when they are first needed ---
 
 
-@for_lanes((numbers, numbers, numba.intp))
-def gelu_loop(x, y, n):
+def _gelu(x, y, n):
     for i in range(n):
         y[i] = np.float32(0.5) * x[i] * (1 + math.erf(x[i] * np.float32(math.sqrt(0.5))))
 
 
-@for_lanes((*(numbers,) * 3, numba.intp))
-def gelu_dx_loop(g, x, y, n):
+def _gelu_dx(g, x, y, n):
     for i in range(n):
         density = math.exp(np.float32(-0.5) * x[i] * x[i]) * np.float32(1 / math.sqrt(2 * math.pi))
         y[i] = g[i] * (
@@ -75,37 +83,54 @@ def gelu_dx_loop(g, x, y, n):
         )
 
 
-# --- the wrappers ---
+@cache
+def gelu_loop():
+    return compiled(_gelu, (numbers, numbers, whole), "gelu")
+
+
+@cache
+def gelu_dx_loop():
+    return compiled(_gelu_dx, (numbers, numbers, numbers, whole), "gelu_dx")
+
+
+# --- the kernels of the table ---
 
 
 def _fast(a, b) -> bool:
     return a.dtype == b.dtype == FLOAT32 and a.shape == b.shape and a.size > 0
 
 
-def _run(name, loop, arrays, *sizes):
-    ran[name] += 1
+def _new_array(name, run, arrays, *sizes):
+    """run(*arrays, y, *sizes) on flat arrays; gives y, which has the first array's shape."""
+    run_counts[name] += 1
     flat = [contiguous(array).reshape(-1) for array in arrays]
     y = np.empty(arrays[0].shape, np.float32)
-    loop(*flat, y.reshape(-1), *(sizes or [y.size]))
+    run(*flat, y.reshape(-1), *(sizes or [y.size]))
     return y
 
 
 def silu(x):
-    return _run("silu", silu_loop(lanes()), [x]) if _fast(x, x) else generic.silu(x)
+    if not _fast(x, x):
+        return generic.silu(x)
+    return _new_array("silu", silu_kernel(vector.lanes()), [x])
 
 
 def silu_dx(g, x):
-    return _run("silu_dx", silu_dx_loop(lanes()), [g, x]) if _fast(g, x) else generic.silu_dx(g, x)
+    if not _fast(g, x):
+        return generic.silu_dx(g, x)
+    return _new_array("silu_dx", silu_dx_kernel(vector.lanes()), [g, x])
 
 
 def gelu(x, approximate):
-    fast = approximate == "none" and _fast(x, x)
-    return _run("gelu", gelu_loop(), [x]) if fast else generic.gelu(x, approximate)
+    if approximate != "none" or not _fast(x, x):
+        return generic.gelu(x, approximate)
+    return _new_array("gelu", gelu_loop(), [x])
 
 
 def gelu_dx(g, x, approximate):
-    fast = approximate == "none" and _fast(g, x)
-    return _run("gelu_dx", gelu_dx_loop(), [g, x]) if fast else generic.gelu_dx(g, x, approximate)
+    if approximate != "none" or not _fast(g, x):
+        return generic.gelu_dx(g, x, approximate)
+    return _new_array("gelu_dx", gelu_dx_loop(), [g, x])
 
 
 def blend(x, y, a, b):
@@ -114,35 +139,39 @@ def blend(x, y, a, b):
         return generic.blend(x, y, a, b)
     shares = np.array((a, b), np.float32)
     samples = shares.size // 2
-    return _run("blend", blend_loop(lanes()), [x, y, shares], samples, x.size // samples)
+    run = blend_kernel(vector.lanes())
+    return _new_array("blend", run, [x, y, shares], samples, x.size // samples)
 
 
-def _update(name, loop, arrays, *numbers):
-    """In place; `generic` does it for arrays that are no plain float32 of one shape."""
+def _flat(*arrays):
+    """The arrays as flat ones, or None unless all are plain float32 arrays of one shape."""
     shape = arrays[0].shape
-    flat = [
-        a.reshape(-1) for a in arrays if a.dtype == FLOAT32 and a.flags.carray and a.shape == shape
-    ]
-    if len(flat) < len(arrays):
-        getattr(generic, name)(*arrays, *numbers)
-        return
-    ran[name] += 1
-    loop(*flat, *numbers)
-
-
-def _adam(param, grad, m, v, lr, beta1, beta2, eps, weight_decay, step):
-    rate, unbias = lr / (1 - beta1**step), 1 / (1 - beta2**step)
-    adam_loop(lanes())(
-        param, grad, m, v, 1 - beta1, 1 - beta2, rate, unbias, eps, lr * weight_decay, param.size
-    )
+    flat = []
+    for a in arrays:
+        if a.dtype != FLOAT32 or not a.flags.carray or a.shape != shape:
+            return None
+        flat.append(a.reshape(-1))
+    return flat
 
 
 def adam(param, grad, m, v, lr, beta1, beta2, eps, weight_decay, step):
-    _update(
-        "adam", _adam, (param, contiguous(grad), m, v), lr, beta1, beta2, eps, weight_decay, step
-    )
+    """In place: param, m and v."""
+    flat = _flat(param, contiguous(grad), m, v)
+    if flat is None:
+        generic.adam(param, grad, m, v, lr, beta1, beta2, eps, weight_decay, step)
+        return
+    run_counts["adam"] += 1
+    rate = lr / (1 - beta1**step)
+    unbias = 1 / (1 - beta2**step)
+    factors = map(float, (1 - beta1, 1 - beta2, rate, unbias, eps, lr * weight_decay))
+    adam_kernel(vector.lanes())(*flat, *factors, param.size)
 
 
 def ema(average, param, decay):
-    loop = lambda average, param, decay: ema_loop(lanes())(average, param, 1 - decay, average.size)
-    _update("ema", loop, (average, contiguous(param)), decay)
+    """In place: average."""
+    flat = _flat(average, contiguous(param))
+    if flat is None:
+        generic.ema(average, param, decay)
+        return
+    run_counts["ema"] += 1
+    ema_kernel(vector.lanes())(*flat, float(1 - decay), average.size)

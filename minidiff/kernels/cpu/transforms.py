@@ -1,5 +1,4 @@
-"""Winograd's transforms (see `winograd`): of one row or column, then of runs of tiles and of
-weights.
+"""Winograd's transforms (see `winograd`): of one row or column, then of runs of tiles, of weights.
 
 The points are 0, ±A, ±B, ∞. The columns of Aᵀ and the rows of G are their powers: one way the
 product is the values of a polynomial at the points, the other way a sum over them; a point and its
@@ -10,11 +9,17 @@ from functools import partial, reduce
 from operator import add
 
 from .runs import Run
+from .views import View
 
-A, B = 5 / 8, 25 / 16
-PLAIN = 1.0, 1.0, 1.0
+A = 5 / 8
+B = 25 / 16
+PLAIN = (1.0, 1.0, 1.0)
 # of G at 0, ±A, ±B
-SCALES = 1 / (A * A * B * B), 1 / (2 * A * A * (A * A - B * B)), 1 / (2 * B * B * (B * B - A * A))
+SCALES = (
+    1 / (A * A * B * B),
+    1 / (2 * A * A * (A * A - B * B)),
+    1 / (2 * B * B * (B * B - A * A)),
+)
 
 
 # --- of one row or column: lists of vectors in and out ---
@@ -26,14 +31,15 @@ def of_input(e, d):
     def minus(c, x, y):
         return e.fma(e.constant(c), -x, y)
 
-    t, u = minus(B * B, d[2], d[4]), minus(B * B, d[1], d[3]) * A
-    r, s = minus(A * A, d[2], d[4]), minus(A * A, d[1], d[3]) * B
-    ends, both = e.constant(A * A * B * B), A * A + B * B
-    first, last = (
-        minus(both, d[2], e.fma(ends, d[0], d[4])),
-        minus(both, d[3], e.fma(ends, d[1], d[5])),
-    )
-    return [first, t + u, t - u, r + s, r - s, last]
+    even_b = minus(B * B, d[2], d[4])
+    odd_b = minus(B * B, d[1], d[3]) * A
+    even_a = minus(A * A, d[2], d[4])
+    odd_a = minus(A * A, d[1], d[3]) * B
+    both = A * A + B * B
+    ends = e.constant(A * A * B * B)
+    first = minus(both, d[2], e.fma(ends, d[0], d[4]))
+    last = minus(both, d[3], e.fma(ends, d[1], d[5]))
+    return [first, even_b + odd_b, even_b - odd_b, even_a + odd_a, even_a - odd_a, last]
 
 
 def values(e, c, scales=PLAIN):
@@ -43,12 +49,14 @@ def values(e, c, scales=PLAIN):
     """
 
     def at(point, scale):
-        even, odd = c[0] * scale, c[1] * (point * scale)
-        for j, more in enumerate(c[2:], 2):
+        even = c[0] * scale
+        odd = c[1] * (point * scale)
+        for j, coefficient in enumerate(c[2:], 2):
             factor = e.constant(point**j * scale)
-            even, odd = (
-                (even, e.fma(factor, more, odd)) if j % 2 else (e.fma(factor, more, even), odd)
-            )
+            if j % 2:
+                odd = e.fma(factor, coefficient, odd)
+            else:
+                even = e.fma(factor, coefficient, even)
         return even + odd, even - odd
 
     return [c[0] * scales[0], *at(A, scales[1]), *at(B, scales[2]), c[-1]]
@@ -57,10 +65,12 @@ def values(e, c, scales=PLAIN):
 def sums(e, m, count, scales=PLAIN):
     """6 → count: the transpose of `values`. Gᵀ u, or Aᵀ m if plain."""
     ends = {0: m[0] * scales[0], count - 1: m[5]}
-    parts = (m[1] + m[2], m[3] + m[4]), (m[1] - m[2], m[3] - m[4])
+    even = m[1] + m[2], m[3] + m[4]
+    odd = m[1] - m[2], m[3] - m[4]
 
     def total(j):
-        (a, b), factor = parts[j % 2], A**j * scales[1]
+        a, b = odd if j % 2 else even
+        factor = A**j * scales[1]
         first = e.fma(e.constant(factor), a, ends[j]) if j in ends else a * factor
         return e.fma(e.constant(B**j * scales[2]), b, first)
 
@@ -77,105 +87,109 @@ def both_ways(transform, lines):
 
 
 def read(taps):
-    """V = Bᵀ x B: down each column once, into `lines`, for all tiles that see it; then across each tile."""
+    """V = Bᵀ x B: first down the columns of the run, into `lines`, then across each tile.
+
+    A column is transformed once for all tiles that see it.
+    """
     border = taps // 2
 
-    def body(e, x, zero, v, lines, numbers, height, width, channels):
-        run, line = Run(e, numbers, 7 - taps), 6 * e.lanes
-        # columns outside of the image, as the last ones may be too
-        before = e.smaller(run.left, border) * -1 + border
-        inside = (
-            e.smaller(run.left + run.span + border, width) - run.left + e.smaller(run.left, border)
-        )
+    def body(e, x, zero, v, lines, run, size):
+        run = Run(e, run, 7 - taps)
+        lines = View(lines, 6 * e.lanes, e.lanes)  # (column, position i)
+        image = run.from_corner(x, size)
+        # columns of zeros before the image, columns of it, and columns of zeros after it
+        before = border + e.min(run.plan.left, border) * -1
+        end = e.min(run.plan.left + run.plan.span + border, size.width)
+        inside = end - run.plan.left + e.min(run.plan.left, border)
+        after = run.plan.span + 2 * border - before - inside
 
-        @e.loop(channels // e.lanes)
-        def _(c):
-            corner = (
-                run.corner(x, height, width, channels) + (before - border) * channels + c * e.lanes
-            )
-            rows = [corner + width * channels * (i - border) for i in range(6)]
-            rows = [
-                e.choose(e.inside(run.top + (i - border), height), row, zero)
-                for i, row in enumerate(rows)
-            ]
+        @e.loop(size.channels // e.lanes)
+        def vector(c):
+            corner = image[:, before - border :, c * e.lanes :]
+            rows = []
+            for i in range(6):
+                is_row = e.inside(run.plan.top + (i - border), size.height)
+                place = e.select(is_row, corner.at(i - border), zero)
+                rows.append(View(place, size.channels))
 
-            def down(first, count, values):
+            def down(first, count, column):
                 @e.loop(count)
-                def _(j):
-                    for i, value in enumerate(values(j)):
-                        e.store(value, lines + (first + j) * line + i * e.lanes)
+                def store(j):
+                    for i, value in enumerate(column(j)):
+                        e.store(value, lines.at(first + j, i))
 
-            nothing = lambda _: [e.constant(0)] * 6
-            down(0, before, nothing)
-            down(
-                before, inside, lambda j: of_input(e, [e.load(row + channels * j) for row in rows])
-            )
-            down(before + inside, run.span + 2 * border - before - inside, nothing)
+            zeros = lambda j: [e.constant(0)] * 6
+            down(0, before, zeros)
+            down(before, inside, lambda j: of_input(e, [e.load(row.at(j)) for row in rows]))
+            down(before + inside, after, zeros)
 
-            @e.loop(run.length)
-            def _(k):
-                place, start = run.positions(v, c, k), lines + run.start(k) * line
+            @e.loop(run.plan.length)
+            def tile(k):
+                place = run.positions(v, c, k)
+                start = lines[run.start(k) :]
                 for i in range(6):
-                    row = [e.load(start + (line * j + i * e.lanes)) for j in range(6)]
-                    for j, value in enumerate(of_input(e, row)):
+                    across = of_input(e, [e.load(start.at(j, i)) for j in range(6)])
+                    for j, value in enumerate(across):
                         e.store(value, place(i, j))
 
     return body
 
 
 def write(taps):
-    """y = bias + Aᵀ M A; `spare` is where the last row and column go of tiles that have none."""
-    outputs, last = 7 - taps, 6 - taps
+    """y = bias + Aᵀ M A; tiles with fewer outputs write their last row or column to `spare`."""
+    outputs = 7 - taps
+    last = outputs - 1
 
-    def body(e, m, bias, y, spare, numbers, height, width, channels):
-        run = Run(e, numbers, outputs)
+    def body(e, m, bias, y, spare, run, size):
+        run = Run(e, run, outputs)
+        image = run.from_corner(y, size)
 
-        @e.loop(channels // e.lanes)
-        def _(c):
-            offset, corner = (
-                e.load(bias + c * e.lanes),
-                run.corner(y, height, width, channels) + c * e.lanes,
-            )
+        @e.loop(size.channels // e.lanes)
+        def vector(c):
+            offset = e.load(bias + c * e.lanes)
 
-            @e.loop(run.length)
-            def _(k):
-                place, first = run.positions(m, c, k), corner + run.start(k) * channels
+            @e.loop(run.plan.length)
+            def tile(k):
+                place = run.positions(m, c, k)
+                first = image[:, run.start(k) :, c * e.lanes :]
                 lines = [[e.load(place(i, j)) for j in range(6)] for i in range(6)]
-                for i, j, value in both_ways(lambda m: sums(e, m, outputs), lines):
-                    at = first + width * channels * i + channels * j
-                    at = e.choose(run.is_tall, at, spare) if i == last else at
-                    e.store(
-                        value + offset, e.choose(run.is_wide(k), at, spare) if j == last else at
-                    )
+                for i, j, value in both_ways(lambda line: sums(e, line, outputs), lines):
+                    to = first.at(i, j)
+                    if i == last:
+                        to = e.select(run.is_tall, to, spare)
+                    if j == last:
+                        to = e.select(run.is_wide(k), to, spare)
+                    e.store(value + offset, to)
 
     return body
 
 
-def read_gradient(e, g, zero, d, db, numbers, height, width, channels):
-    """A g Aᵀ, and db += Σ g; the last row and column of tiles that have none are zeros."""
-    run = Run(e, numbers, 4)
+def read_gradient(e, g, zero, d, db, run, size):
+    """D = A g Aᵀ, and db += Σ g; where a tile has fewer outputs, its last row or column is zeros."""
+    run = Run(e, run, 4)
+    image = run.from_corner(g, size)
 
-    @e.loop(channels // e.lanes)
-    def _(c):
-        total, corner = (
-            e.variable(e.constant(0)),
-            run.corner(g, height, width, channels) + c * e.lanes,
-        )
+    @e.loop(size.channels // e.lanes)
+    def vector(c):
+        total = e.variable(e.constant(0))
 
-        @e.loop(run.length)
-        def _(k):
-            place, first, lines = run.positions(d, c, k), corner + run.start(k) * channels, []
+        @e.loop(run.plan.length)
+        def tile(k):
+            place = run.positions(d, c, k)
+            first = image[:, run.start(k) :, c * e.lanes :]
+            lines = []
             for i in range(4):
-                places = [first + width * channels * i + channels * j for j in range(4)]
-                places = [e.choose(run.is_tall, p, zero) for p in places] if i == 3 else places
-                lines.append(
-                    [e.load(p) for p in [*places[:3], e.choose(run.is_wide(k), places[3], zero)]]
-                )
+                places = [first.at(i, j) for j in range(4)]
+                if i == 3:
+                    places = [e.select(run.is_tall, p, zero) for p in places]
+                places[3] = e.select(run.is_wide(k), places[3], zero)
+                lines.append([e.load(p) for p in places])
             total.set(total.get() + reduce(add, [reduce(add, line) for line in lines]))
             for i, j, value in both_ways(partial(values, e), lines):
                 e.store(value, place(i, j))
 
-        e.store(e.load(db + c * e.lanes) + total.get(), db + c * e.lanes)
+        of_channels = db + c * e.lanes
+        e.store(e.load(of_channels) + total.get(), of_channels)
 
 
 # --- of weights: `size` pairs of an input and an output at each tap or position ---
@@ -185,24 +199,27 @@ def weights(taps):
     """U = G w Gᵀ."""
 
     def body(e, w, u, size):
+        w = View(w, taps * size, size, 1)  # (tap row, tap column, pair)
+        u = View(u, 6 * size, size, 1)  # (position i, position j, pair)
+
         @e.loop(size // e.lanes)
-        def _(c):
-            place = w + c * e.lanes
-            lines = [
-                [e.load(place + size * (taps * i + j)) for j in range(taps)] for i in range(taps)
-            ]
+        def vector(k):
+            c = k * e.lanes
+            lines = [[e.load(w.at(i, j, c)) for j in range(taps)] for i in range(taps)]
             for i, j, value in both_ways(partial(values, e, scales=SCALES), lines):
-                e.store(value, u + c * e.lanes + size * (6 * i + j))
+                e.store(value, u.at(i, j, c))
 
     return body
 
 
 def restore_weights(e, u, dw, size):
     """dw = Gᵀ dU G."""
+    u = View(u, 6 * size, size, 1)
+    dw = View(dw, 3 * size, size, 1)
 
     @e.loop(size // e.lanes)
-    def _(c):
-        place = u + c * e.lanes
-        lines = [[e.load(place + size * (6 * i + j)) for j in range(6)] for i in range(6)]
+    def vector(k):
+        c = k * e.lanes
+        lines = [[e.load(u.at(i, j, c)) for j in range(6)] for i in range(6)]
         for i, j, value in both_ways(partial(sums, e, count=3, scales=SCALES), lines):
-            e.store(value, dw + c * e.lanes + size * (3 * i + j))
+            e.store(value, dw.at(i, j, c))

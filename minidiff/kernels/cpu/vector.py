@@ -1,27 +1,24 @@
-"""Vector code, written once: a body of vector steps that either emits LLVM IR for Numba or runs
-step by step in NumPy.
+"""Vector code, written once: it is compiled by Numba, or runs step by step in NumPy.
 
-Numba has no vector registers in its language. So the inner loops are *bodies*: Python functions of
-an emitter `e` and of the kernel's arguments. `e.load`, `e.fma`, `e.loop` … emit one LLVM
-instruction or loop each, Python's own loops unroll at compile time, and accumulators stay in
-registers:
+Numba's language has no vector registers. So kernels are *vector bodies*: Python functions of `e`,
+whose steps are listed in `interpreter`, and of the kernel's arguments:
 
     def axpy(e, a, x, y, n):                    a, x, y: places in arrays of float32; n: an integer
-        factor = e.splat(a)                     one number, in all lanes
+        factor = e.load_broadcast(a)            one number, in all lanes
+
         @e.loop(n)
-        def _(i):                               a loop at run time
-            e.store(e.fma(factor, e.load(x + i * e.lanes), e.load(y + i * e.lanes)), y + i * e.lanes)
+        def vector(i):                          a loop at run time
+            place = y + i * e.lanes
+            e.store(e.fma(factor, e.load(x + i * e.lanes), e.load(place)), place)
 
-`vector(axpy, lanes=16)` is a function for compiled code; it takes an array for each place: `axpy(a,
-x, y, n)`. With NUMBA_DISABLE_JIT=1 the same body runs on `Interpreter`, NumPy's twin of `Emitter`,
-and a debugger can walk through it.
+`vector(axpy, lanes=16)` is a function for compiled code. It takes one tuple, with an array for each
+place: `axpy((a, x, y, n))`. The body has run by then, once: each step has emitted its instruction,
+Python's own loops have been unrolled, and variables have become registers.
 
-Whole kernels are bodies (see `compiled.kernel`), not only their inner loops: written for Numba, the
-loops around those came to three quarters of all instructions that LLVM was given, for a slice or a
-range there is a hundred of them.
+Whole kernels are bodies, not only their inner loops: when the outer loops were Numba's, three
+quarters of the instructions that LLVM had to compile came from those, a hundred for each slice.
 """
 
-import inspect
 import os
 import platform
 from collections.abc import Callable
@@ -32,7 +29,7 @@ import numpy as np
 from llvmlite import binding, ir
 from numba.core import config
 
-from .emitter import Emitter, Value
+from .emitter import Emitted, Emitter
 from .interpreter import Interpreter, Place
 
 JIT = not config.DISABLE_JIT  # type: ignore[attr-defined]
@@ -42,14 +39,16 @@ _WIDTHS = (4, 8, 16)
 def _host_lanes() -> int:
     """float32 lanes of this machine's vector registers: 16 with AVX-512, 8 with AVX2, else 4."""
     features = binding.get_host_cpu_features()
-    return 16 if features.get("avx512f") else 8 if features.get("avx2") else 4
+    if features.get("avx512f"):
+        return 16
+    return 8 if features.get("avx2") else 4
 
 
 _lanes = 0
 
 
 def lanes() -> int:
-    """The lanes that kernels are compiled for: the environment's `MINIDIFF_LANES`, else what the host has."""
+    """The lanes that kernels are compiled for: `MINIDIFF_LANES` in the environment, else the host's."""
     return _lanes
 
 
@@ -57,7 +56,7 @@ def set_lanes(count: int) -> None:
     """Compile and run kernels with `count` lanes from now on: 4, 8 or 16."""
     global _lanes
     if count not in _WIDTHS:
-        raise ValueError(f"lanes={count!r}: wanted one of {_WIDTHS}")
+        raise ValueError(f"lanes: given {count!r}, wanted one of {_WIDTHS}")
     _lanes = count
 
 
@@ -65,53 +64,55 @@ set_lanes(int(os.environ.get("MINIDIFF_LANES", _host_lanes())))
 
 
 def registers(lanes: int) -> int:
-    """How many vector registers of that width there are."""
+    """How many vector registers of that width the processor has."""
     return 32 if lanes == 16 or platform.machine() in ("aarch64", "arm64") else 16
 
 
-def vector(body: Callable, lanes: int) -> Callable:
-    """The body as a function for compiled code, which gives it arrays for places: each from its
-    first number on.
+def vector(body: Callable, lanes: int) -> Callable[[tuple], None]:
+    """The body as a function of one tuple: arrays, each for the place of its first number, and numbers.
 
-    Whole numbers are passed on as they are, others as float32 in every lane.
+    Whole numbers reach the body as integers, others as vectors of float32 with that number in every
+    lane.
     """
-    if not JIT:
+    return _intrinsic(body, lanes) if JIT else _twin(body, lanes)
 
-        def value(argument: Any) -> Any:
-            if isinstance(argument, np.ndarray):
-                return Place(argument.reshape(-1), 0)
-            return np.full(lanes, argument, np.float32) if isinstance(argument, float) else argument
 
-        def twin(*arguments: Any) -> None:
-            # in lanes that nobody looks at, as in compiled code
-            with np.errstate(over="ignore", invalid="ignore"):
-                body(Interpreter(lanes), *map(value, arguments))
+def _twin(body: Callable, lanes: int) -> Callable[[tuple], None]:
+    """The body, interpreted."""
 
-        return twin
+    def argument(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            return Place(value.reshape(-1), 0)
+        return np.full(lanes, value, np.float32) if isinstance(value, float) else value
 
-    def typed(_context: Any, *kinds: Any) -> tuple:
-        array, real = numba.types.Array, numba.types.Float
-        passed = [
-            k if isinstance(k, array) else numba.float32 if isinstance(k, real) else numba.intp
-            for k in kinds
-        ]
+    def twin(arguments: tuple) -> None:
+        # as in compiled code, lanes that nobody looks at may overflow
+        with np.errstate(over="ignore", invalid="ignore"):
+            body(Interpreter(lanes), *map(argument, arguments))
 
-        def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-            e, values = Emitter(builder, lanes), []
-            for kind, value in zip(signature.args, arguments, strict=True):
-                if isinstance(kind, array):
-                    value = context.make_array(kind)(context, builder, value).data
-                values.append(e.every(value) if kind == numba.float32 else Value(e, value))
-            e.call(body, *values)
+    return twin
+
+
+def _intrinsic(body: Callable, lanes: int) -> Callable[[tuple], None]:
+    """The body, as instructions that Numba puts where the function is called."""
+
+    def typed(_context: Any, arguments: Any) -> tuple:
+        def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+            e = Emitter(builder, lanes)
+            kinds = signature.args[0].types
+            parts = [builder.extract_value(values[0], k) for k in range(len(kinds))]
+            e.call(body, *(_emitted(e, context, *pair) for pair in zip(kinds, parts, strict=True)))
             return context.get_dummy_value()
 
-        return numba.types.void(*passed), emit
+        return numba.types.void(arguments), emit
 
-    # Numba asks for the parameters and does not take *args: a context, and the body's own after
-    # `e`.
-    count = len(inspect.signature(body).parameters)
-    parameters = [
-        inspect.Parameter(f"p{k}", inspect.Parameter.POSITIONAL_OR_KEYWORD) for k in range(count)
-    ]
-    typed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return numba.extending.intrinsic(typed)
+
+
+def _emitted(e: Emitter, context: Any, kind: Any, value: ir.Value) -> Emitted:
+    """An argument of compiled code, as a body takes it."""
+    if isinstance(kind, numba.types.Array):
+        return Emitted(e, context.make_array(kind)(context, e.ir, value).data)
+    if isinstance(kind, numba.types.Float):
+        return e.broadcast(context.cast(e.ir, value, kind, numba.float32))
+    return Emitted(e, context.cast(e.ir, value, kind, numba.intp))

@@ -1,4 +1,4 @@
-"""Direct weight and bias gradients on register tiles, of convolutions and dense layers.
+"""The direct way to the gradients of weights and bias, of convolutions and dense layers.
 
 x, each pixel moved by the tap        g
 ┌───────────┐                         ┌───────────┐
@@ -7,176 +7,297 @@ x, each pixel moved by the tap        g
 """
 
 import sys
-from functools import cache
+from collections.abc import Callable
+from functools import cache, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
-from . import small_groups, tiles
-from .borders import meeting, own_or_copied
-from .compiled import compiled_body, images, integers, numbers, scratch
+from . import borders, sweeps, tiles, vector
+from .compiled import compiled_body, images, numbers, scratch, weights
 from .direct import turned
-from .vector import lanes, registers
+from .plans import packed
+from .problem import Problem
+from .rare import half_vectors
+from .views import View, ceil_divide
 
 
-def _weight_gradient(taps, rows_of_taps):
-    """dw[row of taps, tap and input, group, output] += Σ over output pixels of x · g, and db += Σ
-    g.
+class Plan(NamedTuple):
+    """The numbers of a weight gradient."""
 
-    Inputs and outputs are padded to whole tiles: what lies beyond is written and means nothing;
-    tiles read up to `beyond` numbers from their first on. The other arguments are explained in
-    `weight_and_bias_gradient`.
+    images: int
+    out_h: int  # rows of g
+    out_w: int
+    outputs: int  # channels of g
+    height: int  # rows of x
+    width: int
+    channels: int  # of x
+    # dw, in whole tiles
+    tap_rows: int  # rows of dw: taps, or rows of taps
+    inputs: int  # of each: channels, or columns of taps × channels
+    groups: int
+    padded: int  # outputs of a group
+    # what a group has
+    group_inputs: int
+    group_outputs: int
+    # where x and g are read
+    g_reach: int  # an image of g is copied if fewer numbers come after it
+    x_reach: int  # likewise of x
+    g_copy: int  # where in the scratch the copy of g begins
+    top: int  # where in its copy the image of x begins
+    left: int
+    high: int  # rows of the copy
+    wide: int  # columns of the copy
+    taps_per_row: int  # how many rows of dw are one row of taps
+    stride_h: int
+    stride_w: int
+    dilation_h: int
+    dilation_w: int
+    padding_h: int
+    padding_w: int
+
+
+class Tiling(NamedTuple):
+    """The tile that a weight gradient takes, and how it sees taps, inputs and groups."""
+
+    name: str  # of the tile, among the compiled kernels
+    tile: Callable  # a body
+    tap_rows: int  # rows of taps in a tile
+    joined: bool  # whether the taps of a row are so many more inputs
+    multiple: int  # the inputs in dw are padded to a multiple of it
+    groups: int
+    inputs: int  # of each group
+    outputs: int
+    reads_beyond: int = 0  # numbers after a pixel's that a tile reads
+
+
+class Prepared(NamedTuple):
+    """All that is worked out once for the shapes of a weight gradient."""
+
+    run: Callable  # the compiled kernel
+    plan: np.ndarray
+    tiling: Tiling
+    inputs: int  # in a row of dw
+    dw_shape: tuple  # padded
+    db_size: int  # padded
+    whole: bool  # whether nothing of dw is padded
+    scratch: int  # numbers
+    zeros: int  # how many of them, the first, must be 0
+
+
+# --- the body ---
+
+
+def _weight_gradient(tile, tap_rows):
+    """dw[tap row, input, group, output] += Σ over all pixels of x · g, and db += Σ g.
+
+    `tile` takes `tap_rows` rows of dw at once. What it writes beyond the inputs and outputs that
+    there are means nothing.
     """
 
-    def body(e, g, x, dw, db, bordering, widening, given):
-        (
-            count,
-            out_h,
-            out_w,
-            c_out,
-            height,
-            width,
-            c_in,
-            rows,
-            inputs,
-            groups,
-            padded,
-            depth,
-            outputs,
-            beyond,
-            reach,
-            per_row,
-            top,
-            left,
-            high,
-            wide,
-            stride_h,
-            stride_w,
-            dilation_h,
-            dilation_w,
-            before_h,
-            before_w,
-        ) = (e.integer(given + k) for k in range(26))
-        image, g_image = height * width * c_in, out_h * out_w * c_out
+    def body(e, g, x, dw, db, memory, plan):
+        g = View.of(g, plan.images, plan.out_h, plan.out_w, plan.outputs)
+        x = View.of(x, plan.images, plan.height, plan.width, plan.channels)
+        dw = View.of(dw, plan.tap_rows, plan.inputs, plan.groups, plan.padded)
+        x_size = plan.height, plan.width, plan.channels
+        x_frame = borders.Frame(*x_size, plan.top, plan.left, plan.high, plan.wide)
+        g_size = plan.out_h, plan.out_w
+        g_frame = borders.Frame(*g_size, plan.outputs, 0, 0, *g_size)
+        g_copy = memory + plan.g_copy
+        all_pixels = plan.out_h * plan.out_w
+        vectors = ceil_divide(plan.outputs, e.lanes)
 
-        @e.loop(count)
-        def _(n):
-            of_x = x + n * image, (count - 1 - n) * image, reach, bordering, height, width, c_in
-            of_g = g + n * g_image, (count - 1 - n) * g_image, beyond, widening, out_h, out_w, c_out
-            source, pitch = own_or_copied(e, *of_x, top, left, high, wide, 1)
-            gradient, pitch = own_or_copied(e, *of_g, 0, 0, out_h, out_w, 1)[0], pitch * c_in
+        @e.loop(plan.images)
+        def image(n):
+            images_after = plan.images - 1 - n
+            after = images_after * x.steps[0]
+            x_image = borders.readable(e, x.at(n), after, plan.x_reach, memory, x_frame)
+            after = images_after * g.steps[0]
+            g_image = borders.readable(e, g.at(n), after, plan.g_reach, g_copy, g_frame)
+            pixels_of_g = View(g_image.place, plan.outputs, 1)
+            sweeps.column_sums(e, pixels_of_g, db, all_pixels, vectors)
 
-            tiles.column_sums(
-                e, gradient, db, out_h * out_w, c_out, (c_out + (e.lanes - 1)) // e.lanes
-            )
+            @e.loop(plan.tap_rows // tap_rows)
+            def taps(part):
+                k = part * tap_rows
+                x_taps, g_pixels, sizes = _meeting_pixels(e, plan, x_image, g_image, k)
 
-            @e.loop(rows // rows_of_taps)
-            def _(part):
-                k = part * rows_of_taps
-                down = k // per_row * dilation_h + top - before_h
-                across = k % per_row * dilation_w + left - before_w
-                i, i_end = meeting(e, down, stride_h, out_h, high)
-                j, j_end = meeting(e, across, stride_w, out_w, wide)
-                here = source + (down + i * stride_h) * pitch + (across + j * stride_w) * c_in
-                from_g = gradient + (i * out_w + j) * c_out
-
-                @e.loop(groups)
-                def _(group):
-                    taps(
+                @e.loop(plan.groups)
+                def group(m):
+                    output = m * plan.group_outputs
+                    tile(
                         e,
-                        here + group * depth,
-                        from_g + group * outputs,
-                        dw + (k * inputs * groups + group) * padded,
-                        inputs,
-                        e.smaller(outputs, c_out - group * outputs),
-                        i_end - i,
-                        j_end - j,
-                        stride_h * pitch,
-                        stride_w * c_in,
-                        out_w * c_out,
-                        c_out,
-                        groups * padded,
-                        dilation_w * c_in,
-                        dilation_h * pitch,
+                        x_taps[..., m * plan.group_inputs :],
+                        g_pixels[..., output:],
+                        dw[k:, :, m],
+                        plan.inputs,
+                        e.min(plan.group_outputs, plan.outputs - output),
+                        sizes,
                     )
 
     return body
 
 
+def _meeting_pixels(e, plan, x, g, k):
+    """The pixels of x and g that meet at row k of dw.
+
+    Views x (tap row, tap column, pixel row, pixel column, channel), g (pixel row, pixel column,
+    channel), and how many rows and columns of pixels there are.
+    """
+    down = k // plan.taps_per_row * plan.dilation_h + plan.top - plan.padding_h
+    across = k % plan.taps_per_row * plan.dilation_w + plan.left - plan.padding_w
+    i, rows = borders.meeting(e, down, plan.stride_h, plan.out_h, plan.high)
+    j, columns = borders.meeting(e, across, plan.stride_w, plan.out_w, plan.wide)
+    first = x[down + i * plan.stride_h :, across + j * plan.stride_w :]
+    row, column, channel = first.steps
+    tap_steps = plan.dilation_h * row, plan.dilation_w * column
+    pixel_steps = plan.stride_h * row, plan.stride_w * column
+    x_taps = View(first.place, *tap_steps, *pixel_steps, channel)
+    return x_taps, g[i:, j:], (rows, columns)
+
+
+# --- plans ---
+
+
 @cache
-def _kernel(width: int, half: bool, inputs: int, tile: tuple, group: tuple):
-    """`inputs` of a tile; or the `tile` of taps, and what else `small_groups.taps` needs, or ()."""
-    some = (
-        small_groups.taps(tile, *group)
-        if group
-        else tiles.taps({**tiles.INPUTS[registers(width)], 1: inputs}, half)
+def _plain_tile(sizes: tuple, half: bool) -> Callable:
+    outer = tiles.tiled_outer(
+        dict(enumerate(sizes, 1)), half_vectors.by_vectors_and_half if half else tiles.by_vectors
     )
-    name = f"weight_gradient_{inputs}" + f"_groups{tile}{group}" * bool(group) + "_half" * half
-    types = images, images, images, numbers, numbers, numbers, integers
-    return compiled_body(_weight_gradient(some, tile[0]), types, width, name)
+
+    def tile(e, x, g, dw, inputs, channels, sizes):
+        outer(e, x[0, 0], g, dw[0], inputs, channels, sizes)
+
+    return tile
 
 
-# --- the wrappers ---
+def plain_tiling(p: Problem, lanes: int) -> Tiling:
+    """Tap by tap, or a row of taps as one; groups one by one."""
+    inputs = p.inputs // p.groups
+    outputs = p.outputs // p.groups
+    half = half_vectors.fit(outputs, lanes)
+    one_vector = outputs <= lanes + half * lanes // 2
+    sizes = tiles.INPUTS[vector.registers(lanes)]
+    multiple = sizes[1 if one_vector else 2]
+    # a row of taps as one, where that wastes less than it adds in columns of zeros
+    joined = p.dilation[1] == p.groups == 1 and inputs % multiple > 0
+    if one_vector:
+        multiple = min(multiple, p.kernel[1] * inputs if joined else inputs)
+    # a tile that is not used need not be compiled anew
+    of_one = multiple if one_vector or half else sizes[1]
+    name = f"{of_one}_half" if half else f"{of_one}"
+    tile = _plain_tile((of_one, sizes[2], sizes[3]), half)
+    return Tiling(name, tile, 1, joined, multiple, p.groups, inputs, outputs)
 
 
-def weight_and_bias_gradient(g, x, kernel, stride, padding, dilation, groups=1):
+@cache
+def _kernel(name, tile, tap_rows, lanes) -> Callable:
+    body = _weight_gradient(tile, tap_rows)
+    types = images, images, weights, numbers, numbers, Plan
+    return compiled_body(body, types, lanes, f"weight_gradient_{name}")
+
+
+@lru_cache(1024)  # of shapes: a network asks for the same few again and again
+def _prepared(p: Problem, tiling_of: Callable, lanes: int) -> Prepared:
+    tiling = tiling_of(p, lanes)
+    taps_h, taps_w = p.kernel
+    depth = p.inputs // p.groups
+    tap_rows = taps_h if tiling.joined else taps_h * taps_w
+    inputs = taps_w * depth if tiling.joined else depth
+    padded = ceil_divide(tiling.outputs, lanes) * lanes
+    in_tiles = ceil_divide(inputs, tiling.multiple) * tiling.multiple
+    dw_shape = tap_rows, in_tiles, tiling.groups, padded
+    nothing_padded = dw_shape == (tap_rows, inputs, tiling.groups, tiling.outputs)
+    whole = nothing_padded and tiling.groups * tiling.outputs == p.outputs
+    reads_beyond = tiling.reads_beyond or (0 if whole else max(padded, in_tiles))
+
+    # x needs a border where a tile cannot choose the pixels that its taps meet
+    top = left = 0
+    high, wide = p.size
+    if tiling.tap_rows > 1:
+        top = p.padding[0]
+        high = (p.out[0] - 1) * p.stride[0] + (taps_h - 1) * p.dilation[0] + 1
+    if tiling.joined:
+        left = p.padding[1]
+        wide = (p.out[1] - 1) * p.stride[1] + (taps_w - 1) * p.dilation[1] + 1
+    bordered = top != 0 or left != 0 or high > p.size[0] or wide > p.size[1]
+    x_room = high * wide * p.inputs + reads_beyond
+    g_room = p.out[0] * p.out[1] * p.outputs + reads_beyond
+    plan = Plan(
+        p.images,
+        *p.out,
+        p.outputs,
+        *p.size,
+        p.inputs,
+        *dw_shape,
+        group_inputs=tiling.inputs,
+        group_outputs=tiling.outputs,
+        g_reach=reads_beyond,
+        x_reach=sys.maxsize if bordered else reads_beyond,
+        g_copy=x_room,
+        top=top,
+        left=left,
+        high=high,
+        wide=wide,
+        taps_per_row=tap_rows // taps_h,
+        stride_h=p.stride[0],
+        stride_w=p.stride[1],
+        dilation_h=p.dilation[0],
+        dilation_w=p.dilation[1],
+        padding_h=p.padding[0],
+        padding_w=p.padding[1],
+    )
+    return Prepared(
+        _kernel(tiling.name, tiling.tile, tiling.tap_rows, lanes),
+        packed(plan),
+        tiling,
+        inputs,
+        dw_shape,
+        db_size=ceil_divide(p.outputs, lanes) * lanes,
+        whole=whole,
+        scratch=x_room + g_room,
+        zeros=x_room + g_room if bordered or reads_beyond else 0,
+    )
+
+
+# --- the ways ---
+
+
+def fits(p: Problem) -> bool:
+    return min(p.kernel) > 0
+
+
+def weight_gradient(g, x, p: Problem, tiling_of=plain_tiling):
     """(dw, db)."""
-    width, (taps_h, taps_w), c_in, c_out = (
-        lanes(),
-        kernel,
-        x.shape[3] // groups,
-        g.shape[3] // groups,
-    )
-    if c_out < min(c_in, width) and stride == dilation == (1, 1) and kernel != (1, 1):
-        # Few outputs: with x and g in each other's place the vectors are full, and the taps come
-        # out flipped.
-        before = (kernel[0] - 1 - padding[0], kernel[1] - 1 - padding[1])
-        flipped, _ = weight_and_bias_gradient(x, g, kernel, stride, before, dilation, groups)
-        return np.ascontiguousarray(turned(flipped[::-1, ::-1], groups)), bias_gradient(g)
-    total, padded = c_out * groups, -(-c_out // width) * width
-    group, groups, size, beyond = small_groups.bundled(c_in, c_out, groups, width, stride, dilation)
-    half = not group and tiles.leaves_half(c_out, width)
-    single = c_out <= width + half * width // 2  # there is one whole vector, or none
-    if group:
-        tile, some, joined = small_groups.tile_of_taps(kernel, c_in, g.shape[2], width), 1, True
-    else:
-        tile, some = (1, 0, 0, 0), tiles.INPUTS[registers(width)][1 if single else 2]
-        # The taps of a row as one, where that wastes less than it adds in columns of zeros.
-        joined = dilation[1] == groups == 1 and c_in % some > 0
-    rows, inputs = (taps_h, taps_w * c_in) if joined else (taps_h * taps_w, c_in)
-    some = min(some, inputs) if single else some
-    dw = np.zeros((rows, -(-inputs // some) * some, groups, padded), np.float32)
-    db = np.zeros(-(-total // width) * width, np.float32)
-    whole = dw.shape == (rows, inputs, groups, size[1]) and groups * size[1] == total
-    # whole vectors, and all inputs of a tile
-    beyond = beyond or (0 if whole else max(padded, dw.shape[1]))
-    # what is not used need not be compiled anew
-    of_one = some if single or half else tiles.INPUTS[registers(width)][1]
-    per_row = len(dw) // taps_h  # 1: a row of dw holds a whole row of taps; else one tap
-    # The border that is copied: none where a tap's pixels can be chosen.
-    top, left, (high, wide) = 0, 0, x.shape[1:3]
-    if tile[0] > 1:
-        top, high = padding[0], (g.shape[1] - 1) * stride[0] + (taps_h - 1) * dilation[0] + 1
-    if per_row == 1:
-        left, wide = padding[1], (g.shape[2] - 1) * stride[1] + (taps_w - 1) * dilation[1] + 1
-    border = top != 0 or left != 0 or high > x.shape[1] or wide > x.shape[2]
-    end = high * wide * x.shape[3] + beyond
-    memory = scratch(end + g[0].size + beyond)
-    if border or beyond > 0:
-        memory[: end + g[0].size + beyond] = 0
-    sizes = *g.shape, *x.shape[1:], *dw.shape, *size, beyond, sys.maxsize if border else beyond
-    how = per_row, top, left, high, wide, *stride, *dilation, *padding
-    _kernel(width, half, of_one, tile, group)(
-        g, x, dw, db, memory[:end], memory[end:], np.array((*sizes, *how))
-    )
-    if not whole:
-        dw = np.ascontiguousarray(
-            dw[:, :inputs, :, : size[1]].reshape(rows, inputs, -1)[..., :total]
-        )
-    return dw.reshape(*kernel, c_in, total), db[:total]
+    ready = _prepared(p, tiling_of, vector.lanes())
+    dw = np.zeros(ready.dw_shape, np.float32)
+    db = np.zeros(ready.db_size, np.float32)
+    memory = scratch(ready.scratch)
+    memory[: ready.zeros] = 0
+    ready.run(g, x, dw, db, memory, ready.plan)
+    if not ready.whole:
+        used = dw[:, : ready.inputs, :, : ready.tiling.outputs]
+        joined = used.reshape(len(dw), ready.inputs, -1)
+        dw = np.ascontiguousarray(joined[..., : p.outputs])
+    return dw.reshape(*p.kernel, p.inputs // p.groups, p.outputs), db[: p.outputs]
 
 
-def bias_gradient(g):
+def fits_swapped(p: Problem) -> bool:
+    """Few outputs, which would fill vectors less than the inputs do."""
+    few = p.outputs < min(p.inputs, vector.lanes() * p.groups)
+    return few and p.stride == p.dilation == (1, 1) and p.kernel != (1, 1)
+
+
+def swapped(g, x, p: Problem):
+    """(dw, db): with x and g in each other's place the taps come out flipped."""
+    flipped, _ = weight_gradient(x, g, p.transposed())
+    dw = turned(flipped[::-1, ::-1], p.groups)
+    return np.ascontiguousarray(dw), _bias_gradient(g)
+
+
+def _bias_gradient(g):
     """Σ over pixels, 64 sums side by side for each channel: NumPy is slow where rows are short."""
     rows = g.reshape(-1, g.shape[3])
     end = len(rows) // 64 * 64
-    return rows[:end].reshape(-1, 64 * g.shape[3]).sum(0).reshape(64, -1).sum(0) + rows[end:].sum(0)
+    sums = rows[:end].reshape(-1, 64 * g.shape[3]).sum(0)
+    return sums.reshape(64, -1).sum(0) + rows[end:].sum(0)

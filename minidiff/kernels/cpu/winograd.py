@@ -1,5 +1,4 @@
-"""Winograd convolution F(4 × 4, 3 × 3): 36 products for 16 outputs of 9 taps, a quarter of the
-direct 144.
+"""Winograd convolution F(4 × 4, 3 × 3): 36 products for 16 outputs of 9 taps; direct, they are 144.
 
 Lavin & Gray 2016: a 4 × 4 tile of output is  y = Aᵀ [ (G w Gᵀ) ⊙ (Bᵀ x B) ] A,  x the 6 × 6 tile of input around it.
 Over channels, the ⊙ is one matrix product for each of the 36 positions:
@@ -11,107 +10,117 @@ Over channels, the ⊙ is one matrix product for each of the 36 positions:
        └──────┘ tiles overlap by 2
 
 The points that make A, B and G are 0, ±5/8, ±25/16, ∞ (see `transforms`): all of B is exact in
-float32, and the error stays below three times the direct kernel's own, where the usual ±1, ±2 lose
-a digit. What is at ∞, only the fourth output wants: where 4 does not divide a side, its last tiles
-have three, and 5 positions each way (see `runs`).
+float32, and the error stays below three times the direct kernel's own. The usual ±1, ±2 lose a
+digit. Only a fourth output uses the point ∞. So where 4 does not divide a side, its last tiles have
+three outputs, and 5 positions each way (see `runs`).
 
-V and M lie as [vector of channels][position][tile][lane]: all places of a tile are constants apart,
-and the pixels of a product are `lanes` apart, for any number of channels. F(2 × 2, 5 × 5) has the
-same tile of input, and 36 products in place of 100: `taps` tells them apart.
+V and M lie as [vector of channels][position][tile][lane]: the places of one tile are constants
+apart, and so are the pixels of a product, for any number of channels. Groups have matrix products
+of their own, and share all else.
 
-The input gradient is the same with flipped weights. Weight gradient: dU += Vᵀ (A g Aᵀ) in each
-position, dw = Gᵀ dU G; not for 5 × 5, where it would err more than three times as much as the
-direct one, and so would y if it were a sum over fewer than 16 channels. Groups have matrix products
-of their own, and all else in common.
+The input gradient is the same with flipped weights. For the weight gradient, each position has
+dU += Vᵀ (A g Aᵀ), and dw = Gᵀ dU G.
+
+F(2 × 2, 5 × 5) has the same tile of input, and 36 products in place of 100; `taps` tells them
+apart. It has no weight gradient, as this would err more than three times as much as the direct one.
+So would sums over fewer than 16 channels: those go other ways.
 """
 
 from functools import cache, lru_cache
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 
-from . import tiles, transforms
-from .compiled import compiled_body, contiguous, images, numbers, scratch
-from .runs import BLOCK, NUMBERS, OF_BLOCK, find_runs, pitch
-from .vector import lanes, registers
+from . import sweeps, tiles, transforms, vector
+from .compiled import compiled_body, contiguous, images, numbers, scratch, weights
+from .plans import packed, unpacked
+from .problem import Problem
+from .runs import BLOCK, BlockPlan, ImageSize, RunPlan, find_runs, transformed
+from .vector import registers
+from .views import View, ceil_divide
 
-LEAST = 16  # tiles: a register tile
+LEAST = 16  # tiles of all images, which fill a register tile
 LINES = 6 * (4 * BLOCK + 3)  # vectors: what `transforms.read` puts down for a run of a whole block
+POSITIONS = 36
+
+_table = numba.int64[:, ::1]
 
 
-# --- bodies: the product of one position ---
+class Plan(NamedTuple):
+    """Sizes of a convolution."""
+
+    blocks: int
+    height: int
+    width: int
+    inputs: int  # of all groups
+    outputs: int
+    groups: int
+
+
+# --- bodies: the product of one position, for one group ---
+
+
+class Product(NamedTuple):
+    """Sizes of the product of one position."""
+
+    tiles: Any  # that take part
+    inputs: Any  # of the group
+    outputs: Any
+    all_outputs: Any  # of all groups, which a row of U has
 
 
 def _multiply(sizes):
-    """m (tiles × outputs) = v (tiles × inputs) @ u, with `sizes[vectors]` tiles at a time, for which there is room."""
+    """m (tiles × outputs) = v (tiles × inputs) @ u, in register tiles of `sizes[vectors]` tiles.
 
-    def body(e, v, u, zero, m, count, inputs, outputs, c_out):
-        def run(vectors, start, times):
-            some, slab = sizes[vectors], 36 * pitch(e)
-            tile = tiles.product(some, vectors, slab)
+    v and m have room for whole register tiles.
+    """
 
-            @e.loop(times)
-            def _(group):
-                c = start + group * (vectors * e.lanes)
+    def body(e, v, u, zero, m, n):
+        # axes (tile, vector of channels, lane)
+        v = transformed(e, v)[0].transpose(1, 0, 2)
+        m = transformed(e, m)[0].transpose(1, 0, 2)
+        # axes (vector of inputs, lane, output)
+        u = View(u, e.lanes * n.all_outputs, n.all_outputs, 1)
+        over = n.inputs // e.lanes, e.lanes
 
-                @e.loop((count + (some - 1)) // some)
-                def _(k):
-                    t = k * (some * e.lanes)
-                    tile(
-                        e,
-                        v + t,
-                        u + c,
-                        zero,
-                        m + t + c // e.lanes * slab,
-                        inputs // e.lanes,
-                        1,
-                        e.lanes,
-                        slab,
-                        0,
-                        c_out * e.lanes,
-                        0,
-                        c_out,
-                        e.lanes,
-                        e.lanes,
-                        vectors * e.lanes,
-                    )
+        def run(e, vectors, first, times):
+            product = tiles.product(sizes[vectors], vectors)
 
-        tiles.by_vectors(e, outputs, run)
+            @e.loop(times, ceil_divide(n.tiles, sizes[vectors]))
+            def part(group, k):
+                c = first + group * (vectors * e.lanes)
+                t = k * sizes[vectors]
+                to = m[t:, c // e.lanes :, 0]
+                bias = View(zero, e.lanes)
+                product(e, v[t:], u[..., c :: e.lanes], bias, to, over, vectors * e.lanes)
+
+        tiles.by_vectors(e, n.outputs, run)
 
     return body
 
 
 def _gather(sizes):
-    """u (inputs × outputs) += vᵀ (inputs × tiles) @ d (tiles × outputs); `sizes` gives each tile its inputs."""
+    """u (inputs × outputs) += vᵀ (inputs × tiles) @ d (tiles × outputs), `sizes[vectors]` inputs at a time."""
 
-    def body(e, v, d, u, count, inputs, outputs, c_out):
-        def run(vectors, start, times):
-            some, slab = sizes[vectors], 36 * pitch(e)
-            tile, parts = tiles.outer(some, vectors, slab), e.lanes // some
+    def body(e, v, d, u, n):
+        v = transformed(e, v)[0]  # axes (vector of channels, tile, lane)
+        d = transformed(e, d)[0].transpose(1, 0, 2)  # axes (tile, vector of channels, lane)
+        u = View(u, n.all_outputs, 1)
 
-            @e.loop(inputs // some)
-            def _(part):
-                at = v + (part // parts * slab + part % parts * some)
+        def run(e, vectors, first, times):
+            size = sizes[vectors]
+            outer = tiles.outer(size, vectors)
+            parts = e.lanes // size  # of a vector of inputs
 
-                @e.loop(times)
-                def _(group):
-                    c = start + group * (vectors * e.lanes)
-                    into = u + part * some * c_out + c
-                    tile(
-                        e,
-                        at,
-                        d + c // e.lanes * slab,
-                        into,
-                        1,
-                        count,
-                        0,
-                        e.lanes,
-                        0,
-                        e.lanes,
-                        c_out,
-                    )
+            @e.loop(n.inputs // size, times)
+            def part(k, group):
+                c = first + group * (vectors * e.lanes)
+                of_inputs = v[k // parts, :, k % parts * size :]
+                of_outputs = d[:, c // e.lanes :, 0]
+                outer(e, of_inputs, of_outputs, u[k * size :, c :: e.lanes], (n.tiles,))
 
-        tiles.by_vectors(e, outputs, run)
+        tiles.by_vectors(e, n.outputs, run)
 
     return body
 
@@ -119,178 +128,250 @@ def _gather(sizes):
 # --- bodies: all tiles ---
 
 
-def _parts(e, memory, inputs, c_in, c_out):
-    """Of the memory: `lines`, U, V, M, and what is left."""
-    u, slots = memory + LINES * e.lanes, 36 * (BLOCK + 1)
-    v = u + inputs * c_out * 36
-    return memory, u, v, v + c_in * slots, v + (c_in + c_out) * slots
+class Memory(NamedTuple):
+    """Places in the scratch."""
+
+    lines: Any  # what is read of a run, down the columns
+    u: Any
+    v: Any
+    m: Any  # or D, in the weight gradient
+    spare: Any  # takes outputs that no image has
 
 
-def _at(e, v, k, channel):
-    """The place in V or M of position k, from that channel on."""
-    return v + k * pitch(e) + channel * (36 * (BLOCK + 1))
-
-
-def _blocks(e, blocks, count, runs, groups, before, product, after=lambda run: None):
-    """Of each block: before(run) for all its runs, product(position, group, tiles that take part), after(run)."""
-
-    @e.loop(count)
-    def _(n):
-        block = blocks + n * OF_BLOCK
-
-        def each_run(do):
-            first = e.integer(block)
-            e.loop(e.integer(block + 1))(lambda r: do(runs + (first + r) * NUMBERS))
-
-        each_run(before)
-
-        @e.loop(36)
-        def _(k):
-            share = e.integer(block + (k // 30 * 2 + k % 6 // 5 + 2))
-            e.loop(groups)(lambda group: product(k, group, share))
-
-        each_run(after)
-
-
-def _convolve(taps, width):
-    """y, from w as (taps, taps, inputs of a group, c_out)."""
-    multiply, transform_weights = (
-        _multiply(tiles.INPUTS[registers(width)]),
-        transforms.weights(taps),
+def _sizes_of_memory(plan, lanes):
+    """How many numbers there are in each part of the scratch."""
+    slots = POSITIONS * (BLOCK + 1)
+    depth = plan.inputs // plan.groups
+    return Memory(
+        lines=LINES * lanes,
+        u=POSITIONS * depth * plan.outputs,
+        v=slots * plan.inputs,
+        m=slots * plan.outputs,
+        spare=4 * plan.outputs,
     )
-    read, write = transforms.read(taps), transforms.write(taps)
-
-    def body(
-        e, x, w, bias, y, memory, zero, runs, blocks, count, height, width, c_in, c_out, groups
-    ):
-        inputs, outputs, size = c_in // groups, c_out // groups, c_in // groups * c_out
-        lines, u, v, m, spare = _parts(e, memory, inputs, c_in, c_out)
-        e.call(transform_weights, w, u, size)
-
-        def product(k, group, share):
-            source, to = _at(e, v, k, group * inputs), _at(e, m, k, group * outputs)
-            e.call(
-                multiply,
-                source,
-                u + k * size + group * outputs,
-                zero,
-                to,
-                share,
-                inputs,
-                outputs,
-                c_out,
-            )
-
-        before = lambda run: e.call(read, x, zero, v, lines, run, height, width, c_in)
-        after = lambda run: e.call(write, m, bias, y, spare, run, height, width, c_out)
-        _blocks(e, blocks, count, runs, groups, before, product, after)
-
-    return body
 
 
-def _gradient(width):
-    """dw and db of the 3 × 3 convolution."""
-    gather = _gather(
-        {vectors: min(size, width) for vectors, size in tiles.INPUTS[registers(width)].items()}
-    )
-    read = transforms.read(3)
+def _parts_of_memory(e, place, plan):
+    places = []
+    for size in _sizes_of_memory(plan, e.lanes):
+        places.append(place)
+        place = place + size
+    return Memory(*places)
 
-    def body(
-        e, x, dw, db, g, memory, zero, runs, blocks, count, height, width, c_in, c_out, groups
-    ):
-        inputs, outputs, size = c_in // groups, c_out // groups, c_in // groups * c_out
-        lines, u, v, d, _ = _parts(e, memory, inputs, c_in, c_out)
-        e.call(tiles.cleared, u, size * 36)
-        e.call(tiles.cleared, db, c_out)
+
+def _of_channel(e, v, position, channel):
+    """The place in V or M of a position, from that channel on."""
+    return transformed(e, v).at(position, channel // e.lanes)
+
+
+def _for_blocks(e, runs, blocks, plan, before, product, after=None):
+    """For each block: before(run) for its runs, product(position, group, tiles that take part), after(run)."""
+
+    @e.loop(plan.blocks)
+    def block(n):
+        first = blocks + n * len(BlockPlan._fields)
+        plan_of_block = unpacked(e, BlockPlan, first)
+
+        def for_runs(do):
+            @e.loop(plan_of_block.runs)
+            def run(r):
+                do(runs + (plan_of_block.first + r) * len(RunPlan._fields))
+
+        for_runs(before)
+
+        @e.loop(POSITIONS)
+        def position(k):
+            # the last row of positions is k ≥ 30, the last column k % 6 = 5
+            share = e.integer(first + (k // 30 * 2 + k % 6 // 5 + BlockPlan._fields.index("tiles")))
+            e.loop(plan.groups)(lambda group: product(k, group, share))
+
+        if after is not None:
+            for_runs(after)
+
+
+def _convolve(taps, lanes):
+    """y, from w as (taps, taps, inputs of a group, outputs)."""
+    multiply = _multiply(tiles.INPUTS[registers(lanes)])
+    transform_weights = transforms.weights(taps)
+    read = transforms.read(taps)
+    write = transforms.write(taps)
+
+    def body(e, x, w, bias, y, memory, zero, runs, blocks, plan):
+        depth = plan.inputs // plan.groups
+        outputs = plan.outputs // plan.groups
+        pairs = depth * plan.outputs
+        memory = _parts_of_memory(e, memory, plan)
+        x_size = ImageSize(plan.height, plan.width, plan.inputs)
+        y_size = ImageSize(plan.height, plan.width, plan.outputs)
+        e.call(transform_weights, w, memory.u, pairs)
 
         def before(run):
-            e.call(read, x, zero, v, lines, run, height, width, c_in)
-            e.call(transforms.read_gradient, g, zero, d, db, run, height, width, c_out)
+            e.call(read, x, zero, memory.v, memory.lines, run, x_size)
 
         def product(k, group, share):
-            left, right = _at(e, v, k, group * inputs), _at(e, d, k, group * outputs)
-            e.call(
-                gather, left, right, u + k * size + group * outputs, share, inputs, outputs, c_out
-            )
+            v = _of_channel(e, memory.v, k, group * depth)
+            m = _of_channel(e, memory.m, k, group * outputs)
+            u = memory.u + k * pairs + group * outputs
+            e.call(multiply, v, u, zero, m, Product(share, depth, outputs, plan.outputs))
 
-        _blocks(e, blocks, count, runs, groups, before, product)
-        e.call(transforms.restore_weights, u, dw, size)
+        def after(run):
+            e.call(write, memory.m, bias, y, memory.spare, run, y_size)
+
+        _for_blocks(e, runs, blocks, plan, before, product, after)
 
     return body
 
 
-_table = numba.int64[:, ::1]
-_types = (images, images, numbers, images, numbers, numbers, _table, _table)
-_forward = cache(
-    lambda taps, width: compiled_body(_convolve(taps, width), _types, width, f"convolve_{taps}")
-)
-_weight_gradient = cache(
-    lambda width: compiled_body(_gradient(width), _types, width, "convolve_gradient")
-)
+def _gradient(lanes):
+    """dw and db of the 3 × 3 convolution."""
+    sizes = tiles.INPUTS[registers(lanes)]
+    gather = _gather({vectors: min(size, lanes) for vectors, size in sizes.items()})
+    read = transforms.read(3)
+
+    def body(e, x, dw, db, g, memory, zero, runs, blocks, plan):
+        depth = plan.inputs // plan.groups
+        outputs = plan.outputs // plan.groups
+        pairs = depth * plan.outputs
+        memory = _parts_of_memory(e, memory, plan)
+        x_size = ImageSize(plan.height, plan.width, plan.inputs)
+        g_size = ImageSize(plan.height, plan.width, plan.outputs)
+        e.call(sweeps.clear, memory.u, pairs * POSITIONS)
+        e.call(sweeps.clear, db, plan.outputs)
+
+        def before(run):
+            e.call(read, x, zero, memory.v, memory.lines, run, x_size)
+            e.call(transforms.read_gradient, g, zero, memory.m, db, run, g_size)
+
+        def product(k, group, share):
+            v = _of_channel(e, memory.v, k, group * depth)
+            d = _of_channel(e, memory.m, k, group * outputs)
+            u = memory.u + k * pairs + group * outputs
+            e.call(gather, v, d, u, Product(share, depth, outputs, plan.outputs))
+
+        _for_blocks(e, runs, blocks, plan, before, product)
+        e.call(transforms.restore_weights, memory.u, dw, pairs)
+
+    return body
 
 
-# --- the wrappers ---
-
-
-@lru_cache(maxsize=1024)
-def fits(
-    most: int, x_shape, channels: int, kernel, stride, padding, dilation, groups=1, of_weights=False
-) -> int:
-    """The lanes, at `most` so many, for a shape that is one for Winograd, else 0.
-
-    That is 'same', with whole or half vectors of channels in each group. Sums must be long enough
-    for an error below three direct ones, and images large enough for 5 × 5 to be quicker.
-    """
-    (count, height, width, c_in), taps, step = x_shape, kernel[0], 7 - kernel[0]
-    same = (
-        kernel in ((3, 3), (5, 5)) and stride == dilation == (1, 1) and padding == (taps // 2,) * 2
-    )
-    inputs, outputs, small = c_in // groups, channels // groups, min(height, width)
-    if not same or min(inputs, outputs) < 8:
-        return 0
-    total = count * -(-height // step) * -(-width // step)
-    least = 8 if taps == 5 else 6 if of_weights or inputs < 32 else 4
-    enough = (
-        taps == 3 and total >= 64 if of_weights else total >= LEAST and (taps == 5 or inputs >= 16)
-    )
-    widths = [
-        n
-        for n in (most, most // 2)[: 2 if taps == 3 else 1]
-        if n >= 4 and inputs % n == outputs % n == 0
-    ]
-    return widths[0] if enough and widths and small >= least else 0
+_TYPES = (images, weights, numbers, images, numbers, numbers, _table, _table, Plan)
 
 
 @cache
-def _zero(size: int):
-    return np.zeros(size, np.float32)
+def _forward_kernel(taps: int, lanes: int):
+    return compiled_body(_convolve(taps, lanes), _TYPES, lanes, f"convolve_{taps}")
 
 
-def _scratch(inputs: int, c_in: int, c_out: int):
-    return scratch(
-        LINES * lanes() + 36 * inputs * c_out + 36 * (BLOCK + 1) * (c_in + c_out) + 4 * c_out
+@cache
+def _gradient_kernel(lanes: int):
+    return compiled_body(_gradient(lanes), _TYPES, lanes, "convolve_gradient")
+
+
+# --- which problems are for Winograd ---
+
+
+def _lanes(p: Problem, taps: int, most: int) -> int:
+    """The widest vectors, of `most` lanes or half as many, that the channels of a group fill; else 0."""
+    widths = (most, most // 2) if taps == 3 else (most,)
+    depth = p.inputs // p.groups
+    outputs = p.outputs // p.groups
+    return next((n for n in widths if n >= 4 and depth % n == outputs % n == 0), 0)
+
+
+def _is_same(p: Problem) -> bool:
+    """Whether y is as large as x, with plain taps of a size that there are transforms for."""
+    taps = p.kernel[0]
+    plain = p.stride == p.dilation == (1, 1) and p.padding == (taps // 2, taps // 2)
+    return p.kernel in ((3, 3), (5, 5)) and plain and p.out == p.size
+
+
+def _tiles(p: Problem) -> int:
+    outputs = 7 - p.kernel[0]
+    return p.images * ceil_divide(p.size[0], outputs) * ceil_divide(p.size[1], outputs)
+
+
+@lru_cache(maxsize=1024)
+def lanes_of_forward(p: Problem, most: int) -> int:
+    """The lanes, at most so many, or 0 if the problem is not for Winograd.
+
+    Sums must be long enough for an error below three direct ones, and images large enough for it to
+    be quicker.
+    """
+    depth = p.inputs // p.groups
+    if not _is_same(p) or min(depth, p.outputs // p.groups) < 8 or _tiles(p) < LEAST:
+        return 0
+    taps = p.kernel[0]
+    if taps == 5:
+        large_enough = min(p.size) >= 8
+    else:
+        large_enough = depth >= 16 and min(p.size) >= (6 if depth < 32 else 4)
+    return _lanes(p, taps, most) if large_enough else 0
+
+
+@lru_cache(maxsize=1024)
+def lanes_of_gradient(p: Problem, most: int) -> int:
+    """The same for the weight gradient."""
+    least_channels = min(p.inputs, p.outputs) // p.groups
+    if not _is_same(p) or p.kernel != (3, 3) or least_channels < 8:
+        return 0
+    return _lanes(p, 3, most) if _tiles(p) >= 64 and min(p.size) >= 6 else 0
+
+
+def fits(p: Problem) -> bool:
+    return lanes_of_forward(p, vector.lanes()) > 0
+
+
+def fits_weight_gradient(p: Problem) -> bool:
+    return lanes_of_gradient(p, vector.lanes()) > 0
+
+
+# --- the ways ---
+
+
+class Prepared(NamedTuple):
+    """All that is worked out once for the shapes of a convolution."""
+
+    runs: np.ndarray
+    blocks: np.ndarray
+    plan: np.ndarray
+    zero: np.ndarray  # a row of zeros, and a bias
+    scratch: int  # numbers
+
+
+@lru_cache(maxsize=256)
+def _prepared(p: Problem, lanes: int) -> Prepared:
+    runs, blocks = find_runs(p.images, *p.size, 7 - p.kernel[0])
+    plan = Plan(len(blocks), *p.size, p.inputs, p.outputs, p.groups)
+    zero = np.zeros(p.size[1] * max(p.inputs, p.outputs), np.float32)
+    return Prepared(runs, blocks, packed(plan), zero, sum(_sizes_of_memory(plan, lanes)))
+
+
+def forward(x, w, b, p: Problem):
+    lanes = lanes_of_forward(p, vector.lanes())
+    ready = _prepared(p, lanes)
+    y = np.empty((p.images, *p.out, p.outputs), np.float32)
+    bias = ready.zero[: p.outputs] if b is None else contiguous(b)
+    _forward_kernel(p.kernel[0], lanes)(
+        x,
+        contiguous(w),
+        bias,
+        y,
+        scratch(ready.scratch),
+        ready.zero,
+        ready.runs,
+        ready.blocks,
+        ready.plan,
     )
-
-
-def forward(x, w, b, groups, width):
-    c_in, c_out = x.shape[3], w.shape[3]
-    y, zero = np.empty((*x.shape[:3], c_out), np.float32), _zero(x.shape[2] * max(c_in, c_out))
-    bias, memory = (
-        zero[:c_out] if b is None else contiguous(b),
-        _scratch(c_in // groups, c_in, c_out),
-    )
-    runs, blocks = find_runs(*x.shape[:3], 7 - len(w))
-    sizes = len(blocks), *x.shape[1:], c_out, groups
-    _forward(len(w), width)(x, contiguous(w), bias, y, memory, zero, runs, blocks, *sizes)
     return y
 
 
-def weight_and_bias_gradient(g, x, groups, width):
-    c_in, c_out = x.shape[3], g.shape[3]
-    dw, db = np.empty((3, 3, c_in // groups, c_out), np.float32), np.empty(c_out, np.float32)
-    memory, zero = _scratch(c_in // groups, c_in, c_out), _zero(x.shape[2] * max(c_in, c_out))
-    runs, blocks = find_runs(*x.shape[:3], 4)
-    _weight_gradient(width)(
-        x, dw, db, g, memory, zero, runs, blocks, len(blocks), *x.shape[1:], c_out, groups
+def weight_gradient(g, x, p: Problem):
+    """(dw, db)."""
+    lanes = lanes_of_gradient(p, vector.lanes())
+    ready = _prepared(p, lanes)
+    dw = np.empty((3, 3, p.inputs // p.groups, p.outputs), np.float32)
+    db = np.empty(p.outputs, np.float32)
+    _gradient_kernel(lanes)(
+        x, dw, db, g, scratch(ready.scratch), ready.zero, ready.runs, ready.blocks, ready.plan
     )
     return dw, db
