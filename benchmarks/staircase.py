@@ -45,7 +45,8 @@ PLAIN = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
 class Step:
     """A way to compute a layer, and the context it runs in.
 
-    If `kernels` are named, one of them must be seen to run (`run_counts` counts those of kernels/cpu).
+    If `kernels` are named, one of them must be seen to run (`run_counts` counts those of
+    kernels/cpu).
     """
 
     name: str

@@ -1,4 +1,5 @@
-"""Self-attention: one kernel for each image and head, from the layer's (positions, 3 · channels) on.
+"""Self-attention: one kernel for each image and head, from the layer's (positions, 3 · channels)
+on.
 
 The probabilities stand with the queries side by side, so that a softmax goes down a vector of
 columns at once:

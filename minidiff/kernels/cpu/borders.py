@@ -42,7 +42,8 @@ def bordered(e, image, to, frame):
 
 
 def readable(e, image, after, reach, to, frame, copy=bordered):
-    """A view (row, column, channel) of an image: of itself, or of a copy at `to` if it is near the end.
+    """A view (row, column, channel) of an image: of itself, or of a copy at `to` if it is near the
+    end.
 
     That is if fewer than `reach` numbers come `after` it. Tiles may read so far beyond it, or the
     image may need its border, for which `reach` is larger than any number.

@@ -1,9 +1,9 @@
 """Compiling: one signature for each kernel, a disk cache that knows all sources, scratch memory.
 
-A kernel is a vector body, or one of Numba's plain loops. Either is compiled once, for one signature:
-no call compiles anything by accident. Numba's disk cache cannot see into the functions that a kernel
-is made of, so each variant is cached under a name of its own, and the cache is void when any file
-here changes.
+A kernel is a vector body, or one of Numba's plain loops. Either is compiled once, for one
+signature: no call compiles anything by accident. Numba's disk cache cannot see into the functions
+that a kernel is made of, so each variant is cached under a name of its own, and the cache is void
+when any file here changes.
 """
 
 import hashlib
@@ -59,7 +59,8 @@ def _sources() -> str:
 
 
 def compiled(function: Callable, arguments: tuple, name: str = "", **bound: Any) -> Callable:
-    """`function` compiled for arguments of these types, under that name; without a JIT, left as it is.
+    """`function` compiled for arguments of these types, under that name; without a JIT, left as it
+    is.
 
     `bound` are values for names that the function has as globals.
     """
@@ -92,8 +93,8 @@ def _run(arguments: tuple) -> None:
 def compiled_body(body: Callable, types: tuple, lanes: int, name: str) -> Callable:
     """A vector body as a kernel: a function of one value of each type.
 
-    A type may be the class of a plan, a NamedTuple of whole numbers: the kernel takes it packed, and
-    the body gets it by name (see `plans`).
+    A type may be the class of a plan, a NamedTuple of whole numbers: the kernel takes it packed,
+    and the body gets it by name (see `plans`).
     """
     kinds = {k: kind for k, kind in enumerate(types) if not isinstance(kind, numba.types.Type)}
 

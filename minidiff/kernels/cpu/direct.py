@@ -24,7 +24,8 @@ from .views import ceil_divide
 
 
 class Correlation(NamedTuple):
-    """y[first + step · (i, j)] = bias + Σ x[stride · (i, j) + dilation · tap − before] · w[tap], (i, j) < out.
+    """y[first + step · (i, j)] = bias + Σ x[stride · (i, j) + dilation · tap − before] · w[tap],
+    (i, j) < out.
 
     Columns of x may be taken `spacing` apart, with zeros between them.
     """
@@ -98,7 +99,8 @@ def _best_length(count: int, lengths: tuple, most: int = 16) -> tuple[float, int
 
 
 def _pixels_and_images(c: Correlation, tiling: Tiling) -> tuple[int, int]:
-    """(pixels, 1): a tile of neighbours in a row; or (n, n): a tile of one pixel in each of n images.
+    """(pixels, 1): a tile of neighbours in a row; or (n, n): a tile of one pixel in each of n
+    images.
 
     Neighbours near the edge also meet columns of zeros. The same pixels of several images meet
     none, but they lie far apart, and that costs a little. If they are multiples of 4 KiB apart,

@@ -1,7 +1,7 @@
 """The emitter: the steps of a vector body as LLVM instructions.
 
-`Emitter` has the methods of `Interpreter`, which says what each one means; what is said here is only
-how LLVM is told.
+`Emitter` has the methods of `Interpreter`, which says what each one means; what is said here is
+only how LLVM is told.
 """
 
 from collections.abc import Callable

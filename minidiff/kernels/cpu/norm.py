@@ -1,6 +1,7 @@
 """Group norm with a shift, swish and a skip added, as one kernel: forward, and all gradients.
 
-An image is pixels × channels. A vector of channels goes down all pixels, with its sums in registers:
+An image is pixels × channels. A vector of channels goes down all pixels, with its sums in
+registers:
 
             c0 … c15   c16 … c31              1. Σ x down each column of vectors, joined to the mean of each group
     pixel 0    |          |                   2. Σ (x − mean)² likewise: with two passes, nothing cancels

@@ -91,7 +91,8 @@ def outer(inputs: int, vectors: int):
 
 
 def by_vectors(e, channels, run):
-    """run(e, vectors, first, times) for all channels: `times` tiles of so many vectors, side by side.
+    """run(e, vectors, first, times) for all channels: `times` tiles of so many vectors, side by
+    side.
 
     They have 3 vectors and then 2, or 1 where there is only one. The last vector may be partly
     filled.

@@ -69,7 +69,8 @@ def registers(lanes: int) -> int:
 
 
 def vector(body: Callable, lanes: int) -> Callable[[tuple], None]:
-    """The body as a function of one tuple: arrays, each for the place of its first number, and numbers.
+    """The body as a function of one tuple: arrays, each for the place of its first number, and
+    numbers.
 
     Whole numbers reach the body as integers, others as vectors of float32 with that number in every
     lane.

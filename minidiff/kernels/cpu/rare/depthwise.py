@@ -1,4 +1,5 @@
-"""Depthwise convolutions, of groups of one channel: those without neighbours, and strided gradients.
+"""Depthwise convolutions, of groups of one channel: those without neighbours, and strided
+gradients.
 
 All others are `small_groups`.
 """

@@ -1,4 +1,5 @@
-"""Convolution in small groups: a vector holds the outputs of several groups, and meets their inputs.
+"""Convolution in small groups: a vector holds the outputs of several groups, and meets their
+inputs.
 
                                                           groups a, b, … of 2 inputs and 3 outputs
     x of a pixel       [a0 a1 b0 b1 c0 c1 …]
@@ -6,11 +7,11 @@
     permuted, k = 1    [a1 a1 a1 b1 b1 b1 c1 …]           × w[tap, 1]
                                                           y = [a a a b b b c …] is their sum, over all taps
 
-The loops around these tiles are the direct convolution's, for which as many groups as a vector holds
-are one. A permuted vector serves all taps of a row that meet it, each for another pixel. Depthwise
-convolution, groups of one channel, is the case where nothing is moved. Where a group has more inputs
-than outputs, its inputs come from several vectors. If what is left for the last vector fits in half
-of one, half a vector is taken.
+The loops around these tiles are the direct convolution's, for which as many groups as a vector
+holds are one. A permuted vector serves all taps of a row that meet it, each for another pixel.
+Depthwise convolution, groups of one channel, is the case where nothing is moved. Where a group has
+more inputs than outputs, its inputs come from several vectors. If what is left for the last vector
+fits in half of one, half a vector is taken.
 """
 
 import itertools
