@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from .. import kernels, ops
+from .. import checks, kernels, ops
 from ..autograd.tensor import Tensor
 from ..kernels import Array
 from .module import Module
@@ -44,10 +44,18 @@ class Dense(Module):
 
 
 class Conv2d(Module):
-    """Cross-correlation with weight (kernel, kernel, in, out), plus bias (out,).
+    """Cross-correlation of images x (batch, h, w, in) with its weight, plus its bias.
 
-    Weight and bias start as U(±1/√(kernel²·in)). Without `padding` it is what keeps the size, where
-    the stride is 1 and the kernel odd.
+    `weight` is (kernel, kernel, in / groups, out), `bias` (out,). Gives (batch, h′, w′, out), where
+    h′ = ⌊(h + 2·padding − dilation·(kernel − 1) − 1) / stride⌋ + 1.
+
+    With a `dilation`, neighbouring taps meet pixels that lie so far apart. With `groups`, inputs and
+    outputs are cut into so many groups, and an output sums only inputs of its own group. Without a
+    `padding`, it is the one that keeps the size where the stride is 1 and the kernel odd. Weight and
+    bias start as U(±1/√(kernel²·in / groups)).
+
+    Raises ValueError if `dilation` or `groups` is less than 1, or if `groups` does not divide inputs
+    and outputs.
     """
 
     def __init__(
@@ -59,14 +67,33 @@ class Conv2d(Module):
         stride: int = 1,
         padding: int | None = None,
         bias: bool = True,
+        dilation: int = 1,
+        groups: int = 1,
     ):
-        fan_in = kernel * kernel * inputs
-        self.weight = uniform(rng, (kernel, kernel, inputs, outputs), fan_in=fan_in)
+        checks.whole("dilation", dilation, 1)
+        checks.whole("groups", groups, 1)
+        for name, channels in ("inputs", inputs), ("outputs", outputs):
+            if channels % groups:
+                raise ValueError(f"{name}: given {channels}, wanted a multiple of {groups} groups")
+        depth = inputs // groups
+        fan_in = kernel * kernel * depth
+        self.weight = uniform(rng, (kernel, kernel, depth, outputs), fan_in=fan_in)
         self.bias = uniform(rng, (outputs,), fan_in=fan_in) if bias else None
-        self.stride, self.padding = stride, (kernel - 1) // 2 if padding is None else padding
+        self.stride = stride
+        self.padding = dilation * (kernel - 1) // 2 if padding is None else padding
+        self.dilation = dilation
+        self.groups = groups
 
     def __call__(self, x: Any) -> Tensor:
-        return ops.conv2d(x, self.weight, self.bias, stride=self.stride, padding=self.padding)
+        return ops.conv2d(
+            x,
+            self.weight,
+            self.bias,
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=self.groups,
+        )
 
 
 class GroupNorm(Module):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from minidiff import nn, ops
 from minidiff.autograd.tensor import Tensor
+from minidiff.kernels import generic
 
 
 def rng(seed=0):
@@ -61,6 +62,34 @@ def test_conv2d_keeps_the_size_or_halves_it(kernel, stride, size):
     assert layer(x).shape == (2, size, size, 6)
     close(layer(x), want)
     assert nn.Conv2d(3, 6, kernel, rng(), padding=0)(x).shape == (2, 9 - kernel, 9 - kernel, 6)
+
+
+@pytest.mark.parametrize(("kernel", "dilation", "groups"), [(3, 2, 1), (3, 1, 2), (5, 3, 4)])
+def test_conv2d_dilated_and_in_groups(kernel, dilation, groups):
+    layer = nn.Conv2d(4, 8, kernel, rng(), dilation=dilation, groups=groups)
+    x, w, b = draw(2, 9, 8, 4), layer.weight.numpy(), layer.bias.numpy()
+    assert w.shape == (kernel, kernel, 4 // groups, 8)
+    border = dilation * (kernel - 1) // 2
+    how = (1, 1), (border, border), (dilation, dilation), groups
+    want = generic.conv2d_bias(*(a.astype(np.float64) for a in (x, w, b)), *how)
+    assert layer(x).shape == (2, 9, 8, 8)
+    close(layer(x), want)
+    # a group is a convolution of its own, and a dilated kernel one with zeros between its taps
+    widened = np.zeros((2 * border + 1, 2 * border + 1, *w.shape[2:]), np.float32)
+    widened[::dilation, ::dilation] = w
+    parts = zip(np.split(x, groups, -1), np.split(widened, groups, -1), strict=True)
+    close(layer(x), np.concatenate([plain_conv(*part, 0.0, border) for part in parts], -1) + b)
+
+
+def test_conv2d_refuses_groups_and_dilations_that_cannot_be():
+    with pytest.raises(ValueError, match="inputs: given 4, wanted a multiple of 3 groups"):
+        nn.Conv2d(4, 6, 3, rng(), groups=3)
+    with pytest.raises(ValueError, match="outputs: given 6, wanted a multiple of 4 groups"):
+        nn.Conv2d(4, 6, 3, rng(), groups=4)
+    with pytest.raises(ValueError, match="groups: given 0, wanted an integer of at least 1"):
+        nn.Conv2d(4, 6, 3, rng(), groups=0)
+    with pytest.raises(ValueError, match="dilation: given 0, wanted an integer of at least 1"):
+        nn.Conv2d(4, 6, 3, rng(), dilation=0)
 
 
 def test_group_norm():
