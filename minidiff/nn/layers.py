@@ -49,13 +49,13 @@ class Conv2d(Module):
     `weight` is (kernel, kernel, in / groups, out), `bias` (out,). Gives (batch, h′, w′, out), where
     h′ = ⌊(h + 2·padding − dilation·(kernel − 1) − 1) / stride⌋ + 1.
 
-    With a `dilation`, neighbouring taps meet pixels that lie so far apart. With `groups`, inputs and
-    outputs are cut into so many groups, and an output sums only inputs of its own group. Without a
-    `padding`, it is the one that keeps the size where the stride is 1 and the kernel odd. Weight and
-    bias start as U(±1/√(kernel²·in / groups)).
+    With a `dilation`, neighbouring taps meet pixels that lie so far apart. With `groups`, inputs
+    and outputs are cut into so many groups, and an output sums only inputs of its own group.
+    Without a `padding`, it is the one that keeps the size where the stride is 1 and the kernel odd.
+    Weight and bias start as U(±1/√(kernel²·in / groups)).
 
-    Raises ValueError if `dilation` or `groups` is less than 1, or if `groups` does not divide inputs
-    and outputs.
+    Raises ValueError if `dilation` or `groups` is less than 1, or if `groups` does not divide
+    inputs and outputs.
     """
 
     def __init__(

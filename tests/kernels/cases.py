@@ -1,4 +1,4 @@
-"""Arrays for the CPU kernels' tests: drawn shapes and layouts, and comparisons with `generic` in float64."""
+"""For the CPU kernels' tests: drawn shapes and layouts, and comparisons with `generic`."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -11,10 +11,9 @@ EPS = 2.0**-24
 
 
 def wide(*arrays):
-    """The same in float64, None as it is."""
-    return [
-        None if a is None else a.astype(np.float64) if a.dtype == np.float32 else a for a in arrays
-    ]
+    """float32 arrays in float64, all else as it is."""
+    is_single = [getattr(a, "dtype", None) == np.float32 for a in arrays]
+    return [a.astype(np.float64) if single else a for a, single in zip(arrays, is_single)]
 
 
 def layouts(array, layout):
@@ -62,7 +61,7 @@ def runs(name, counted, *arguments, **static):
 
 
 def close(result, wanted, rtol=2e-5):
-    """Compares with float64 results relative to their largest number; float32 in gave float32 out."""
+    """Compares with float64 results relative to their largest number; the dtype is float32."""
     for got, want in zip(_flat(result), _flat(wanted), strict=True):
         if want is None:
             assert got is None

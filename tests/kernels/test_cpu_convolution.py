@@ -54,7 +54,7 @@ def test_direct(convolution):
 @settings(max_examples=12, deadline=None)
 @given(st.data())
 def test_small_groups(data):
-    """As many groups in a vector as fit, the last vector partly filled; more inputs than outputs, and fewer."""
+    """As many groups in a vector as fit, the last one partly filled; more inputs than outputs."""
     inputs, outputs, groups = (data.draw(st.integers(least, 9)) for least in (1, 1, 2))
     kernel = data.draw(st.sampled_from([(1, 1), (2, 2), (3, 3), (1, 5)]))
     stride, dilation = data.draw(st.sampled_from([(1, 1), (1, 1), (2, 1), (1, 2)]))
@@ -200,7 +200,7 @@ def test_winograd_is_as_exact_as_three_direct_ones(
 
 @pytest.mark.parametrize("size", [13, 14])
 def test_dilated_and_larger_by_an_output_padding(size):
-    """A transposed convolution may give more rows than its input has: 'same' it is not, and Winograd's neither."""
+    """A transposed convolution may give more rows than its input has: it is not 'same'."""
     rng = np.random.default_rng(3)
     shapes = (4, size + 1, size + 1, 32), (3, 3, 32, 32), (4, size, size, 32)
     x, w, g = (rng.standard_normal(shape).astype(np.float32) for shape in shapes)

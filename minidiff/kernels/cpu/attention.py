@@ -4,10 +4,10 @@ on.
 The probabilities stand with the queries side by side, so that a softmax goes down a vector of
 columns at once:
 
-    forward                                     backward
-    sᵀ = k qᵀ       keys × queries              dpᵀ = v gᵀ, then  ds = p · (dp − Σ dp·p) · scale  down the columns
-    pᵀ = softmax(sᵀ · scale)   down columns     dq = ds k
-    out = p v                                   dk = dsᵀ q,   dv = pᵀ g
+    forward                                  backward
+    sᵀ = k qᵀ       keys × queries           dpᵀ = v gᵀ
+    pᵀ = softmax(sᵀ · scale), by columns     ds = p · (dp − Σ dp·p) · scale, by columns
+    out = p v                                dq = ds k,   dk = dsᵀ q,   dv = pᵀ g
 
 A product a @ b is `tiles.product`: the rows of a are the pixels, and b the weights. A transposed
 product (out, dq) is `tiles.outer`.
@@ -135,7 +135,8 @@ def _memory_parts(memory, plan):
 
 def _projections(place, plan):
     """Views (image, position, head, channel) of the queries, the keys and the values."""
-    n, row = plan.positions, plan.channels * 3
+    n = plan.positions
+    row = plan.channels * 3
     whole = View(place, n * row, row, plan.depth, 1)
     return [whole[:, :, :, plan.channels * k :] for k in range(3)]
 
@@ -145,8 +146,14 @@ def _projections(place, plan):
 
 @kernel(cube, number, numbers, numbers, images, cube, Plan)
 def attend(e, qkv, scale, zero, memory, p, out, plan):
-    """qkv (images, n, 3 · channels), p (images, heads, keys, queries), out (images, n, channels)."""
-    n, depth, queries, padded = plan.positions, plan.depth, plan.queries, plan.padded
+    """Shapes: qkv (images, n, 3 · channels), p (images, heads, keys, queries).
+
+    out is (images, n, channels).
+    """
+    n = plan.positions
+    depth = plan.depth
+    queries = plan.queries
+    padded = plan.padded
     (q_transposed, v_padded, result), _ = _memory_parts(memory, plan)
     q, k, v = _projections(qkv, plan)
     p = View.of(p, plan.images, plan.heads, n, queries)
@@ -167,7 +174,10 @@ def attend(e, qkv, scale, zero, memory, p, out, plan):
 
 @kernel(cube, cube, images, number, numbers, numbers, cube, Plan)
 def attend_gradient(e, g, qkv, p, scale, zero, memory, dqkv, plan):
-    n, depth, queries, padded = plan.positions, plan.depth, plan.queries, plan.padded
+    n = plan.positions
+    depth = plan.depth
+    queries = plan.queries
+    padded = plan.padded
     (g_transposed, right, result), after = _memory_parts(memory, plan)
     ds = View.of(after, n, queries)
     q, k, v = _projections(qkv, plan)
@@ -226,7 +236,8 @@ def _fast(count, positions, *arrays):
 
 
 def self_attention(qkv, heads):
-    count, positions, channels = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
+    count, positions, rows = qkv.shape
+    channels = rows // 3
     if not _fast(qkv.size, positions, qkv):
         return generic.self_attention(qkv, heads)
     run_counts["self_attention"] += 1

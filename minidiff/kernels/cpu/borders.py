@@ -15,7 +15,7 @@ from .views import View, ceil_divide
 
 
 class Frame(NamedTuple):
-    """An image, and the room that its copy has; `top` and `left` may be negative, and cut it off."""
+    """An image, and the room of its copy; `top` and `left` may be negative, and cut it off."""
 
     height: Any
     width: Any
@@ -42,10 +42,9 @@ def bordered(e, image, to, frame):
 
 
 def readable(e, image, after, reach, to, frame, copy=bordered):
-    """A view (row, column, channel) of an image: of itself, or of a copy at `to` if it is near the
-    end.
+    """A view (row, column, channel) of an image, or of its copy at `to` if it is near the end.
 
-    That is if fewer than `reach` numbers come `after` it. Tiles may read so far beyond it, or the
+    It is near the end if fewer than `reach` numbers come `after` it. Tiles may read so far beyond it, or the
     image may need its border, for which `reach` is larger than any number.
     """
     copied = e.lt(after, reach)

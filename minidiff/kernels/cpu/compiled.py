@@ -59,8 +59,7 @@ def _sources() -> str:
 
 
 def compiled(function: Callable, arguments: tuple, name: str = "", **bound: Any) -> Callable:
-    """`function` compiled for arguments of these types, under that name; without a JIT, left as it
-    is.
+    """`function` compiled for arguments of these types, under that name; as it is without a JIT.
 
     `bound` are values for names that the function has as globals.
     """
@@ -128,7 +127,10 @@ _scratch = _Scratch()
 
 
 def scratch(size: int) -> np.ndarray:
-    """`size` float32 of this thread's own memory, aligned to 64 bytes; the next call may give it out again."""
+    """`size` float32 of this thread's own memory, aligned to 64 bytes.
+
+    The next call may give the same memory out again.
+    """
     if _scratch.memory.size < size:
         memory = np.empty(size + 16, np.float32)
         start = -memory.ctypes.data % 64 // 4

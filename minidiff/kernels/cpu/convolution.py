@@ -64,7 +64,7 @@ def _first_that_fits(kernel: str, lanes: int, *shapes_and_settings) -> tuple[Way
 
 
 def _way(kernel: str, a, b, *shapes_and_settings) -> tuple[Way | None, Problem | None]:
-    """The way of these operands and its problem; the way, counted, is None if they are `generic`'s."""
+    """The way of these operands, counted, and its problem; None if they are `generic`'s."""
     if not _fast(a, b):
         return None, None
     way, p = _first_that_fits(kernel, vector.lanes(), *shapes_and_settings)

@@ -1,10 +1,10 @@
 """Direct convolution, the vector body: tiles walk along the rows of the output.
 
-    scratch                                    output
-    0 x x x x x x x 0                          . . . . . . .
-    0 x x x x x x x 0      w (3 × 3)           [ one tile ] .    tiles of neighbours; the last one of a row
-    0 x x x x x x x 0   ⋆            =         . . [ tile   ]    overlaps the one before it
-    0 x x x x x x x 0                          . . . . . . .
+    scratch                                output
+    0 x x x x x x x 0                      . . . . . . .
+    0 x x x x x x x 0      w (3 × 3)       [ one tile ] .    tiles of neighbours; the last one
+    0 x x x x x x x 0   ⋆            =     . . [ tile   ]    of a row overlaps the one before
+    0 x x x x x x x 0                      . . . . . . .
 
 An image is copied into a scratch with a border, where it needs one. All sizes are known at run time
 only, by a `Plan`; what is compiled into the body is the tile. `direct` makes the plans.
@@ -17,7 +17,10 @@ from .views import View, ceil_divide
 
 
 class Plan(NamedTuple):
-    """The numbers of y[first + step · (i, j)] = bias + Σ x[stride · (i, j) + dilation · tap − before] · w[tap]."""
+    """The numbers of a correlation.
+
+    y[first + step · (i, j)] = bias + Σ x[stride · (i, j) + dilation · tap − before] · w[tap]
+    """
 
     images: int
     height: int  # of x

@@ -24,15 +24,16 @@ from .views import ceil_divide
 
 
 class Correlation(NamedTuple):
-    """y[first + step · (i, j)] = bias + Σ x[stride · (i, j) + dilation · tap − before] · w[tap],
-    (i, j) < out.
+    """A convolution that may write to every `step`-th pixel of y only, for (i, j) < out.
+
+    y[first + step · (i, j)] = bias + Σ x[stride · (i, j) + dilation · tap − before] · w[tap]
 
     Columns of x may be taken `spacing` apart, with zeros between them.
     """
 
-    x: tuple  # shapes
-    w: tuple
-    y: tuple
+    x: tuple[int, int, int, int]  # shapes
+    w: tuple[int, int, int, int]
+    y: tuple[int, int, int, int]
     out: Pair
     stride: Pair
     dilation: Pair
@@ -99,9 +100,9 @@ def _best_length(count: int, lengths: tuple, most: int = 16) -> tuple[float, int
 
 
 def _pixels_and_images(c: Correlation, tiling: Tiling) -> tuple[int, int]:
-    """(pixels, 1): a tile of neighbours in a row; or (n, n): a tile of one pixel in each of n
-    images.
+    """The pixels of a tile, and the images that it takes at once.
 
+    (pixels, 1) is a tile of neighbours in a row, (n, n) one of a single pixel in each of n images.
     Neighbours near the edge also meet columns of zeros. The same pixels of several images meet
     none, but they lie far apart, and that costs a little. If they are multiples of 4 KiB apart,
     they share a few places of the cache.
@@ -274,7 +275,8 @@ class Phase(NamedTuple):
 @lru_cache(1024)  # of shapes: a network asks for the same few again and again
 def _phases(p: Problem, spacing: int) -> list[Phase]:
     """The phases of an input gradient that have pixels, and taps that meet them."""
-    down, across = p.stride[0], p.stride[1] // spacing
+    down = p.stride[0]
+    across = p.stride[1] // spacing
     phases = []
     for i, j in itertools.product(range(down), range(across)):
         taps = len(range(i, p.kernel[0], down)), len(range(j, p.kernel[1], across))
@@ -308,7 +310,8 @@ def phases(g, w, p: Problem, tiling_of=plain_tiling, spacing=1):
     With a `spacing`, which must divide the stride along a row, the columns of g lie so far apart,
     with zeros between them, and a row of dx is one phase of so many.
     """
-    down, across = p.stride[0], p.stride[1] // spacing
+    down = p.stride[0]
+    across = p.stride[1] // spacing
     some_pixels_meet_no_tap = down > p.kernel[0] or p.stride[1] > p.kernel[1]
     new = np.zeros if some_pixels_meet_no_tap else np.empty
     dx = new((p.images, *p.size, p.inputs), np.float32)

@@ -72,7 +72,7 @@ def _integer(n: Emitted | int) -> ir.Value:
 
 
 def _parts(argument: Any) -> tuple:
-    """What an argument of a body is made of: a view's place and steps, a plan's fields, or itself."""
+    """What an argument of a body is made of: a view's place and steps, a plan's fields."""
     if isinstance(argument, View):
         return argument.place, *argument.steps
     return argument if isinstance(argument, tuple) else (argument,)
@@ -266,7 +266,7 @@ class Emitter:
         self.ir.position_at_end(after)
 
     def _not_unrolled(self) -> ir.Value:
-        """Tells LLVM not to unroll a loop: unrolled, a tile's sums no longer fit in the registers."""
+        """Tells LLVM not to unroll a loop, or a tile's sums no longer fit in the registers."""
         module = self.ir.module
         off = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
         name = ir.MetaDataString(module, f"loop{len(module.metadata)}")

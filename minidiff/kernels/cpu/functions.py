@@ -2,7 +2,9 @@
 
 They are chains of steps that stay in registers, where NumPy would make an array for each step.
 
-eˣ = 2ⁿ · eᶠ,   n = round(x / ln 2),   f = x − n · ln 2 in [−0.35, 0.35],   eᶠ ≈ a polynomial of degree 7
+    eˣ = 2ⁿ · eᶠ,   n = round(x / ln 2),   f = x − n · ln 2 in [−0.35, 0.35]
+
+and eᶠ is nearly a polynomial of degree 7.
 """
 
 # The series 1/k!, changed a little to be best on the whole interval (Moshier, Cephes, expf): 2 ulp.

@@ -7,7 +7,7 @@ on small NumPy arrays, so that a debugger can follow it: that is what NUMBA_DISA
 
 A body handles five kinds of things:
 
-    place       where in an array of float32 (or of integers) something lies; place + 3 is 3 numbers further on
+    place       where in an array of float32 or integers something lies; place + 3 is 3 numbers on
     vector      `e.lanes` float32 numbers side by side
     mask        one truth value for each lane
     integer     a whole number known at run time: a size, an index
@@ -152,7 +152,7 @@ class Interpreter:
     # --- what runs when, and how often ---
 
     def loop(self, *counts: int) -> Callable[[Callable], None]:
-        """A decorator: runs the function for each index 0 … count − 1; several counts are nested loops."""
+        """A decorator: runs the function for each index below count; several counts are nested."""
 
         def run(body: Callable) -> None:
             for index in itertools.product(*map(range, counts)):

@@ -3,10 +3,10 @@
 An image is pixels × channels. A vector of channels goes down all pixels, with its sums in
 registers:
 
-            c0 … c15   c16 … c31              1. Σ x down each column of vectors, joined to the mean of each group
-    pixel 0    |          |                   2. Σ (x − mean)² likewise: with two passes, nothing cancels
-    pixel 1    |          |                   3. y = silu(x · a + b) + skip, where a = weight / σ and
-      …        ↓          ↓                      b = bias + shift − mean · a
+            c0 … c15   c16 … c31     1. Σ x down each column of vectors: the mean of each group
+    pixel 0    |          |          2. Σ (x − mean)² likewise: with two passes, nothing cancels
+    pixel 1    |          |          3. y = silu(x · a + b) + skip, where a = weight / σ and
+      …        ↓          ↓             b = bias + shift − mean · a
 
 Backward, with h = x·a + b: a first pass writes d = g · silu'(h) to dx, and sums d and d·(x − mean)
 in registers. The sums give dweight, dbias, dshift and two means of each group. With these, a second

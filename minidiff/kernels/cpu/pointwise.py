@@ -44,7 +44,10 @@ def blend_kernel(e, x, y, shares, z, samples, size):
 
 @kernel(*(numbers,) * 4, *(number,) * 6, whole)
 def adam_kernel(e, param, grad, m, v, one_less_beta1, one_less_beta2, rate, unbias, eps, decay, n):
-    """Adam (Kingma & Ba 2015, algorithm 1): the bias of m is corrected in `rate`, that of v by `unbias`."""
+    """Adam (Kingma & Ba 2015, algorithm 1).
+
+    The bias of m is corrected in `rate`, that of v by `unbias`.
+    """
 
     def vector(i, mask):
         p, g, mean, square = (e.load(array + i, mask) for array in (param, grad, m, v))

@@ -8,7 +8,10 @@ Pair = tuple[int, int]
 
 
 class Problem(NamedTuple):
-    """y[i, j] = Σ over taps of x[stride · (i, j) + dilation · tap − padding] @ w[tap], in groups of channels."""
+    """The shapes and settings of a convolution, in groups of channels.
+
+    y[i, j] = Σ over taps of x[stride · (i, j) + dilation · tap − padding] @ w[tap]
+    """
 
     images: int
     size: Pair  # height and width of x
@@ -34,10 +37,10 @@ class Problem(NamedTuple):
         return cls(images, size, inputs, outputs, kernel, stride, padding, dilation, groups, out)
 
     def transposed(self) -> "Problem":
-        """For stride 1: the input gradient is the convolution of g with the weights turned around."""
-        padding = tuple(
-            d * (k - 1) - p
-            for d, k, p in zip(self.dilation, self.kernel, self.padding, strict=True)
+        """The input gradient for stride 1: g convolved with the weights turned around."""
+        padding = (
+            self.dilation[0] * (self.kernel[0] - 1) - self.padding[0],
+            self.dilation[1] * (self.kernel[1] - 1) - self.padding[1],
         )
         return self._replace(
             size=self.out,

@@ -1,8 +1,8 @@
 """Winograd's tiles: how images are cut into them, and where each has its place in V and M.
 
-    14 columns        ┌───┬───┬──┬──┐      a tile is *wide* if it has all columns of outputs (4 for 3 taps, 2 for 5),
-    of outputs:       │ 4 │ 4 │3 │3 │      else one less; *tall* likewise for rows
-                      └───┴───┴──┴──┘
+    14 columns        ┌───┬───┬──┬──┐      a tile is *wide* if it has all columns of outputs
+    of outputs:       │ 4 │ 4 │3 │3 │      (4 for 3 taps, 2 for 5), else it has one less;
+                      └───┴───┴──┴──┘      *tall* likewise for rows
 
 Tiles beside each other in one row are a *run*; 32 tiles, running on across rows and images, are a
 *block*. A tile has positions (i, j), 0 … 5 each way. Position j = 5 is the point ∞, and only a
@@ -67,7 +67,7 @@ def cut(size, outputs):
 
 @lru_cache(maxsize=64)
 def find_runs(images, height, width, outputs):
-    """All runs and all blocks of so many images, each as a row of numbers: a RunPlan, a BlockPlan."""
+    """All runs and all blocks of so many images, each as a row of numbers (RunPlan, BlockPlan)."""
     down, tall = cut(height, outputs)
     across, wide = cut(width, outputs)
     total = images * down * across

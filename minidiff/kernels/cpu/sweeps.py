@@ -29,7 +29,10 @@ def clear(e, target, count):
 
 
 def sum_over(e, count, add):
-    """The sum of `count` terms, in four partial sums side by side; add(total, k) is the total with term k."""
+    """The sum of `count` terms, in four partial sums side by side.
+
+    add(total, k) is the total with term k.
+    """
     sums = [e.variable(e.constant(0)) for _ in range(4)]
     fours = count // 4
 

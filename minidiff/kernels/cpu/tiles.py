@@ -4,7 +4,7 @@
 pixels × 2 vectors). A step loads the weights of one input channel at one tap, and broadcasts that
 input from each pixel:
 
-                        w0   w1          weights of one tap and input channel: 2 vectors of output channels
+                        w0   w1          weights of one tap and input: 2 vectors of outputs
           x(pixel 0) →  y00  y01
           x(pixel 1) →  y10  y11         y[p][v] += x[p] · w[v]
           x(pixel 2) →  y20  y21
@@ -91,8 +91,7 @@ def outer(inputs: int, vectors: int):
 
 
 def by_vectors(e, channels, run):
-    """run(e, vectors, first, times) for all channels: `times` tiles of so many vectors, side by
-    side.
+    """run(e, vectors, first, times) for all channels, where `times` tiles lie side by side.
 
     They have 3 vectors and then 2, or 1 where there is only one. The last vector may be partly
     filled.

@@ -165,7 +165,7 @@ def write(taps):
 
 
 def read_gradient(e, g, zero, d, db, run, size):
-    """D = A g Aᵀ, and db += Σ g; where a tile has fewer outputs, its last row or column is zeros."""
+    """D = A g Aᵀ, and db += Σ g; a tile with fewer outputs ends in zeros."""
     run = Run(e, run, 4)
     image = run.from_corner(g, size)
 

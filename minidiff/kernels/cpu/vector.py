@@ -48,7 +48,7 @@ _lanes = 0
 
 
 def lanes() -> int:
-    """The lanes that kernels are compiled for: `MINIDIFF_LANES` in the environment, else the host's."""
+    """The lanes that kernels are compiled for: `MINIDIFF_LANES`, else the host's."""
     return _lanes
 
 
@@ -69,9 +69,9 @@ def registers(lanes: int) -> int:
 
 
 def vector(body: Callable, lanes: int) -> Callable[[tuple], None]:
-    """The body as a function of one tuple: arrays, each for the place of its first number, and
-    numbers.
+    """The body as a function of one tuple of arrays and numbers.
 
+    An array stands for the place of its first number.
     Whole numbers reach the body as integers, others as vectors of float32 with that number in every
     lane.
     """
@@ -107,7 +107,8 @@ def _intrinsic(body: Callable, lanes: int) -> Callable[[tuple], None]:
 
         return numba.types.void(arguments), emit
 
-    return numba.extending.intrinsic(typed)
+    intrinsic: Any = numba.extending.intrinsic(typed)
+    return intrinsic
 
 
 def _emitted(e: Emitter, context: Any, kind: Any, value: ir.Value) -> Emitted:

@@ -3,11 +3,12 @@
 A view is a place and the steps of its axes, counted in numbers, like an array's strides in NumPy.
 So is its indexing, but for the ends: a body knows itself how far it goes.
 
-    x = View.of(x, images, height, width, channels)     steps: height · width · channels, width · channels, channels, 1
-    x.at(n, i, j)                                       the place of x[n, i, j, 0]
-    x[n]                                                one image: axes (height, width, channels)
-    x[n, top::2, left:]                                 from row `top` every second one, from column `left` on
-    x[..., c:]                                          the last axis from c on
+    x = View.of(x, images, height, width, channels)
+    x.steps                 height · width · channels, width · channels, channels, 1
+    x.at(n, i, j)           the place of x[n, i, j, 0]
+    x[n]                    one image: axes (height, width, channels)
+    x[n, top::2, left:]     from row `top` every second one, from column `left` on
+    x[..., c:]              the last axis from c on
 
 Sizes and indices are integers of the body, or Python's, which are constants of the compiled code.
 """

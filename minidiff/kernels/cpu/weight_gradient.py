@@ -2,7 +2,7 @@
 
 x, each pixel moved by the tap        g
 ┌───────────┐                         ┌───────────┐
-│ inputs    │  →→→ all pixels →→→     │ outputs   │      dw[tap] += inputs ⊗ outputs, sums in registers
+│ inputs    │  →→→ all pixels →→→     │ outputs   │      dw[tap] += inputs ⊗ outputs
 └───────────┘                         └───────────┘      db      += outputs
 """
 

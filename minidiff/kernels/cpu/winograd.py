@@ -1,12 +1,15 @@
 """Winograd convolution F(4 × 4, 3 × 3): 36 products for 16 outputs of 9 taps; direct, they are 144.
 
-Lavin & Gray 2016: a 4 × 4 tile of output is  y = Aᵀ [ (G w Gᵀ) ⊙ (Bᵀ x B) ] A,  x the 6 × 6 tile of input around it.
+Lavin & Gray 2016: with x the 6 × 6 tile of input around it, a 4 × 4 tile of output is
+
+    y = Aᵀ [ (G w Gᵀ) ⊙ (Bᵀ x B) ] A
+
 Over channels, the ⊙ is one matrix product for each of the 36 positions:
 
-      x 6 × 6          V: 36 positions                                   M: 36 positions          y 4 × 4
-     ┌──────┐   Bᵀ·B   ┌─┬─┬─┬──      each: tiles × inputs  @  U     Aᵀ·A   ┌────┐
-     │ ┌────┼─┐  →     │ │ │ │        U = G w Gᵀ: inputs × outputs    →     │    │
-     └─┼────┘ │        └─┴─┴─┴──                                            └────┘
+      x 6 × 6          V: 36 positions               M: 36 positions     y 4 × 4
+     ┌──────┐   Bᵀ·B   ┌─┬─┬─┬──   each: tiles × inputs  @  U     Aᵀ·A   ┌────┐
+     │ ┌────┼─┐  →     │ │ │ │     U = G w Gᵀ: inputs × outputs    →     │    │
+     └─┼────┘ │        └─┴─┴─┴──                                         └────┘
        └──────┘ tiles overlap by 2
 
 The points that make A, B and G are 0, ±5/8, ±25/16, ∞ (see `transforms`): all of B is exact in
@@ -101,7 +104,7 @@ def _multiply(sizes):
 
 
 def _gather(sizes):
-    """u (inputs × outputs) += vᵀ (inputs × tiles) @ d (tiles × outputs), `sizes[vectors]` inputs at a time."""
+    """u (inputs × outputs) += vᵀ @ d (tiles × outputs), `sizes[vectors]` inputs at a time."""
 
     def body(e, v, d, u, n):
         v = transformed(e, v)[0]  # axes (vector of channels, tile, lane)
@@ -165,7 +168,7 @@ def _of_channel(e, v, position, channel):
 
 
 def _for_blocks(e, runs, blocks, plan, before, product, after=None):
-    """For each block: before(run) for its runs, product(position, group, tiles that take part), after(run)."""
+    """For each block: before(run), product(position, group, tiles that take part), after(run)."""
 
     @e.loop(plan.blocks)
     def block(n):
@@ -271,7 +274,7 @@ def _gradient_kernel(lanes: int):
 
 
 def _lanes(p: Problem, taps: int, most: int) -> int:
-    """The widest vectors, of `most` lanes or half as many, that the channels of a group fill; else 0."""
+    """The widest vectors, of `most` lanes or half, that the channels of a group fill; else 0."""
     widths = (most, most // 2) if taps == 3 else (most,)
     depth = p.inputs // p.groups
     outputs = p.outputs // p.groups

@@ -1,5 +1,4 @@
-"""Depthwise convolutions, of groups of one channel: those without neighbours, and strided
-gradients.
+"""Depthwise convolutions (groups of one channel) without neighbours, and strided gradients.
 
 All others are `small_groups`.
 """
@@ -51,5 +50,5 @@ def fits_phases(p: Problem) -> bool:
 
 
 def phases(g, w, p: Problem):
-    """Memory is what is slow here: a row of dx is written at once, from g with zeros between its columns."""
+    """A row of dx at once, from g with zeros between its columns: memory is what is slow here."""
     return small_groups.phases(g, w, p, spacing=p.stride[1])

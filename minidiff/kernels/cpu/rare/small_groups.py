@@ -1,11 +1,10 @@
-"""Convolution in small groups: a vector holds the outputs of several groups, and meets their
-inputs.
+"""Convolution in small groups: a vector holds the outputs of several groups.
 
-                                                          groups a, b, … of 2 inputs and 3 outputs
+                                                    groups a, b, … of 2 inputs and 3 outputs
     x of a pixel       [a0 a1 b0 b1 c0 c1 …]
-    permuted, k = 0    [a0 a0 a0 b0 b0 b0 c0 …]           × w[tap, 0], which lies in the order of the outputs
-    permuted, k = 1    [a1 a1 a1 b1 b1 b1 c1 …]           × w[tap, 1]
-                                                          y = [a a a b b b c …] is their sum, over all taps
+    permuted, k = 0    [a0 a0 a0 b0 b0 b0 c0 …]     × w[tap, 0], in the order of the outputs
+    permuted, k = 1    [a1 a1 a1 b1 b1 b1 c1 …]     × w[tap, 1]
+                                                    y = [a a a b b b c …], their sum over taps
 
 The loops around these tiles are the direct convolution's, for which as many groups as a vector
 holds are one. A permuted vector serves all taps of a row that meet it, each for another pixel.
@@ -82,7 +81,7 @@ def _in_narrow_vectors(e, channels, compute) -> None:
 
 
 def _product(taps: int, inputs: int, outputs: int, stride: int, dilation: int, pixels: int):
-    """`tiles.product` for one vector of groups; a step has `taps` taps of a row, and `count` inputs."""
+    """`tiles.product` for one vector of groups; a step has `taps` taps and `count` inputs."""
 
     def tile(e, count, x, w, bias, y, over, channels):
         rows, columns, _ = over
@@ -108,12 +107,11 @@ def _product(taps: int, inputs: int, outputs: int, stride: int, dilation: int, p
 
 
 @cache
-def _tile(*group):
+def _tile(taps: int, inputs: int, outputs: int, stride: int, dilation: int):
     """Pixels of a tile -> the body for a row of them."""
 
     def of(pixels):
-        taps, inputs, *_ = group
-        product = _product(*group, pixels)
+        product = _product(taps, inputs, outputs, stride, dilation, pixels)
 
         def body(e, x, w, bias, y, all_pixels, over, channels):
             all_weights_stay = taps * inputs <= vector.registers(e.lanes) // 3  # in registers
@@ -189,7 +187,7 @@ def _gradient_tile(shape: tuple, inputs: int, outputs: int, stride: int, dilatio
     partial_sums = pixels if len(terms) <= 2 else 1  # one or two sums would wait for themselves
 
     def step(e, x, g, column, sums, pixels):
-        """Add the terms of so many pixels: x (tap row, input) and g (pixel, channel) begin with the first."""
+        """Add the terms of so many pixels: x (tap row, input), g (pixel, channel)."""
         gradients = [e.load(g.at(p)) for p in range(pixels)]
         met = _meetings(pixels, along, stride, dilation).items()
         for u, (q, pairs) in itertools.product(range(tap_rows), met):

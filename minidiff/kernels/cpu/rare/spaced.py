@@ -1,4 +1,4 @@
-"""Images whose columns are taken some way apart, with zeros between them: `direct.phases` explains why."""
+"""Images whose columns are taken some way apart, with zeros between: see `direct.phases`."""
 
 from functools import cache
 
@@ -8,7 +8,7 @@ from ..views import View, ceil_divide
 
 @cache
 def copy_spaced(spacing: int):
-    """`borders.bordered` for columns that come to lie `spacing` apart; none of the image is cut off."""
+    """`borders.bordered` for columns that come to lie `spacing` apart; nothing is cut off."""
 
     def copy(e, image, to, frame):
         source = View.of(image, frame.height, frame.width, frame.channels)
