@@ -8,7 +8,7 @@ Pair = tuple[int, int]
 
 
 class Problem(NamedTuple):
-    """y[i, j] = Σ over taps of x[stride · (i, j) + dilation · tap − padding] @ w[tap], in groups of channels."""
+    """y[i, j] = Σ over taps of x[stride · (i, j) + dilation · tap − padding] @ w[tap], in groups."""
 
     images: int
     size: Pair  # height and width of x
@@ -34,8 +34,8 @@ class Problem(NamedTuple):
         return cls(images, size, inputs, outputs, kernel, stride, padding, dilation, groups, out)
 
     def transposed(self) -> "Problem":
-        """For stride 1: the input gradient is the convolution of g with the weights turned around."""
-        padding = tuple(
+        """The convolution of g that gives dx, for stride 1: its weights are turned and flipped."""
+        vertical, horizontal = (
             d * (k - 1) - p
             for d, k, p in zip(self.dilation, self.kernel, self.padding, strict=True)
         )
@@ -44,5 +44,5 @@ class Problem(NamedTuple):
             out=self.size,
             inputs=self.outputs,
             outputs=self.inputs,
-            padding=padding,
+            padding=(vertical, horizontal),
         )

@@ -68,7 +68,7 @@ def registers(lanes: int) -> int:
     return 32 if lanes == 16 or platform.machine() in ("aarch64", "arm64") else 16
 
 
-def vector(body: Callable, lanes: int) -> Callable[[tuple], None]:
+def vector(body: Callable, lanes: int) -> Callable:
     """The body as a function of one tuple: arrays, each for the place of its first number, and numbers.
 
     Whole numbers reach the body as integers, others as vectors of float32 with that number in every
@@ -77,7 +77,7 @@ def vector(body: Callable, lanes: int) -> Callable[[tuple], None]:
     return _intrinsic(body, lanes) if JIT else _twin(body, lanes)
 
 
-def _twin(body: Callable, lanes: int) -> Callable[[tuple], None]:
+def _twin(body: Callable, lanes: int) -> Callable:
     """The body, interpreted."""
 
     def argument(value: Any) -> Any:
@@ -93,7 +93,7 @@ def _twin(body: Callable, lanes: int) -> Callable[[tuple], None]:
     return twin
 
 
-def _intrinsic(body: Callable, lanes: int) -> Callable[[tuple], None]:
+def _intrinsic(body: Callable, lanes: int) -> Callable:
     """The body, as instructions that Numba puts where the function is called."""
 
     def typed(_context: Any, arguments: Any) -> tuple:

@@ -107,12 +107,11 @@ def _product(taps: int, inputs: int, outputs: int, stride: int, dilation: int, p
 
 
 @cache
-def _tile(*group):
+def _tile(taps: int, inputs: int, outputs: int, stride: int, dilation: int):
     """Pixels of a tile -> the body for a row of them."""
 
     def of(pixels):
-        taps, inputs, *_ = group
-        product = _product(*group, pixels)
+        product = _product(taps, inputs, outputs, stride, dilation, pixels)
 
         def body(e, x, w, bias, y, all_pixels, over, channels):
             all_weights_stay = taps * inputs <= vector.registers(e.lanes) // 3  # in registers
