@@ -44,8 +44,8 @@ def bordered(e, image, to, frame):
 def readable(e, image, after, reach, to, frame, copy=bordered):
     """A view (row, column, channel) of an image, or of its copy at `to` if it is near the end.
 
-    It is near if fewer than `reach` numbers come `after` it. Tiles may read so far beyond it, or the
-    image may need its border, for which `reach` is larger than any number.
+    It is near if fewer than `reach` numbers come `after` it. Tiles may read so far beyond it, or
+    the image may need its border, for which `reach` is larger than any number.
     """
     copied = e.lt(after, reach)
     e.when(copied, lambda: e.call(copy, image, to, frame))

@@ -17,7 +17,7 @@ import numpy as np
 from . import borders, tiles, vector
 from .compiled import compiled_body, contiguous, images, numbers, scratch
 from .correlate import Plan, correlate, straight
-from .plans import packed
+from .plans import by_axis, packed
 from .problem import Pair, Problem
 from .rare import half_vectors, spaced, streaming
 from .views import ceil_divide
@@ -128,16 +128,38 @@ def _pixels_and_images(c: Correlation, tiling: Tiling) -> tuple[int, int]:
 
 @cache
 def _kernel(name, tile, taps, pixels, lanes, copy, write) -> Callable:
+    """The kernel of that name, which must be another for other arguments."""
     body = correlate(tile(pixels), taps, copy, write)
     types = images, images, numbers, images, numbers, Plan
     return compiled_body(body, types, lanes, name)
 
 
+def _geometry(c: Correlation, at_once: int, wide: int) -> dict[str, int]:
+    """How tiles lie: along a row of one image, or at the same pixel of several images."""
+    if at_once == 1:
+        return {
+            "places": 1,
+            "pixels": c.out[1],
+            "pixel_x": c.stride[1] * c.x[3],
+            "pixel_y": c.step[1] * c.y[3],
+            "left": 0,
+            "right": wide,
+        }
+    return {
+        "places": c.out[1],
+        "pixels": at_once,
+        "pixel_x": math.prod(c.x[1:]),
+        "pixel_y": math.prod(c.y[1:]),
+        "left": c.before[1],
+        "right": c.x[2],
+    }
+
+
 @lru_cache(1024)  # of shapes: a network asks for the same few again and again
 def _prepared(c: Correlation, tiling_of: Callable, large: bool, lanes: int) -> Prepared:
-    """The kernel and the plan; `large` is whether y is too large for the caches."""
-    _, height, width, channels = c.x
-    _, taps_w, depth, _ = c.w
+    """The kernel and the plan; `large` says that y is too large for the caches."""
+    images, height, width, channels = c.x
+    taps_h, taps_w, depth, _ = c.w
     tiling = tiling_of(c, lanes)
     padded = ceil_divide(tiling.outputs, lanes) * lanes
     pixels, at_once = _pixels_and_images(c, tiling)
@@ -147,43 +169,27 @@ def _prepared(c: Correlation, tiling_of: Callable, large: bool, lanes: int) -> P
     past_caches = large and along_row and c.step[1] == 1
     write = streaming.past_caches if past_caches else straight
 
-    # reading: what a row of y needs of a row of x
+    # reading: an image is copied if a row of y needs columns that it lacks
     wide = (c.out[1] - 1) * c.stride[1] + (taps_w - 1) * c.dilation[1] + 1
     bordered = along_row and (c.spacing > 1 or c.before[1] != 0 or wide > width)
-    # large images are read once, along memory, into the copy, and not once for each group
+    # a large one is read once, along memory, into the copy, and not once for each group
     bordered = bordered or (past_caches and tiling.groups > 1)
     copy = spaced.copy_spaced(c.spacing) if c.spacing > 1 else borders.bordered
     border = ceil_divide(height * wide * channels + tiling.reads_beyond, lanes) * lanes
 
-    if along_row:
-        geometry = {
-            "places": 1,
-            "pixels": c.out[1],
-            "pixel_x": c.stride[1] * channels,
-            "pixel_y": c.step[1] * c.y[3],
-            "left": 0,
-            "right": wide,
-        }
-    else:
-        geometry = {
-            "places": c.out[1],
-            "pixels": at_once,
-            "pixel_x": math.prod(c.x[1:]),
-            "pixel_y": math.prod(c.y[1:]),
-            "left": c.before[1],
-            "right": width,
-        }
     plan = Plan(
-        *c.x,
-        *c.w[:3],
-        tiling.groups * padded,
-        *c.y[1:],
-        c.out[0],
-        *c.stride,
-        *c.dilation,
-        *c.before,
-        *c.first,
-        *c.step,
+        images=images,
+        height=height,
+        width=width,
+        channels=channels,
+        taps_h=taps_h,
+        taps_w=taps_w,
+        depth=depth,
+        w_channels=tiling.groups * padded,
+        y_height=c.y[1],
+        y_width=c.y[2],
+        y_channels=c.y[3],
+        out_h=c.out[0],
         groups=tiling.groups,
         group_inputs=tiling.inputs,
         group_outputs=tiling.outputs,
@@ -192,14 +198,13 @@ def _prepared(c: Correlation, tiling_of: Callable, large: bool, lanes: int) -> P
         line=border,
         at_once=at_once,
         joined=int(c.dilation[1] == 1 and depth == channels),
-        **geometry,
+        **by_axis(stride=c.stride, dilation=c.dilation, before=c.before),
+        **by_axis(first=c.first, step=c.step),
+        **_geometry(c, at_once, wide),
     )
-    name = "_".join(
-        ["correlate", str(pixels)]
-        + [tiling.name] * bool(tiling.name)
-        + [f"spaced{c.spacing}"] * (c.spacing > 1)
-        + ["past_caches"] * past_caches
-    )
+    parts = ["correlate", str(pixels), tiling.name]
+    parts += ["spaced", str(c.spacing)] * (c.spacing > 1) + ["past_caches"] * past_caches
+    name = "_".join(filter(None, parts))
     return Prepared(
         _kernel(name, tiling.tile, tiling.taps, pixels, lanes, copy, write),
         packed(plan),

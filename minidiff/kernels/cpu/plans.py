@@ -12,6 +12,15 @@ import numpy as np
 Plan = TypeVar("Plan", bound=NamedTuple)
 
 
+def by_axis(**pairs: tuple[int, int]) -> dict[str, int]:
+    """The fields `…_h` and `…_w` of a plan, from pairs (vertical, horizontal)."""
+    fields = {}
+    for name, (vertical, horizontal) in pairs.items():
+        fields[f"{name}_h"] = vertical
+        fields[f"{name}_w"] = horizontal
+    return fields
+
+
 def packed(plan: NamedTuple) -> np.ndarray:
     """The plan as a kernel takes it."""
     return np.array(plan, np.int64)

@@ -78,7 +78,7 @@ def vector(body: Callable, lanes: int) -> Callable[[tuple], None]:
     return _intrinsic(body, lanes) if JIT else _twin(body, lanes)
 
 
-def _twin(body: Callable, lanes: int) -> Callable[[tuple], None]:
+def _twin(body: Callable, lanes: int) -> Callable:
     """The body, interpreted."""
 
     def argument(value: Any) -> Any:
@@ -94,7 +94,7 @@ def _twin(body: Callable, lanes: int) -> Callable[[tuple], None]:
     return twin
 
 
-def _intrinsic(body: Callable, lanes: int) -> Callable[[tuple], None]:
+def _intrinsic(body: Callable, lanes: int) -> Callable:
     """The body, as instructions that Numba puts where the function is called."""
 
     def typed(_context: Any, arguments: Any) -> tuple:

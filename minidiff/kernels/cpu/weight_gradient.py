@@ -16,7 +16,7 @@ import numpy as np
 from . import borders, sweeps, tiles, vector
 from .compiled import compiled_body, images, numbers, scratch, weights
 from .direct import turned
-from .plans import packed
+from .plans import by_axis, packed
 from .problem import Problem
 from .rare import half_vectors
 from .views import View, ceil_divide
@@ -212,7 +212,8 @@ def _prepared(p: Problem, tiling_of: Callable, lanes: int) -> Prepared:
     reads_beyond = tiling.reads_beyond or (0 if whole else max(padded, in_tiles))
 
     # x needs a border where a tile cannot choose the pixels that its taps meet
-    top = left = 0
+    top = 0
+    left = 0
     high, wide = p.size
     if tiling.tap_rows > 1:
         top = p.padding[0]
@@ -224,12 +225,15 @@ def _prepared(p: Problem, tiling_of: Callable, lanes: int) -> Prepared:
     x_room = high * wide * p.inputs + reads_beyond
     g_room = p.out[0] * p.out[1] * p.outputs + reads_beyond
     plan = Plan(
-        p.images,
-        *p.out,
-        p.outputs,
-        *p.size,
-        p.inputs,
-        *dw_shape,
+        images=p.images,
+        outputs=p.outputs,
+        height=p.size[0],
+        width=p.size[1],
+        channels=p.inputs,
+        tap_rows=tap_rows,
+        inputs=in_tiles,
+        groups=tiling.groups,
+        padded=padded,
         group_inputs=tiling.inputs,
         group_outputs=tiling.outputs,
         g_reach=reads_beyond,
@@ -240,12 +244,7 @@ def _prepared(p: Problem, tiling_of: Callable, lanes: int) -> Prepared:
         high=high,
         wide=wide,
         taps_per_row=tap_rows // taps_h,
-        stride_h=p.stride[0],
-        stride_w=p.stride[1],
-        dilation_h=p.dilation[0],
-        dilation_w=p.dilation[1],
-        padding_h=p.padding[0],
-        padding_w=p.padding[1],
+        **by_axis(out=p.out, stride=p.stride, dilation=p.dilation, padding=p.padding),
     )
     return Prepared(
         _kernel(tiling.name, tiling.tile, tiling.tap_rows, lanes),
