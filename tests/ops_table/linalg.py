@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from minidiff.ops import linalg
@@ -53,6 +54,8 @@ def sized(draw):
     matrix = st.sampled_from([None, "fro", "nuc", 1, -1, 2, -2, math.inf, -math.inf])
     axis = draw(st.integers(-3, 2) | st.sampled_from([(-2, -1), (2, 1), (1, 2)]))
     order = draw(matrix if isinstance(axis, tuple) else vector)
+    # Where two elements are equally large, the largest and the smallest have a kink.
+    assume(len(np.unique(np.abs(x))) == x.size)
     return x, order, axis, draw(st.booleans())
 
 
