@@ -118,7 +118,7 @@ def _pixels_and_images(c: Correlation, tiling: Tiling) -> tuple[int, int]:
     inside = sum(0 <= column < width for column in columns)
     multiples_of_4k = math.prod(c.x[1:]) % 1024 == 0
     images_cost, at_once = _best_length(images, tiling.lengths, 4 if multiples_of_4k else 16)
-    if images_cost * inside * 1.08 < row_cost * out * taps:
+    if at_once > 1 and images_cost * inside * 1.08 < row_cost * out * taps:
         return at_once, at_once
     return pixels, 1
 
