@@ -48,7 +48,7 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_named_functions_stand_in_the_files_that_are_linked(page):
-    """A link such as [`ddim`](minidiff/diffusion/samplers.py) names what is defined there."""
+    """A link such as [`ddim`](minidiff/diffusion/samplers/discrete.py) names what stands there."""
     links = re.findall(r"\[`(\w+)`\]\(([\w/.]+\.py)\)", read(page))
     wrong = [
         f"{name} in {path}"

@@ -1,5 +1,4 @@
-"""Self-attention: one kernel for each image and head, from the layer's (positions, 3 · channels)
-on.
+"""Self-attention as one kernel, from the layer's (positions, 3 · channels), head by head.
 
 The probabilities stand with the queries side by side, so that a softmax goes down a vector of
 columns at once:
