@@ -24,9 +24,18 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in 
 
 
 class Contestant:
-    """A running `contestants.py`; `environment` is added to that of this process."""
+    """A running `contestants.py` of the tree at `root`.
 
-    def __init__(self, name: str, threads: int, environment: Mapping[str, str] | None = None):
+    `environment` is added to that of this process.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        threads: int,
+        environment: Mapping[str, str] | None = None,
+        root: Path = ROOT,
+    ):
         self.name = name
         self.errors = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
         self.process = subprocess.Popen(
@@ -35,8 +44,8 @@ class Contestant:
             stdout=subprocess.PIPE,
             stderr=self.errors,
             encoding="utf-8",
-            cwd=ROOT,
-            env=ENVIRONMENT | dict(environment or {}),
+            cwd=root,
+            env=ENVIRONMENT | {"PYTHONPATH": str(root)} | dict(environment or {}),
         )
 
     def run(self, task: str, *arguments: int, warm: int = 0, count: int = 0) -> dict:
