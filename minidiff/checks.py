@@ -56,6 +56,24 @@ def among(name: str, value: Any, allowed: Between | Collection) -> Any:
     return value
 
 
+def generator(name: str, value: Any) -> np.random.Generator:
+    """A Generator as it is, so that it goes on; a seed, an integer of at least 0, as a new one.
+
+    TypeError for anything else: without either, a run could not be repeated.
+    """
+    if isinstance(value, np.random.Generator):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        given = repr(value) if value is None or isinstance(value, bool) else type(value).__name__
+        raise TypeError(
+            f"{name}: given {given}, wanted a seed such as 0, or a numpy Generator such as "
+            f"np.random.default_rng(0)"
+        )
+    if value < 0:
+        raise ValueError(f"{name}: given {value}, wanted a seed of at least 0")
+    return np.random.default_rng(value)
+
+
 # --- arrays ---
 
 

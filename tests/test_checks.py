@@ -37,6 +37,25 @@ def test_what_is_no_number_is_in_no_interval(value):
         checks.among("share", value, Between(0, 1, "(]"))
 
 
+@given(st.integers(0, 10**30))
+def test_a_seed_is_a_generator_and_a_generator_goes_on(seed):
+    want = np.random.default_rng(seed)
+    rng = checks.generator("rng", seed)
+    assert rng.random() == want.random()
+    assert checks.generator("rng", rng) is rng
+    assert checks.generator("rng", np.int64(seed % 99)).random() == np.random.default_rng(
+        seed % 99
+    ).random()
+
+
+@pytest.mark.parametrize("value", [None, True, 1.0, "0", [0], np.random.RandomState(0), np.random])
+def test_what_is_neither_seed_nor_generator_is_told_what_to_type(value):
+    with pytest.raises(TypeError, match=r"^rng: given .*, wanted a seed such as 0, or a numpy Gen"):
+        checks.generator("rng", value)
+    with pytest.raises(ValueError, match=r"^rng: given -1, wanted a seed of at least 0$"):
+        checks.generator("rng", -1)
+
+
 @pytest.mark.parametrize("value", ["c", 1, None, ["a"], np.array(["a", "b"]), {}])
 def test_one_of_several_names(value):
     assert checks.among("name", "b", {"a": 1, "b": 2}) == "b"
