@@ -14,7 +14,7 @@ import statistics
 from contextlib import closing
 from pathlib import Path
 
-from contest import ROOT, Contestant
+from contest import Contestant
 from rows import LAYERS
 
 TASKS = {
