@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 
+_SURELY_SOME_DARK = 4  # so many images have a pixel below the middle grey
+_FAR_OUTSIDE = 10.0  # latents and standardised images stay within it
+
 # --- single values ---
 
 
@@ -94,7 +97,8 @@ def samples(name: str, array: Any, namespace: ModuleType | Any = np) -> Any:
     dtype = getattr(array, "dtype", None)
     if dtype not in (np.float32, np.float64):
         kind = type(array).__name__ if dtype is None else dtype
-        raise TypeError(f"{name}: given {kind}, wanted a float32 or float64 array")
+        hint = f": type {name}.astype('float32') / 127.5 - 1" if dtype == np.uint8 else ""
+        raise TypeError(f"{name}: given {kind}, wanted a float32 or float64 array{hint}")
     if array.ndim < 1:
         raise ValueError(f"{name}: given shape {array.shape}, wanted (batch, ...)")
     finite = namespace.isfinite(array)
@@ -105,6 +109,30 @@ def samples(name: str, array: Any, namespace: ModuleType | Any = np) -> Any:
             f"{name}: given NaN or infinity in {count} of {array.size} values, the first at "
             f"{tuple(map(int, first))}, wanted finite values"
         )
+    return array
+
+
+def clean_samples(name: str, array: Any, namespace: ModuleType | Any = np) -> Any:
+    """Samples without noise: images (batch, height, width, channels) in [-1, 1], or nearly.
+
+    Only a plain mistake is refused. A few bright images may have no pixel below 0; but then they
+    have none at 0 either, which lies between two of the 256 grey levels. Other shapes may have any
+    scale.
+    """
+    samples(name, array, namespace)
+    if array.ndim != 4 or array.size == 0:
+        return array
+    low = float(namespace.min(array))
+    high = float(namespace.max(array))
+    from_zero = 0 <= low < high and (low == 0 or len(array) >= _SURELY_SOME_DARK)
+    if from_zero or max(-low, high) > _FAR_OUTSIDE:
+        if high <= 2:
+            mend = f"type {name} * 2 - 1"
+        elif from_zero and high <= 255:
+            mend = f"type {name} / 127.5 - 1"
+        else:
+            mend = f"type md.data.Scaling.fit({name}).apply({name})"
+        raise ValueError(f"{name}: given {low:g} … {high:g}, wanted images in [-1, 1]: {mend}")
     return array
 
 
@@ -128,6 +156,8 @@ def labels(name: str, values: Any, n: int, low: int = 0, high: float = math.inf)
     if n and not (low <= array.min() and array.max() <= high):
         lowest = "0 (null)" if low == 0 else f"{low} (0 is the null label)"
         limits = f"in {lowest} … {high}" if high < math.inf else f"from {lowest} up"
+        if low == 1 and array.min() == 0:
+            limits += f": type {name} + 1"
         raise ValueError(f"{name}: given {_range_of(array)}, wanted labels {limits}")
     return array
 

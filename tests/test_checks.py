@@ -43,9 +43,10 @@ def test_a_seed_is_a_generator_and_a_generator_goes_on(seed):
     rng = checks.generator("rng", seed)
     assert rng.random() == want.random()
     assert checks.generator("rng", rng) is rng
-    assert checks.generator("rng", np.int64(seed % 99)).random() == np.random.default_rng(
-        seed % 99
-    ).random()
+    assert (
+        checks.generator("rng", np.int64(seed % 99)).random()
+        == np.random.default_rng(seed % 99).random()
+    )
 
 
 @pytest.mark.parametrize("value", [None, True, 1.0, "0", [0], np.random.RandomState(0), np.random])
@@ -148,3 +149,41 @@ def test_what_is_right_comes_back_on_the_host():
     assert checks.labels("y", np.zeros(0, int), 0, low=1).shape == (0,)
     assert checks.times("t", [[0, 9]], 9).shape == (1, 2)
     assert checks.times("t", 4.5, 9, 3) == 4.5
+
+
+@given(
+    low=st.floats(-3, 3),
+    high=st.floats(-3, 3),
+    channels=st.sampled_from([1, 3]),
+    dtype=st.sampled_from([np.float32, np.float64]),
+)
+def test_images_are_scaled_to_1_or_refused_with_the_words_that_mend_them(
+    low, high, channels, dtype
+):
+    """Only images without any value below 0 are refused, and what is proposed mends them."""
+    images = np.linspace(low, high, 4 * 6 * channels).reshape(4, 3, 2, channels).astype(dtype)
+    refused = images.min() >= 0 and images.max() > images.min()
+    for factor in (1, 255):
+        if not refused and factor == 1:
+            assert checks.clean_samples("x", images) is images
+        if refused:
+            x = images / images.max() * factor
+            with pytest.raises(
+                ValueError, match=r"x: given .*wanted images in \[-1, 1\]"
+            ) as caught:
+                checks.clean_samples("x", x)
+            mended = eval(str(caught.value).split("type ")[1], {"x": x})
+            assert mended.min() >= -1 and mended.max() <= 1
+
+
+def test_bright_images_points_and_constants_are_no_mistake():
+    bright = np.array([0.2, 0.9]).reshape(1, 2, 1, 1)
+    for x in (bright, np.zeros((9, 2, 2, 1)), np.ones((9, 2, 2, 3)), np.array([[0.0, 200.0]])):
+        assert checks.clean_samples("x", x) is x
+    with pytest.raises(ValueError, match=r"given -128 … 127.*md.data.Scaling.fit\(x\).apply\(x\)"):
+        checks.clean_samples("x", np.array([-128.0, 127.0]).reshape(1, 2, 1, 1))
+
+
+def test_labels_from_0_are_told_to_count_from_1():
+    with pytest.raises(ValueError, match=r"given 0 … 9, wanted labels from 1.*: type y \+ 1"):
+        checks.labels("y", np.arange(10), 10, low=1)

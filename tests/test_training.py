@@ -30,6 +30,13 @@ def trainer(path=None, rng: int = 0, after_step=lambda step: None) -> Trainer:
     return made
 
 
+def small_unet_run() -> Trainer:
+    """A run on images, for what is said of them before anything is learned."""
+    model = md.models.UNet(width=8, multipliers=(1, 2), classes=3, timesteps=40)
+    loss = lambda x, labels, rng: diffusion.loss(model, SCHEDULE, x, labels, rng)
+    return Trainer(model, loss, optim.SGD(model.parameters(), 0.1))
+
+
 def state(run: Trainer) -> list:
     parts = [
         *run.model.state_dict().values(),
@@ -59,6 +66,128 @@ def test_a_resumed_run_equals_the_unbroken_one_bit_for_bit(tmp_path, stop):
     assert state(resumed) == state(whole)
     assert resumed.history == whole.history
     assert len(whole.history["validation"]) == 3
+
+
+def stopped_at(step: int):
+    """An `after_step` that interrupts the step of this number."""
+    return lambda now: now == step - 1 and os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("stop", [2, 4])
+@pytest.mark.parametrize("size", [5, 8, 32, 100])
+def test_an_epoch_is_all_samples_once_with_any_batch_size(tmp_path, stop, size):
+    """Each sample's loss is its number; epochs and their means know nothing of batches."""
+    run = trainer(tmp_path / "run.safetensors", after_step=stopped_at(stop))
+    seen = []
+
+    def loss(x, rng):
+        run_now.append(len(x))
+        seen.extend(x[:, 0])
+        if len(run_now) == stop:
+            os.kill(os.getpid(), signal.SIGINT)
+        return ops.mean(run.model.parameters()[0]) * 0 + float(np.mean(x[:, 0]))
+
+    data = np.arange(50, dtype=np.float32)[:, None]
+    run_now: list[int] = []
+    run.loss = loss
+    with pytest.raises(KeyboardInterrupt):
+        run.fit(data, 1, progress=False)
+    resumed = trainer(run.path)
+    resumed.loss = loss
+    resumed.batch_size = size
+    resumed.resume()
+    resumed.fit(data, 3, progress=False)
+    assert resumed.epoch == 3
+    assert resumed.history["training"] == pytest.approx([24.5] * 3, rel=1e-6)
+    for epoch in range(3):
+        assert sorted(seen[50 * epoch : 50 * (epoch + 1)]) == list(range(50))
+
+
+@pytest.mark.parametrize("n", [10, 50, 90])
+def test_other_data_begins_an_epoch_anew_and_keeps_what_is_done(tmp_path, n):
+    run = trainer(tmp_path / "run.safetensors", after_step=stopped_at(6))  # the second of epoch 2
+    with pytest.raises(KeyboardInterrupt):
+        run.fit(points(), 2, progress=False)
+    resumed = trainer(run.path)
+    resumed.resume()
+    samples = np.full((n, 2), 0.5, np.float32)
+    resumed.loss = lambda x, rng: ops.mean(resumed.model.parameters()[0]) * 0 + float(x.mean())
+    resumed.fit(samples, 3, progress=False)
+    assert resumed.history["training"] == [run.history["training"][0], 0.5, 0.5]
+    assert resumed.step == 6 + 2 * -(-n // 16)
+
+
+def test_the_seed_is_the_checkpoints_or_refused(tmp_path):
+    """Another seed would split the data elsewhere: validation samples were trained on."""
+    run = trainer(tmp_path / "run.safetensors")
+    run.fit(points(), 1, progress=False)
+    parts = (run.model, run.loss, run.optimizer, run.ema)
+    adopts = Trainer(*parts, path=run.path)
+    adopts.resume()
+    assert adopts.seed == 5
+    before = state(run)
+    with pytest.raises(ValueError, match="seed: given 7, wanted 5"):
+        Trainer(*parts, seed=7, path=run.path).resume()
+    assert state(run) == before
+    with pytest.raises(ValueError, match="seed: given -1"):
+        Trainer(*parts, seed=-1)
+
+
+def test_images_alone_are_a_data_set():
+    run = trainer()
+    run.loss = lambda x, rng: diffusion.loss(run.model, SCHEDULE, x, None, rng)
+    history = run.fit(points()[0], 1, points()[0], progress=False)
+    assert len(history["training"]) == len(history["validation"]) == 1
+
+
+def test_a_loss_that_does_not_take_the_data_is_named():
+    run = trainer()
+    for data in (points()[0], (*points(), points()[1])):
+        with pytest.raises(TypeError, match=r"loss: given .*wanted one of \d arguments"):
+            run.fit(data, 1, progress=False)
+    with pytest.raises(ValueError, match=r"validation: given .*\(49,\), wanted \(50, …\)"):
+        run.fit(points(), 1, (points()[0], points()[1][:49]), progress=False)
+
+
+def test_epochs_count_all_that_are_done():
+    run = trainer()
+    with pytest.raises(ValueError, match="epochs: given 0, wanted an integer of at least 1"):
+        run.fit(points(), 0, progress=False)
+    run.fit(points(), 2, progress=False)
+    with pytest.raises(ValueError, match="epochs: given 1, wanted 2 or more"):
+        run.fit(points(), 1, progress=False)
+    assert run.fit(points(), 2, progress=False) is run.history
+
+
+def test_labels_from_0_are_refused_where_0_is_the_null_label():
+    samples, labels = points()
+    run = trainer()
+    with pytest.raises(ValueError, match=r"labels 0 … 2, wanted labels in 1 … 3.*labels \+ 1"):
+        run.fit((samples, labels - 1), 1, progress=False)
+    some_null = np.where(np.arange(50) < 5, 0, labels)
+    trainer().fit((samples, some_null), 1, progress=False)
+    run = trainer()  # a classifier counts from 0
+    run.model = md.nn.Dense(2, 3, np.random.default_rng(0))
+    run.loss = lambda x, y, rng: ops.cross_entropy(run.model(x), y)
+    run.optimizer = optim.Adam(run.model.parameters())
+    run.fit((samples, labels - 1), 1, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("scale", "words"),
+    [
+        (lambda x: (x + 1) / 2, r"x0: given .*wanted images in \[-1, 1\]: type x0 \* 2 - 1"),
+        (lambda x: (x + 1) * 127.5, r"x0: given .*wanted images in \[-1, 1\]: type x0 / 127.5 - 1"),
+        (lambda x: ((x + 1) * 127.5).astype(np.uint8), r"data: given uint8.*: type data\.astype"),
+    ],
+)
+def test_pixels_that_are_not_scaled_are_refused(scale, words):
+    images = np.random.default_rng(0).uniform(-1, 1, (20, 8, 8, 1)).astype(np.float32)
+    run = small_unet_run()
+    before = [p.data.copy() for p in run.model.parameters()]
+    with pytest.raises((TypeError, ValueError), match=words):
+        run.fit((scale(images), np.ones(20, int)), 1, progress=False)
+    assert all(np.array_equal(a, p.data) for a, p in zip(before, run.model.parameters()))
 
 
 def test_ctrl_c_leaves_a_whole_checkpoint_that_loads(tmp_path):

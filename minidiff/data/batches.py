@@ -44,13 +44,16 @@ def minibatches(
         )
     n = lengths.pop()
     checks.whole("start", start, 0, batch_count(n, size))
-    if seed is None:
-        order = np.arange(n)
-    else:
-        order = np.random.default_rng([seed, ORDER, epoch]).permutation(n)
+    order = np.arange(n) if seed is None else epoch_order(n, seed, epoch)
     batches = (order[first : first + size] for first in range(start * size, n, size))
     # not `yield`: bad arguments raise here, and not at the first batch
     return (_rows(arrays, rows) for rows in batches)
+
+
+def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
+    """The order (n,) in which epoch `epoch` goes through n samples."""
+    stream = [checks.whole("seed", seed), ORDER, checks.whole("epoch", epoch)]
+    return np.random.default_rng(stream).permutation(n)
 
 
 def split_validation(
@@ -69,7 +72,7 @@ def split_validation(
     checks.among("fraction", fraction, checks.Between(0, 1, "()"))
     if n < 2:
         raise ValueError(f"samples: given {n}, wanted 2 or more: one for each side")
-    order = np.random.default_rng([seed, SPLIT]).permutation(n)
+    order = np.random.default_rng([checks.whole("seed", seed), SPLIT]).permutation(n)
     cut = n - max(1, int(fraction * n))
     training = _rows([samples, labels], order[:cut])
     validation = _rows([samples, labels], order[cut:])

@@ -11,7 +11,7 @@ from .. import checks
 from ..kernels import Array, from_host, namespace
 from .forward_process import posterior, q_sample
 from .grids import times
-from .per_sample import Rng, as_rng, dot, draw_noise, weighted_sum
+from .per_sample import Rng, as_rng, check_clean, dot, draw_noise, weighted_sum
 from .prediction import Denoise, check_denoise
 from .samplers import SAMPLERS, Step, Walk, ddim, invert, sampler
 from .sampling import final
@@ -101,6 +101,7 @@ def image_to_image(
     """
     check_denoise(denoise)
     checks.among("sampler", sampler, SAMPLERS)
+    check_clean("x0", x0)
     grid = times(denoise.schedule, steps, start=start)
     rng = as_rng(rng)
     x = q_sample(denoise.schedule, x0, start, draw_noise(rng, x0))
@@ -117,6 +118,8 @@ def interpolate(
     goes by `guidance.composed(denoise, [label_a, label_b], [1 - share, share])`. Source: Song et
     al. 2021 (DDIM), arXiv 2010.02502, section 5.3.
     """
+    check_clean("a", a)
+    check_clean("b", b)
     noise_a = final(invert(denoise, a, **options))
     noise_b = final(invert(denoise, b, **options))
     mixed = [slerp(noise_a, noise_b, share) for share in shares]

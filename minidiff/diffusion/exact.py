@@ -49,8 +49,9 @@ class GaussianMixture:
         self._flat_means = self.means.reshape(1, count, -1)
         self._variances = self.stds.reshape(1, -1, 1) ** 2
 
-    def sample(self, n: int, rng: np.random.Generator, condition=None) -> np.ndarray:
+    def sample(self, n: int, rng: np.random.Generator | int, condition=None) -> np.ndarray:
         """n samples, (n, ...) float64; condition: None, a label, or labels (n,); 0 is any class."""
+        rng = checks.generator("rng", rng)
         shares = np.cumsum(self._allowed(condition, n) * self.weights, axis=1)
         k = np.sum(rng.random((n, 1)) * shares[:, -1:] >= shares, axis=1)
         noise = rng.standard_normal((n, *self.means.shape[1:]))

@@ -6,12 +6,12 @@ import numpy as np
 
 from .. import checks
 from ..kernels import Array
-from .per_sample import Rng, column, draw_noise, weighted_sum
+from .per_sample import Rng, as_rng, column, draw_noise, weighted_sum
 from .schedule import Schedule
 
 
 def q_sample(
-    schedule: Schedule, x0: Array, t, noise: Array | None = None, rng: Rng | None = None
+    schedule: Schedule, x0: Array, t, noise: Array | None = None, rng: Rng | int | None = None
 ) -> Array:
     """x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) noise; the noise is given or drawn.
 
@@ -19,7 +19,7 @@ def q_sample(
     Raises ValueError for a wrong shape or time, TypeError for another dtype of the noise. Source:
     Ho et al. 2020, arXiv 2006.11239, eq. 4.
     """
-    noise = draw_noise(rng, x0) if noise is None else noise
+    noise = draw_noise(as_rng(rng), x0) if noise is None else noise
     checks.same_shape_and_dtype("noise", noise, "x0", x0)
     alpha, sigma = schedule.alpha_sigma(t, x0)
     return weighted_sum(alpha, x0, sigma, noise)

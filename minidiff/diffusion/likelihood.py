@@ -13,7 +13,7 @@ import numpy as np
 from .. import checks, ops
 from ..kernels import Array, to_host
 from .forward_process import posterior, q_sample
-from .per_sample import Rng, check_samples, column, exp
+from .per_sample import Rng, check_clean, column, exp
 from .prediction import Denoise
 from .samplers.walk import Walk
 from .schedule import Schedule
@@ -52,7 +52,7 @@ def bits_per_dim(
     samplers.
     """
     checks.among("variance", variance, VARIANCES)
-    check_samples("x0", x0)
+    check_clean("x0", x0)
     walk = Walk(denoise, x0.shape[0], condition, rng=rng, clip=clip)
     schedule = walk.schedule
     alpha_bar = float(schedule.alpha_bar[-1])

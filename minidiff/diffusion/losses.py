@@ -19,7 +19,7 @@ from ..nn import Module
 from .forward_process import posterior
 from .likelihood import step_nats
 from .parameterization import Parameterization, parameterization_of
-from .per_sample import Rng, as_condition, check_samples, column, draw_noise, weighted_sum
+from .per_sample import as_condition, check_clean, column, draw_noise, weighted_sum
 from .schedule import Schedule
 from .variance import log_variance_between
 
@@ -31,7 +31,7 @@ def loss(
     schedule: Schedule,
     x0: Array,
     condition: Any,
-    rng: Rng,
+    rng: np.random.Generator | int,
     predicts: str = "noise",
     weight: Weight | None = None,
     learned_variance: bool = False,
@@ -50,7 +50,8 @@ def loss(
 
     - `condition`: None, labels (batch,), 0 for null, or vectors (batch, d); drop labels before the
       call (`label_dropout`).
-    - `rng`: draws t and then the noise, before the batch is cut.
+    - `rng`: a Generator, which draws t and then the noise, before the batch is cut. With a seed
+      every call draws the same: right for a figure, wrong in a training loop.
     - `predicts`, `learned_variance`: see `Parameterization`. A learned variance adds T / 1000 times
       the bound's term in bits, with the mean held fixed, for 8-bit images in [-1, 1] (Nichol &
       Dhariwal 2021, arXiv 2102.09672, eq. 16).
@@ -63,13 +64,14 @@ def loss(
     in x0, predicting noise where alpha_bar_T = 0, a schedule of another T than the model's, and a
     parameterisation other than the model's own.
     """
-    check_samples("x0", x0)
+    check_clean("x0", x0)
     batch = x0.shape[0]
     condition = as_condition(condition, batch)
     parameterization = parameterization_of(model, schedule, predicts, learned_variance)
     if isinstance(model, Module):
         model.parameterization = parameterization
 
+    rng = checks.generator("rng", rng)
     t, factors = (draw or uniform(schedule.timesteps))(rng, batch)
     noise = draw_noise(rng, x0)
     alpha, sigma = schedule.alpha_sigma(t, x0)
@@ -131,15 +133,28 @@ def _like(x: Array, values: np.ndarray) -> Array:
     return from_host(values.astype(x.dtype), x)
 
 
-def label_dropout(condition: Array, prob_uncond: float, rng: np.random.Generator) -> Array:
+def label_dropout(
+    condition: Any, prob_uncond: float, rng: np.random.Generator | int
+) -> Array | None:
     """The condition with each row made null with probability `prob_uncond`.
 
-    So one network learns p(x given y) and p(x). Raises ValueError for a probability outside 0 … 1.
-    Source: Ho & Salimans 2022, arXiv 2207.12598, algorithm 1.
+    So one network learns p(x given y) and p(x). The condition is labels (batch,), vectors (batch,
+    d), or None, which stays None. `rng` is a Generator; a seed drops the same rows at every call.
+    Raises ValueError for a probability outside 0 … 1, TypeError or ValueError for what is no
+    condition. Source: Ho & Salimans 2022, arXiv 2207.12598, algorithm 1.
     """
     checks.among("prob_uncond", prob_uncond, checks.Between(0, 1))
-    keep = rng.random(condition.shape[0]) >= prob_uncond
-    return condition * column(keep, condition)
+    if condition is None:
+        return None
+    rows: Any = condition if hasattr(condition, "dtype") else np.asarray(condition)
+    if rows.ndim == 0 or (rows.ndim == 1 and rows.dtype.kind == "f"):
+        raise ValueError(
+            f"condition: given {rows.dtype} of shape {rows.shape}, "
+            "wanted integer labels (batch,) or vectors (batch, d)"
+        )
+    rows = as_condition(rows, rows.shape[0])  # names a wrong dtype or label
+    keep = checks.generator("rng", rng).random(rows.shape[0]) >= prob_uncond
+    return rows * column(keep, rows)
 
 
 # --- weights of the squared error in x_0 ---

@@ -23,6 +23,11 @@ def check_samples(name: str, x: Any) -> None:
     checks.samples(name, x, namespace(x) if hasattr(x, "dtype") else np)
 
 
+def check_clean(name: str, x: Any) -> None:
+    """Raise as `check_samples`, and ValueError for images that are not scaled to [-1, 1]."""
+    checks.clean_samples(name, x, namespace(x) if hasattr(x, "dtype") else np)
+
+
 # --- coefficients ---
 
 

@@ -95,3 +95,10 @@ def test_scaling_refuses_what_it_cannot_scale():
         ValueError, match=r"samples: given shape \(3, 1\).*wanted floats \(..., 2\)"
     ):
         Scaling(np.zeros(2), np.ones(2)).apply(np.zeros((3, 1)))
+
+
+def test_a_seed_is_the_generator_of_it():
+    for pattern in (spiral, s_curve, moons):
+        np.testing.assert_array_equal(pattern(9, 3), pattern(9, np.random.default_rng(3)))
+        with pytest.raises(TypeError, match="rng: given None, wanted a seed such as 0"):
+            pattern(9, None)

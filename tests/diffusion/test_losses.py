@@ -174,6 +174,44 @@ def test_loss_by_time():
     np.testing.assert_array_equal(bins.mean(), [3.0, 5.0, np.nan, np.nan, 7.0])
 
 
+@pytest.mark.parametrize("scale", [lambda x: (x + 1) / 2, lambda x: np.round((x + 1) * 127.5)])
+def test_pixels_that_are_not_scaled_are_refused_wherever_images_come_in(scale):
+    x0 = scale(X0[:8])
+    denoise = TWO.denoiser(SCHEDULE)
+    for call in (
+        lambda: D.loss(Line(), SCHEDULE, x0, None, 0),
+        lambda: D.bits_per_dim(denoise, x0, 0),
+        lambda: D.image_to_image(denoise, x0, 30, 0),
+        lambda: D.interpolate(denoise, x0, x0, [0.5]),
+    ):
+        with pytest.raises(ValueError, match=r"given .* … .*wanted images in \[-1, 1\]: type"):
+            call()
+
+
+def test_a_seed_is_the_generator_of_it():
+    one = D.loss(Line(), SCHEDULE, X0, LABELS, 3).item()
+    assert one == D.loss(Line(), SCHEDULE, X0, LABELS, np.random.default_rng(3)).item()
+    assert (
+        one
+        == D.loss(Line(), SCHEDULE, X0, LABELS, 3).item()
+        != D.loss(Line(), SCHEDULE, X0, LABELS, 4).item()
+    )
+    dropped = D.label_dropout(LABELS, 0.5, 3)
+    np.testing.assert_array_equal(dropped, D.label_dropout(LABELS, 0.5, np.random.default_rng(3)))
+    np.testing.assert_array_equal(dropped, D.label_dropout(LABELS.tolist(), 0.5, 3))
+    np.testing.assert_array_equal(
+        D.q_sample(SCHEDULE, X0, 7, rng=3),
+        D.q_sample(SCHEDULE, X0, 7, rng=np.random.default_rng(3)),
+    )
+
+
+def test_label_dropout_says_what_a_condition_is():
+    assert D.label_dropout(None, 0.5, 0) is None
+    for condition in (3, [1.0, 2.0], ["a", "b"], [[1, 2]], [-1, 2]):
+        with pytest.raises((TypeError, ValueError), match="condition: given"):
+            D.label_dropout(condition, 0.5, 0)
+
+
 def test_errors():
     rng = np.random.default_rng(0)
     nan = X0.copy()
