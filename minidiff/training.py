@@ -166,10 +166,11 @@ class Trainer:
     def _check_labels(self, data: Sequence) -> None:
         """Refuse labels 0 … classes - 1 where 0 is the null label: one class would be lost in it.
 
-        Some null labels beside all the others are a choice. Classifiers count from 0.
+        Some null labels beside all the others are a choice, and a handful of samples may well lack
+        the last class. Classifiers count from 0.
         """
         classes = self.model.config.get("classes")
-        if self.model.parameterization is None or classes is None:
+        if self.model.parameterization is None or classes is None or len(data[0]) < 2 * classes:
             return
         for array in data[1:]:
             is_labels = array is not None and array.ndim == 1 and array.dtype.kind in "iu"
