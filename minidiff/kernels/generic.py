@@ -116,7 +116,7 @@ def embedding(table, ids):
 
 def embedding_dtable(g, ids, rows):
     """Row i of the gradient is the sum of g over all places that asked for row i."""
-    return scatter_add(g, ids, (rows, g.shape[-1]))
+    return scatter_add(g.astype(dtype_of_sums(g.dtype), copy=False), ids, (rows, g.shape[-1]))
 
 
 # --- pooling and resampling ---
@@ -128,7 +128,7 @@ def windows(x, size, stride):
 
 def windows_dx(g, x_size, size, stride):
     """Each pixel's sum over the windows it was in."""
-    dx = namespace(g).zeros((g.shape[1], *x_size, g.shape[4]), g.dtype)
+    dx = namespace(g).zeros((g.shape[1], *x_size, g.shape[4]), dtype_of_sums(g.dtype))
     taps = _taps(size, g.shape[2:4], stride, (1, 1))
     for part, (_, _, rows, columns) in zip(g, taps, strict=True):
         dx[:, rows, columns] += part
@@ -154,6 +154,7 @@ def upsample_nearest(x, scale):
 def upsample_nearest_dx(g, scale):
     """The sum over each block, one term at a time: NumPy is slow over two short axes."""
     b, h, w, c = g.shape
+    g = g.astype(dtype_of_sums(g.dtype), copy=False)
     parts = reshape(g, (b, h // scale, scale, w // scale, scale, c))
     return sum(parts[:, :, i, :, j] for i in range(scale) for j in range(scale))
 
@@ -350,6 +351,12 @@ def adam(param, grad, m, v, lr, beta1, beta2, eps, weight_decay, step):
 def ema(average, param, decay):
     """average ← decay·average + (1 − decay)·param"""
     average += (param - average) * (1 - decay)
+
+
+# --- sums ---
+def dtype_of_sums(dtype):
+    """NumPy's: sums and products of short integers and booleans are long integers."""
+    return {"b": "i8", "i": "i8", "u": "u8"}.get(dtype.kind, dtype)
 
 
 # --- shapes ---

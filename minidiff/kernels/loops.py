@@ -210,7 +210,7 @@ def embedding(table, ids):
 
 def embedding_dtable(g, ids, rows):
     check(g.shape[:-1] == ids.shape, g, ids)
-    dtable = np.zeros((rows, g.shape[-1]), g.dtype)
+    dtable = np.zeros((rows, g.shape[-1]), generic.dtype_of_sums(g.dtype))
     embedding_dtable_loop(as_rows(g), row_numbers(ids, rows), dtable)
     return dtable
 

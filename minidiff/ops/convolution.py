@@ -30,17 +30,17 @@ from .shapes import expand_dims, squeeze, swapaxes
 
 # `geometry` stands for stride, padding, dilation and groups.
 # fmt: off
-_conv2d = Primitive("conv2d", "x w * stride padding dilation groups",
+_conv2d = Primitive("conv2d", "x w * stride padding dilation groups", wants_floats=True,
                     x=lambda g, w, in_shape, **geometry:
                     conv2d_dx(g, w, x_size=in_shape[1:3], **geometry),
                     w=lambda g, x, in_shape, **geometry:
                     conv2d_dw(g, x, kernel=in_shape[:2], **geometry))
-conv2d_dx = Primitive("conv2d_dx", "y w * x_size stride padding dilation groups",
+conv2d_dx = Primitive("conv2d_dx", "y w * x_size stride padding dilation groups", wants_floats=True,
                       y=lambda g, w, in_shape, x_size, **geometry:
                       _cropped(_conv2d(g, w, **geometry), in_shape),
                       w=lambda g, y, in_shape, x_size, **geometry:
                       conv2d_dw(y, g, kernel=in_shape[:2], **geometry))
-conv2d_dw = Primitive("conv2d_dw", "y x * kernel stride padding dilation groups",
+conv2d_dw = Primitive("conv2d_dw", "y x * kernel stride padding dilation groups", wants_floats=True,
                       y=lambda g, x, in_shape, kernel, **geometry:
                       _cropped(_conv2d(x, g, **geometry), in_shape),
                       x=lambda g, y, in_shape, kernel, **geometry:
@@ -69,7 +69,7 @@ def _conv2d_bias_rule(g, x, w, needs, **geometry):
 
 
 # fmt: off
-_conv2d_bias = Primitive("conv2d_bias", "x w b * stride padding dilation groups",
+_conv2d_bias = Primitive("conv2d_bias", "x w b * stride padding dilation groups", wants_floats=True,
                          joint=_conv2d_bias_rule,
                          reference=lambda x, w, b, **geometry: _conv2d(x, w, **geometry) + b)
 # fmt: on

@@ -10,14 +10,39 @@ g times the derivative. Its other parameters are the operands and `out`, the out
 import math
 from typing import Any
 
+import numpy as np
+
 from ..checks import among
 from ..kernels import call
 from ..tape.primitive import Primitive
+from ..tape.tape import Value
 
 
 def pointwise(name: str, operands: str = "x", **rules) -> Primitive:
     """A primitive whose operands are broadcast against each other."""
     return Primitive(name, operands, broadcasts=True, **rules)
+
+
+def smooth(name: str, operands: str = "x", **rules) -> Primitive:
+    """A pointwise primitive that makes no sense on integers: they become float64."""
+    return pointwise(name, operands, wants_floats=True, **rules)
+
+
+def as_floats(*operands: Any) -> list:
+    """The operands with integers as floats: of the dtype that one has, else float64.
+
+    It is what `smooth` does, for functions that are composed. Numbers stay as they are.
+    """
+    dtypes = [x.dtype for x in operands if hasattr(x, "dtype")]
+    dtype = next((dtype for dtype in dtypes if dtype.kind == "f"), np.dtype(np.float64))
+    return [_float(x, dtype) if hasattr(x, "dtype") else x for x in operands]
+
+
+def _float(x, dtype):
+    """x, or its integers in another dtype; they have no gradient."""
+    if x.dtype.kind not in "iub":
+        return x
+    return type(x)(x.data.astype(dtype)) if isinstance(x, Value) else x.astype(dtype)
 
 
 # fmt: off
@@ -30,23 +55,23 @@ power = pointwise("power", "x y",
                   x=lambda g, x, y: g * _slope(x, y),
                   y=lambda g, x, out: g * out * _log(x))
 
-exp = pointwise("exp", x=lambda g, out: g * out)
-expm1 = pointwise("expm1", x=lambda g, out: g * (out + 1))
-log = pointwise("log", x=lambda g, x: g / x)
-log1p = pointwise("log1p", x=lambda g, x: g / (1 + x))
-sqrt = pointwise("sqrt", x=lambda g, out: g * 0.5 / out)
-sin = pointwise("sin", x=lambda g, x: g * cos(x))
-cos = pointwise("cos", x=lambda g, x: -g * sin(x))
-tan = pointwise("tan", x=lambda g, out: g * (1 + out * out))
-arcsin = pointwise("arcsin", x=lambda g, x: g / sqrt(1 - x * x))
-arccos = pointwise("arccos", x=lambda g, x: -g / sqrt(1 - x * x))
-arctan = pointwise("arctan", x=lambda g, x: g / (1 + x * x))
-sinh = pointwise("sinh", x=lambda g, x: g * cosh(x))
-cosh = pointwise("cosh", x=lambda g, x: g * sinh(x))
-tanh = pointwise("tanh", x=lambda g, out: g * (1 - out * out))
-sigmoid = pointwise("sigmoid", x=lambda g, out: g * out * (1 - out))
-softplus = pointwise("softplus", x=lambda g, x: g * sigmoid(x))
-erf = pointwise("erf", x=lambda g, x: g * exp(-x * x) * (2 / math.sqrt(math.pi)))
+exp = smooth("exp", x=lambda g, out: g * out)
+expm1 = smooth("expm1", x=lambda g, out: g * (out + 1))
+log = smooth("log", x=lambda g, x: g / x)
+log1p = smooth("log1p", x=lambda g, x: g / (1 + x))
+sqrt = smooth("sqrt", x=lambda g, out: g * 0.5 / out)
+sin = smooth("sin", x=lambda g, x: g * cos(x))
+cos = smooth("cos", x=lambda g, x: -g * sin(x))
+tan = smooth("tan", x=lambda g, out: g * (1 + out * out))
+arcsin = smooth("arcsin", x=lambda g, x: g / sqrt(1 - x * x))
+arccos = smooth("arccos", x=lambda g, x: -g / sqrt(1 - x * x))
+arctan = smooth("arctan", x=lambda g, x: g / (1 + x * x))
+sinh = smooth("sinh", x=lambda g, x: g * cosh(x))
+cosh = smooth("cosh", x=lambda g, x: g * sinh(x))
+tanh = smooth("tanh", x=lambda g, out: g * (1 - out * out))
+sigmoid = smooth("sigmoid", x=lambda g, out: g * out * (1 - out))
+softplus = smooth("softplus", x=lambda g, x: g * sigmoid(x))
+erf = smooth("erf", x=lambda g, x: g * exp(-x * x) * (2 / math.sqrt(math.pi)))
 
 # At a kink: relu and absolute take 0; maximum and minimum give each of two equals half.
 relu = pointwise("relu", x=lambda g, out: where(greater(out, 0), g, 0))
@@ -79,10 +104,10 @@ isnan = pointwise("isnan")
 
 # Swish (Ramachandran et al. 2017) and gelu (Hendrycks & Gimpel 2016) are common enough that their
 # derivatives have kernels. A kernel is not on the tape, so `reference` serves higher derivatives.
-silu = Primitive("silu", "x",
+silu = Primitive("silu", "x", wants_floats=True,
                  joint=lambda g, x: [call("silu_dx", g, x)],
                  reference=lambda x: x * sigmoid(x))
-_gelu = Primitive("gelu", "x * approximate",
+_gelu = Primitive("gelu", "x * approximate", wants_floats=True,
                   joint=lambda g, x, approximate: [call("gelu_dx", g, x, approximate=approximate)],
                   reference=lambda x, approximate: x * _normal_cdf(x, approximate))
 # fmt: on
@@ -137,6 +162,7 @@ def hard_swish(x: Any) -> Any:
 
     At ±3 the derivative is that of the parabola between.
     """
+    (x,) = as_floats(x)
     return x * clip(x + 3, 0, 6) / 6
 
 

@@ -23,7 +23,7 @@ from ..checks import Between, among
 from ..kernels import call, from_host, namespace
 from ..tape.primitive import Primitive
 from ..tape.tape import Value
-from .elementwise import exp, sigmoid, where
+from .elementwise import as_floats, exp, sigmoid, where
 from .products import matmul
 from .reductions import sum
 from .shapes import plain_index, reshape, swapaxes, transpose
@@ -62,24 +62,25 @@ def _plain_self_attention(qkv, heads):
 
 
 # fmt: off
-_dense = Primitive("dense", "x w b",
+_dense = Primitive("dense", "x w b", wants_floats=True,
                    joint=_dense_rule,
                    reference=lambda x, w, b: matmul(x, w) + b)
-_conditioned_dense = Primitive("conditioned_dense", "x w b e v c table ids", takes_integers=True,
+_conditioned_dense = Primitive("conditioned_dense", "x w b e v c table ids",
+                               wants_floats=True, takes_integers="ids",
                                joint=_conditioned_dense_rule,
                                reference=_plain_conditioned_dense)
 
-_embedding = Primitive("embedding", "table ids", takes_integers=True,
+_embedding = Primitive("embedding", "table ids", takes_integers="ids",
                        table=lambda g, ids, in_shape: embedding_dtable(g, ids, rows=in_shape[0]))
-embedding_dtable = Primitive("embedding_dtable", "y ids * rows", takes_integers=True,
+embedding_dtable = Primitive("embedding_dtable", "y ids * rows", takes_integers="ids",
                              y=lambda g, ids: _embedding(g, ids))
 
-softmax = Primitive("softmax", "x * axis=-1",
+softmax = Primitive("softmax", "x * axis=-1", wants_floats=True,
                     x=lambda g, out, axis: out * (g - sum(g * out, axis=axis, keepdims=True)))
-log_softmax = Primitive("log_softmax", "x * axis=-1",
+log_softmax = Primitive("log_softmax", "x * axis=-1", wants_floats=True,
                         x=lambda g, out, axis: g - exp(out) * sum(g, axis=axis, keepdims=True))
 # What the kernel hands on (aux) is the softmax.
-_self_attention = Primitive("self_attention", "qkv * heads",
+_self_attention = Primitive("self_attention", "qkv * heads", wants_floats=True,
                             qkv=lambda g, qkv, aux, heads:
                             call("self_attention_dqkv", g, qkv, aux, heads=heads),
                             reference=_plain_self_attention)
@@ -96,7 +97,9 @@ def dense(x: Any, w: Any, b: Any = None) -> Any:
             f"dense: given x {x.shape}, w {w_shape} and b {b_shape}, "
             f"wanted (…, in), (in, out) and (out,)"
         )
-    return matmul(x, w) if b is None else _dense(x, w, b)
+    if b is None:
+        return matmul(*as_floats(x, w))
+    return _dense(x, w, b)
 
 
 def conditioned_dense(x: Any, w: Any, b: Any, e: Any, v: Any, c: Any, table: Any, ids: Any) -> Any:
@@ -162,6 +165,7 @@ def attention(q: Any, k: Any, v: Any) -> Any:
             f"attention: given q {q.shape}, k {k.shape} and v {v.shape}, "
             f"wanted (…, n, d), (…, m, d) and (…, m, e)"
         )
+    q, k, v = as_floats(q, k, v)
     scores = matmul(q, swapaxes(k, axis1=-1, axis2=-2)) * (1 / math.sqrt(q.shape[-1]))
     return matmul(softmax(scores), v)
 

@@ -16,7 +16,7 @@ import numpy as np
 from ..checks import among
 from ..kernels import call
 from ..tape.primitive import Primitive
-from .elementwise import absolute, equal, exp, log, softplus, where
+from .elementwise import absolute, as_floats, equal, exp, log, softplus, where
 from .layers import checked_ids, log_softmax
 from .reductions import mean, sum
 from .shapes import array_namespace, expand_dims, plain_index, squeeze, take_along_axis
@@ -29,10 +29,11 @@ def _mse_rule(g, x, y, needs):
 
 # What the kernel of the cross-entropy hands on (aux) is the softmax.
 # fmt: off
-_mse_loss = Primitive("mse_loss", "x y",
+_mse_loss = Primitive("mse_loss", "x y", wants_floats=True,
                       joint=_mse_rule,
                       reference=lambda x, y: mean((x - y) * (x - y)))
-_cross_entropy = Primitive("cross_entropy", "logits labels", takes_integers=True,
+_cross_entropy = Primitive("cross_entropy", "logits labels",
+                           wants_floats=True, takes_integers="labels",
                            joint=lambda g, aux, labels:
                            [call("cross_entropy_dlogits", g, aux, labels), None],
                            reference=lambda logits, labels: mean(_row_losses(logits, labels)))
@@ -44,6 +45,7 @@ def mse_loss(x: Any, y: Any, reduction: str = "mean") -> Any:
     _check_same_shape("mse_loss", x, y)
     if reduction == "mean":
         return _mse_loss(x, y)
+    x, y = as_floats(x, y)
     return _reduced((x - y) * (x - y), reduction)
 
 
@@ -53,6 +55,7 @@ def huber_loss(x: Any, y: Any, delta: float = 1.0, reduction: str = "mean") -> A
     Raises ValueError if the shapes differ.
     """
     _check_same_shape("huber_loss", x, y)
+    x, y = as_floats(x, y)
     difference = x - y
     distance = absolute(difference)
     near = 0.5 * difference * difference
@@ -66,6 +69,7 @@ def binary_cross_entropy_with_logits(x: Any, y: Any, reduction: str = "mean") ->
     Raises ValueError if the shapes differ.
     """
     _check_same_shape("binary_cross_entropy_with_logits", x, y)
+    x, y = as_floats(x, y)
     return _reduced(y * softplus(-x) + (1 - y) * softplus(x), reduction)
 
 
@@ -77,6 +81,7 @@ def kl_div(x: Any, y: Any, reduction: str = "mean", log_target: bool = False) ->
     KL(y ‖ eˣ) (Kullback & Leibler 1951). Raises ValueError if the shapes differ.
     """
     _check_same_shape("kl_div", x, y)
+    x, y = as_floats(x, y)
     if log_target:
         losses = exp(y) * (y - x)
     else:

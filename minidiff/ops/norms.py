@@ -19,7 +19,7 @@ from typing import Any
 
 from ..kernels import call
 from ..tape.primitive import Primitive
-from .elementwise import silu
+from .elementwise import as_floats, silu
 from .reductions import mean
 from .shapes import reshape
 
@@ -47,11 +47,12 @@ def _group_norm_silu_rule(g, x, weight, bias, shift, aux, groups):
 
 # What the kernels hand on (aux) are the mean and 1/σ of each group.
 # fmt: off
-_group_norm = Primitive("group_norm", "x weight bias * groups eps",
+_group_norm = Primitive("group_norm", "x weight bias * groups eps", wants_floats=True,
                         joint=lambda g, x, weight, bias, aux, groups:
                         call("group_norm_grads", g, x, weight, bias, aux, groups=groups),
                         reference=_plain_group_norm)
 _group_norm_silu = Primitive("group_norm_silu", "x weight bias shift skip * groups eps",
+                             wants_floats=True,
                              joint=_group_norm_silu_rule,
                              reference=_plain_group_norm_silu)
 # fmt: on
@@ -125,11 +126,13 @@ def batch_norm(
     if running_mean is None:
         all_but_channels = tuple(range(len(x.shape) - 1))
         return layer_norm(x, weight, bias, all_but_channels, eps)
+    x, running_mean, running_var = as_floats(x, running_mean, running_var)
     return _scale_and_shift((x - running_mean) / (running_var + eps) ** 0.5, weight, bias)
 
 
 def rms_norm(x: Any, weight: Any = None, axis: Any = -1, eps: float = 1e-5) -> Any:
     """x over the root of its mean square along `axis`, then · weight (Zhang & Sennrich 2019)."""
+    (x,) = as_floats(x)
     mean_square = mean(x * x, axis=axis, keepdims=True)
     return _scale_and_shift(x / (mean_square + eps) ** 0.5, weight, None)
 

@@ -14,7 +14,6 @@ row are transposes of each other. So each is the other's derivative.
 # Rules name operations that are defined further down.
 # mypy: disable-error-code="has-type"
 
-import math
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ import numpy as np
 from ..checks import among, whole
 from ..tape.primitive import Primitive
 from .convolution import pair
+from .elementwise import as_floats
 from .products import matmul
 from .reductions import argmax, mean
 from .shapes import array_namespace, expand_dims, getitem, pad, reshape, take, take_along_axis
@@ -37,7 +37,7 @@ windows_dx = Primitive("windows_dx", "y * x_size size stride",
 _max_pool2d = Primitive("max_pool2d", "x * size stride",
                         x=lambda g, aux, in_shape, **window:
                         max_pool2d_dx(g, aux, x_size=in_shape[1:3], **window))
-max_pool2d_dx = Primitive("max_pool2d_dx", "y index * x_size size stride", takes_integers=True,
+max_pool2d_dx = Primitive("max_pool2d_dx", "y index * x_size size stride", takes_integers="index",
                           y=lambda g, index, size, stride:
                           _pick(windows(g, size=(size, size), stride=(stride, stride)), index))
 _upsample_nearest = Primitive("upsample_nearest", "x * scale",
@@ -55,13 +55,15 @@ def _pick(parts, index):
 def max_pool2d(x: Any, size: Any, stride: Any = None, padding: Any = 0) -> Any:
     """The largest value in each window of `size`, an int or a pair.
 
-    `stride` is `size` unless given. `padding` (of −∞) is at most half the size. Of equal values the
-    first gets the gradient. Raises ValueError if a window does not fit.
+    `stride` is `size` unless given. `padding` has no value, and is at most half the size. Of equal
+    values the first gets the gradient. Raises ValueError if a window does not fit.
     """
     size, stride, border = _window("max_pool2d", x, size, stride, padding)
     if not any(border) and size[0] == size[1] and stride[0] == stride[1]:
         return _max_pool2d(x, size=size[0], stride=stride[0])
-    parts = windows(_with_border(x, border, -math.inf), size=size, stride=stride)
+    # A border that repeats the pixels beside it has no other maximum, and the first of equals stays
+    # the first: each window has those pixels too.
+    parts = windows(_with_border(x, border, "edge"), size=size, stride=stride)
     return _pick(parts, argmax(parts, axis=0))
 
 
@@ -71,7 +73,7 @@ def avg_pool2d(x: Any, size: Any, stride: Any = None, padding: Any = 0) -> Any:
     The zeros of the `padding` count.
     """
     size, stride, border = _window("avg_pool2d", x, size, stride, padding)
-    return mean(windows(_with_border(x, border, 0), size=size, stride=stride), axis=0)
+    return mean(windows(_with_border(x, border, "constant"), size=size, stride=stride), axis=0)
 
 
 def adaptive_avg_pool2d(x: Any, output_size: Any) -> Any:
@@ -146,12 +148,12 @@ def _window(operation, x, size, stride, padding):
     return size, stride, border
 
 
-def _with_border(x, border, value):
+def _with_border(x, border, mode):
     if not any(border):
         return x
     vertical, horizontal = border
     width = ((0, 0), (vertical, vertical), (horizontal, horizontal), (0, 0))
-    return pad(x, width, constant_values=value)
+    return pad(x, width, mode)
 
 
 def _averaging_matrix(n, m):
@@ -176,6 +178,7 @@ def _interpolation_matrix(n, m, step, align_corners):
 
 def _resample(x, rows, columns):
     """rows · x · columnsᵀ, for each image and channel."""
+    (x,) = as_floats(x)
     xp = array_namespace(x)
     rows = xp.asarray(rows, dtype=x.dtype)
     columns = xp.asarray(columns, dtype=x.dtype)

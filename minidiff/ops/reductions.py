@@ -19,8 +19,18 @@ from typing import Any
 
 from ..kernels import generic, namespace
 from ..tape.primitive import Primitive
-from .elementwise import absolute, equal, exp, sqrt, where
-from .shapes import astype, axes_of, flip, pad, ravel, reshape, take_along_axis, transpose
+from .elementwise import absolute, as_floats, equal, exp, sqrt, where
+from .shapes import (
+    astype,
+    axes_of,
+    flip,
+    pad,
+    ravel,
+    reshape,
+    take_along_axis,
+    transpose,
+    with_room,
+)
 
 # How a reduction declares its arguments.
 REDUCTION = "x * axis=None keepdims=False"
@@ -42,7 +52,7 @@ max = Primitive("max", REDUCTION,
                 x=lambda g, x, out, in_shape, axis: _divide_among_equals(g, x, out, in_shape, axis))
 min = Primitive("min", REDUCTION,
                 x=lambda g, x, out, in_shape, axis: _divide_among_equals(g, x, out, in_shape, axis))
-logsumexp = Primitive("logsumexp", REDUCTION,
+logsumexp = Primitive("logsumexp", REDUCTION, wants_floats=True,
                       x=lambda g, x, out, in_shape, axis:
                       _keepdims(g, in_shape, axis) * exp(x - _keepdims(out, in_shape, axis)))
 _cumsum = Primitive("cumsum", "x * axis",
@@ -90,6 +100,7 @@ def prod(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     Factors are multiplied in pairs, and the products again, until one is left. So a zero is a
     factor like any other: the textbook's derivative, out / x, would divide by it.
     """
+    x = with_room(x)
     shape = x.shape
     reduced = axes_of(shape, axis)
     rest = [i for i in range(len(shape)) if i not in reduced]
@@ -130,6 +141,7 @@ def norm(x: Any, ord: float | None = None, axis: Any = None, keepdims: bool = Fa
     """
     if isinstance(ord, str) or ord == 0:
         raise ValueError(f"ord: given {ord!r}, wanted None or a number other than 0")
+    (x,) = as_floats(x)
     if ord == math.inf:
         return max(absolute(x), axis=axis, keepdims=keepdims)
     if ord == -math.inf:

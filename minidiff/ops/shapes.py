@@ -19,7 +19,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from ..checks import among, whole
-from ..kernels import namespace
+from ..kernels import generic, namespace
 from ..tape.primitive import Primitive, broadcast_to
 from ..tape.tape import Value
 from .elementwise import equal, where, zeros_like
@@ -219,7 +219,17 @@ def scatter_add(y: Any, index: Any, shape: tuple[int, ...]) -> Any:
 
     What falls on one place adds up.
     """
+    return placed(with_room(y), index, shape)
+
+
+def placed(y: Any, index: Any, shape: tuple[int, ...]) -> Any:
+    """`scatter_add` in the dtype of y."""
     return _scatter_add(y, index=plain_index(index, array_namespace(y)), shape=shape)
+
+
+def with_room(x: Any) -> Any:
+    """x, but short integers and booleans as long ones, as NumPy sums and multiplies them."""
+    return x if x.dtype.kind == "f" else astype(x, dtype=generic.dtype_of_sums(x.dtype))
 
 
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:
@@ -246,7 +256,7 @@ def at_add(x: Any, index: Any, values: Any) -> Any:
 
     Also `t.at[index].add(values)`.
     """
-    return x + scatter_add(_fit_to_index(x, index, values), index=index, shape=x.shape)
+    return x + placed(_fit_to_index(x, index, values), index, x.shape)
 
 
 def at_set(x: Any, index: Any, values: Any) -> Any:
@@ -263,7 +273,7 @@ def at_set(x: Any, index: Any, values: Any) -> Any:
     winners = xp.zeros(x.shape, int)
     winners[index] = numbers
     stays = equal(winners[index], numbers)
-    replaced = scatter_add(where(stays, values, 0), index=index, shape=x.shape)
+    replaced = placed(where(stays, values, 0), index, x.shape)
     return where(equal(winners, 0), x, replaced)
 
 
@@ -276,7 +286,7 @@ def diag(x: Any, k: int = 0) -> Any:
     i = array_namespace(x).arange(n)
     index = (i + row, i + column)
     if is_vector:
-        return scatter_add(x, index=index, shape=(n + abs(k), n + abs(k)))
+        return placed(x, index, (n + abs(k), n + abs(k)))
     return getitem(x, index)
 
 
@@ -295,7 +305,8 @@ def plain_index(index: Any, xp: Any) -> Any:
 
 
 def _fit_to_index(x, index, values):
-    """The values in the shape of x[index]; a scalar in the dtype of x, too."""
+    """The values in the shape of x[index]; a scalar in the dtype of x, too, if that has room."""
     if isinstance(values, np.generic) or not hasattr(values, "shape"):
-        values = array_namespace(x).asarray(values, x.dtype)
+        keeps_all = x.dtype.kind == "f" or not isinstance(values, float | np.floating)
+        values = array_namespace(x).asarray(values, x.dtype if keeps_all else None)
     return broadcast_to(values, shape=getitem(x, index).shape)

@@ -37,7 +37,9 @@ class Primitive(Declaration):
     derivative of the derivative is wanted.
 
     Where an operation `broadcasts`, gradients are summed to their operands' shapes. Integers beside
-    floats take their dtype, unless it `takes_integers`: labels, say, or places in a table.
+    floats take their dtype, but for the operands that `takes_integers` names: labels, say, or
+    places in a table. Integers alone stay what they are, unless the operation `wants_floats`: then
+    they become float64.
 
     The kernel is found by the name, unless a function is given as `kernel`.
 
@@ -51,7 +53,8 @@ class Primitive(Declaration):
         *,
         kernel=None,
         broadcasts=False,
-        takes_integers=False,
+        takes_integers="",
+        wants_floats=False,
         joint=None,
         reference=None,
         **rules: Callable,
@@ -59,7 +62,8 @@ class Primitive(Declaration):
         super().__init__(name, arguments, {"joint": joint} if joint else rules, reference)
         self.kernel = kernel
         self.broadcasts = broadcasts
-        self.takes_integers = takes_integers
+        self.takes_integers = [self.operands.index(name) for name in takes_integers.split()]
+        self.wants_floats = wants_floats
         self.arity = None if self.variadic else len(self.operands)
         self.recipes: dict[tuple[bool, ...], Recipe] = {}
 
@@ -75,9 +79,11 @@ class Primitive(Declaration):
             operands, statics = self.bind(operands, statics)
 
         arrays, needs, value_type = _unwrap(operands)
-        array_type = common_type(arrays, self.broadcasts, self.takes_integers)
+        array_type = common_type(arrays, self.broadcasts, self.takes_integers, self.wants_floats)
         if array_type is None:
-            array_type = promote(self.name, arrays, self.broadcasts, self.takes_integers)
+            array_type = promote(
+                self.name, arrays, self.broadcasts, self.takes_integers, self.wants_floats
+            )
         out = self._run_kernel(array_type, arrays, statics)
         aux = None
         if self.has_aux:
@@ -253,7 +259,9 @@ def primitive(**rules: Callable) -> Callable:
             else:
                 statics.append(f"{p.name}={p.default!r}")
         arguments = f"{' '.join(operands)} * {' '.join(statics)}"
-        return Primitive(f.__name__, arguments, kernel=f, takes_integers=True, **rules)
+        return Primitive(
+            f.__name__, arguments, kernel=f, takes_integers=" ".join(operands), **rules
+        )
 
     return make
 

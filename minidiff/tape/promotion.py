@@ -6,31 +6,49 @@ import numpy as np
 
 from ..kernels import _backends, backend_of
 
+FLOAT32 = np.dtype(np.float32)
+FLOAT64 = np.dtype(np.float64)
 
-def common_type(arrays: list, broadcasts: bool, takes_integers: bool) -> type | None:
-    """The type of the arrays if they agree as they are, as they nearly always do; else None."""
+
+def common_type(
+    arrays: list, broadcasts: bool, takes_integers: list[int], wants_floats: bool
+) -> type | None:
+    """The type of the arrays if they agree as they are, as they nearly always do; else None.
+
+    `takes_integers` has the places of the operands that may be integers beside floats.
+    """
     # What agrees with anything: numbers, where they are broadcast; else operands that are left out.
     neutral = (int, float) if broadcasts else (type(None),)
     array_type = None
     dtype = None
     for array in arrays:
         if type(array) is array_type:
-            if array.dtype is not dtype and not (takes_integers and array.dtype.kind in "iu"):
+            if array.dtype is not dtype and not _is_index(array, arrays, takes_integers):
                 return None
         elif array_type is None and type(array) in _backends:
             array_type = type(array)
             dtype = array.dtype
         elif type(array) not in neutral:
             return None
+    if wants_floats and dtype is not FLOAT32 and dtype is not FLOAT64:
+        return None
     return array_type
 
 
-def promote(name: str, arrays: list, broadcasts: bool, takes_integers: bool) -> type:
+def _is_index(array: Any, arrays: list, places: list[int]) -> bool:
+    """Whether it is an array of integers in one of these places."""
+    return any(arrays[i] is array for i in places) and array.dtype.kind in "iu"
+
+
+def promote(
+    name: str, arrays: list, broadcasts: bool, takes_integers: list[int], wants_floats: bool
+) -> type:
     """Bring the operands of operation `name` to one array type, in place, and return that type.
 
     Python and NumPy scalars stay scalars where the operation broadcasts, so they never widen
-    float32; lists become arrays, and integer arrays beside float ones take their dtype, unless the
-    operation `takes_integers`.
+    float32; lists become arrays, and integer arrays beside float ones take their dtype, but for
+    the places in `takes_integers`. Where the operation `wants_floats`, integers and booleans alone
+    become float64, as for NumPy's mean and division.
 
     Raises TypeError for two devices, two float dtypes, or something that is no number.
     """
@@ -58,12 +76,13 @@ def promote(name: str, arrays: list, broadcasts: bool, takes_integers: bool) -> 
             f"{name}: given operands of different float dtypes: {describe(arrays)}; wanted one "
             f"dtype: cast one with .astype(dtype)"
         )
-    dtype = next(iter(dtypes), None)
+    dtype = next(iter(dtypes), FLOAT64 if wants_floats else None)
 
+    cast = "iub" if wants_floats else "iu"
     backend = backend_of(real[0])
     for i, a in enumerate(arrays):
         if type(a) in _backends:
-            if dtype is not None and a.dtype.kind in "iu" and not takes_integers:
+            if dtype is not None and a.dtype.kind in cast and i not in takes_integers:
                 arrays[i] = a.astype(dtype)
             continue
         if a is None and not broadcasts:

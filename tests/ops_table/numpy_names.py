@@ -358,7 +358,7 @@ ROWS = [
     same(
         "vecdot",
         st.tuples(arrays((2, 3)), arrays((3,)) | arrays((2, 3))),
-        [((np.ones(2), np.ones(3)), ValueError, r"\(2,\) \(3,\)")],
+        [((np.ones(2), np.ones(3)), ValueError, r"\(2,\).*\(3,\)")],
     ),
     same("kron", st.tuples(arrays(), arrays()), [(mixed((2,), (2,)), TypeError, MIXED)]),
     same(

@@ -16,9 +16,9 @@ from ..shapes import (
     flip,
     getitem,
     moveaxis,
+    placed,
     ravel,
     reshape,
-    scatter_add,
     split,
     stack,
     swapaxes,
@@ -234,7 +234,7 @@ def make_diagonal(x: Any, offset: int = 0, axis1: int = -2, axis2: int = -1) -> 
     n = x.shape[-1] + abs(offset)
     i = array_namespace(x).arange(x.shape[-1])
     index = (..., i + max(-offset, 0), i + max(offset, 0))
-    return moveaxis(scatter_add(x, index, (*x.shape[:-1], n, n)), (-2, -1), (axis1, axis2))
+    return moveaxis(placed(x, index, (*x.shape[:-1], n, n)), (-2, -1), (axis1, axis2))
 
 
 def select(condlist: Sequence, choicelist: Sequence, default: Any = 0) -> Any:

@@ -12,6 +12,7 @@ from ...kernels import from_host
 from ...tape.tape import Value
 from ..elementwise import (
     absolute,
+    as_floats,
     cos,
     divide,
     equal,
@@ -27,6 +28,7 @@ from ..elementwise import (
     pointwise,
     sigmoid,
     sin,
+    smooth,
     sqrt,
     where,
     zeros_like,
@@ -35,26 +37,26 @@ from ..products import matmul
 from ..shapes import expand_dims, squeeze
 from .joining import array
 
-log2 = pointwise("log2", x=lambda g, x: g / (x * math.log(2)))
-log10 = pointwise("log10", x=lambda g, x: g / (x * math.log(10)))
-exp2 = pointwise("exp2", x=lambda g, out: g * out * math.log(2))
-cbrt = pointwise("cbrt", x=lambda g, out: g / (3 * out * out))
-logaddexp = pointwise(
+log2 = smooth("log2", x=lambda g, x: g / (x * math.log(2)))
+log10 = smooth("log10", x=lambda g, x: g / (x * math.log(10)))
+exp2 = smooth("exp2", x=lambda g, out: g * out * math.log(2))
+cbrt = smooth("cbrt", x=lambda g, out: g / (3 * out * out))
+logaddexp = smooth(
     "logaddexp", "x y", x=lambda g, x, y: g * _weight(x, y), y=lambda g, x, y: g * _weight(y, x)
 )
 
-arcsinh = pointwise("arcsinh", x=lambda g, x: g / hypot(x, 1))
-arccosh = pointwise("arccosh", x=lambda g, x: g / (sqrt(x - 1) * sqrt(x + 1)))
-arctanh = pointwise("arctanh", x=lambda g, x: g / ((1 - x) * (1 + x)))
+arcsinh = smooth("arcsinh", x=lambda g, x: g / hypot(x, 1))
+arccosh = smooth("arccosh", x=lambda g, x: g / (sqrt(x - 1) * sqrt(x + 1)))
+arctanh = smooth("arctanh", x=lambda g, x: g / ((1 - x) * (1 + x)))
 
 # The angle and the length of the point (y, x); at the origin their derivatives are 0.
-arctan2 = pointwise(
+arctan2 = smooth(
     "arctan2",
     "x y",
     x=lambda g, x, y: g * (y / _length(x, y)) / _length(x, y),
     y=lambda g, x, y: -g * (x / _length(x, y)) / _length(x, y),
 )
-hypot = pointwise(
+hypot = smooth(
     "hypot",
     "x y",
     x=lambda g, x, y: g * (x / _length(x, y)),
@@ -83,6 +85,7 @@ def reciprocal(x: Any) -> Any:
 
 def copysign(x: Any, y: Any) -> Any:
     """|x| with the sign of y."""
+    x, y = as_floats(x, y)
     return where(signbit(y), negative(absolute(x)), absolute(x))
 
 
@@ -93,6 +96,7 @@ def logaddexp2(x: Any, y: Any) -> Any:
 
 def logit(x: Any) -> Any:
     """log(x / (1 − x)), the inverse of `sigmoid`."""
+    (x,) = as_floats(x)
     return log(x) - log1p(negative(x))
 
 

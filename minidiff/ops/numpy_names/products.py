@@ -6,8 +6,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from ..elementwise import multiply
-from ..products import tensordot
-from ..reductions import sum
+from ..products import einsum, tensordot
 from ..shapes import moveaxis, ravel, reshape, roll
 from .joining import array
 
@@ -30,7 +29,7 @@ def vdot(x: Any, y: Any) -> Any:
 
 def vecdot(x: Any, y: Any, axis: int = -1) -> Any:
     """The sum of x · y over one axis; the others are broadcast."""
-    return sum(moveaxis(array(x), axis, -1) * moveaxis(array(y), axis, -1), axis=-1)
+    return einsum("...i,...i->...", moveaxis(array(x), axis, -1), moveaxis(array(y), axis, -1))
 
 
 def kron(x: Any, y: Any) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from ...tape.primitive import Primitive
-from ..elementwise import not_equal, zeros_like
+from ..elementwise import as_floats, not_equal, subtract, zeros_like
 from ..reductions import max, mean, min, sort, sum
 from ..shapes import (
     array_namespace,
@@ -20,6 +20,7 @@ from ..shapes import (
     reshape,
     stack,
     take_along_axis,
+    with_room,
 )
 from .joining import array, diagonal
 from .pointwise import isclose
@@ -44,6 +45,7 @@ def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True) -> Any
     `stop` itself is the last one unless `endpoint` is False.
     """
     steps = np.linspace(0.0, 1.0, num, endpoint)
+    start, stop = as_floats(start, stop)
     difference = stop - start
     if not hasattr(difference, "shape"):
         return start * (1 - steps) + stop * steps
@@ -86,7 +88,7 @@ def cumprod(x: Any, axis: int | None = None) -> Any:
 
     Each round doubles how many factors have met, so that a zero is a factor like any other.
     """
-    x = array(x)
+    x = with_room(array(x))
     x = ravel(x) if axis is None else moveaxis(x, axis, 0)
     step = 1
     while step < x.shape[0]:
@@ -100,8 +102,9 @@ def diff(x: Any, n: int = 1, axis: int = -1) -> Any:
     if n < 0:
         raise ValueError(f"n: given {n}, wanted an integer of at least 0")
     x = array(x)
+    step = not_equal if x.dtype == bool else subtract
     for _ in range(n):
-        x = _cut(x, axis, 1, None) - _cut(x, axis, None, -1)
+        x = step(_cut(x, axis, 1, None), _cut(x, axis, None, -1))
     return x
 
 
@@ -111,7 +114,7 @@ def gradient(x: Any, *spacing: float, axis: Any = None) -> Any:
     `spacing` is one number, or one per axis. The result is an array for one axis, a tuple for
     several. Raises ValueError for an axis of fewer than two elements.
     """
-    x = array(x)
+    (x,) = as_floats(array(x))
     axes = range(len(x.shape)) if axis is None else np.atleast_1d(axis).tolist()
     steps = spacing if len(spacing) > 1 else [*(spacing or [1.0])] * len(axes)
     if len(steps) != len(axes):
@@ -151,7 +154,7 @@ def average(x: Any, axis: Any = None, weights: Any = None, keepdims: bool = Fals
     x = array(x)
     if weights is None:
         return mean(x, axis=axis, keepdims=keepdims)
-    weights = array(weights)
+    x, weights = as_floats(x, array(weights))
     if weights.shape != x.shape:
         if not isinstance(axis, int) or tuple(weights.shape) != (x.shape[axis],):
             raise ValueError(
@@ -175,7 +178,7 @@ def quantile(x: Any, q: Any, axis: Any = None, keepdims: bool = False) -> Any:
         return stack([quantile(x, float(share), axis, keepdims) for share in shares])
     if not 0 <= shares <= 1:
         raise ValueError(f"q: given {q}, wanted a number in [0, 1]")
-    x = array(x)
+    (x,) = as_floats(array(x))
     if math.prod(x.shape) == 0:
         raise ValueError(f"x: given shape {tuple(x.shape)}, wanted at least one element")
     gone = sorted(axes_of(x.shape, axis))

@@ -7,15 +7,15 @@ import math
 from typing import Any
 
 from ...kernels import tails
-from ..elementwise import exp, multiply, pointwise
+from ..elementwise import exp, multiply, smooth
 
-erfc = pointwise(
+erfc = smooth(
     "erfc",
     kernel=tails.erfc,
     x=lambda g, x: g * exp(-x * x) * (-2 / math.sqrt(math.pi)),
 )
-log_ndtr = pointwise("log_ndtr", kernel=tails.log_ndtr, x=lambda g, x: g * inverse_mills(x))
-inverse_mills = pointwise(
+log_ndtr = smooth("log_ndtr", kernel=tails.log_ndtr, x=lambda g, x: g * inverse_mills(x))
+inverse_mills = smooth(
     "inverse_mills", kernel=tails.inverse_mills, x=lambda g, x, out: -g * out * (x + out)
 )
 

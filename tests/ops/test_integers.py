@@ -1,0 +1,81 @@
+"""Integers: every row of `OPS` gives what it gives for the same numbers in float64.
+
+Where NumPy has the function, its own result for integers will do as well: it lets products of short
+integers wrap, for one, and refuses to subtract booleans.
+"""
+
+import numpy as np
+import pytest
+from ops_table import OPS
+
+from minidiff import Tensor, ops
+
+NUMPYS_OWN = {"at_add"}  # np.add.at under another name
+
+
+def whole(x, dtype):
+    """Numbers that fill much of the range of the dtype."""
+    if dtype == np.bool_:
+        return np.asarray(x > 0)
+    whole_numbers = np.round(x * 47)
+    if np.dtype(dtype).kind == "u":
+        whole_numbers = np.abs(whole_numbers)
+    highest = 120 if dtype == np.int8 else 250
+    return np.asarray(np.clip(whole_numbers, -120, highest).astype(dtype))
+
+
+def is_float(argument):
+    return isinstance(argument, np.ndarray) and argument.dtype == np.float64
+
+
+def result(f, arguments):
+    """What f gives, or an error that it raises where arguments do not fit."""
+    try:
+        out = f(*arguments)
+    except (TypeError, ValueError) as error:
+        return error
+    return np.asarray(out.data if isinstance(out, Tensor) else out)
+
+
+def is_same(x, y):
+    if isinstance(x, Exception) or isinstance(y, Exception):
+        return isinstance(x, Exception) and isinstance(y, Exception)
+    return x.shape == y.shape and np.allclose(x.astype(float), y.astype(float), equal_nan=True)
+
+
+def has_numpy_function(name):
+    name = name.split(",")[0].split(" ")[0]
+    name, library = (name[7:], np.linalg) if name.startswith("linalg.") else (name, np)
+    return hasattr(library, name) or name in NUMPYS_OWN
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # log(0), and NumPy's warnings of overflow
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int32, np.int64, np.bool_])
+@pytest.mark.parametrize("name", OPS)
+def test_integers_are_numbers(name, dtype):
+    row = OPS[name]
+    for drawn in row.drawn[:1] + row.drawn[-1:]:
+        integers = [whole(a, dtype) if is_float(a) else a for a in drawn]
+        floats = [i.astype(np.float64) if is_float(a) else a for i, a in zip(integers, drawn)]
+        tensors = [Tensor(a) if isinstance(a, np.ndarray) else a for a in integers]
+        got = result(row.f, integers)
+        wanted = [result(row.f, floats)]
+        if has_numpy_function(name):
+            wanted.append(result(row.reference, integers))
+        assert any(is_same(got, other) for other in wanted)
+        assert is_same(result(row.f, tensors), got)
+
+
+def test_what_makes_no_sense_on_integers_is_float64():
+    x = np.array([0, 100, 200], np.uint8)
+    for f in (ops.exp, ops.sigmoid, ops.softmax, ops.mean, ops.norm, ops.gelu):
+        assert f(x).dtype == np.float64
+    assert ops.mse_loss(x, np.zeros(3, np.float32)).dtype == np.float32
+
+
+@pytest.mark.parametrize("name", ["sum", "prod", "cumsum", "cumprod", "trace"])
+def test_sums_and_products_of_integers_have_numpys_dtype(name):
+    for dtype in (np.uint8, np.int8, np.int32, np.int64, np.bool_):
+        x = np.full((2, 3), 120).astype(dtype)
+        ours = getattr(ops, name)(x)
+        np.testing.assert_array_equal(ours, getattr(np, name)(x), strict=True)
