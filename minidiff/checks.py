@@ -5,10 +5,8 @@ caller computes with, or raises: TypeError for another kind of thing, ValueError
 """
 
 import math
-import os
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -71,21 +69,12 @@ def generator(name: str, value: Any) -> np.random.Generator:
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         given = repr(value) if value is None or isinstance(value, bool) else type(value).__name__
         raise TypeError(
-            f"{name}: given {given}, wanted a seed such as 0, or a numpy Generator such as "
-            f"np.random.default_rng(0)"
+            f"{name}: given {given}, wanted a seed such as 0 or a numpy Generator; "
+            f"type rng=np.random.default_rng(0)"
         )
     if value < 0:
         raise ValueError(f"{name}: given {value}, wanted a seed of at least 0")
     return np.random.default_rng(value)
-
-
-def path(name: str, value: Any) -> Path:
-    """The path of a file or folder, in which ~ is the user's home."""
-    if not isinstance(value, str | os.PathLike):
-        raise TypeError(
-            f"{name}: given {type(value).__name__}, wanted a path such as 'runs/digits'"
-        )
-    return Path(value).expanduser()
 
 
 # --- arrays ---

@@ -129,7 +129,7 @@ NN = {
     "LazyLinear": "nn.Dense(inputs, outputs, rng)",
     "Parameter": "self.name = md.Tensor(array, requires_grad=True)",
     "ModuleList": "self.name = [layer, layer]",
-    "ModuleDict": "a list of modules, or an attribute for each",
+    "ModuleDict": "self.name = {'key': layer}",
     "ReLU": "md.ops.relu, also in nn.Sequential(…, md.ops.relu, …)",
     "SiLU": "md.ops.silu, also in nn.Sequential(…, md.ops.silu, …)",
     "GELU": "md.ops.gelu, also in nn.Sequential(…, md.ops.gelu, …)",
@@ -141,20 +141,12 @@ NN = {
     "Softplus": "md.ops.softplus, also in nn.Sequential",
     "Softmax": "md.ops.softmax(x, axis)",
     "LogSoftmax": "md.ops.log_softmax(x, axis)",
-    "Identity": "lambda x: x, also in nn.Sequential",
-    "Flatten": "lambda x: x.reshape(len(x), -1), also in nn.Sequential",
-    "Dropout": "md.ops.dropout(x, p, rng)",
-    "BatchNorm1d": "md.ops.batch_norm(x, mean, variance, weight, bias)",
-    "BatchNorm2d": "md.ops.batch_norm(x, mean, variance, weight, bias)",
-    "LayerNorm": "md.ops.layer_norm(x, weight, bias)",
-    "InstanceNorm2d": "md.ops.instance_norm(x, weight, bias)",
-    "RMSNorm": "md.ops.rms_norm(x, weight)",
+    "Identity": "nn.Sequential(), which gives back what it gets",
+    "InstanceNorm2d": "md.ops.instance_norm, also in nn.Sequential",
     "MaxPool2d": "nn.MaxPool(size)",
-    "AvgPool2d": "md.ops.avg_pool2d(x, size)",
-    "AdaptiveAvgPool2d": "md.ops.adaptive_avg_pool2d(x, size)",
-    "Conv1d": "md.ops.conv1d(x, w, b)",
-    "ConvTranspose2d": "md.ops.conv_transpose2d(x, w, b), or nn.Upsample and nn.Conv2d",
-    "MultiheadAttention": "nn.Attention(channels, heads)",
+    "AvgPool2d": "nn.AvgPool(size)",
+    "AdaptiveAvgPool2d": "nn.AdaptiveAvgPool(size)",
+    "MultiheadAttention": "nn.Attention(channels, rng, heads)",
     "functional": "md.ops",
     "init": "rng.normal(0, scale, shape), where the layer is made",
     "CrossEntropyLoss": "md.ops.cross_entropy(logits, labels)",
@@ -298,6 +290,27 @@ TENSOR = {
     "tobytes": "x.numpy().tobytes()",
 }
 
+MODULE = {
+    "forward": "def __call__(self, x), which is what the layers here have",
+    "zero_grad": "optimizer.zero_grad()",
+    "cuda": 'model.to("cuda")',
+    "cpu": 'model.to("cpu")',
+    "requires_grad_": "p.requires_grad = False for each p in model.parameters()",
+    "buffers": "model.named_buffers()",
+    "children": "model.modules(), which has those of all depths",
+    "named_children": "model.modules(), which has those of all depths",
+    "named_modules": "model.modules()",
+    "apply": "for module in model.modules(): …",
+    "register_parameter": "self.name = md.Tensor(array, requires_grad=True)",
+    "add_module": "self.name = layer, or a list or dict of layers",
+    "append": "model.layers.append(layer)",
+    "float": "p.data = p.data.astype(np.float32) for each p in model.parameters()",
+    "double": "p.data = p.data.astype(np.float64) for each p in model.parameters()",
+    "half": "float32: half precision is not computed with",
+    "device": "model.parameters()[0].device",
+    "compile": "nothing: operations run as they are called",
+}
+
 TABLE = {
     "md": MD,
     "md.nn": NN,
@@ -305,6 +318,7 @@ TABLE = {
     "md.optim": OPTIM,
     "md.diffusion": DIFFUSION,
     "Tensor": TENSOR,
+    "Module": MODULE,
 }
 
 KEYWORDS = {
@@ -333,17 +347,19 @@ KEYWORDS = {
 """What to do about a keyword that an operation does not have."""
 
 
-def unknown(place: str, name: str, operations: Container[str] = ()) -> AttributeError:
+def unknown(
+    place: str, name: str, operations: Container[str] = (), owner: str | None = None
+) -> AttributeError:
     """The error for a name that `place` (a key of TABLE) does not have; it says what to type.
 
-    `operations` are the names that stand in md.ops.
+    `operations` are the names that stand in md.ops. `owner` is who lacks it, if not the place.
     """
     here = TABLE[place].get(name)
     if here is None and place in ("md.nn", "md.ops"):
         here = MD.get(name)
     if here is None and name in operations:
         here = f"md.ops.{name}(x)" if place == "Tensor" else f"md.ops.{name}"
-    text = f"{place} has no {name!r}"
+    text = f"{owner or place} has no {name!r}"
     return AttributeError(text if here is None else f"{text}; type {here}", name=name)
 
 
@@ -356,8 +372,9 @@ def misnamed(operation: str, keywords: Any) -> str | None:
 def rows() -> list[str]:
     """The tables of docs/coming-from-pytorch.md, line by line."""
     lines = []
+    instances = {"Tensor": "x", "Module": "model"}
     for place, answers in TABLE.items():
-        prefix = "x." if place == "Tensor" else f"{place}."
+        prefix = f"{instances.get(place, place)}."
         lines += [f"### {place}", "", "| you type | here it is |", "|---|---|"]
         lines += [f"| `{prefix}{name}` | {here} |" for name, here in answers.items()]
         lines.append("")

@@ -51,7 +51,7 @@ def test_a_seed_is_a_generator_and_a_generator_goes_on(seed):
 
 @pytest.mark.parametrize("value", [None, True, 1.0, "0", [0], np.random.RandomState(0), np.random])
 def test_what_is_neither_seed_nor_generator_is_told_what_to_type(value):
-    with pytest.raises(TypeError, match=r"^rng: given .*, wanted a seed such as 0, or a numpy Gen"):
+    with pytest.raises(TypeError, match=r"^rng: given .*, wanted a seed such as 0 or a numpy Gen"):
         checks.generator("rng", value)
     with pytest.raises(ValueError, match=r"^rng: given -1, wanted a seed of at least 0$"):
         checks.generator("rng", -1)

@@ -32,7 +32,7 @@ class Tensor(ArrayMethods):
     integers.
     """
 
-    __slots__ = ()
+    __slots__ = ("_made_trainable",)
     __array_priority__ = 100.0
 
     def __init__(
@@ -45,6 +45,7 @@ class Tensor(ArrayMethods):
         Value.__init__(self, data, requires_grad, node, version)
         if version is None:  # else it comes from an operation, and needs no checks
             self._data = _checked(data, requires_grad)
+            self._made_trainable = requires_grad
 
     # --- what it is ---
 
@@ -272,6 +273,13 @@ def _one_tuple(sizes: tuple) -> Any:
 def as_tensor(value: Any) -> Tensor:
     """The Tensor itself, or a constant of this content."""
     return value if isinstance(value, Tensor) else Tensor(value)
+
+
+def is_parameter(value: Any) -> bool:
+    """Whether it is a leaf that wants gradients, or was made as one and is frozen now."""
+    if not isinstance(value, Tensor) or value.node is not None:
+        return False
+    return value.requires_grad or getattr(value, "_made_trainable", False)
 
 
 def _checked(data: Any, requires_grad: bool) -> Array:

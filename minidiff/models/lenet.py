@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .. import ops
+from .. import checks, ops
 from ..autograd.tensor import Tensor
 from ..kernels import Array
 from ..nn import Conv2d, Dense, MaxPool, Module
@@ -18,7 +18,7 @@ class LeNet5(Module):
 
     def __init__(self, rng: int | np.random.Generator = 0):
         self.config: dict = {}
-        rng = np.random.default_rng(rng)
+        rng = checks.generator("rng", rng)
         self.conv1 = Conv2d(1, 6, 5, rng, padding=0)
         self.conv2 = Conv2d(6, 16, 5, rng, padding=0)
         self.pool = MaxPool(2)

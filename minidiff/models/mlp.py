@@ -1,6 +1,5 @@
 """The network for points in the plane: dense layers, each shifted by the time and the label."""
 
-import numpy as np
 from numpy.random import Generator
 
 from .. import checks, ops
@@ -33,7 +32,7 @@ class ConditionalMLP(Module):
         self.config = {"hidden": hidden, "classes": classes, "timesteps": timesteps}
         self.classes = classes
         self.timesteps = timesteps
-        rng = np.random.default_rng(rng)
+        rng = checks.generator("rng", rng)
         self.time = SinusoidalEmbedding(hidden, timesteps)
         layers = [ConditionedDense(inputs, hidden, classes, rng) for inputs in (2, hidden, hidden)]
         self.chain = ConditionalChain(*layers, Dense(hidden, 2, rng))

@@ -16,7 +16,6 @@ For width m and multipliers (1, 2, 3), on 28×28 images (at the bottom with 3m c
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from numpy.random import Generator
 
 from .. import checks, nn, ops
@@ -89,7 +88,7 @@ class UNet(nn.Module):
             "condition_dim": condition_dim,
         }
         self.timesteps = timesteps
-        rng = np.random.default_rng(rng)
+        rng = checks.generator("rng", rng)
         levels = len(multipliers)
         outs = [width * k for k in multipliers]  # channels below each level
         ins = [width, *outs[:-1]]  # channels at each level

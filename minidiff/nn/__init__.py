@@ -5,15 +5,17 @@
 from .. import first_guesses, ops
 from .containers import ConditionalChain, ConditionalSkipConnection, Sequential
 from .layers import (
-    Attention, Conv2d, Dense, Embedding, GroupNorm, GroupNormSilu, MaxPool, SinusoidalEmbedding,
-    Upsample,
+    AdaptiveAvgPool, AvgPool, Dense, Dropout, Embedding, Flatten, MaxPool, SinusoidalEmbedding,
 )
+from .convolution import Attention, Conv1d, Conv2d, ConvTranspose2d, Upsample
+from .norms import BatchNorm1d, BatchNorm2d, GroupNorm, GroupNormSilu, LayerNorm, RMSNorm
 from .module import Module
 
 __all__ = [
-    "Attention", "ConditionalChain", "ConditionalSkipConnection", "Conv2d", "Dense", "Embedding",
-    "GroupNorm", "GroupNormSilu", "MaxPool", "Module", "Sequential", "SinusoidalEmbedding",
-    "Upsample",
+    "AdaptiveAvgPool", "Attention", "AvgPool", "BatchNorm1d", "BatchNorm2d", "ConditionalChain",
+    "ConditionalSkipConnection", "Conv1d", "Conv2d", "ConvTranspose2d", "Dense", "Dropout",
+    "Embedding", "Flatten", "GroupNorm", "GroupNormSilu", "LayerNorm", "MaxPool", "Module",
+    "RMSNorm", "Sequential", "SinusoidalEmbedding", "Upsample",
 ]
 
 

@@ -11,10 +11,19 @@ class Sequential(Module):
     """Each layer's output is the next one's input.
 
     A layer is a module, or any function of one array. Conditions (the embedded time, say) are
-    handed on to those layers that are `conditional`.
+    handed on to those layers that are `conditional`. Without layers it gives back what it gets.
+
+    Raises TypeError for what cannot be called.
     """
 
     def __init__(self, *layers: Callable):
+        for layer in layers:
+            if isinstance(layer, type) or not callable(layer):
+                given = layer.__name__ if isinstance(layer, type) else type(layer).__name__
+                raise TypeError(
+                    f"layers: given {given}, wanted modules and functions, as in "
+                    f"Sequential(nn.Dense(2, 3, rng), ops.relu); for a list, Sequential(*layers)"
+                )
         self.layers: list[Any] = list(layers)
 
     def __call__(self, x: Any, *conditions: Any) -> Any:
@@ -39,7 +48,11 @@ class ConditionalSkipConnection(Module):
 
     def __init__(self, layer: Callable, connection: Callable | None = None):
         self.layer = layer
-        self.connection = connection or (lambda h, skip: ops.concatenate([skip, h], axis=-1))
+        self.connection = connection or _join_channels
 
     def __call__(self, x: Any, *conditions: Any) -> Any:
         return self.connection(self.layer(x, *conditions), x)
+
+
+def _join_channels(h: Any, skip: Any) -> Any:
+    return ops.concatenate([skip, h], axis=-1)

@@ -1,7 +1,9 @@
 """The layers: each holds its parameters and calls an operation or two.
 
-Images are (batch, height, width, channels). Parameters start as float32 draws from a NumPy
-Generator, so that a seed gives the same model everywhere.
+Images are (batch, height, width, channels), sequences (batch, positions, channels). Parameters
+start as float32 draws from `rng`, a NumPy Generator or a seed for one, so that a seed gives the
+same model everywhere. Give the layers of a model one Generator: the same seed would draw the same
+numbers for each.
 """
 
 import math
@@ -14,6 +16,8 @@ from .. import checks, kernels, ops
 from ..autograd.tensor import Tensor
 from ..kernels import Array
 from .module import Module
+
+Seed = Generator | int | None  # None is what forgetting it gives: an error that says what to type
 
 
 def parameter(array: np.ndarray) -> Tensor:
@@ -35,7 +39,10 @@ def uniform(rng: Generator, shape: tuple[int, ...], fan_in: int) -> Tensor:
 class Dense(Module):
     """x (…, in) @ weight (in, out) + bias (out,). Weight and bias start as U(±1/√in)."""
 
-    def __init__(self, inputs: int, outputs: int, rng: Generator, bias: bool = True):
+    def __init__(self, inputs: int, outputs: int, rng: Seed = None, bias: bool = True):
+        rng = checks.generator("rng", rng)
+        checks.whole("inputs", inputs, 1)
+        checks.whole("outputs", outputs, 1)
         self.weight = uniform(rng, (inputs, outputs), fan_in=inputs)
         self.bias = uniform(rng, (outputs,), fan_in=inputs) if bias else None
 
@@ -43,93 +50,13 @@ class Dense(Module):
         return ops.dense(x, self.weight, self.bias)
 
 
-class Conv2d(Module):
-    """Cross-correlation of images x (batch, h, w, in) with its weight, plus its bias.
-
-    `weight` is (kernel, kernel, in / groups, out), `bias` (out,). Gives (batch, h′, w′, out), where
-    h′ = ⌊(h + 2·padding − dilation·(kernel − 1) − 1) / stride⌋ + 1.
-
-    With a `dilation`, neighbouring taps meet pixels that lie so far apart. With `groups`, inputs
-    and outputs are cut into so many groups, and an output sums only inputs of its own group.
-    Without a `padding`, it is the one that keeps the size where the stride is 1 and the kernel odd.
-    Weight and bias start as U(±1/√(kernel²·in / groups)).
-
-    Raises ValueError if `dilation` or `groups` is less than 1, or if `groups` does not divide
-    inputs and outputs.
-    """
-
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        kernel: int,
-        rng: Generator,
-        stride: int = 1,
-        padding: int | None = None,
-        bias: bool = True,
-        dilation: int = 1,
-        groups: int = 1,
-    ):
-        checks.whole("dilation", dilation, 1)
-        checks.whole("groups", groups, 1)
-        for name, channels in ("inputs", inputs), ("outputs", outputs):
-            if channels % groups:
-                raise ValueError(f"{name}: given {channels}, wanted a multiple of {groups} groups")
-        depth = inputs // groups
-        fan_in = kernel * kernel * depth
-        self.weight = uniform(rng, (kernel, kernel, depth, outputs), fan_in=fan_in)
-        self.bias = uniform(rng, (outputs,), fan_in=fan_in) if bias else None
-        self.stride = stride
-        self.padding = dilation * (kernel - 1) // 2 if padding is None else padding
-        self.dilation = dilation
-        self.groups = groups
-
-    def __call__(self, x: Any) -> Tensor:
-        return ops.conv2d(
-            x,
-            self.weight,
-            self.bias,
-            stride=self.stride,
-            padding=self.padding,
-            dilation=self.dilation,
-            groups=self.groups,
-        )
-
-
-class GroupNorm(Module):
-    """Groups of channels brought to mean 0 and variance 1 in each sample, then scaled and shifted.
-
-    The scale starts as 1, the shift as 0. Raises ValueError if `groups` does not divide the
-    channels. Source: Wu & He 2018, arXiv 1803.08494.
-    """
-
-    def __init__(self, groups: int, channels: int):
-        if channels % groups:
-            raise ValueError(
-                f"channels: given {channels}, wanted a multiple of the {groups} groups"
-            )
-        self.groups = groups
-        self.weight = parameter(np.ones(channels))
-        self.bias = parameter(np.zeros(channels))
-
-    def __call__(self, x: Any) -> Tensor:
-        return ops.group_norm(x, self.groups, self.weight, self.bias)
-
-
-class GroupNormSilu(GroupNorm):
-    """silu(group_norm(x) + shift) + skip as one operation.
-
-    `shift` (batch, channels) is the same for all pixels, `skip` is like x; both may be left out.
-    """
-
-    def __call__(self, x: Any, shift: Any = None, skip: Any = None) -> Tensor:
-        return ops.group_norm_silu(x, self.groups, self.weight, self.bias, shift, skip)
-
-
 class Embedding(Module):
     """A row of `weight` (rows, dim) for each integer id. Rows start as N(0, 1)."""
 
-    def __init__(self, rows: int, dim: int, rng: Generator):
+    def __init__(self, rows: int, dim: int, rng: Seed = None):
+        rng = checks.generator("rng", rng)
+        checks.whole("rows", rows, 1)
+        checks.whole("dim", dim, 1)
         self.weight = parameter(rng.standard_normal((rows, dim)))
 
     def __call__(self, ids: Any) -> Tensor:
@@ -146,9 +73,12 @@ class SinusoidalEmbedding(Module):
     """
 
     def __init__(self, dim: int, timesteps: int | None = None):
+        checks.whole("dim", dim)
         if dim < 4 or dim % 2:
             raise ValueError(f"dim: given {dim}, wanted an even number, at least 4")
         self.frequencies = 10000.0 ** (-2 * np.arange(dim // 2) / (dim - 2))
+        if timesteps is not None:
+            checks.whole("timesteps", timesteps, 1)
         self.table = None if timesteps is None else self._waves(np.arange(timesteps + 1))
 
     def __call__(self, t: np.ndarray, like: Array) -> Array:
@@ -168,42 +98,58 @@ class SinusoidalEmbedding(Module):
         return np.stack([np.sin(phase), np.cos(phase)], axis=-1).reshape(len(phase), -1)
 
 
-class Upsample(Module):
-    """Each pixel becomes a block of 2 × 2, then a 3×3 convolution from `inputs` to `outputs`."""
+class Dropout(Module):
+    """In training each element is 0 with probability p, else divided by 1 − p; after `eval()`, x.
 
-    def __init__(self, inputs: int, outputs: int, rng: Generator):
-        self.conv = Conv2d(inputs, outputs, 3, rng)
+    The draws come from `rng`, which is the layer's own if it was given a seed. Raises ValueError
+    unless 0 ≤ p < 1. Source: Srivastava et al. 2014, "Dropout: a simple way to prevent neural
+    networks from overfitting".
+    """
 
-    def __call__(self, x: Any) -> Tensor:
-        return self.conv(ops.upsample_nearest(x, 2))
+    def __init__(self, p: float = 0.5, rng: Seed = None):
+        self.p = checks.among("p", p, checks.Between(0, 1, "[)"))
+        self.rng = checks.generator("rng", rng)
+
+    def __call__(self, x: Any) -> Any:
+        return ops.dropout(x, self.p, self.rng) if self.training else x
+
+
+class Flatten(Module):
+    """Each sample as one row: (batch, …) to (batch, the product of the rest)."""
+
+    def __call__(self, x: Any) -> Any:
+        return ops.reshape(x, shape=(x.shape[0], math.prod(x.shape[1:])))
 
 
 class MaxPool(Module):
-    """The largest value of each window of size × size, side by side."""
+    """The largest value of each window of `size`, side by side; see `ops.max_pool2d`."""
 
-    def __init__(self, size: int):
+    def __init__(self, size: int, stride: int | None = None, padding: int = 0):
         self.size = size
+        self.stride = stride
+        self.padding = padding
 
     def __call__(self, x: Any) -> Tensor:
-        return ops.max_pool2d(x, self.size)
+        return ops.max_pool2d(x, self.size, self.stride, self.padding)
 
 
-class Attention(Module):
-    """Every pixel looks at every pixel, in `heads` independent ways; the result is added to x.
+class AvgPool(Module):
+    """The mean of each window of `size`, side by side; see `ops.avg_pool2d`."""
 
-    Queries, keys and values come from one 3×3 convolution without bias, the output passes another
-    with bias. x is (batch, height, width, channels). Raises ValueError if `heads` does not divide
-    the channels. Source: Vaswani et al. 2017, arXiv 1706.03762.
-    """
+    def __init__(self, size: int, stride: int | None = None, padding: int = 0):
+        self.size = size
+        self.stride = stride
+        self.padding = padding
 
-    def __init__(self, channels: int, rng: Generator, heads: int = 4):
-        if channels % heads:
-            raise ValueError(f"channels: given {channels}, wanted a multiple of the {heads} heads")
-        self.heads = heads
-        self.qkv = Conv2d(channels, 3 * channels, 3, rng, bias=False)
-        self.out = Conv2d(channels, channels, 3, rng)
+    def __call__(self, x: Any) -> Tensor:
+        return ops.avg_pool2d(x, self.size, self.stride, self.padding)
 
-    def __call__(self, x: Tensor) -> Tensor:
-        b, h, w, c = x.shape
-        qkv = ops.reshape(self.qkv(x), shape=(b, h * w, 3 * c))
-        return x + self.out(ops.reshape(ops.self_attention(qkv, self.heads), shape=x.shape))
+
+class AdaptiveAvgPool(Module):
+    """The image cut into `output_size` windows, and the mean of each; 1 gives one per channel."""
+
+    def __init__(self, output_size: int | tuple[int, int]):
+        self.output_size = output_size
+
+    def __call__(self, x: Any) -> Tensor:
+        return ops.adaptive_avg_pool2d(x, self.output_size)

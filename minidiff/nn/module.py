@@ -1,25 +1,31 @@
-"""`Module`: an object whose attributes are parameters and other modules, found by name.
+"""`Module`: an object whose attributes are parameters, buffers and other modules, found by name.
 
-A parameter is any Tensor that is an attribute, or an element of a list that is one; its name is the
-path to it, such as "down.0.skip.weight". The Tensor stays the same for the module's whole life:
-loading weights or moving to another device changes the array inside it, so optimisers and averages
-made earlier go on with it.
+The name of a part is the path to it, such as "down.0.skip.weight". A parameter stays the same
+Tensor for the module's whole life: loading weights or moving to another device changes the array
+inside it, so optimisers and averages made earlier go on with it.
 """
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
 
-from .. import kernels
-from ..autograd.tensor import Tensor, no_grad
+from .. import first_guesses, kernels
+from ..autograd.tensor import Tensor, as_tensor, is_parameter, no_grad
 
 
 class Module:
     """The base of layers and models.
 
     A subclass sets attributes in `__init__` and computes in `__call__`.
+
+    **What belongs to a module**: the Modules and the parameters (Tensors made with
+    `requires_grad=True`) among its attributes, also in lists, tuples and dicts at any depth, and
+    the buffers that were registered. A parameter that is frozen, by `requires_grad = False`, stays
+    one; the result of an operation, `self.last = h` say, is none. What can be reached in several
+    ways counts once.
     """
 
     training = True
@@ -28,57 +34,123 @@ class Module:
     parameterization: Any = None
     # whether `__call__` takes more than x, so that a ConditionalChain hands the condition on to it
     conditional = False
+    buffer_names: tuple[str, ...] = ()
 
     def __call__(self, *inputs: Any) -> Any:
-        raise NotImplementedError(f"{type(self).__name__} has no __call__")
+        name = type(self).__name__
+        if hasattr(self, "forward"):
+            raise NotImplementedError(
+                f"{name}: given a method forward, wanted it under the name __call__"
+            )
+        raise NotImplementedError(f"{name} has no __call__")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """A buffer stays a Tensor, and a parameter is not lost by a slip.
+
+        Raises TypeError where a parameter is to be replaced by anything but another, or None.
+        """
+        if name in self.buffer_names and value is not None:
+            value = as_tensor(value)
+            value = value.detach() if is_parameter(value) else value
+        elif is_parameter(vars(self).get(name)) and not (value is None or is_parameter(value)):
+            raise TypeError(
+                f"{name}: given {type(value).__name__} for a parameter, wanted a Tensor with "
+                f"requires_grad=True, or None; {name}.data = array changes its numbers"
+            )
+        super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        raise first_guesses.unknown("Module", name, owner=type(self).__name__)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: results of operations go along without the graph behind them."""
+        return {
+            name: value.detach() if isinstance(value, Tensor) and value.node else value
+            for name, value in vars(self).items()
+        }
+
+    def register_buffer(self, name: str, array: Any) -> None:
+        """Make the attribute `name` a buffer: a Tensor that is saved and moved, but not trained.
+
+        It may be assigned anew: `self.count = self.count + 1`. `array` may be of integers, or None
+        for none yet. Raises ValueError for a name that is taken or is no attribute's name.
+        """
+        is_free = name in self.buffer_names or not hasattr(self, name)
+        if not name.isidentifier() or not is_free:
+            raise ValueError(
+                f"name: given {name!r}, wanted one for an attribute that this "
+                f"{type(self).__name__} does not have yet, such as 'running_mean'"
+            )
+        self.buffer_names = (*self.buffer_names, name)
+        setattr(self, name, array)
 
     # --- what is in it ---
 
-    def _parts(self) -> Iterator[tuple[str, Any]]:
-        """(name, Tensor or Module) of what this module holds itself, in the order it was set."""
-        for name, value in vars(self).items():
-            if isinstance(value, Tensor | Module):
-                yield name, value
-            elif isinstance(value, list | tuple):
-                yield from (
-                    (f"{name}.{i}", part)
-                    for i, part in enumerate(value)
-                    if isinstance(part, Tensor | Module)
-                )
+    def _parts(self, seen: set[int]) -> Iterator[tuple[str, Any]]:
+        """(name, Module, parameter or buffer) of what it holds itself, in the order it was set.
 
-    def _all_parts(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
-        """(dotted name, Tensor or Module) of all that is inside, at any depth.
+        What is in `seen`, the ids of what was met before, is left out.
+        """
+        for name, value in vars(self).items():
+            if name not in self.buffer_names:
+                yield from _parts_of(name, value, seen)
+            elif value is not None and id(value) not in seen:
+                seen.add(id(value))
+                yield name, value
+
+    def _all_parts(
+        self, prefix: str = "", seen: set[int] | None = None
+    ) -> Iterator[tuple[str, Any]]:
+        """(dotted name, Module, parameter or buffer) of all that is inside, at any depth.
 
         A module comes before what it holds.
         """
-        for name, part in self._parts():
+        seen = {id(self)} if seen is None else seen
+        for name, part in self._parts(seen):
             yield prefix + name, part
             if isinstance(part, Module):
-                yield from part._all_parts(f"{prefix}{name}.")
+                yield from part._all_parts(f"{prefix}{name}.", seen)
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """(dotted name, parameter) in the order of creation.
 
         One that is used in two places comes once.
         """
-        seen: set[int] = set()
-        for name, part in self._all_parts():
-            if isinstance(part, Tensor) and id(part) not in seen:
-                seen.add(id(part))
-                yield name, part
+        return ((name, part) for name, part in self._all_parts() if is_parameter(part))
 
     def parameters(self) -> list[Tensor]:
         """All parameters, each once."""
         return [parameter for _, parameter in self.named_parameters()]
+
+    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        """(dotted name, buffer), as `named_parameters`."""
+        return ((name, part) for name, part in self._tensors().items() if not is_parameter(part))
+
+    def modules(self) -> list["Module"]:
+        """The module itself and all that are inside, each once."""
+        return [self, *(part for _, part in self._all_parts() if isinstance(part, Module))]
 
     @property
     def num_parameters(self) -> int:
         """How many numbers the parameters hold in all."""
         return sum(parameter.size for parameter in self.parameters())
 
+    def _tensors(self) -> dict[str, Tensor]:
+        """The parameters and buffers by name: the state.
+
+        Raises ValueError where two have one name, as the keys "a.b" and "a" with "b" inside have.
+        """
+        tensors: dict[str, Tensor] = {}
+        for name, part in self._all_parts():
+            if isinstance(part, Tensor):
+                if name in tensors:
+                    raise ValueError(f"{name}: given for two parameters, wanted a name for each")
+                tensors[name] = part
+        return tensors
+
     def __repr__(self) -> str:
         """A tree: each module, its number of parameters, the shapes of those it holds itself."""
-        rows = list(self._rows(""))
+        rows = list(self._rows("", {id(self)}))
         label_width = max(len(label) for label, _, _ in rows)
         count_width = max(len(count) for _, count, _ in rows)
         return "\n".join(
@@ -86,27 +158,26 @@ class Module:
             for label, count, shapes in rows
         )
 
-    def _rows(self, label: str) -> Iterator[tuple[str, str, str]]:
+    def _rows(self, label: str, seen: set[int]) -> Iterator[tuple[str, str, str]]:
         """(label, number of parameters, shapes) of this module and of all inside, for `repr`."""
-        shapes = [
-            f"{name} {tuple(part.shape)}"
-            for name, part in self._parts()
-            if isinstance(part, Tensor)
-        ]
+        parts = list(self._parts(seen))
+        shapes = [f"{name} {tuple(part.shape)}" for name, part in parts if isinstance(part, Tensor)]
         yield label + type(self).__name__, f"{self.num_parameters:,}", ", ".join(shapes)
         indent = " " * (len(label) - len(label.lstrip()) + 2)
-        for name, part in self._parts():
+        for name, part in parts:
             if isinstance(part, Module):
-                yield from part._rows(f"{indent}{name}: ")
+                yield from part._rows(f"{indent}{name}: ", seen)
 
     # --- mode and place ---
 
     def train(self, mode: bool = True) -> Self:
         """Set the flag `training` here and in all modules inside."""
-        self.training = mode
-        for _, part in self._parts():
-            if isinstance(part, Module):
-                part.train(mode)
+        # From the inside out: a subclass may have a `train` of its own, which comes after its parts
+        for module in reversed(self.modules()):
+            if module is self or type(module).train is Module.train:
+                module.training = mode
+            else:
+                module.train(mode)
         return self
 
     def eval(self) -> Self:
@@ -115,45 +186,66 @@ class Module:
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """A block in eval mode in which nothing is recorded; after it, the mode before returns."""
-        before = self.training
+        """A block in eval mode in which nothing is recorded; after it, each mode before returns."""
+        before = [(module, module.training) for module in self.modules()]
         self.eval()
         try:
             with no_grad():
                 yield
         finally:
-            self.train(before)
+            for module, mode in before:
+                module.training = mode
 
     def to(self, device: str) -> Self:
-        """Move all parameters, and their gradients, to "cpu" or "cuda".
+        """Move all parameters, their gradients, and the buffers to "cpu" or "cuda".
 
         Raises ValueError for a device not there.
         """
-        for parameter in self.parameters():
-            if parameter.device != device:
-                parameter.data = kernels.to_device(parameter.data, device)
-                if parameter.grad is not None:
-                    parameter.grad = kernels.to_device(parameter.grad, device)
+        for tensor in self._tensors().values():
+            if tensor.device != device:
+                tensor.data = kernels.to_device(tensor.data, device)
+                if tensor.grad is not None:
+                    tensor.grad = kernels.to_device(tensor.grad, device)
         return self
 
     # --- storage ---
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """A copy of every parameter, on the host, by name."""
+        """A copy of every parameter and buffer, on the host, by name."""
         return {
-            name: kernels.to_host(parameter.data).copy()
-            for name, parameter in self.named_parameters()
+            name: kernels.to_host(tensor.data).copy() for name, tensor in self._tensors().items()
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over arrays by name; each is cast to its parameter's dtype and moved to its device.
+        """Take over arrays by name; each is cast to its Tensor's dtype and moved to its device.
 
         Raises ValueError that lists the missing, unexpected and wrong entries; nothing is changed
         then.
         """
-        parameters = dict(self.named_parameters())
-        for name, array in fitting(parameters, state, type(self).__name__).items():
-            parameters[name].data = kernels.from_host(array, like=parameters[name].data)
+        tensors = self._tensors()
+        for name, array in fitting(tensors, state, type(self).__name__).items():
+            tensors[name].data = kernels.from_host(array, like=tensors[name].data)
+
+
+def _parts_of(path: str, value: Any, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    """(path, Module or parameter) of what the value is or holds, not looking into Modules."""
+    is_part = isinstance(value, Module) or is_parameter(value)
+    if not is_part and not isinstance(value, list | tuple | deque | dict | set | frozenset):
+        return
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    if is_part:
+        yield path, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _parts_of(f"{path}.{key}", item, seen)
+    elif isinstance(value, set | frozenset):
+        if any(isinstance(item, Module) or is_parameter(item) for item in value):
+            raise TypeError(f"{path}: given a set, wanted a list or a dict, which has an order")
+    else:
+        for i, item in enumerate(value):
+            yield from _parts_of(f"{path}.{i}", item, seen)
 
 
 def fitting(
@@ -162,7 +254,7 @@ def fitting(
     """Copies of the entries of `state` on the host, with the dtypes of `arrays`.
 
     The entries are arrays, Tensors or lists. Raises ValueError unless there are exactly the names
-    of `arrays`, with the same shapes, and real numbers.
+    of `arrays`, with the same shapes, and numbers that can be cast: no floats for integers.
     """
     host = {name: _on_host(value) for name, value in state.items()}
     shapes = {name: tuple(array.shape) for name, array in arrays.items()}
@@ -175,8 +267,10 @@ def fitting(
             for name in shared
             if host[name].shape != shapes[name]
         ],
-        "no real numbers": [
-            f"{name} is {host[name].dtype}" for name in shared if host[name].dtype.kind not in "fiu"
+        "wrong dtype": [
+            f"{name} is {host[name].dtype}, wanted {arrays[name].dtype}"
+            for name in shared
+            if not np.can_cast(host[name].dtype, arrays[name].dtype, "same_kind")
         ],
     }
     if any(faults.values()):

@@ -60,6 +60,7 @@ class Primitive(Declaration):
         **rules: Callable,
     ):
         super().__init__(name, arguments, {"joint": joint} if joint else rules, reference)
+        self.__module__ = None  # type: ignore[assignment]  # see `__reduce__`
         self.kernel = kernel
         self.broadcasts = broadcasts
         self.takes_integers = [self.operands.index(name) for name in takes_integers.split()]
@@ -99,6 +100,14 @@ class Primitive(Declaration):
         if True in needs and self.rules and state.recording:
             self._record(value, operands, tuple(needs), arrays, statics, aux)
         return value
+
+    def __reduce__(self) -> str:
+        """Copies are the operation itself, and a pickle is its name, as of a function.
+
+        The rules may be lambdas, which have no name to be found by. The module is looked for where
+        `__module__` is None: the first one that has the operation under its name.
+        """
+        return self.name
 
     def _run_kernel(self, array_type: type, arrays: list, statics: dict) -> Any:
         kernel = self.kernel or find(self.name, array_type)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidiff import nn, ops
+from minidiff import models, nn, ops
 from minidiff.autograd.tensor import Tensor
 from minidiff.kernels import generic
 
@@ -81,6 +81,26 @@ def test_conv2d_dilated_and_in_groups(kernel, dilation, groups):
     close(layer(x), np.concatenate([plain_conv(*part, 0.0, border) for part in parts], -1) + b)
 
 
+def test_conv1d_is_a_convolution_of_images_one_pixel_high():
+    layer = nn.Conv1d(4, 6, 3, rng(), dilation=2, groups=2)
+    x = draw(2, 9, 4)
+    want = ops.conv2d(
+        x[:, None], layer.weight.data[None], layer.bias.data, padding=(0, 2), dilation=2, groups=2
+    )
+    close(layer(x), want[:, 0])
+
+
+@pytest.mark.parametrize("options", [{}, {"stride": 2, "padding": 1}, {"groups": 2}])
+def test_a_transposed_convolution_is_the_derivative_of_one(options):
+    layer = nn.ConvTranspose2d(4, 2, 3, rng(), bias=False, **options)
+    y = draw(2, 5, 4, 4)
+    image = Tensor(np.zeros(layer(y).shape, np.float32), requires_grad=True)
+    weight = layer.weight.data.swapaxes(2, 3)  # (kh, kw, in / groups, out) of the convolution
+    ops.conv2d(image, weight, **options).backward(y)
+    close(layer(y), image.grad)
+    assert nn.ConvTranspose2d(4, 2, 3, rng(), stride=2, output_padding=1)(y).shape == (2, 12, 10, 2)
+
+
 def test_conv2d_refuses_groups_and_dilations_that_cannot_be():
     with pytest.raises(ValueError, match="inputs: given 4, wanted a multiple of 3 groups"):
         nn.Conv2d(4, 6, 3, rng(), groups=3)
@@ -105,6 +125,54 @@ def test_group_norm():
     close(fused(x, shift, skip=x), silu(y + shift[:, None, None, :]) + x)
     with pytest.raises(ValueError, match="channels: given 9, wanted a multiple of the 2 groups"):
         nn.GroupNorm(2, 9)
+
+
+@pytest.mark.parametrize("shape", [3, (4, 3)])
+def test_layer_and_rms_norm_over_the_last_axes(shape):
+    x = draw(2, 4, 3).astype(np.float64)
+    axes = (-1,) if shape == 3 else (-2, -1)
+    centred = x - x.mean(axes, keepdims=True)
+    y = nn.LayerNorm(shape)(x.astype(np.float32))
+    close(y, centred / np.sqrt((centred**2).mean(axes, keepdims=True) + 1e-5))
+    y = nn.RMSNorm(shape)(x.astype(np.float32))
+    close(y, x / np.sqrt((x**2).mean(axes, keepdims=True) + 1e-5))
+    with pytest.raises(ValueError, match=r"x: given shape \(2, 5\), wanted \(…, "):
+        nn.LayerNorm(shape)(draw(2, 5))
+
+
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [(nn.BatchNorm2d, (4, 3, 2, 5)), (nn.BatchNorm1d, (7, 5)), (nn.BatchNorm1d, (2, 3, 5))],
+)
+def test_batch_norm_follows_the_batches_and_stands_still_after_eval(make, shape):
+    layer = make(5, momentum=0.25)
+    layer.weight.data = draw(5)
+    layer.bias.data = draw(5, seed=2)
+    mean, var = np.zeros(5), np.ones(5)
+    for seed in range(3):
+        x = 3 * draw(*shape, seed=seed) + 1
+        rows = x.reshape(-1, 5).astype(np.float64)
+        mean = 0.75 * mean + 0.25 * rows.mean(0)
+        var = 0.75 * var + 0.25 * rows.var(0, ddof=1)
+        want = (x - rows.mean(0)) / np.sqrt(rows.var(0) + 1e-5)
+        close(layer(x), want * layer.weight.data + layer.bias.data, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(layer.running_mean.data, mean, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(layer.running_var.data, var, rtol=1e-5)
+    layer.eval()
+    want = (x - mean) / np.sqrt(var + 1e-5) * layer.weight.data + layer.bias.data
+    close(layer(x[:1]), want[:1], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(layer.running_mean.data, mean, rtol=1e-5, atol=1e-6)
+    assert [p.shape for p in layer.parameters()] == [(5,), (5,)]
+
+
+def test_batch_norm_says_what_it_cannot_do():
+    with pytest.raises(ValueError, match=r"x: given shape \(2, 3\), wanted \(batch, height, width"):
+        nn.BatchNorm2d(3)(draw(2, 3))
+    with pytest.raises(ValueError, match=r"wanted \(batch, channels\) or \(batch, positions"):
+        nn.BatchNorm1d(3)(draw(2, 4))
+    with pytest.raises(ValueError, match=r"at least 2 numbers a channel in training; type model"):
+        nn.BatchNorm1d(3)(draw(1, 3))
+    assert nn.BatchNorm1d(3).eval()(draw(1, 3)).shape == (1, 3)
 
 
 def test_embedding_and_its_gradient():
@@ -147,6 +215,88 @@ def test_upsample_and_max_pool():
     )
     pooled = nn.MaxPool(2)(Tensor(x))
     close(pooled, x.reshape(2, 2, 2, 2, 2, 3).max((2, 4)))
+
+
+def test_pools_and_flatten():
+    x = draw(2, 4, 4, 3)
+    blocks = x.reshape(2, 2, 2, 2, 2, 3)
+    np.testing.assert_allclose(nn.AvgPool(2)(x), blocks.mean((2, 4)), rtol=1e-5)
+    np.testing.assert_allclose(nn.AdaptiveAvgPool(1)(x), x.mean((1, 2), keepdims=True), rtol=1e-5)
+    np.testing.assert_array_equal(nn.Flatten()(x), x.reshape(2, -1))
+    assert nn.MaxPool(3, stride=1, padding=1)(x).shape == x.shape
+    assert nn.Flatten()(x[:0]).shape == (0, 48)
+
+
+def test_dropout_draws_in_training_only():
+    layer = nn.Dropout(0.25, 0)
+    x = np.ones((100, 100), np.float32)
+    y = layer(x)
+    np.testing.assert_array_equal(y, nn.Dropout(0.25, 0)(x))
+    assert not np.array_equal(y, layer(x))
+    assert set(np.unique(y)) == {0, np.float32(1 / 0.75)}
+    assert np.mean(y == 0) == pytest.approx(0.25, abs=0.02)
+    assert layer.eval()(x) is x
+    with pytest.raises(ValueError, match="p: given 1, wanted a number"):
+        nn.Dropout(1, 0)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda rng: nn.Dense(3, 4, rng),
+        lambda rng: nn.Conv1d(2, 2, 3, rng),
+        lambda rng: nn.Conv2d(2, 2, 3, rng),
+        lambda rng: nn.ConvTranspose2d(2, 2, 3, rng),
+        lambda rng: nn.Embedding(3, 4, rng),
+        lambda rng: nn.Upsample(2, 2, rng),
+        lambda rng: nn.Attention(4, rng),
+        lambda rng: models.LeNet5(rng),
+        lambda rng: models.ConditionalMLP(4, rng=rng),
+        lambda rng: models.UNet(width=8, multipliers=(1,), rng=rng),
+    ],
+)
+def test_a_seed_is_a_generator_of_that_seed_and_nothing_else_is(make):
+    """Weight and bias are different draws of one Generator, not twice the first."""
+    state = make(np.random.default_rng(3)).state_dict()
+    for name, array in make(3).state_dict().items():
+        np.testing.assert_array_equal(array, state[name])
+    for wrong in (None, True, 0.5, np.random.RandomState(0)):
+        with pytest.raises(TypeError, match=r"^rng: given .*, wanted a seed such as 0 or a numpy"):
+            make(wrong)
+
+
+def test_a_layer_without_a_generator_says_what_to_type():
+    for make in (lambda: nn.Dense(3, 4), lambda: nn.Conv2d(3, 4, 3, bias=False), nn.Dropout):
+        with pytest.raises(
+            TypeError, match=r"rng: given None, .*; type rng=np\.random\.default_rng"
+        ):
+            make()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.Dense(0, 3, 0), "inputs: given 0, wanted an integer of at least 1"),
+        (lambda: nn.Dense(2, 3.0, 0), "outputs: given 3.0, wanted an integer"),
+        (lambda: nn.Conv2d(2, 3, (3, 3), 0), r"kernel: given \(3, 3\), wanted an integer"),
+        (lambda: nn.Conv2d(2, 3, 3, 0, stride=0), "stride: given 0, wanted an integer of at le"),
+        (lambda: nn.Embedding(3, "4", 0), "dim: given '4', wanted an integer"),
+        (lambda: nn.GroupNorm(0, 8), "groups: given 0, wanted an integer of at least 1"),
+        (lambda: nn.Attention(8, 0, 0), "heads: given 0, wanted an integer of at least 1"),
+        (lambda: nn.LayerNorm(()), r"shape: given \(\), wanted at least one size"),
+        (lambda: nn.LayerNorm((3, 0)), "shape: given 0, wanted an integer of at least 1"),
+        (lambda: nn.BatchNorm2d(3, momentum=2), r"momentum: given 2, wanted a number in \[0, 1\]"),
+    ],
+)
+def test_sizes_that_cannot_be_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("layers", [[nn.Flatten(), ops.relu], 3, nn.Flatten, Tensor([1.0])])
+def test_what_is_no_layer_is_refused_where_it_is_given(layers):
+    with pytest.raises(TypeError, match=r"layers: given .*, wanted modules .* Sequential\(\*lay"):
+        nn.Sequential(layers)
 
 
 def test_attention_head_by_head():

@@ -98,11 +98,11 @@ def test_a_state_that_does_not_fit_is_named_and_changes_nothing(pair):
         ),
         (
             lambda state: state.update({"rest.1.layers.0.bias": ["a"]}),
-            r"Pair: no real numbers: .*bias is <U1",
+            r"Pair: wrong dtype: .*bias is <U1, wanted float32",
         ),
         (
             lambda state: state.update({"first.bias": np.ones(3) * 1j}),
-            r"no real numbers: first\.bias is complex128",
+            r"wrong dtype: first\.bias is complex128",
         ),
     ],
 )
@@ -188,3 +188,19 @@ def test_printed_as_a_tree_with_shapes_and_counts(pair):
 def test_a_module_without_a_call_says_so():
     with pytest.raises(NotImplementedError, match="Module has no __call__"):
         nn.Module()(1)
+
+
+def test_a_forward_is_told_its_name_here():
+    class Net(nn.Module):
+        def forward(self, x):
+            return x
+
+    with pytest.raises(NotImplementedError, match="Net: given a method forward, wanted it under"):
+        Net()(1)
+
+
+def test_what_a_module_does_not_have_is_answered(pair):
+    with pytest.raises(AttributeError, match=r"^Pair has no 'zero_grad'; type optimizer.zero_grad"):
+        pair.zero_grad()
+    with pytest.raises(AttributeError, match=r"^Pair has no 'second'$"):
+        _ = pair.second

@@ -1,0 +1,158 @@
+"""Normalisations as layers; channels are the last axis.
+
+`ops/norms.py` says what they compute.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from .. import checks, ops
+from ..autograd.tensor import Tensor, no_grad
+from .layers import parameter
+from .module import Module
+
+
+class GroupNorm(Module):
+    """Groups of channels brought to mean 0 and variance 1 in each sample, then scaled and shifted.
+
+    The scale starts as 1, the shift as 0. Raises ValueError if `groups` does not divide the
+    channels. Source: Wu & He 2018, arXiv 1803.08494.
+    """
+
+    def __init__(self, groups: int, channels: int):
+        checks.whole("groups", groups, 1)
+        checks.whole("channels", channels, 1)
+        if channels % groups:
+            raise ValueError(
+                f"channels: given {channels}, wanted a multiple of the {groups} groups"
+            )
+        self.groups = groups
+        self.weight = parameter(np.ones(channels))
+        self.bias = parameter(np.zeros(channels))
+
+    def __call__(self, x: Any) -> Tensor:
+        return ops.group_norm(x, self.groups, self.weight, self.bias)
+
+
+class GroupNormSilu(GroupNorm):
+    """silu(group_norm(x) + shift) + skip as one operation.
+
+    `shift` (batch, channels) is the same for all pixels, `skip` is like x; both may be left out.
+    """
+
+    def __call__(self, x: Any, shift: Any = None, skip: Any = None) -> Tensor:
+        return ops.group_norm_silu(x, self.groups, self.weight, self.bias, shift, skip)
+
+
+class LayerNorm(Module):
+    """The last axes at mean 0 and variance 1, then scaled and shifted.
+
+    `shape` is that of the last axes, or the length of the last one. The scale starts as 1, the
+    shift as 0. Source: Ba et al. 2016, arXiv 1607.06450.
+    """
+
+    def __init__(self, shape: int | tuple[int, ...], eps: float = 1e-5):
+        shape = _sizes("shape", shape)
+        self.axes = tuple(range(-len(shape), 0))
+        self.eps = eps
+        self.weight = parameter(np.ones(shape))
+        self.bias = parameter(np.zeros(shape))
+
+    def __call__(self, x: Any) -> Tensor:
+        _check_last_axes(self, x)
+        return ops.layer_norm(x, self.weight, self.bias, self.axes, self.eps)
+
+
+class RMSNorm(Module):
+    """The last axes over the root of their mean square, then scaled; see `LayerNorm`.
+
+    Source: Zhang & Sennrich 2019, arXiv 1910.07467.
+    """
+
+    def __init__(self, shape: int | tuple[int, ...], eps: float = 1e-5):
+        shape = _sizes("shape", shape)
+        self.axes = tuple(range(-len(shape), 0))
+        self.eps = eps
+        self.weight = parameter(np.ones(shape))
+
+    def __call__(self, x: Any) -> Tensor:
+        _check_last_axes(self, x)
+        return ops.rms_norm(x, self.weight, self.axes, self.eps)
+
+
+class BatchNorm2d(Module):
+    """Each channel at mean 0 and variance 1 over all images of the batch, then scaled and shifted.
+
+    x is (batch, height, width, channels). In training the mean and the variance are the batch's
+    own, and the buffers `running_mean` and `running_var` move towards them by the share `momentum`
+    (the variance with n − 1 in its denominator). After `eval()` the buffers take their place.
+
+    Inside `sharded` every piece is normalised by its own mean and variance (Hoffer et al. 2017,
+    arXiv 1705.08741, "ghost batch normalization").
+
+    Raises ValueError for another number of axes or channels, and in training for one number a
+    channel, which has no variance. Source: Ioffe & Szegedy 2015, arXiv 1502.03167.
+    """
+
+    shapes = {4: "(batch, height, width, channels)"}
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1):
+        checks.whole("channels", channels, 1)
+        self.eps = eps
+        self.momentum = checks.among("momentum", momentum, checks.Between(0, 1))
+        self.weight = parameter(np.ones(channels))
+        self.bias = parameter(np.zeros(channels))
+        self.register_buffer("running_mean", np.zeros(channels, np.float32))
+        self.register_buffer("running_var", np.ones(channels, np.float32))
+
+    def __call__(self, x: Any) -> Tensor:
+        if len(x.shape) not in self.shapes or x.shape[-1:] != self.weight.shape:
+            wanted = " or ".join(self.shapes.values())
+            raise ValueError(
+                f"x: given shape {tuple(x.shape)}, wanted {wanted} with {self.weight.size} channels"
+            )
+        if not self.training:
+            return ops.batch_norm(
+                x, self.running_mean, self.running_var, self.weight, self.bias, self.eps
+            )
+        self._follow(x)
+        return ops.batch_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+
+    def _follow(self, x: Any) -> None:
+        """Move the running mean and variance towards those of x."""
+        axes = tuple(range(len(x.shape) - 1))
+        count = x.size // x.shape[-1]
+        if count < 2:
+            raise ValueError(
+                f"x: given shape {tuple(x.shape)}, wanted at least 2 numbers a channel in "
+                f"training; type model.eval() to draw with it"
+            )
+        with no_grad():
+            mean = ops.mean(x, axis=axes)
+            var = ops.var(x, axis=axes, ddof=1)
+            self.running_mean = self.running_mean + (mean - self.running_mean) * self.momentum
+            self.running_var = self.running_var + (var - self.running_var) * self.momentum
+
+
+class BatchNorm1d(BatchNorm2d):
+    """`BatchNorm2d` for rows x (batch, channels) and sequences (batch, positions, channels)."""
+
+    shapes = {2: "(batch, channels)", 3: "(batch, positions, channels)"}
+
+
+def _sizes(name: str, value: Any) -> tuple[int, ...]:
+    """One size, or several, as a tuple; ValueError unless all are integers of at least 1."""
+    if not isinstance(value, tuple | list):
+        return (checks.whole(name, value, 1),)
+    if not value:
+        raise ValueError(f"{name}: given {value!r}, wanted at least one size")
+    return tuple(checks.whole(name, size, 1) for size in value)
+
+
+def _check_last_axes(layer: Any, x: Any) -> None:
+    shape = layer.weight.shape
+    if tuple(x.shape[-len(shape) :]) != shape:
+        raise ValueError(f"x: given shape {tuple(x.shape)}, wanted (…, {str(shape)[1:-1]})")
