@@ -1,0 +1,99 @@
+"""Averaged weights: they draw better than those of the last step."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from .. import checks, kernels
+from ..autograd.tensor import Tensor
+from ..kernels import Array
+from ..nn import Module
+from .stateful import Stateful
+
+
+class EMA(Stateful):
+    """An exponential moving average of a model's weights: average ← d·average + (1 − d)·weights.
+
+    Call `update` after each step of the optimiser. At update k, from 0, d is the smaller of `decay`
+    and (1 + k) / (10 + k): a young average forgets the start faster (the warm-up of TensorFlow's
+    ExponentialMovingAverage). Buffers are not averaged but copied. A checkpoint has "updates", and
+    "average.<name>" for each parameter and buffer.
+
+    Raises ValueError unless 0 ≤ decay < 1, TypeError for what is no Module.
+    """
+
+    def __init__(self, model: Module, decay: float = 0.999):
+        if not isinstance(model, Module):
+            raise TypeError(f"model: given {type(model).__name__}, wanted a Module")
+        self.decay = float(checks.among("decay", decay, checks.Between(0, 1, "[)")))
+        self.updates = 0
+        self.model = model
+        self.parameters = dict(model.named_parameters())
+        self.average = {name: _copy(p.data) for name, p in self.parameters.items()}
+        # Looking for them takes a while, and few models have any.
+        self.has_buffers = any(module.buffer_names for module in model.modules())
+        self._copy_buffers()
+
+    def update(self) -> None:
+        """Take the weights as they are now into the average.
+
+        Raises TypeError where a parameter has another dtype by now.
+        """
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        self.updates += 1
+        for name, p in self.parameters.items():
+            average = self.average[name]
+            weights = p.data
+            if type(weights) is not type(average) or weights.dtype != average.dtype:
+                average = self._moved(name, p)
+            kernels.call("ema", average, weights, decay=decay)
+        self._copy_buffers()
+
+    def _moved(self, name: str, p: Tensor) -> Array:
+        """The average on the device that the model was moved to since."""
+        average = self.average[name]
+        if p.dtype != average.dtype:
+            raise TypeError(
+                f"{name}: given {p.dtype}, wanted {average.dtype}, which it had when the EMA was "
+                f"made; make a new EMA after such a change"
+            )
+        self.average[name] = kernels.to_device(average, p.device)
+        return self.average[name]
+
+    def _copy_buffers(self) -> None:
+        for name, buffer in self._buffers().items():
+            self.average[name] = _copy(buffer.data)
+
+    def _buffers(self) -> dict[str, Tensor]:
+        return dict(self.model.named_buffers()) if self.has_buffers else {}
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """A block in which the model has the averaged weights: `with ema.applied(): …`.
+
+        Do not train inside.
+        """
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    def _swap(self) -> None:
+        """Exchange the model's weights and buffers and the averaged ones."""
+        for name, tensor in (self.parameters | self._buffers()).items():
+            averaged = kernels.to_device(self.average[name], tensor.device)
+            self.average[name] = tensor.data
+            tensor.data = averaged
+
+    def _arrays(self) -> dict[str, Array]:
+        return {f"average.{name}": array for name, array in self.average.items()}
+
+    def _counts(self) -> dict[str, int]:
+        return {"updates": self.updates}
+
+    def _set_counts(self, counts: Mapping[str, int]) -> None:
+        self.updates = counts["updates"]
+
+
+def _copy(array: Array) -> Array:
+    return kernels.namespace(array).array(array)

@@ -1,0 +1,29 @@
+"""Gradients cut to a common length."""
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from .. import checks, kernels
+from ..autograd.tensor import Tensor
+
+
+def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
+    """Scale all gradients by one factor so that their common norm is at most `max_norm`.
+
+    The norm is that of all elements of all gradients together; what it was before is returned.
+    Parameters without a gradient do not count.
+
+    Raises ValueError for a `max_norm` that is not positive. Source: Pascanu et al. 2013
+    (arXiv 1211.5063, algorithm 1).
+    """
+    checks.among("max_norm", max_norm, checks.Between(0, ends="(]"))
+    found = [p.grad for p in parameters if p.grad is not None]
+    gradients = [g.data if isinstance(g, Tensor) else g for g in found]
+    squares = [kernels.namespace(g).sum(g * g, dtype=np.float64) for g in gradients]
+    norm = math.sqrt(float(sum(squares)))
+    if norm > max_norm:
+        for gradient in gradients:
+            gradient *= max_norm / norm
+    return norm
