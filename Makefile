@@ -12,7 +12,7 @@ demo: .venv/installed
 	$(BIN)/python examples/mnist_guided.py
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto  # one process for each core
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -160,7 +160,9 @@ class Step:
                 if not regions:
                     continue
                 for (function, first), (_, second) in zip(*later):
-                    region(function)(first, second)
+                    takes_tuple = len(first) == 1
+                    both = (*first, *second) if takes_tuple else (first, second)
+                    region(function, takes_tuple)(*both)
 
 
 def defer_compiled() -> None:
@@ -175,9 +177,9 @@ def defer_compiled() -> None:
 
         def run(*arguments):
             if DEFERRED.calls is None:
-                return function(*arguments)
-            DEFERRED.calls.append((function, arguments))
-            return True  # functions that can refuse a shape return this when they take it
+                function(*arguments)
+            else:
+                DEFERRED.calls.append((function, arguments))
 
         return run
 
@@ -185,16 +187,23 @@ def defer_compiled() -> None:
 
 
 @cache
-def region(function: Callable) -> Callable:
-    """A compiled function that runs twice, on two threads, each with arguments of its own."""
+def region(function: Callable, takes_tuple: bool) -> Callable:
+    """A compiled function that runs twice, on two threads, each with arguments of its own.
+
+    What is compiled of a vector body takes its arguments as one tuple, a plain loop one by one.
+    """
+    if takes_tuple:
+        call = numba.njit(nogil=True)(lambda arguments: function(arguments))
+    else:
+        call = numba.njit(nogil=True)(lambda arguments: function(*arguments))
 
     @numba.njit(parallel=True, nogil=True)
     def run(first, second):
         for half in numba.prange(2):
             if half:
-                function(*second)
+                call(second)
             else:
-                function(*first)
+                call(first)
 
     return run
 

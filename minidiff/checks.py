@@ -5,8 +5,10 @@ caller computes with, or raises: TypeError for another kind of thing, ValueError
 """
 
 import math
+import os
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -75,6 +77,15 @@ def generator(name: str, value: Any) -> np.random.Generator:
     if value < 0:
         raise ValueError(f"{name}: given {value}, wanted a seed of at least 0")
     return np.random.default_rng(value)
+
+
+def path(name: str, value: Any) -> Path:
+    """The path of a file or folder, in which ~ is the user's home."""
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(
+            f"{name}: given {type(value).__name__}, wanted a path such as 'runs/digits'"
+        )
+    return Path(value).expanduser()
 
 
 # --- arrays ---

@@ -1,49 +1,55 @@
 """Pictures and videos: losses, grids of images, denoising, points in the plane, schedules.
 
-All are written to files. No window and no global state: every figure is an object of its own, so
-all of this runs without a display and in any thread. Images are (…, height, width, channels) in
+Each is written to `path`, if one is given, and given back: a notebook shows it. No window and no
+global state: every picture is an object of its own, so all of this runs without a display and in
+any thread. Images are (…, height, width, channels) in
 [−1, 1] with 1 or 3 channels; values beyond are clipped. Folders are made as needed. Videos are
 GIFs, which every browser shows. What cannot be drawn raises a ValueError.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import checks
 from .diffusion import Schedule
 
+if TYPE_CHECKING:
+    from .pictures import Picture, Video
+
+File = str | PathLike | None  # where a picture is written, if anywhere
+
 GAP = 2  # pixels between the tiles of a montage
 # The view of points in [−1, 1].
 PLANE = {"xlim": (-1.5, 1.5), "ylim": (-1.5, 1.5), "aspect": "equal"}
 
 
-def loss_curve(history: Mapping[str, Sequence[float]], path: str | Path) -> None:
+def loss_curve(history: Mapping[str, Sequence[float]], path: File = None) -> "Picture":
     """The loss of each epoch, a line per entry of `history`.
 
     `history` is such as {"training": [...], "validation": [...]}.
     """
     from matplotlib.ticker import MaxNLocator
 
-    figure, (axes,) = _figure(6, 4)
+    picture, (axes,) = _picture(6, 4)
     for name, losses in history.items():
         axes.plot(range(1, len(losses) + 1), losses, marker=".", label=name)
     axes.set(xlabel="epoch", ylabel="loss", yscale="log")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
     axes.grid(alpha=0.3, which="both")
-    _save(figure, path)
+    return picture.written(path)
 
 
 def grid(
     images: np.ndarray,
-    path: str | Path,
+    path: File = None,
     row_labels: Sequence = (),
     titles: Sequence = (),
     ylabel: str = "",
-) -> None:
+) -> "Picture":
     """Images (rows, columns, height, width, channels) as a table.
 
     Rows have labels and columns titles, if there are any. With one row per guidance scale this is
@@ -56,7 +62,7 @@ def grid(
             raise ValueError(
                 f"{name}: given {len(labels)}, wanted {count} for images {images.shape}, or none"
             )
-    figure, (axes,) = _figure(0.8 * columns + 0.8, 0.8 * rows * height / width + 0.4)
+    picture, (axes,) = _picture(0.8 * columns + 0.8, 0.8 * rows * height / width + 0.4)
     axes.imshow(tiles, interpolation="nearest")
     column_centres = (np.arange(len(titles)) + 0.5) * (width + GAP) + GAP / 2
     row_centres = (np.arange(len(row_labels)) + 0.5) * (height + GAP) + GAP / 2
@@ -65,24 +71,24 @@ def grid(
     axes.set_ylabel(ylabel)
     axes.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
     axes.spines[:].set_visible(False)
-    _save(figure, path)
+    return picture.written(path)
 
 
 def table(
     cells: Sequence[Sequence[np.ndarray]],
-    path: str | Path,
-    row_labels: Sequence,
-    titles: Sequence,
-    captions: Sequence[Sequence[str]],
-) -> None:
-    """Rows and columns of panels, each with a caption below.
+    path: File = None,
+    row_labels: Sequence = (),
+    titles: Sequence = (),
+    captions: Sequence[Sequence[str]] = (),
+) -> "Picture":
+    """Rows and columns of panels; rows have labels, columns titles, and panels captions, if any.
 
     A cell is points (n, 2), seen in [−1.5, 1.5], or images (n, height, width, channels), of which
     as many are shown as fill a square.
     """
-    rows = len(row_labels)
-    columns = len(titles)
-    figure, panels = _figure(1.4 * columns + 1, 1.6 * rows + 0.3, columns, rows)
+    rows = len(cells)
+    columns = len(cells[0])
+    picture, panels = _picture(1.4 * columns + 1, 1.6 * rows + 0.3, columns, rows)
     for axes, (i, j) in zip(panels, np.ndindex(rows, columns)):
         cell = cells[i][j]
         if cell.ndim == 2:
@@ -93,35 +99,37 @@ def table(
             square = cell[: side * side].reshape(side, side, *cell.shape[1:])
             axes.imshow(montage(square))
         axes.set(xticks=[], yticks=[])
-        axes.set_title(titles[j] if i == 0 else "", fontsize=8)
-        axes.set_ylabel(row_labels[i] if j == 0 else "", fontsize=8)
-        axes.set_xlabel(captions[i][j], fontsize=7)
-    _save(figure, path)
+        axes.set_title(titles[j] if titles and i == 0 else "", fontsize=8)
+        axes.set_ylabel(row_labels[i] if row_labels and j == 0 else "", fontsize=8)
+        axes.set_xlabel(captions[i][j] if captions else "", fontsize=7)
+    return picture.written(path)
 
 
 def denoising_video(
-    xs: Sequence[np.ndarray], x0s: Sequence[np.ndarray], path: str | Path, zoom: int = 3
-) -> None:
+    xs: Sequence[np.ndarray], x0s: Sequence[np.ndarray], path: File = None, zoom: int = 3
+) -> "Video":
     """A GIF of images while they are denoised: each frame shows x_t above and x̂₀ below.
 
     xs, x0s: one array (n, height, width, channels) per step, in the order of sampling. The last
     frame stays for two seconds.
     """
+    from .pictures import Video
+
     if len(xs) != len(x0s) or not len(xs):
         raise ValueError(
             f"xs, x0s: given {len(xs)} and {len(x0s)} steps, wanted as many of both, 1 or more"
         )
     frames = (montage(np.stack([x, x0])) for x, x0 in zip(xs, x0s))
     enlarged = (frame.repeat(zoom, axis=0).repeat(zoom, axis=1) for frame in frames)
-    _save_gif(enlarged, path)
+    return Video(enlarged).written(path)
 
 
 def points_video(
     xs: Sequence[np.ndarray],
-    path: str | Path,
+    path: File = None,
     labels: np.ndarray | None = None,
     titles: Sequence[str] = (),
-) -> None:
+) -> "Video":
     """A GIF of points in the plane while they are denoised.
 
     xs: one array (n, 2) per step, in the order of sampling. labels (n,), integers: a panel and a
@@ -130,9 +138,11 @@ def points_video(
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+    from .pictures import Video
+
     groups = _groups(xs[-1], labels, titles)
-    figure, panels = _figure(3 * len(groups), 3.2, len(groups))
-    canvas = FigureCanvasAgg(figure)
+    picture, panels = _picture(3 * len(groups), 3.2, len(groups))
+    canvas = FigureCanvasAgg(picture)
     scatters = [axes.scatter([], [], s=3, color=f"C{i}") for i, axes in enumerate(panels)]
     for axes, (title, _) in zip(panels, groups):
         axes.set(**PLANE, title=title)
@@ -143,48 +153,50 @@ def points_video(
         canvas.draw()
         return np.array(canvas.buffer_rgba())[..., :3]
 
-    _save_gif(map(frame, xs), path)
+    return Video(map(frame, xs)).written(path)
 
 
 def scatter(
     points: np.ndarray,
-    path: str | Path,
+    path: File = None,
     labels: np.ndarray | None = None,
     titles: Sequence[str] = (),
-) -> None:
+) -> "Picture":
     """Points (n, 2) in one panel.
 
     labels (n,), integers, colour them; titles name the labels in ascending order.
     """
-    figure, (axes,) = _figure(4, 4)
+    picture, (axes,) = _picture(4, 4)
     for title, rows in _groups(points, labels, titles):
         axes.scatter(points[rows, 0], points[rows, 1], s=3, label=title or None)
     axes.set_aspect("equal")
     if titles:
-        figure.legend(loc="outside lower center", ncols=len(titles), markerscale=4)
-    _save(figure, path)
+        picture.legend(loc="outside lower center", ncols=len(titles), markerscale=4)
+    return picture.written(path)
 
 
-def label_counts(labels: np.ndarray, path: str | Path, names: Sequence) -> None:
+def label_counts(labels: np.ndarray, path: File = None, names: Sequence = ()) -> "Picture":
     """How often each label 1 … k occurs in `labels` (n,), as bars.
 
-    names: what the labels 1 … k are called.
+    names: what the labels 1 … k are called; their numbers, unless given.
     """
+    labels = np.asarray(labels)
+    names = names or range(1, labels.max(initial=0) + 1)
     if labels.size and not (labels.min() >= 1 and labels.max() <= len(names)):
         raise ValueError(
             f"labels: given values from {labels.min()} to {labels.max()}, wanted 1 to {len(names)}"
         )
-    figure, (axes,) = _figure(6, 3.5)
+    picture, (axes,) = _picture(6, 3.5)
     counts = np.bincount(labels, minlength=len(names) + 1)[1:]
     bars = axes.bar([str(name) for name in names], counts)
     axes.bar_label(bars, fontsize=8)
     axes.set(xlabel="label", ylabel="count")
-    _save(figure, path)
+    return picture.written(path)
 
 
-def schedule_curves(schedules: Mapping[str, Schedule], path: str | Path) -> None:
+def schedule_curves(schedules: Mapping[str, Schedule], path: File = None) -> "Picture":
     """β, ᾱ and the signal-to-noise ratio ᾱ / (1 − ᾱ) against t, a line per schedule."""
-    figure, panels = _figure(12, 3.5, 3)
+    picture, panels = _picture(12, 3.5, 3)
     for name, schedule in schedules.items():
         beta = schedule.beta[1:]
         alpha_bar = schedule.alpha_bar[1:]
@@ -196,7 +208,7 @@ def schedule_curves(schedules: Mapping[str, Schedule], path: str | Path) -> None
         axes.grid(alpha=0.3)
     panels[2].set_yscale("log")
     panels[0].legend()
-    _save(figure, path)
+    return picture.written(path)
 
 
 def montage(images: np.ndarray) -> np.ndarray:
@@ -228,30 +240,11 @@ def _groups(
     return [(title, labels == value) for title, value in zip(titles or map(str, values), values)]
 
 
-def _figure(width: float, height: float, columns: int = 1, rows: int = 1) -> tuple[Any, list]:
-    """A figure of this size in inches, and its panels row by row."""
-    from matplotlib.figure import Figure
+def _picture(
+    width: float, height: float, columns: int = 1, rows: int = 1
+) -> tuple["Picture", list[Any]]:
+    """A picture of this size in inches, and its panels row by row."""
+    from .pictures import Picture
 
-    figure = Figure(figsize=(width, height), layout="constrained", dpi=120)
-    return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
-
-
-def _save(figure: Any, path: str | Path) -> None:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
-
-
-def _save_gif(frames: Iterable[np.ndarray], path: str | Path) -> None:
-    """Frames (H, W, 3), uint8, as a GIF that repeats for ever."""
-    from PIL import Image  # matplotlib's own dependency
-
-    first, *others = [Image.fromarray(frame).quantize(32) for frame in frames]
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    first.save(
-        path,
-        format="GIF",
-        save_all=True,
-        append_images=others,
-        duration=[80] * len(others) + [2000],  # milliseconds
-        loop=0,
-    )
+    picture = Picture(width, height)
+    return picture, list(picture.subplots(rows, columns, squeeze=False).flat)

@@ -50,6 +50,19 @@ def save(
     """
     from safetensors.numpy import save as to_bytes
 
+    if isinstance(path, Module):
+        raise TypeError(
+            f"path: given {type(path).__name__}, wanted a path: type md.save('model.safetensors', "
+            "model)"
+        )
+    path = checks.path("path", path)
+    if not isinstance(model, Module):
+        raise TypeError(f"model: given {type(model).__name__}, wanted a Module")
+    if not isinstance(ema, EMA | None):
+        raise TypeError(
+            f"ema: given {type(ema).__name__}, wanted an EMA or None: type optimizer=... for the "
+            "optimiser"
+        )
     arrays: dict[str, np.ndarray] = {}
     for group, source in {"model": model, "ema": ema, "optimizer": optimizer}.items():
         if source is not None:
@@ -68,7 +81,6 @@ def save(
             "predicts": own.predicts,
             "learned_variance": own.learned_variance,
         }
-    path = Path(path)
     write_whole(path, to_bytes(arrays, {"minidiff": _json(about)}))
     return path
 
@@ -81,7 +93,7 @@ def read(path: str | os.PathLike, model: Module | None = None) -> Checkpoint:
     """
     from safetensors import SafetensorError
 
-    path = Path(path)
+    path = checks.path("path", path)
     if not path.is_file():
         raise FileNotFoundError(f"path: given {path}, wanted a checkpoint: there is no such file")
     try:

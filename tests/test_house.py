@@ -25,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 
 # Lowest floor first. A room imports from the rooms below its floor, and from itself.
 FLOORS = [
-    {"checks", "data", "first_guesses"},
+    {"checks", "data", "first_guesses", "pictures"},
     {"kernels"},
     {"tape"},
     {"ops"},
@@ -37,7 +37,12 @@ FLOORS = [
     {"training", "testing"},
 ]
 # Neighbours on one floor: the first may import from the second.
-NEIGHBOURS = {("tools", "autograd"), ("data", "checks")}
+NEIGHBOURS = {
+    ("tools", "autograd"),
+    ("data", "checks"),
+    ("pictures", "checks"),
+    ("pictures", "data"),
+}
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 
 

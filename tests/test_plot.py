@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from minidiff import plot
+from minidiff.diffusion import cosine_schedule
 
 BLUE = (31, 119, 180)  # matplotlib's first colour
 ORANGE = (255, 127, 14)  # and its second
@@ -134,6 +135,54 @@ def test_points_video_moves_each_group_in_its_panel(tmp_path):
 def coloured(frame, colour):
     """The columns of the pixels that have a colour, or nearly."""
     return np.nonzero(np.abs(frame.astype(int) - colour).sum(axis=-1) < 60)[1]
+
+
+@pytest.mark.parametrize("smooth", [True, False])
+def test_a_video_uses_256_colours(tmp_path, smooth):
+    """Grey is exact; colours are as near as Pillow's best palette of 256 brings them."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[0:24, 0:24] / 23
+    waves = np.stack([np.sin(5 * x), np.cos(4 * y), np.sin(3 * (x + y))], axis=-1)
+    grey = np.repeat(rng.uniform(-1, 1, (24, 24, 1)), 3, axis=-1)
+    images = (waves if smooth else grey)[None].astype(np.float32)
+    plot.denoising_video([images], [images], tmp_path / "video.gif", zoom=1)
+    (frame,), _ = frames(tmp_path / "video.gif")
+    error = np.abs(frame.astype(int) - plot.montage(np.stack([images, images])))
+    assert error.max() <= (20 if smooth else 0)
+    assert len(np.unique(frame.reshape(-1, 3), axis=0)) > 200
+
+
+def test_a_notebook_shows_pictures_without_a_path(tmp_path):
+    pictures = [
+        plot.grid(np.zeros((1, 2, 4, 4, 1))),
+        plot.table([[np.zeros((3, 2)), np.zeros((4, 5, 5, 1))]]),
+        plot.loss_curve({"training": [1.0, 0.5]}),
+        plot.scatter(np.zeros((3, 2))),
+        plot.label_counts(np.array([1, 3])),
+        plot.schedule_curves({"cosine": cosine_schedule(10)}),
+    ]
+    assert all(isinstance(picture, type(pictures[0])) for picture in pictures)
+    for picture in pictures[:2]:  # drawing is slow
+        assert picture._repr_png_()[:4] == b"\x89PNG"
+    x = [np.zeros((2, 4, 4, 1))] * 2
+    for video in (plot.denoising_video(x, x), plot.points_video([np.zeros((3, 2))] * 2)):
+        assert "data:image/gif;base64,R0lGOD" in video._repr_html_()
+        assert len(repr(video)) < 60
+
+
+def test_what_is_written_is_what_the_name_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    picture = plot.scatter(np.zeros((3, 2)), "~/new/points")
+    starts = {"new/points.png": b"\x89PNG", "a.pdf": b"%PDF", "b.svg": b"<?xml"}
+    for name, start in starts.items():
+        assert picture.written(f"~/{name}") is picture
+        assert (tmp_path / name).read_bytes().startswith(start)
+    with pytest.raises(ValueError, match=r"path: given .*points\.txt, wanted a name that ends in"):
+        picture.written("~/points.txt")
+    with pytest.raises(TypeError, match="path: given int, wanted a path such as"):
+        picture.written(3)
+    with pytest.raises(ValueError, match=r"path: given .*, a folder, wanted the name of a file"):
+        plot.points_video([np.zeros((3, 2))], tmp_path)
 
 
 @pytest.mark.parametrize("labels, titles", [(None, ()), (np.array([1, 2, 3] * 5), ["a", "b", "c"])])

@@ -133,6 +133,46 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
     assert [file.name for file in tmp_path.iterdir()] == ["m.safetensors"]
 
 
+def test_a_link_stays_a_link_and_a_mode_a_mode(tmp_path):
+    file = md.save(tmp_path / "real.safetensors", small())
+    file.chmod(0o640)
+    link = tmp_path / "latest.safetensors"
+    link.symlink_to(file.name)
+    chain = tmp_path / "chain.safetensors"
+    chain.symlink_to(link)
+    for path, seed in ((link, 1), (chain, 2), (file, 3)):
+        md.save(path, small(seed))
+        assert same(md.load(file).state_dict(), small(seed).state_dict())
+    assert link.is_symlink() and chain.is_symlink() and not file.is_symlink()
+    assert file.stat().st_mode & 0o777 == 0o640
+    fresh = tmp_path / "fresh.safetensors"
+    link.unlink()
+    link.symlink_to(fresh)  # to nothing yet
+    md.save(link, small())
+    assert link.is_symlink() and fresh.is_file()
+
+
+def test_home_is_where_the_tilde_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert md.save("~/m.safetensors", small()) == tmp_path / "m.safetensors"
+    assert same(md.load("~/m.safetensors").state_dict(), small().state_dict())
+
+
+def test_arguments_in_another_order_are_named(tmp_path):
+    model = small()
+    with pytest.raises(TypeError, match=r"path: given UNet, .*type md\.save\('model.*', model\)"):
+        md.save(model, tmp_path / "m.safetensors")
+    with pytest.raises(TypeError, match="model: given dict, wanted a Module"):
+        md.save(tmp_path / "m.safetensors", model.state_dict())
+    with pytest.raises(TypeError, match=r"ema: given Adam.*optimizer=\.\.\."):
+        md.save(tmp_path / "m.safetensors", model, optim.Adam(model.parameters()))
+    with pytest.raises(TypeError, match=r"path: given UNet, wanted a path"):
+        md.load(model)
+    with pytest.raises(ValueError, match=r"path: given .*, a folder"):
+        md.save(tmp_path, model)
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_ships_loads_and_other_names_are_refused():
     assert md.pretrained("lenet").num_parameters == 44_426
     assert md.pretrained("mnist").num_parameters == 420_497

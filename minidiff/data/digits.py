@@ -41,7 +41,8 @@ def mnist(split: str = "train", folder: str | Path | None = None) -> tuple[np.nd
     folder = folder or os.environ.get(VARIABLE)
     try:
         if folder:  # nothing else is tried then: somebody meant this one
-            raw_images, raw_labels = (files.read(Path(folder), name) for name in names)
+            place = checks.path("folder", folder)
+            raw_images, raw_labels = (files.read(place, name) for name in names)
         else:
             raw_images, raw_labels = _from_cache(names)
     except (FileNotFoundError, ValueError) as error:

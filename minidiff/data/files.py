@@ -66,15 +66,22 @@ def candidates(folder: Path, name: str) -> list[Path]:
 
 
 def read(folder: Path, name: str) -> bytes:
-    """The checked bytes of the file `name` in `folder`, compressed or not.
+    """The checked bytes of the file `name` in `folder`, compressed or not; one good one will do.
 
     FileNotFoundError where there is none, ValueError where there is one and it is truncated,
     corrupt or something else.
     """
+    wrong: list[ValueError] = []
     for path in candidates(folder, name):
         if path.is_file():
-            data = path.read_bytes()
-            return decompress(name, data, path) if path.suffix == ".gz" else check(name, data, path)
+            content = path.read_bytes()
+            take = decompress if path.suffix == ".gz" else check
+            try:
+                return take(name, content, path)
+            except ValueError as error:
+                wrong.append(error)
+    if wrong:
+        raise wrong[0]
     reason = f"holds neither {name}.gz nor {name}" if folder.is_dir() else "is not a folder"
     raise FileNotFoundError(f"{name}: the folder given, {folder}, {reason}")
 
@@ -87,15 +94,21 @@ def store(folder: Path, name: str, raw: bytes) -> None:
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file beside its place, flush it, rename it.
 
-    Whoever looks sees the old file or the new one, whole.
+    Whoever looks sees the old file or the new one, whole. A link stays one, to the new file, and a
+    file that is replaced leaves the new one its mode.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    place = path.resolve()
+    if place.is_dir():
+        raise ValueError(f"path: given {path}, a folder, wanted the name of a file")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    temporary = place.with_name(f".{place.name}.{os.getpid()}.part")
     try:
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        if place.exists():
+            temporary.chmod(place.stat().st_mode & 0o7777)
+        os.replace(temporary, place)
     finally:
         temporary.unlink(missing_ok=True)

@@ -66,7 +66,7 @@ def _download(url: str, output_file: str, _pooch: object, name: str, deadline: f
 
 def _transfer(url: str, name: str, deadline: float) -> bytes:
     import requests
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     chunks = []
     headers = {"Accept-Encoding": "identity"}  # else some servers send the file already unzipped

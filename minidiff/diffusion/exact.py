@@ -11,6 +11,7 @@ closed forms.
 
 import math
 from collections.abc import Callable
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,8 @@ from ..kernels import Array, from_host, namespace
 from .per_sample import as_condition
 from .prediction import Denoise, Prediction
 from .schedule import Schedule
+
+_BLOCK = 1 << 20  # numbers that are held at a time for each pair of a sample and a component
 
 
 class GaussianMixture:
@@ -78,19 +81,8 @@ class GaussianMixture:
         def denoise(x: Array, t, condition: Array | None = None) -> Prediction:
             xp = namespace(x)
             like = _mover(x)
-            q = self._components(schedule, x, t, condition)
-            shares = ops.softmax(q.log_joint, axis=1)[:, :, None]
-
-            # x_0 given x_t and the component k: N(centre, within)
-            centre = like(self._flat_means) + q.offset * like(
-                q.alpha * self._variances / q.variance
-            )
-            within = like(self._variances * q.sigma**2 / q.variance)
-
-            # over all components
-            x0 = xp.sum(shares * centre, axis=1)
-            noise = xp.sum(shares * q.offset * like(q.sigma / q.variance), axis=1)
-            x0_variance = xp.sum(shares * ((centre - x0[:, None]) ** 2 + within), axis=1)
+            parts = (self._posterior(schedule, x, t, condition, k) for k in self._blocks(x))
+            x0, noise, x0_variance = reduce(_Posterior.merged, parts)[1:]
 
             alpha_bar_t = schedule.alpha_bar_at(np.asarray(t)).reshape(-1, 1)
             alpha_bar_s = schedule.alpha_bar_at(np.maximum(t, 1) - 1).reshape(-1, 1)
@@ -108,15 +100,46 @@ class GaussianMixture:
         x_t may be an array or a Tensor, so that `guidance.classifier` can take its gradient.
         """
 
+        def log_joint(x, t, condition):
+            blocks = [self._components(schedule, x, t, condition, k) for k in self._blocks(x)]
+            return ops.concatenate([block.log_joint for block in blocks], axis=1)
+
         def log_prob(x, t, condition):
-            all_classes = self._components(schedule, x, t, None).log_joint
-            one_class = self._components(schedule, x, t, condition).log_joint
+            all_classes = log_joint(x, t, None)
+            one_class = log_joint(x, t, condition)
             return ops.logsumexp(one_class, axis=1) - ops.logsumexp(all_classes, axis=1)
 
         return log_prob
 
-    def _components(self, schedule: Schedule, x, t, condition) -> "_NoisyComponents":
-        """The mixture at time t, seen from x."""
+    def _blocks(self, x) -> list[slice]:
+        """The components in blocks whose offsets from all of x fit into memory."""
+        count = len(self.means)
+        size = max(1, _BLOCK // max(1, x.size))
+        return [slice(first, first + size) for first in range(0, count, size)]
+
+    def _posterior(self, schedule: Schedule, x, t, condition, block: slice) -> "_Posterior":
+        """x_0 given x_t, as far as it is of one of these components."""
+        xp = namespace(x)
+        like = _mover(x)
+        q = self._components(schedule, x, t, condition, block)
+        log_weight = ops.logsumexp(q.log_joint, axis=1, keepdims=True)
+        shares = xp.exp(q.log_joint - _finite(log_weight))[:, :, None]
+
+        # x_0 given x_t and the component k: N(centre, within)
+        variances = self._variances[:, block]
+        centre = like(self._flat_means[:, block]) + q.offset * like(
+            q.alpha * variances / q.variance
+        )
+        within = like(variances * q.sigma**2 / q.variance)
+
+        # over these components
+        x0 = xp.sum(shares * centre, axis=1)
+        noise = xp.sum(shares * q.offset * like(q.sigma / q.variance), axis=1)
+        x0_variance = xp.sum(shares * ((centre - x0[:, None]) ** 2 + within), axis=1)
+        return _Posterior(log_weight, x0, noise, x0_variance)
+
+    def _components(self, schedule: Schedule, x, t, condition, block: slice) -> "_NoisyComponents":
+        """These components of the mixture at time t, seen from x."""
         alpha_bar = np.reshape(schedule.alpha_bar_at(t), (-1, 1, 1))
         if np.any(alpha_bar == 1):
             raise ValueError("t: given 0, wanted more: without noise there is nothing to denoise")
@@ -126,11 +149,12 @@ class GaussianMixture:
         like = _mover(x)
         alpha = np.sqrt(alpha_bar)
         sigma = np.sqrt(1 - alpha_bar)
-        variance = alpha_bar * self._variances + (1 - alpha_bar)
+        variance = alpha_bar * self._variances[:, block] + (1 - alpha_bar)
         size = self._flat_means.shape[-1]
-        offset = ops.reshape(x, (x.shape[0], 1, size)) - like(alpha * self._flat_means)
+        offset = ops.reshape(x, (x.shape[0], 1, size)) - like(alpha * self._flat_means[:, block])
+        weights = (self._allowed(condition, x.shape[0]) * self.weights)[:, block]
         with np.errstate(divide="ignore"):
-            log_weights = np.log(self._allowed(condition, x.shape[0]) * self.weights)
+            log_weights = np.log(weights)
         constant = log_weights - 0.5 * size * np.log(2 * math.pi * variance[:, :, 0])
         log_joint = -0.5 * ops.sum(offset * offset * like(1 / variance), axis=2) + like(constant)
         return _NoisyComponents(log_joint, offset, alpha, sigma, variance)
@@ -161,6 +185,27 @@ class _NoisyComponents(NamedTuple):
     variance: np.ndarray  # v_k, (batch or 1, components, 1)
 
 
+class _Posterior(NamedTuple):
+    """x_0 given x_t and that it is of one of some components."""
+
+    log_weight: Any  # log p(x_t, one of these components), (batch, 1)
+    x0: Any  # (batch, d), as the others
+    noise: Any
+    x0_variance: Any
+
+    def merged(self, other: "_Posterior") -> "_Posterior":
+        """Of one of the components of either: the law of total variance."""
+        xp = namespace(self.x0)
+        log_weight = xp.logaddexp(self.log_weight, other.log_weight)
+        a = xp.exp(self.log_weight - _finite(log_weight))
+        b = xp.exp(other.log_weight - _finite(log_weight))
+        x0 = a * self.x0 + b * other.x0
+        noise = a * self.noise + b * other.noise
+        within = a * self.x0_variance + b * other.x0_variance
+        between = a * (self.x0 - x0) ** 2 + b * (other.x0 - x0) ** 2
+        return _Posterior(log_weight, x0, noise, within + between)
+
+
 class FiniteData(GaussianMixture):
     """The points of a data set, (count, ...), each as likely as its weight.
 
@@ -179,6 +224,11 @@ def _per_component(name: str, values, count: int) -> np.ndarray:
             f"{name}: given {values!r}, wanted one number >= 0 or one per component, ({count},)"
         )
     return np.broadcast_to(array, (count,))
+
+
+def _finite(log_weight: Array) -> Array:
+    """Something finite for the log-weight of components that are all impossible."""
+    return namespace(log_weight).maximum(log_weight, np.finfo(log_weight.dtype).min)
 
 
 def _mover(x) -> Callable[[np.ndarray], Array]:

@@ -30,6 +30,10 @@ class BitsPerDim(NamedTuple):
     prior: np.ndarray
     terms: np.ndarray
 
+    def __repr__(self) -> str:
+        T, batch = self.terms.shape
+        return f"BitsPerDim(total = {self.total.mean():.4g} on average, T = {T}, batch = {batch})"
+
 
 def bits_per_dim(
     denoise: Denoise,

@@ -161,7 +161,13 @@ def label_dropout(
 
 
 def min_snr(gamma: float = 5.0) -> Weight:
-    """min(SNR, gamma) (Hang et al. 2023, arXiv 2303.09556, eq. 8)."""
+    """min(SNR, gamma), for v min(SNR, gamma) / (SNR + 1).
+
+    At SNR = 0, the end of a `zero_terminal_snr` schedule, both are 0: the network learns nothing of
+    time T, where sampling begins, but what it has from the times beside it. `truncated_snr`, or no
+    weight, teaches it that time too. Source: Hang et al. 2023, arXiv 2303.09556, eq. 8 and section
+    3.4.
+    """
     return lambda snr: np.minimum(snr, gamma)
 
 
@@ -173,7 +179,7 @@ def truncated_snr(snr: np.ndarray) -> np.ndarray:
 def p2(gamma: float = 1.0, k: float = 1.0) -> Weight:
     """SNR / (k + SNR)^gamma, which for the noise is 1 / (k + SNR)^gamma.
 
-    Source: Choi et al. 2022, arXiv 2204.00227, eq. 8.
+    It is 0 at SNR = 0, as `min_snr` is. Source: Choi et al. 2022, arXiv 2204.00227, eq. 8.
     """
     return lambda snr: snr / (k + snr) ** gamma
 

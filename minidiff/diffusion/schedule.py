@@ -50,6 +50,30 @@ class Schedule:
             table.setflags(write=False)
             object.__setattr__(self, name, table)
 
+    @classmethod
+    def from_alpha_bar(cls, alpha_bar: Any) -> "Schedule":
+        """The schedule of a table (T + 1,) that falls from alpha_bar[0] = 1.
+
+        Raises ValueError for any other table, TypeError for what holds no real numbers.
+        """
+        table = np.asarray(alpha_bar)
+        if table.dtype.kind not in "iuf":
+            raise TypeError(f"alpha_bar: given {table.dtype}, wanted real numbers")
+        if table.ndim != 1 or len(table) < 2:
+            raise ValueError(f"alpha_bar: given shape {table.shape}, wanted (T + 1,) with T >= 1")
+        if table[0] != 1:
+            raise ValueError(
+                f"alpha_bar: given alpha_bar[0] = {table[0]:g}, wanted 1, for t = 0: where the "
+                "table begins at t = 1, type np.concatenate([[1.0], alpha_bar])"
+            )
+        if not (np.all(np.diff(table) < 0) and table[-1] >= 0):
+            raise ValueError(
+                f"alpha_bar: given {table}, wanted numbers that fall at every step, from 1 to no "
+                "less than 0"
+            )
+        table = table.astype(np.float64)
+        return _from_betas(1 - table[1:] / table[:-1])
+
     def __eq__(self, other: object) -> bool:
         if other is self:
             return True
@@ -158,7 +182,7 @@ def cosine_schedule(timesteps: int, s: float = 0.008) -> Schedule:
     Source: Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 17.
     """
     u = np.arange(checks.whole("timesteps", timesteps, 1) + 1) / timesteps
-    return _from_alpha_bar(np.cos((u + s) / (1 + s) * math.pi / 2) ** 2)
+    return _with_beta_below_1(np.cos((u + s) / (1 + s) * math.pi / 2) ** 2)
 
 
 def sigmoid_schedule(
@@ -171,7 +195,7 @@ def sigmoid_schedule(
     """
     u = np.arange(checks.whole("timesteps", timesteps, 1) + 1) / timesteps
     falling = 1 / (1 + np.exp((start + u * (end - start)) / tau))
-    return _from_alpha_bar((falling - falling[-1]) / (falling[0] - falling[-1]))
+    return _with_beta_below_1((falling - falling[-1]) / (falling[0] - falling[-1]))
 
 
 def zero_terminal_snr(schedule: Schedule) -> Schedule:
@@ -190,5 +214,5 @@ def _from_betas(beta: np.ndarray) -> Schedule:
     return Schedule(np.concatenate([[0.0], beta]))
 
 
-def _from_alpha_bar(alpha_bar: np.ndarray) -> Schedule:
+def _with_beta_below_1(alpha_bar: np.ndarray) -> Schedule:
     return _from_betas(np.minimum(1 - alpha_bar[1:] / alpha_bar[:-1], 0.999))

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 from textwrap import wrap
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..autograd.transforms import tree_leaves
 from ..tape.tape import Node, gradient_edge, recording
 from .debug import debug_mode
+
+if TYPE_CHECKING:
+    from ..pictures import Picture
 
 
 class Box(NamedTuple):
@@ -21,9 +24,12 @@ class Box(NamedTuple):
     sources: list[int]
 
 
-@dataclass
+@dataclass(repr=False)
 class Graph:
-    """Boxes in the order of computation. `str(graph)` is Graphviz text, `draw` a picture."""
+    """Boxes in the order of computation. `str(graph)` is Graphviz text, `draw` a picture.
+
+    A notebook shows the picture.
+    """
 
     boxes: list[Box]
 
@@ -45,12 +51,18 @@ class Graph:
             lines += [f"  {source} -> {i}" for source in box.sources]
         return "\n".join([*lines, "}"])
 
-    def draw(self, path: Any = None) -> Any:
+    def __repr__(self) -> str:
+        return f"Graph({len(self.boxes)} boxes)"
+
+    def _repr_png_(self) -> bytes:
+        return self.draw()._repr_png_()
+
+    def draw(self, path: Any = None) -> "Picture":
         """A matplotlib figure, from top to bottom, and saved if there is a path.
 
         A box stands one row below the lowest of its sources; edges over several rows are bent.
         """
-        from matplotlib.figure import Figure
+        from ..pictures import Picture
 
         row_of: list[int] = []
         for box in self.boxes:
@@ -62,8 +74,8 @@ class Graph:
             (2 * row_of[:i].count(row) - boxes_in[row] + 1, -row) for i, row in enumerate(row_of)
         ]
 
-        figure = Figure(figsize=(3 + 2.6 * width, 1 + 0.7 * height), layout="constrained")
-        axes = figure.add_subplot()
+        picture = Picture(3 + 2.6 * width, 1 + 0.7 * height)
+        axes = picture.add_subplot()
         axes.set(xlim=(-width, width), ylim=(-height, 1))
         axes.axis("off")
         parts = [box.layer.partition(".")[0] for box in self.boxes]  # of the model: a colour each
@@ -82,9 +94,7 @@ class Graph:
             text = "\n".join(line for text in title.split("\n") for line in wrap(text, 56))
             frame = {"boxstyle": "round", "facecolor": "white", "edgecolor": colours[parts[i]]}
             axes.text(*points[i], text, ha="center", va="center", fontsize=7, bbox=frame, zorder=2)
-        if path is not None:
-            figure.savefig(path)
-        return figure
+        return picture.written(path)
 
 
 def graph(f: Callable, *args: Any, depth: int | None = None) -> Graph:

@@ -120,5 +120,5 @@ class profile(Observer):  # noqa: N801
             )
         return "\n".join(lines)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.table()

@@ -95,6 +95,17 @@ def test_wrong_files_in_the_folder(test_set, cache, tmp_path):
         )
 
 
+def test_a_good_file_beside_a_damaged_one_will_do(test_set, cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name, raw in test_set.items():
+        (tmp_path / name).write_bytes(raw)
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress(raw, 1)[:-9])
+    for folder in (tmp_path, "~"):
+        assert len(mnist("test", folder)[0]) == 10_000
+    monkeypatch.setenv("MINIDIFF_DATA", "~")
+    assert len(mnist("test")[0]) == 10_000
+
+
 def test_cache_is_used_and_a_wrong_file_leaves_it(test_set, cache):
     for name, raw in test_set.items():
         files.store(cache, name, raw)

@@ -1,11 +1,14 @@
 """The exact denoisers, against definitions that share nothing with them."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from worlds import TWO
 
 import minidiff as md
 import minidiff.diffusion as D
+from minidiff.diffusion import exact
 from minidiff.diffusion.exact import FiniteData, GaussianMixture
 
 SCHEDULE = D.linear_schedule(100)
@@ -91,6 +94,38 @@ def test_classifier_and_its_gradient_through_our_tape():
         down[:, i] -= 1e-5
         wanted[:, i] = (log_prob(up, 30, labels) - log_prob(down, 30, labels)) / 2e-5
     np.testing.assert_allclose(slope, wanted, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("condition", [None, np.array([1, 2, 1, 0])])
+@pytest.mark.parametrize("size", [1, 8, 24, 1000])
+def test_components_in_blocks_are_one_mixture(monkeypatch, size, condition):
+    """Also where a block holds none of the class that is asked for."""
+    mixture = GaussianMixture(
+        np.random.default_rng(0).uniform(-1, 1, (9, 2)),
+        np.repeat([0.0, 0.1, 0.3], 3),
+        labels=np.repeat([1, 2, 1], 3),
+    )
+    x = np.random.default_rng(1).standard_normal((4, 2))
+    whole = mixture.denoiser(SCHEDULE)(x, 30, condition)
+    log_prob = mixture.log_prob(SCHEDULE)(x, 30, np.array([1, 2, 1, 2]))
+    monkeypatch.setattr(exact, "_BLOCK", size)
+    for part, wanted in zip(mixture.denoiser(SCHEDULE)(x, 30, condition), whole):
+        np.testing.assert_allclose(part, wanted, rtol=1e-12)
+    in_blocks = mixture.log_prob(SCHEDULE)(x, 30, np.array([1, 2, 1, 2]))
+    np.testing.assert_allclose(in_blocks, log_prob, rtol=1e-12)
+
+
+def test_many_points_take_little_memory():
+    points = np.random.default_rng(0).uniform(-1, 1, (1000, 28, 28, 1))
+    data = FiniteData(points)
+    denoise = data.denoiser(SCHEDULE)
+    x = points[:20] + 0.01
+    tracemalloc.start()
+    denoise(x, 3, None)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    pairs = 8 * x.size * len(points)  # bytes
+    assert peak < pairs
 
 
 def test_errors():

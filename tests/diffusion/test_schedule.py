@@ -166,3 +166,28 @@ def test_grids_that_cannot_be():
 def test_times_are_checked(grid):
     with pytest.raises(ValueError, match="times: given"):
         falling_times(D.linear_schedule(100), grid)
+
+
+@given(st.lists(st.floats(1e-6, 0.9), min_size=1, max_size=30), st.booleans())
+def test_a_schedule_comes_back_from_its_alpha_bar(betas, ends_in_noise):
+    schedule = D.Schedule(np.array([0.0, *betas[:-1], 1.0 if ends_in_noise else betas[-1]]))
+    again = D.Schedule.from_alpha_bar(schedule.alpha_bar)
+    np.testing.assert_allclose(again.beta, schedule.beta, rtol=0, atol=1e-15)
+    np.testing.assert_allclose(again.alpha_bar, schedule.alpha_bar, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ([0.9, 0.5], r"alpha_bar\[0\] = 0.9, wanted 1.*np\.concatenate\(\[\[1\.0\], alpha_bar\]\)"),
+        ([1.0, 0.5, 0.5], "wanted numbers that fall"),
+        ([1.0, 0.5, -0.1], "wanted numbers that fall"),
+        ([1.0, np.nan, 0.1], "wanted numbers that fall"),
+        ([1.0], "given shape"),
+        (np.ones((2, 2)), "given shape"),
+        (["a", "b"], "wanted real numbers"),
+    ],
+)
+def test_what_is_no_alpha_bar_is_said(table, words):
+    with pytest.raises((TypeError, ValueError), match=f"alpha_bar: .*{words}"):
+        D.Schedule.from_alpha_bar(table)

@@ -213,3 +213,14 @@ class TestGraph:
         graph = md.graph(model, np.zeros((1, 8, 8, 1), np.float32), 3, np.array([1]), depth=2)
         assert 8 < len(graph.boxes) < 30
         assert any(box.layer.startswith("down") for box in graph.boxes)
+
+
+def test_a_notebook_shows_graphs_and_costs():
+    x = md.Tensor(np.ones(3), requires_grad=True)
+    drawn = md.graph(lambda: md.ops.sum(md.ops.exp(x)))
+    assert drawn._repr_png_()[:4] == b"\x89PNG"
+    assert drawn.draw()._repr_png_()[:4] == b"\x89PNG"
+    assert repr(drawn) == "Graph(2 boxes)"
+    with md.profile() as costs:
+        md.ops.exp(x)
+    assert "exp" in repr(costs) and repr(costs) == str(costs) == costs.table()
