@@ -29,6 +29,30 @@ def whole(name: str, value: Any, low: int = 0, high: float = math.inf) -> int:
     return int(value)
 
 
+def flag(name: str, value: Any) -> bool:
+    """True or False; TypeError for anything else, however true it is."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name}: given {type(value).__name__}, wanted True or False")
+    return bool(value)
+
+
+# More numbers than that in one array are a slip: a place or a power too many.
+MOST_NUMBERS = 2**28
+
+
+def sizes(**sizes: Any) -> tuple[int, ...]:
+    """The sizes of an array, by name; ValueError unless they are integers of at least 1.
+
+    Also where the array would have too many numbers.
+    """
+    checked = tuple(whole(name, size, 1) for name, size in sizes.items())
+    if math.prod(checked) > MOST_NUMBERS:
+        names = ", ".join(sizes)
+        product = " × ".join(map(str, checked))
+        raise ValueError(f"{names}: given {product}, wanted at most {MOST_NUMBERS:,} numbers")
+    return checked
+
+
 @dataclass(frozen=True)
 class Between:
     """The real numbers from low to high. `ends` says which of the two belong: "[]", "(]", …"""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import checks
-from .autograd.tensor import no_grad
+from .autograd.tensor import as_tensor, no_grad
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
@@ -56,9 +56,21 @@ def predict(classifier: Callable, images: np.ndarray, chunk: int = 250) -> np.nd
     `classifier` maps images (m, …) to logits (m, classes); it is called with `chunk` of `images`
     (n, …) at a time. The result is (n,), integers.
     """
+    if not callable(classifier):
+        raise TypeError(f"classifier: given {type(classifier).__name__}, wanted a function")
+    if not isinstance(images, np.ndarray) or not images.ndim:
+        raise TypeError(f"images: given {type(images).__name__}, wanted an array (n, …)")
+    checks.whole("chunk", chunk, 1)
+    classes = [np.zeros(0, int)]
     with no_grad():
-        logits = [classifier(images[i : i + chunk]).numpy() for i in range(0, len(images), chunk)]
-    return np.concatenate(logits).argmax(axis=1)
+        for i in range(0, len(images), chunk):
+            logits = as_tensor(classifier(images[i : i + chunk])).numpy()
+            if logits.ndim != 2:
+                raise ValueError(
+                    f"classifier: given logits of shape {logits.shape}, wanted (m, classes)"
+                )
+            classes.append(logits.argmax(axis=1))
+    return np.concatenate(classes)
 
 
 def accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from minidiff.metrics import accuracy, classification_report, frechet_distance
+from minidiff import Tensor
+from minidiff.metrics import accuracy, classification_report, frechet_distance, predict
 
 
 def rows_with(mean, covariance, n=50, seed=0):
@@ -130,3 +131,31 @@ def test_report_reads_as_a_table():
 def test_bad_labels(labels, predicted, message):
     with pytest.raises(ValueError, match=message):
         classification_report(labels, predicted)
+
+
+@given(st.integers(0, 7), st.integers(1, 4), st.booleans())
+def test_predictions_are_the_largest_logits_whatever_the_chunks(n, chunk, as_tensors):
+    images = np.random.default_rng(n).standard_normal((n, 3)).astype(np.float32)
+    seen = []
+
+    def classifier(rows):
+        seen.append(len(rows))
+        return Tensor(rows) if as_tensors else rows
+
+    np.testing.assert_array_equal(predict(classifier, images, chunk), images.argmax(axis=1))
+    assert sum(seen) == n
+    assert max(seen, default=0) <= chunk
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((3, np.zeros((2, 3))), TypeError, "classifier: given int, wanted a function"),
+        ((len, [[1.0]]), TypeError, "images: given list, wanted an array"),
+        ((len, np.zeros((2, 3)), 0), ValueError, "chunk: given 0, wanted an integer of at least 1"),
+        ((len, np.zeros((2, 3))), ValueError, r"classifier: given logits of shape \(\), wanted"),
+    ],
+)
+def test_what_cannot_be_predicted_with_is_named(arguments, error, message):
+    with pytest.raises(error, match=message):
+        predict(*arguments)

@@ -72,7 +72,15 @@ class UNet(nn.Module):
         checks.whole("width", width, 1)
         checks.whole("timesteps", timesteps, 1)
         checks.among("combine", combine, COMBINE)
-        if not multipliers or any(width * k % GROUPS or k < 1 for k in (1, *multipliers)):
+        checks.flag("attention", attention)
+        if not isinstance(multipliers, tuple | list):
+            raise TypeError(
+                f"multipliers: given {type(multipliers).__name__}, wanted one integer a level, "
+                f"such as (1, 2, 3)"
+            )
+        for k in multipliers:
+            checks.whole("multipliers", k, 1)
+        if not multipliers or any(width * k % GROUPS for k in (1, *multipliers)):
             raise ValueError(
                 f"width: given {width} with multipliers {tuple(multipliers)}, wanted positive ones "
                 f"whose products are multiples of {GROUPS}, the groups of the norms"

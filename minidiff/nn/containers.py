@@ -17,14 +17,7 @@ class Sequential(Module):
     """
 
     def __init__(self, *layers: Callable):
-        for layer in layers:
-            if isinstance(layer, type) or not callable(layer):
-                given = layer.__name__ if isinstance(layer, type) else type(layer).__name__
-                raise TypeError(
-                    f"layers: given {given}, wanted modules and functions, as in "
-                    f"Sequential(nn.Dense(2, 3, rng), ops.relu); for a list, Sequential(*layers)"
-                )
-        self.layers: list[Any] = list(layers)
+        self.layers: list[Any] = [_checked("layers", layer) for layer in layers]
 
     def __call__(self, x: Any, *conditions: Any) -> Any:
         for layer in self.layers:
@@ -47,11 +40,24 @@ class ConditionalSkipConnection(Module):
     conditional = True
 
     def __init__(self, layer: Callable, connection: Callable | None = None):
-        self.layer = layer
-        self.connection = connection or _join_channels
+        self.layer = _checked("layer", layer)
+        self.connection = _join_channels
+        if connection is not None:
+            self.connection = _checked("connection", connection)
 
     def __call__(self, x: Any, *conditions: Any) -> Any:
         return self.connection(self.layer(x, *conditions), x)
+
+
+def _checked(name: str, layer: Any) -> Callable:
+    """The layer; TypeError unless it is a module or a function."""
+    if isinstance(layer, type) or not callable(layer):
+        given = layer.__name__ if isinstance(layer, type) else type(layer).__name__
+        raise TypeError(
+            f"{name}: given {given}, wanted modules or functions, as in "
+            f"Sequential(nn.Dense(2, 3, rng), ops.relu); for a list, Sequential(*layers)"
+        )
+    return layer
 
 
 def _join_channels(h: Any, skip: Any) -> Any:

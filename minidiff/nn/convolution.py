@@ -20,6 +20,7 @@ def _check_sizes(inputs, outputs, kernel, stride, padding, dilation, groups) -> 
     }
     for name, size in sizes.items():
         checks.whole(name, size, 1)
+    checks.sizes(kernel=kernel, inputs=inputs, outputs=outputs)
     if padding is not None:
         checks.whole("padding", padding)
     for name in ("inputs", "outputs"):
@@ -59,7 +60,8 @@ class Conv2d(Module):
         depth = inputs // groups
         fan_in = kernel * kernel * depth
         self.weight = uniform(rng, (kernel, kernel, depth, outputs), fan_in=fan_in)
-        self.bias = uniform(rng, (outputs,), fan_in=fan_in) if bias else None
+        has_bias = checks.flag("bias", bias)
+        self.bias = uniform(rng, (outputs,), fan_in=fan_in) if has_bias else None
         self.stride = stride
         self.padding = dilation * (kernel - 1) // 2 if padding is None else padding
         self.dilation = dilation
@@ -97,7 +99,8 @@ class Conv1d(Module):
         depth = inputs // groups
         fan_in = kernel * depth
         self.weight = uniform(rng, (kernel, depth, outputs), fan_in=fan_in)
-        self.bias = uniform(rng, (outputs,), fan_in=fan_in) if bias else None
+        has_bias = checks.flag("bias", bias)
+        self.bias = uniform(rng, (outputs,), fan_in=fan_in) if has_bias else None
         self.stride = stride
         self.padding = dilation * (kernel - 1) // 2 if padding is None else padding
         self.dilation = dilation
@@ -136,7 +139,8 @@ class ConvTranspose2d(Module):
         depth = outputs // groups
         fan_in = kernel * kernel * depth
         self.weight = uniform(rng, (kernel, kernel, inputs, depth), fan_in=fan_in)
-        self.bias = uniform(rng, (outputs,), fan_in=fan_in) if bias else None
+        has_bias = checks.flag("bias", bias)
+        self.bias = uniform(rng, (outputs,), fan_in=fan_in) if has_bias else None
         self.stride = stride
         self.padding = padding
         self.output_padding = output_padding
@@ -178,7 +182,7 @@ class Attention(Module):
     def __init__(self, channels: int, rng: Seed = None, heads: int = 4):
         rng = checks.generator("rng", rng)
         checks.whole("heads", heads, 1)
-        checks.whole("channels", channels, 1)
+        checks.sizes(channels=channels)
         if channels % heads:
             raise ValueError(f"channels: given {channels}, wanted a multiple of the {heads} heads")
         self.heads = heads
@@ -186,6 +190,10 @@ class Attention(Module):
         self.out = Conv2d(channels, channels, 3, rng)
 
     def __call__(self, x: Tensor) -> Tensor:
+        if len(x.shape) != 4:
+            raise ValueError(
+                f"x: given shape {tuple(x.shape)}, wanted (batch, height, width, channels)"
+            )
         b, h, w, c = x.shape
         qkv = ops.reshape(self.qkv(x), shape=(b, h * w, 3 * c))
         return x + self.out(ops.reshape(ops.self_attention(qkv, self.heads), shape=x.shape))

@@ -15,8 +15,10 @@ from numpy.random import Generator
 from .. import checks, kernels, ops
 from ..autograd.tensor import Tensor
 from ..kernels import Array
+from ..ops.convolution import pair
 from .module import Module
 
+Pair = int | tuple[int, int]
 Seed = Generator | int | None  # None is what forgetting it gives: an error that says what to type
 
 
@@ -41,10 +43,10 @@ class Dense(Module):
 
     def __init__(self, inputs: int, outputs: int, rng: Seed = None, bias: bool = True):
         rng = checks.generator("rng", rng)
-        checks.whole("inputs", inputs, 1)
-        checks.whole("outputs", outputs, 1)
+        checks.sizes(inputs=inputs, outputs=outputs)
         self.weight = uniform(rng, (inputs, outputs), fan_in=inputs)
-        self.bias = uniform(rng, (outputs,), fan_in=inputs) if bias else None
+        has_bias = checks.flag("bias", bias)
+        self.bias = uniform(rng, (outputs,), fan_in=inputs) if has_bias else None
 
     def __call__(self, x: Any) -> Tensor:
         return ops.dense(x, self.weight, self.bias)
@@ -55,8 +57,7 @@ class Embedding(Module):
 
     def __init__(self, rows: int, dim: int, rng: Seed = None):
         rng = checks.generator("rng", rng)
-        checks.whole("rows", rows, 1)
-        checks.whole("dim", dim, 1)
+        checks.sizes(rows=rows, dim=dim)
         self.weight = parameter(rng.standard_normal((rows, dim)))
 
     def __call__(self, ids: Any) -> Tensor:
@@ -76,9 +77,10 @@ class SinusoidalEmbedding(Module):
         checks.whole("dim", dim)
         if dim < 4 or dim % 2:
             raise ValueError(f"dim: given {dim}, wanted an even number, at least 4")
+        checks.sizes(dim=dim)
         self.frequencies = 10000.0 ** (-2 * np.arange(dim // 2) / (dim - 2))
         if timesteps is not None:
-            checks.whole("timesteps", timesteps, 1)
+            checks.sizes(timesteps=timesteps, dim=dim)
         self.table = None if timesteps is None else self._waves(np.arange(timesteps + 1))
 
     def __call__(self, t: np.ndarray, like: Array) -> Array:
@@ -86,7 +88,10 @@ class SinusoidalEmbedding(Module):
 
         The result has the dtype of the array `like`, on its device.
         """
-        if self.table is None or t.dtype.kind == "f":
+        kind = t.dtype.kind if isinstance(t, np.ndarray) and t.ndim == 1 else None
+        if kind not in ("i", "u", "f"):
+            raise TypeError(f"t: given {type(t).__name__}, wanted an array (batch,) of numbers")
+        if self.table is None or kind == "f":
             waves = self._waves(t)
         else:
             waves = self.table.take(t, axis=0)
@@ -124,7 +129,11 @@ class Flatten(Module):
 class MaxPool(Module):
     """The largest value of each window of `size`, side by side; see `ops.max_pool2d`."""
 
-    def __init__(self, size: int, stride: int | None = None, padding: int = 0):
+    def __init__(self, size: Pair, stride: Pair | None = None, padding: Pair = 0):
+        pair("size", size, 1)
+        pair("padding", padding, 0)
+        if stride is not None:
+            pair("stride", stride, 1)
         self.size = size
         self.stride = stride
         self.padding = padding
@@ -136,7 +145,11 @@ class MaxPool(Module):
 class AvgPool(Module):
     """The mean of each window of `size`, side by side; see `ops.avg_pool2d`."""
 
-    def __init__(self, size: int, stride: int | None = None, padding: int = 0):
+    def __init__(self, size: Pair, stride: Pair | None = None, padding: Pair = 0):
+        pair("size", size, 1)
+        pair("padding", padding, 0)
+        if stride is not None:
+            pair("stride", stride, 1)
         self.size = size
         self.stride = stride
         self.padding = padding
@@ -148,7 +161,8 @@ class AvgPool(Module):
 class AdaptiveAvgPool(Module):
     """The image cut into `output_size` windows, and the mean of each; 1 gives one per channel."""
 
-    def __init__(self, output_size: int | tuple[int, int]):
+    def __init__(self, output_size: Pair):
+        pair("output_size", output_size, 1)
         self.output_size = output_size
 
     def __call__(self, x: Any) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from .. import first_guesses, kernels
+from .. import checks, first_guesses, kernels
 from ..autograd.tensor import Tensor, as_tensor, is_parameter, no_grad
 
 
@@ -75,6 +75,8 @@ class Module:
         It may be assigned anew: `self.count = self.count + 1`. `array` may be of integers, or None
         for none yet. Raises ValueError for a name that is taken or is no attribute's name.
         """
+        if not isinstance(name, str):
+            raise TypeError(f"name: given {type(name).__name__}, wanted a string")
         is_free = name in self.buffer_names or not hasattr(self, name)
         if not name.isidentifier() or not is_free:
             raise ValueError(
@@ -172,6 +174,7 @@ class Module:
 
     def train(self, mode: bool = True) -> Self:
         """Set the flag `training` here and in all modules inside."""
+        checks.flag("mode", mode)
         # From the inside out: a subclass may have a `train` of its own, which comes after its parts
         for module in reversed(self.modules()):
             if module is self or type(module).train is Module.train:
@@ -256,6 +259,11 @@ def fitting(
     The entries are arrays, Tensors or lists. Raises ValueError unless there are exactly the names
     of `arrays`, with the same shapes, and numbers that can be cast: no floats for integers.
     """
+    if not isinstance(state, Mapping):
+        raise TypeError(
+            f"state: given {type(state).__name__}, wanted a dict of arrays by name, such as "
+            f"state_dict() gives"
+        )
     host = {name: _on_host(value) for name, value in state.items()}
     shapes = {name: tuple(array.shape) for name, array in arrays.items()}
     shared = [name for name in shapes if name in host]

@@ -22,7 +22,7 @@ class GroupNorm(Module):
 
     def __init__(self, groups: int, channels: int):
         checks.whole("groups", groups, 1)
-        checks.whole("channels", channels, 1)
+        checks.sizes(channels=channels)
         if channels % groups:
             raise ValueError(
                 f"channels: given {channels}, wanted a multiple of the {groups} groups"
@@ -55,7 +55,7 @@ class LayerNorm(Module):
     def __init__(self, shape: int | tuple[int, ...], eps: float = 1e-5):
         shape = _sizes("shape", shape)
         self.axes = tuple(range(-len(shape), 0))
-        self.eps = eps
+        self.eps = checks.among("eps", eps, checks.Between(0, ends="[)"))
         self.weight = parameter(np.ones(shape))
         self.bias = parameter(np.zeros(shape))
 
@@ -73,7 +73,7 @@ class RMSNorm(Module):
     def __init__(self, shape: int | tuple[int, ...], eps: float = 1e-5):
         shape = _sizes("shape", shape)
         self.axes = tuple(range(-len(shape), 0))
-        self.eps = eps
+        self.eps = checks.among("eps", eps, checks.Between(0, ends="[)"))
         self.weight = parameter(np.ones(shape))
 
     def __call__(self, x: Any) -> Tensor:
@@ -100,8 +100,8 @@ class BatchNorm2d(Module):
     running_var: Tensor
 
     def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1):
-        checks.whole("channels", channels, 1)
-        self.eps = eps
+        checks.sizes(channels=channels)
+        self.eps = checks.among("eps", eps, checks.Between(0, ends="[)"))
         self.momentum = checks.among("momentum", momentum, checks.Between(0, 1))
         self.weight = parameter(np.ones(channels))
         self.bias = parameter(np.zeros(channels))
@@ -145,11 +145,10 @@ class BatchNorm1d(BatchNorm2d):
 
 def _sizes(name: str, value: Any) -> tuple[int, ...]:
     """One size, or several, as a tuple; ValueError unless all are integers of at least 1."""
-    if not isinstance(value, tuple | list):
-        return (checks.whole(name, value, 1),)
-    if not value:
+    shape = tuple(value) if isinstance(value, tuple | list) else (value,)
+    if not shape:
         raise ValueError(f"{name}: given {value!r}, wanted at least one size")
-    return tuple(checks.whole(name, size, 1) for size in value)
+    return checks.sizes(**{f"{name}[{i}]": size for i, size in enumerate(shape)})
 
 
 def _check_last_axes(layer: Any, x: Any) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import checks, kernels
 from ..autograd.tensor import Tensor
+from .optimizers import listed
 
 
 def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
@@ -19,7 +20,11 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     (arXiv 1211.5063, algorithm 1).
     """
     checks.among("max_norm", max_norm, checks.Between(0, ends="(]"))
-    found = [p.grad for p in parameters if p.grad is not None]
+    tensors = listed(parameters)
+    for p in tensors:
+        if not isinstance(p, Tensor):
+            raise TypeError(f"parameters: given {type(p).__name__}, wanted Tensors")
+    found = [p.grad for p in tensors if p.grad is not None]
     gradients = [g.data if isinstance(g, Tensor) else g for g in found]
     squares = [kernels.namespace(g).sum(g * g, dtype=np.float64) for g in gradients]
     norm = math.sqrt(float(sum(squares)))

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from .. import checks, kernels
 from ..autograd.tensor import Tensor, is_parameter
 from ..checks import Between
@@ -157,7 +159,7 @@ class Optimizer(Stateful):
 
 def _groups(parameters: Any, settings: dict[str, Any]) -> list[dict[str, Any]]:
     """The groups, each with its parameters as a list and with all settings, checked."""
-    given = _listed(parameters)
+    given = listed(parameters)
     if not any(isinstance(item, Mapping) for item in given):
         given = [{"params": given}]
     groups = []
@@ -172,15 +174,17 @@ def _groups(parameters: Any, settings: dict[str, Any]) -> list[dict[str, Any]]:
         values = settings | group
         checked = {name: _CHECKS[name](name, values[name]) for name in settings}
         params = group["params"]
-        params = [params] if isinstance(params, Tensor) else _listed(params)
+        params = [params] if isinstance(params, Tensor) else listed(params)
         groups.append({"params": [_trainable(p) for p in params], **checked})
     return groups
 
 
-def _listed(parameters: Any) -> list:
+def listed(parameters: Any) -> list:
+    """Parameters as a list; TypeError for what is one thing only."""
     if isinstance(parameters, Module):
         raise TypeError("parameters: given a Module, wanted its Tensors: type model.parameters()")
-    if isinstance(parameters, Tensor | Mapping) or not isinstance(parameters, Iterable):
+    is_one = isinstance(parameters, Tensor | Mapping | np.ndarray | str | bytes)
+    if is_one or not isinstance(parameters, Iterable):
         raise TypeError(
             f"parameters: given {type(parameters).__name__}, wanted a list of them, such as "
             f"model.parameters()"

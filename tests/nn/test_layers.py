@@ -127,54 +127,6 @@ def test_group_norm():
         nn.GroupNorm(2, 9)
 
 
-@pytest.mark.parametrize("shape", [3, (4, 3)])
-def test_layer_and_rms_norm_over_the_last_axes(shape):
-    x = draw(2, 4, 3).astype(np.float64)
-    axes = (-1,) if shape == 3 else (-2, -1)
-    centred = x - x.mean(axes, keepdims=True)
-    y = nn.LayerNorm(shape)(x.astype(np.float32))
-    close(y, centred / np.sqrt((centred**2).mean(axes, keepdims=True) + 1e-5))
-    y = nn.RMSNorm(shape)(x.astype(np.float32))
-    close(y, x / np.sqrt((x**2).mean(axes, keepdims=True) + 1e-5))
-    with pytest.raises(ValueError, match=r"x: given shape \(2, 5\), wanted \(…, "):
-        nn.LayerNorm(shape)(draw(2, 5))
-
-
-@pytest.mark.parametrize(
-    ("make", "shape"),
-    [(nn.BatchNorm2d, (4, 3, 2, 5)), (nn.BatchNorm1d, (7, 5)), (nn.BatchNorm1d, (2, 3, 5))],
-)
-def test_batch_norm_follows_the_batches_and_stands_still_after_eval(make, shape):
-    layer = make(5, momentum=0.25)
-    layer.weight.data = draw(5)
-    layer.bias.data = draw(5, seed=2)
-    mean, var = np.zeros(5), np.ones(5)
-    for seed in range(3):
-        x = 3 * draw(*shape, seed=seed) + 1
-        rows = x.reshape(-1, 5).astype(np.float64)
-        mean = 0.75 * mean + 0.25 * rows.mean(0)
-        var = 0.75 * var + 0.25 * rows.var(0, ddof=1)
-        want = (x - rows.mean(0)) / np.sqrt(rows.var(0) + 1e-5)
-        close(layer(x), want * layer.weight.data + layer.bias.data, rtol=1e-4, atol=1e-4)
-        np.testing.assert_allclose(layer.running_mean.data, mean, rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(layer.running_var.data, var, rtol=1e-5)
-    layer.eval()
-    want = (x - mean) / np.sqrt(var + 1e-5) * layer.weight.data + layer.bias.data
-    close(layer(x[:1]), want[:1], rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(layer.running_mean.data, mean, rtol=1e-5, atol=1e-6)
-    assert [p.shape for p in layer.parameters()] == [(5,), (5,)]
-
-
-def test_batch_norm_says_what_it_cannot_do():
-    with pytest.raises(ValueError, match=r"x: given shape \(2, 3\), wanted \(batch, height, width"):
-        nn.BatchNorm2d(3)(draw(2, 3))
-    with pytest.raises(ValueError, match=r"wanted \(batch, channels\) or \(batch, positions"):
-        nn.BatchNorm1d(3)(draw(2, 4))
-    with pytest.raises(ValueError, match=r"at least 2 numbers a channel in training; type model"):
-        nn.BatchNorm1d(3)(draw(1, 3))
-    assert nn.BatchNorm1d(3).eval()(draw(1, 3)).shape == (1, 3)
-
-
 def test_embedding_and_its_gradient():
     layer = nn.Embedding(4, 3, rng())
     ids = np.array([1, 3, 1])
@@ -283,14 +235,39 @@ def test_a_layer_without_a_generator_says_what_to_type():
         (lambda: nn.Embedding(3, "4", 0), "dim: given '4', wanted an integer"),
         (lambda: nn.GroupNorm(0, 8), "groups: given 0, wanted an integer of at least 1"),
         (lambda: nn.Attention(8, 0, 0), "heads: given 0, wanted an integer of at least 1"),
+        (
+            lambda: nn.Dense(10**12, 3, 0),
+            "inputs, outputs: given 1000000000000 × 3, wanted at most",
+        ),
+        (lambda: nn.Embedding(10**5, 10**5, 0), "rows, dim: given 100000 × 100000, wanted at most"),
+        (lambda: nn.BatchNorm2d(10**12), "channels: given 1000000000000, wanted at most"),
+        (lambda: nn.MaxPool("2"), "size: given '2', wanted an integer of at least 1"),
+        (lambda: nn.AvgPool(2, stride=0), "stride: given 0, wanted an integer of at least 1"),
+        (
+            lambda: nn.AdaptiveAvgPool((1, 2, 3)),
+            r"output_size: given \(1, 2, 3\), wanted an",
+        ),
+        (lambda: nn.LayerNorm(3, eps=-1), "eps: given -1, wanted a number >= 0"),
         (lambda: nn.LayerNorm(()), r"shape: given \(\), wanted at least one size"),
-        (lambda: nn.LayerNorm((3, 0)), "shape: given 0, wanted an integer of at least 1"),
+        (lambda: nn.LayerNorm((3, 0)), r"shape\[1\]: given 0, wanted an integer of at least 1"),
         (lambda: nn.BatchNorm2d(3, momentum=2), r"momentum: given 2, wanted a number in \[0, 1\]"),
     ],
 )
 def test_sizes_that_cannot_be_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("value", ["no", None, 1, np.zeros(2)])
+def test_a_flag_is_true_or_false(value):
+    for name, make in [
+        ("bias", lambda: nn.Dense(2, 3, 0, bias=value)),
+        ("bias", lambda: nn.Conv2d(2, 3, 3, 0, bias=value)),
+        ("attention", lambda: models.UNet(attention=value)),
+        ("mode", lambda: nn.Flatten().train(value)),
+    ]:
+        with pytest.raises(TypeError, match=f"{name}: given .*, wanted True or False"):
+            make()
 
 
 @pytest.mark.parametrize("layers", [[nn.Flatten(), ops.relu], 3, nn.Flatten, Tensor([1.0])])

@@ -116,6 +116,12 @@ def test_one_fault_is_enough(pair, fault, message):
         np.testing.assert_array_equal(array, before[name])
 
 
+def test_a_state_is_a_dict(pair):
+    for state in (None, list(pair.state_dict()), pair):
+        with pytest.raises(TypeError, match=r"state: given \w+, wanted a dict of arrays by name"):
+            pair.load_state_dict(state)
+
+
 def test_a_state_may_hold_tensors_and_lists(pair):
     state = {name: array + 1 for name, array in pair.state_dict().items()}
     pair.load_state_dict(

@@ -1,0 +1,63 @@
+"""Normalisations as layers, by plain NumPy; tests/oracles has PyTorch's."""
+
+import numpy as np
+import pytest
+
+from minidiff import nn
+
+
+def draw(*shape, seed=1):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def close(tensor, want, rtol=1e-5, atol=1e-5):
+    assert tensor.dtype == np.float32
+    np.testing.assert_allclose(tensor.numpy(), want, rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("shape", [3, (4, 3)])
+def test_layer_and_rms_norm_over_the_last_axes(shape):
+    x = draw(2, 4, 3).astype(np.float64)
+    axes = (-1,) if shape == 3 else (-2, -1)
+    centred = x - x.mean(axes, keepdims=True)
+    y = nn.LayerNorm(shape)(x.astype(np.float32))
+    close(y, centred / np.sqrt((centred**2).mean(axes, keepdims=True) + 1e-5))
+    y = nn.RMSNorm(shape)(x.astype(np.float32))
+    close(y, x / np.sqrt((x**2).mean(axes, keepdims=True) + 1e-5))
+    with pytest.raises(ValueError, match=r"x: given shape \(2, 5\), wanted \(…, "):
+        nn.LayerNorm(shape)(draw(2, 5))
+
+
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [(nn.BatchNorm2d, (4, 3, 2, 5)), (nn.BatchNorm1d, (7, 5)), (nn.BatchNorm1d, (2, 3, 5))],
+)
+def test_batch_norm_follows_the_batches_and_stands_still_after_eval(make, shape):
+    layer = make(5, momentum=0.25)
+    layer.weight.data = draw(5)
+    layer.bias.data = draw(5, seed=2)
+    mean, var = np.zeros(5), np.ones(5)
+    for seed in range(3):
+        x = 3 * draw(*shape, seed=seed) + 1
+        rows = x.reshape(-1, 5).astype(np.float64)
+        mean = 0.75 * mean + 0.25 * rows.mean(0)
+        var = 0.75 * var + 0.25 * rows.var(0, ddof=1)
+        want = (x - rows.mean(0)) / np.sqrt(rows.var(0) + 1e-5)
+        close(layer(x), want * layer.weight.data + layer.bias.data, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(layer.running_mean.data, mean, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(layer.running_var.data, var, rtol=1e-5)
+    layer.eval()
+    want = (x - mean) / np.sqrt(var + 1e-5) * layer.weight.data + layer.bias.data
+    close(layer(x[:1]), want[:1], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(layer.running_mean.data, mean, rtol=1e-5, atol=1e-6)
+    assert [p.shape for p in layer.parameters()] == [(5,), (5,)]
+
+
+def test_batch_norm_says_what_it_cannot_do():
+    with pytest.raises(ValueError, match=r"x: given shape \(2, 3\), wanted \(batch, height, width"):
+        nn.BatchNorm2d(3)(draw(2, 3))
+    with pytest.raises(ValueError, match=r"wanted \(batch, channels\) or \(batch, positions"):
+        nn.BatchNorm1d(3)(draw(2, 4))
+    with pytest.raises(ValueError, match=r"at least 2 numbers a channel in training; type model"):
+        nn.BatchNorm1d(3)(draw(1, 3))
+    assert nn.BatchNorm1d(3).eval()(draw(1, 3)).shape == (1, 3)
