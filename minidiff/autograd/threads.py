@@ -20,7 +20,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from threadpoolctl import ThreadpoolController
 
 from .. import kernels, ops
 from ..checks import whole
-from ..tape.tape import Node, Value, backpropagate, clock, state
+from ..tape.tape import Node, Value, backpropagate, clock, in_turn, postponing, state
 from .tensor import Tensor
 
 PIECE = 32  # samples at most, where samples are images
@@ -116,17 +116,21 @@ def sharded(f: Callable) -> Callable:
         weights = [(cut.stop - cut.start) / rows for cut in cuts]
         since = next(clock)
         around = state.recording, state.nesting, state.observer
+        actions: list[list[Callable]] = [[] for _ in pieces]
 
         def value_and_gradients(k: int) -> tuple[Any, dict]:
             """Of piece k, on a tape of its own."""
             state.recording, state.nesting, state.observer = around
-            out = _mean_or_rows(f(*pieces[k]))
+            with postponing() as actions[k]:
+                out = _mean_or_rows(f(*pieces[k]))
             if not (isinstance(out, Value) and out.requires_grad):
                 return out, {}
             g = kernels.namespace(out.data).asarray(weights[k], out.data.dtype)
             return type(out)(out.data), backpropagate(out, g, since=since)
 
         outs, gradients = zip(*_on_all_threads(value_and_gradients, len(pieces)))
+        for action in chain(*actions):
+            in_turn(action)
         mean = _joined(outs, weights)
         sums: dict[Any, Any] = {}
         for of_piece in gradients:
@@ -138,7 +142,8 @@ def sharded(f: Callable) -> Callable:
         def vjp(node: Node, g: Any, needs: Any) -> list:
             if not isinstance(g, Value):
                 return [gradient if g == 1 else gradient * g for gradient in sums.values()]
-            again = _joined([f(*piece) for piece in pieces], weights)
+            with postponing():
+                again = _joined([f(*piece) for piece in pieces], weights)
             gradients = backpropagate(again, g, since=since)
             return [gradients.get(receiver) for receiver in sums]
 

@@ -3,12 +3,14 @@
 `ops/norms.py` says what they compute.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .. import checks, ops
 from ..autograd.tensor import Tensor, no_grad
+from ..tape.tape import in_turn
 from .layers import parameter
 from .module import Module
 
@@ -88,8 +90,9 @@ class BatchNorm2d(Module):
     own, and the buffers `running_mean` and `running_var` move towards them by the share `momentum`
     (the variance with n − 1 in its denominator). After `eval()` the buffers take their place.
 
-    Inside `sharded` every piece is normalised by its own mean and variance (Hoffer et al. 2017,
-    arXiv 1705.08741, "ghost batch normalization").
+    Inside `sharded`, and so in `diffusion.loss`, every piece is normalised by its own mean and
+    variance ("ghost batch normalization", Hoffer et al. 2017, arXiv 1705.08741), and the buffers
+    follow the pieces in their order.
 
     Raises ValueError for another number of axes or channels, and in training for one number a
     channel, which has no variance. Source: Ioffe & Szegedy 2015, arXiv 1502.03167.
@@ -133,6 +136,10 @@ class BatchNorm2d(Module):
         with no_grad():
             mean = ops.mean(x, axis=axes)
             var = ops.var(x, axis=axes, ddof=1)
+        in_turn(partial(self._move_towards, mean, var))
+
+    def _move_towards(self, mean: Any, var: Any) -> None:
+        with no_grad():
             self.running_mean = self.running_mean + (mean - self.running_mean) * self.momentum
             self.running_var = self.running_var + (var - self.running_var) * self.momentum
 

@@ -15,7 +15,8 @@ That is reverse-mode differentiation, whole.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from heapq import heappop, heappush
 from itertools import count
 from sys import getrefcount
@@ -33,6 +34,7 @@ class _State(threading.local):
     recording = True  # whether operations are recorded
     nesting = 0  # inside how many functions that are being differentiated
     observer: Any = None  # a tool that looks on, see `tools/debug.py`
+    postponed: list[Callable] | None = None  # what waits for its turn, see `in_turn`
 
 
 state = _State()
@@ -151,6 +153,32 @@ class recording:  # noqa: N801
 
     def __exit__(self, *error: Any) -> None:
         state.recording, state.nesting = self.before
+
+
+def in_turn(action: Callable[[], None]) -> None:
+    """Do it now; inside a piece of `sharded`, once all pieces are done, in the order of the pieces.
+
+    So what pieces write to something that they share does not depend on the threads.
+    """
+    if state.postponed is None:
+        action()
+    else:
+        state.postponed.append(action)
+
+
+@contextmanager
+def postponing() -> Iterator[list[Callable]]:
+    """A block in which actions `in_turn` are gathered in the list that it gives.
+
+    What is computed a second time, for a derivative, does not do them a second time: there they are
+    dropped.
+    """
+    before = state.postponed
+    state.postponed = []
+    try:
+        yield state.postponed
+    finally:
+        state.postponed = before
 
 
 class _Arrivals:

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from minidiff import nn
+import minidiff as md
+from minidiff import nn, ops
+from minidiff.autograd.threads import pieces_of
 
 
 def draw(*shape, seed=1):
@@ -61,3 +63,43 @@ def test_batch_norm_says_what_it_cannot_do():
     with pytest.raises(ValueError, match=r"at least 2 numbers a channel in training; type model"):
         nn.BatchNorm1d(3)(draw(1, 3))
     assert nn.BatchNorm1d(3).eval()(draw(1, 3)).shape == (1, 3)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_batch_norm_follows_the_pieces_in_their_order(threads):
+    """As one after another, by hand; the second derivative does not follow them a second time."""
+    x = draw(130, 8, 8, 2)
+    hand = nn.BatchNorm2d(2)
+    cuts = pieces_of(len(x), 128)
+    assert len(cuts) > 3
+    for cut in cuts:
+        hand(x[cut])
+    layer = nn.BatchNorm2d(2)
+    loss = md.sharded(lambda part: ops.mean(layer(part) ** 3))
+    before = md.get_num_threads()
+    md.set_num_threads(threads)
+    try:
+        for p in layer.parameters():
+            p.grad = None
+        loss(x).backward(create_graph=True)
+    finally:
+        md.set_num_threads(before)
+    for name, buffer in layer.named_buffers():
+        assert buffer.data.tobytes() == getattr(hand, name).data.tobytes(), name
+
+
+def test_pieces_inside_pieces_wait_for_the_outermost():
+    x = draw(130, 8, 8, 2)
+    layer = nn.BatchNorm2d(2)
+    inner = md.sharded(lambda part: ops.mean(layer(part)))
+    seen = []
+
+    def outer(part):
+        seen.append(layer.running_mean.data.copy())
+        return inner(part) + inner(part)
+
+    with md.no_grad():
+        md.sharded(outer)(x)
+    assert len(seen) == len(pieces_of(len(x), 128))
+    assert not np.any(seen)
+    assert np.any(layer.running_mean.data)
