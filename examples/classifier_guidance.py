@@ -106,7 +106,9 @@ def draw(
 ) -> None:
     lenet = md.pretrained("lenet")
     classes = np.arange(args.count) % 10
-    unconditional = diffusion.Denoise(lambda x, t, labels: denoise(x, t, None), denoise.schedule)
+    unconditional = diffusion.Denoise(
+        lambda x, t, labels: denoise(x, t, None), denoise.schedule, denoise.sample_shape
+    )
     ways = {
         "mean shift, DDPM": lambda s: diffusion.sample(
             unconditional,

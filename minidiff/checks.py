@@ -4,6 +4,7 @@ Each function takes the argument's name and its value. It gives the value back i
 caller computes with, or raises: TypeError for another kind of thing, ValueError for a wrong value.
 """
 
+import inspect
 import math
 import os
 from collections.abc import Collection
@@ -110,6 +111,23 @@ def path(name: str, value: Any) -> Path:
             f"{name}: given {type(value).__name__}, wanted a path such as 'runs/digits'"
         )
     return Path(value).expanduser()
+
+
+def function_of(name: str, value: Any, arguments: str, **options: Any) -> Any:
+    """The value; TypeError unless it is a function that takes these, as "x, t", and the options."""
+    reason = ""
+    if callable(value):
+        try:
+            inspect.signature(value).bind(*arguments.split(", "), **options)
+        except TypeError as error:
+            reason = f": {error}"
+        except ValueError:  # compiled functions may keep their signature to themselves
+            return value
+        else:
+            return value
+    given = getattr(value, "__name__", type(value).__name__)
+    wanted = ", ".join([arguments, *options])
+    raise TypeError(f"{name}: given {given}, wanted a function of ({wanted}){reason}")
 
 
 # --- arrays ---

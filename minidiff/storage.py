@@ -80,6 +80,7 @@ def save(
         about["parameterization"] = {
             "predicts": own.predicts,
             "learned_variance": own.learned_variance,
+            "sample_shape": own.sample_shape,
         }
     write_whole(path, to_bytes(arrays, {"minidiff": _json(about)}))
     return path

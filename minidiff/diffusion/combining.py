@@ -12,7 +12,7 @@ from typing import Any
 from .. import checks
 from ..kernels import Array, namespace
 from .per_sample import dot, weighted_sum
-from .prediction import FreeNoise, Prediction
+from .prediction import FreeNoise, Prediction, checked_prediction
 
 Combine = Callable[[Prediction, Prediction, Any], Prediction]
 
@@ -29,7 +29,7 @@ class Rule:
     one_pass: tuple[float, ...] = (1,)
 
     def __call__(self, positive: Prediction, negative: Prediction, scale: Any) -> Prediction:
-        return self.combine(positive, negative, scale)
+        return checked_prediction("combine", self.combine(positive, negative, scale))
 
 
 def rule(one_pass: tuple[float, ...]) -> Callable[[Combine], Rule]:
@@ -66,7 +66,9 @@ def rescaled(phi: float = 0.7) -> Rule:
 
     The strength is the positive's standard deviation, sample by sample. The rule acts on the noise
     whatever the network predicts; where alpha_bar = 0 the noise does not tell x_0, and the rule is
-    plain extrapolation there. Source: Lin et al. 2024, arXiv 2305.08891, eq. 14-16.
+    plain extrapolation there. It is a rule for images: the deviation of the two coordinates of a
+    point in the plane says nothing of its strength. Source: Lin et al. 2024, arXiv 2305.08891, eq.
+    14-16.
     """
     checks.among("phi", phi, checks.Between(0, 1))
 

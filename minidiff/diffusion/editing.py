@@ -1,7 +1,7 @@
 """Given images, changed by a denoiser: masked parts filled in, two mixed, one started from."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -9,12 +9,14 @@ import numpy as np
 
 from .. import checks
 from ..kernels import Array, from_host, namespace
+from ..nn import Module
 from .forward_process import posterior, q_sample
 from .grids import times
-from .per_sample import Rng, as_rng, check_clean, dot, draw_noise, weighted_sum
-from .prediction import Denoise, check_denoise
-from .samplers import SAMPLERS, Step, Walk, ddim, invert, sampler
-from .sampling import final
+from .network import as_denoise
+from .per_sample import Rng, as_rng, check_clean, check_samples, dot, draw_noise, weighted_sum
+from .prediction import Denoise
+from .samplers import Step, Walk, ddim, invert, sampler
+from .sampling import as_sampler, final
 
 
 @sampler(jump=checks.Between(1), rounds=checks.Between(1))
@@ -25,12 +27,14 @@ def inpaint(
 
     It is called like a sampler: inpaint(denoise, x, ..., known=images, mask=mask). known (batch,
     ...) is like x; mask, broadcastable to it, is 1 where `known` holds and 0 where it is to be
-    filled in. To let the two agree, the times go `jump` steps back up to more noise, `rounds` times
-    in all from each place: `repaint_path`. So there are more than len(times) - 1 steps. Source:
-    Lugmayr et al. 2022, arXiv 2201.09865, algorithm 1.
+    filled in, whatever `known` has there. To let the two agree, the times go `jump` steps back up
+    to more noise, `rounds` times in all from each place: `repaint_path`. So there are more than
+    len(times) - 1 steps. Source: Lugmayr et al. 2022, arXiv 2201.09865, algorithm 1.
     """
     checks.same_shape_and_dtype("known", known, "x", x)
     mask = _as_mask(mask, x)
+    known = namespace(x).where(mask == 1, known, namespace(x).zeros_like(known))
+    check_samples("known", known)
     steps = len(walk.times) - 1
     path = [walk.times[-1 - left] for left in repaint_path(steps, jump, rounds)]
     x0 = known
@@ -85,31 +89,32 @@ def repaint_path(steps: int, jump: int, rounds: int) -> list[int]:
 
 
 def image_to_image(
-    denoise: Denoise,
+    denoise: Denoise | Module,
     x0: Array,
     start: float,
-    rng: Rng | int,
-    sampler: str = "ddim",
+    rng: Rng | int | Sequence[int],
+    sampler: str | Callable = "ddim",
     steps: int = 25,
     **options: Any,
 ) -> Iterator[Step]:
     """The steps of a sampler from x0 (batch, ...) noised to the time `start`.
 
-    The later the start, the less of x0 is left. The options are condition, clip and the sampler's
-    own. Source: Meng et al. 2022 (SDEdit), arXiv 2108.01073, algorithm 1. Raises ValueError as
-    `times` and the sampler do.
+    The later the start, the less of x0 is left. There may be more steps than `start`, as `times`
+    says. The options are condition, clip and the sampler's own. Source: Meng et al. 2022 (SDEdit),
+    arXiv 2108.01073, algorithm 1. Raises ValueError and TypeError as `times`, `sample` and the
+    sampler do.
     """
-    check_denoise(denoise)
-    checks.among("sampler", sampler, SAMPLERS)
+    denoise = as_denoise(denoise)
+    function = as_sampler(sampler, {})
     check_clean("x0", x0)
     grid = times(denoise.schedule, steps, start=start)
-    rng = as_rng(rng)
+    rng = as_rng(rng, len(x0))
     x = q_sample(denoise.schedule, x0, start, draw_noise(rng, x0))
-    return SAMPLERS[sampler](denoise, x, times=grid, rng=rng, **options)
+    return function(denoise, x, times=grid, rng=rng, **options)
 
 
 def interpolate(
-    denoise: Denoise, a: Array, b: Array, shares: Sequence[float], **options: Any
+    denoise: Denoise | Module, a: Array, b: Array, shares: Sequence[float], **options: Any
 ) -> Array:
     """Images between a and b (batch, ...), as (len(shares), batch, ...): a for 0 and b for 1.
 
@@ -129,10 +134,12 @@ def interpolate(
 def slerp(a: Array, b: Array, share: float) -> Array:
     """Between a and b on the great circle, sample by sample.
 
-    It is (sin((1 - share) θ) a + sin(share θ) b) / sin θ, where θ is the angle between the two.
+    It is (sin((1 - share) θ) a + sin(share θ) b) / sin θ, where θ is the angle between the two; on
+    the straight line where they have one direction, or one of them is 0.
     """
     checks.same_shape_and_dtype("b", b, "a", a)
     xp = namespace(a)
-    cosine = dot(a, b) / xp.sqrt(dot(a, a) * dot(b, b))
+    lengths = xp.sqrt(dot(a, a)) * xp.sqrt(dot(b, b))
+    cosine = xp.where(lengths > 0, dot(a, b), 1.0) / xp.where(lengths > 0, lengths, 1.0)
     angle = xp.arccos(xp.clip(cosine, -1 + 1e-6, 1 - 1e-6))
     return (xp.sin((1 - share) * angle) * a + xp.sin(share * angle) * b) / xp.sin(angle)

@@ -52,8 +52,12 @@ class GaussianMixture:
         self._flat_means = self.means.reshape(1, count, -1)
         self._variances = self.stds.reshape(1, -1, 1) ** 2
 
-    def sample(self, n: int, rng: np.random.Generator | int, condition=None) -> np.ndarray:
-        """n samples, (n, ...) float64; condition: None, a label, or labels (n,); 0 is any class."""
+    def sample(self, n: int, rng: int | np.random.Generator, condition=None) -> np.ndarray:
+        """n samples, (n, ...) float64; condition: None, a label, or labels (n,); 0 is any class.
+
+        `rng` is a seed or a Generator.
+        """
+        n = checks.whole("n", n)
         rng = checks.generator("rng", rng)
         shares = np.cumsum(self._allowed(condition, n) * self.weights, axis=1)
         k = np.sum(rng.random((n, 1)) * shares[:, -1:] >= shares, axis=1)
@@ -92,7 +96,7 @@ class GaussianMixture:
             log_variance = xp.log(like(beta_tilde) + like(c_squared) * x0_variance + 1e-30)
             return Prediction(*(xp.reshape(part, x.shape) for part in (x0, noise, log_variance)))
 
-        return Denoise(denoise, schedule)
+        return Denoise(denoise, schedule, self.means.shape[1:])
 
     def log_prob(self, schedule: Schedule) -> Callable:
         """The exact classifier on noisy data: (x_t, t, labels) -> log p(y given x_t), (batch,).

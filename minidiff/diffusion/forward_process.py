@@ -19,7 +19,7 @@ def q_sample(
     Raises ValueError for a wrong shape or time, TypeError for another dtype of the noise. Source:
     Ho et al. 2020, arXiv 2006.11239, eq. 4.
     """
-    noise = draw_noise(as_rng(rng), x0) if noise is None else noise
+    noise = draw_noise(as_rng(rng, len(x0)), x0) if noise is None else noise
     checks.same_shape_and_dtype("noise", noise, "x0", x0)
     alpha, sigma = schedule.alpha_sigma(t, x0)
     return weighted_sum(alpha, x0, sigma, noise)

@@ -19,21 +19,29 @@ def times(
 
     - "trailing": k T / steps, rounded (Lin et al. 2024, 2305.08891, table 2);
     - "leading": 1 + k (T // steps), which ends one step early: it does not start at T;
-    - "linspace": 1 … T evenly, rounded;
+    - "linspace": T … 1 evenly, rounded;
     - "quadratic": even in sqrt(t) (Song et al. 2021, 2010.02502, D.2);
     - "karras": even in (sigma/alpha)^(1/7) (Karras et al. 2022, 2206.00364, eq. 5);
     - "log_snr": even in log-SNR (Lu et al. 2022, 2206.00927).
 
-    All but "leading" start at `start`, by default T. Raises ValueError for steps outside 1 … start.
+    All but "leading" start at `start`, by default T; there it takes T's place above. From an early
+    start there may be more steps than whole times: "trailing" and "linspace" are then both start …
+    1 evenly, not rounded. Raises ValueError for steps outside 1 … T, and where the times would not
+    fall.
     """
     last = schedule.timesteps
     start = last if start is None else start
     checks.among("start", start, checks.Between(0, last, "(]"))
-    steps = checks.whole("steps", steps, 1, start)
+    steps = checks.whole("steps", steps, 1, last)
     checks.among("spacing", spacing, SPACINGS)
     grid = np.append(SPACINGS[spacing](schedule, steps, start), 0)
     if spacing != "leading":
         grid[0] = start  # in spite of rounding
+    if not np.all(grid[1:] < grid[:-1]):
+        raise ValueError(
+            f"steps: given {steps} from start {start:g} with spacing {spacing!r}, wanted fewer: "
+            "no two times may be the same"
+        )
     return grid.astype(np.int64) if np.all(grid == np.rint(grid)) else grid
 
 
@@ -52,10 +60,21 @@ def _even_in(value: Callable, inverse: Callable) -> Callable:
     return grid
 
 
+def _linspace(schedule: Schedule, steps: int, start: float) -> np.ndarray:
+    grid = np.linspace(start, 1, steps)
+    return grid if steps > start else np.round(grid)
+
+
+def _trailing(schedule: Schedule, steps: int, start: float) -> np.ndarray:
+    if steps > start:  # no time below 1: a network has seen none
+        return _linspace(schedule, steps, start)
+    return np.round(np.arange(steps, 0, -1) * start / steps)
+
+
 SPACINGS: dict[str, Callable] = {
-    "trailing": lambda schedule, steps, start: np.round(np.arange(steps, 0, -1) * start / steps),
+    "trailing": _trailing,
     "leading": lambda schedule, steps, start: 1 + np.arange(steps - 1, -1, -1) * (start // steps),
-    "linspace": lambda schedule, steps, start: np.round(np.linspace(start, 1, steps)),
+    "linspace": _linspace,
     "quadratic": lambda schedule, steps, start: np.linspace(math.sqrt(start), 1, steps) ** 2,
     "karras": _even_in(
         lambda alpha_bar: np.exp(log_snr_of(alpha_bar) / -14), lambda root: -14 * np.log(root)

@@ -26,6 +26,7 @@ N(0, 1/7), but the guided ODE ends in N(0, 1/16) and the guided SDE in N(0, 7/64
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,8 +35,9 @@ from .. import ops
 from ..autograd.transforms import grad
 from ..kernels import Array, namespace
 from .combining import Combine, Rule, cfg_pp, extrapolate, projected, rescaled
+from .network import as_denoise
 from .per_sample import as_condition, column
-from .prediction import Denoise, Prediction, check_denoise, noise_from_x0, x0_from_noise
+from .prediction import Denoise, Prediction, noise_from_x0, x0_from_noise
 
 __all__ = [
     "Rule",
@@ -77,14 +79,12 @@ def guided(
     0 is what it is guided against, each by one pass where `combine` allows. Raises ValueError for a
     weak model of another schedule.
     """
-    check_denoise(denoise)
-    weak = against if callable(against) else None
-    if weak is not None:
-        check_denoise(weak, "against")
-        if weak.schedule != denoise.schedule:
-            raise ValueError(
-                f"against: given a Denoise of {weak.schedule}, wanted one of {denoise.schedule}"
-            )
+    denoise = as_denoise(denoise)
+    weak = as_denoise(against, "against") if callable(against) else None
+    if weak is not None and weak.schedule != denoise.schedule:
+        raise ValueError(
+            f"against: given a Denoise of {weak.schedule}, wanted one of {denoise.schedule}"
+        )
     rule = combine if isinstance(combine, Rule) else Rule(combine)
 
     def negative_alone(x: Array, t, condition: Array | None) -> Prediction:
@@ -119,7 +119,7 @@ def guided(
             return combined._replace(x0=extrapolate(positive, negative, s).x0)
         return combined._replace(x0=x0_from_noise(denoise.schedule, x, t, combined.noise))
 
-    return Denoise(guided_denoise, denoise.schedule)
+    return replace(denoise, function=guided_denoise)
 
 
 def interval(scale: float, low: float, high: float) -> Callable[[float], float]:
@@ -138,7 +138,7 @@ def composed(denoise: Denoise, conditions: Sequence, weights: Sequence) -> Denoi
     conditions: call it with None. Weights that sum to 1 need no null pass and average the
     conditions. Source: Liu et al. 2022, arXiv 2206.01714, eq. 11.
     """
-    check_denoise(denoise)
+    denoise = as_denoise(denoise)
     if len(conditions) != len(weights) or not len(weights):
         raise ValueError(
             f"weights: given {len(weights)} for {len(conditions)} conditions, wanted one for each"
@@ -158,7 +158,7 @@ def composed(denoise: Denoise, conditions: Sequence, weights: Sequence) -> Denoi
         noise = sum(w * p.noise for w, p in zip(factors, predictions))
         return predictions[-1]._replace(x0=x0, noise=noise)
 
-    return Denoise(composed_denoise, denoise.schedule)
+    return replace(denoise, function=composed_denoise)
 
 
 def classifier(denoise: Denoise, log_prob: Callable, scale: Scale) -> Denoise:
@@ -172,7 +172,7 @@ def classifier(denoise: Denoise, log_prob: Callable, scale: Scale) -> Denoise:
     scale)`. Both move DDPM's mean along the gradient, this one by s beta / sqrt(a), that one by s
     beta-tilde: they differ by the factor beta / (sqrt(a) beta-tilde), which is not 1.
     """
-    check_denoise(denoise)
+    denoise = as_denoise(denoise)
     schedule = denoise.schedule
     shift = gradient(log_prob, scale)
 
@@ -185,7 +185,7 @@ def classifier(denoise: Denoise, log_prob: Callable, scale: Scale) -> Denoise:
         noise = plain.noise - sigma * shift(x, t, condition)
         return plain._replace(x0=x0_from_noise(schedule, x, t, noise), noise=noise)
 
-    return Denoise(classifier_denoise, schedule)
+    return replace(denoise, function=classifier_denoise)
 
 
 def gradient(log_prob: Callable, scale: Scale = 1.0) -> Callable:

@@ -42,7 +42,7 @@ def bits_per_dim(
     condition: Any = None,
     variance: str = "small",
     discretised: bool = True,
-    clip: Any = None,
+    clip: Any = "images",
 ) -> BitsPerDim:
     """The variational bound on -log2 p(x_0) per dimension, of data x0 (batch, ...).
 
@@ -57,7 +57,7 @@ def bits_per_dim(
     """
     checks.among("variance", variance, VARIANCES)
     check_clean("x0", x0)
-    walk = Walk(denoise, x0.shape[0], condition, rng=rng, clip=clip)
+    walk = Walk(denoise, x0, condition, rng=rng, clip=clip)
     schedule = walk.schedule
     alpha_bar = float(schedule.alpha_bar[-1])
     prior = _bits(normal_kl(math.sqrt(alpha_bar) * x0, math.log1p(-alpha_bar), 0.0, 0.0))

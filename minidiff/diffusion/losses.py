@@ -67,7 +67,9 @@ def loss(
     check_clean("x0", x0)
     batch = x0.shape[0]
     condition = as_condition(condition, batch)
-    parameterization = parameterization_of(model, schedule, predicts, learned_variance)
+    parameterization = parameterization_of(
+        model, schedule, predicts, learned_variance, x0.shape[1:]
+    )
     if isinstance(model, Module):
         model.parameterization = parameterization
 

@@ -1,10 +1,13 @@
 """From a network to a `Denoise`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
+from .. import checks, ops
 from ..autograd.tensor import Tensor
 from ..autograd.threads import sharded
 from ..kernels import Array
@@ -27,11 +30,12 @@ def denoiser(
     `model(x, t, condition)` is a Module or any function on arrays; t is (batch,) on the host; what
     it gives is cast to x's dtype. A model that was trained by `diffusion.loss` knows its schedule
     and what it predicts. For any other say it here (see `Parameterization`): `predicts` is "noise"
-    unless given, and a schedule must be given. Raises ValueError for arguments that differ from the
-    model's own, for a missing schedule, for an output of another shape than x's, and from the model
-    itself for labels and times out of its range.
+    unless given, and a schedule must be given. Raises TypeError for what cannot be called so;
+    ValueError for arguments that differ from the model's own, for a missing schedule, for an output
+    of another shape than x's, and from the model itself for labels and times out of its range.
     """
     parameterization = parameterization_of(model, schedule, predicts, learned_variance)
+    checks.function_of("model", model, "x, t, condition")
     schedule = parameterization.schedule
 
     def denoise(x: Array, t: Any, condition: Any = None) -> Prediction:
@@ -45,14 +49,69 @@ def denoiser(
             return Prediction(x0, noise)
         return Prediction(x0, noise, log_variance_between(schedule, x, t, position))
 
-    return Denoise(denoise, schedule)
+    return Denoise(denoise, schedule, parameterization.sample_shape)
+
+
+def as_denoise(denoise: Any, name: str = "denoise") -> Denoise:
+    """A Denoise as it is, or the `denoiser` of a network that keeps its parameterisation.
+
+    So does everything that takes a Denoise. Raises TypeError, saying what to type, for anything
+    else.
+    """
+    if isinstance(denoise, Denoise):
+        return denoise
+    if getattr(denoise, "parameterization", None) is not None:
+        return denoiser(denoise)
+    raise TypeError(
+        f"{name}: given {type(denoise).__name__}, wanted a Denoise: "
+        "type diffusion.denoiser(model, schedule) for a network that diffusion.loss did not train, "
+        "mixture.denoiser(schedule) for an exact mixture, "
+        "diffusion.Denoise(function, schedule) for a plain function"
+    )
+
+
+_one_by_one = ContextVar("one_by_one", default=False)
+
+
+@contextmanager
+def one_by_one(wanted: bool) -> Iterator[None]:
+    """Meanwhile, if it is wanted, networks are asked for one sample at a time.
+
+    Rows of a batch differ in the last bits with its size: a product of matrices sums in another
+    order. A sample that is to be the same in any batch must be computed alone.
+    """
+    before = _one_by_one.set(wanted)
+    try:
+        yield
+    finally:
+        _one_by_one.reset(before)
 
 
 def _evaluated(model: Callable, *inputs: Any) -> Array:
     """The model's output as an array; a Module's in eval mode, its mode restored afterwards."""
+    function = _row_by_row(model) if _one_by_one.get() else model
     if isinstance(model, Module):
         with model.evaluating():
-            output = sharded(model)(*inputs)
+            output = sharded(function)(*inputs)
     else:
-        output = model(*inputs)
-    return output.data if isinstance(output, Tensor) else output
+        output = function(*inputs)
+    output = output.data if isinstance(output, Tensor) else output
+    if not hasattr(output, "dtype"):
+        raise TypeError(
+            f"model: given one that gives {type(output).__name__}, wanted one that gives an array"
+        )
+    return output
+
+
+def _row_by_row(model: Callable) -> Callable:
+    """The model, asked for each sample of a batch alone."""
+
+    def rows(*inputs: Any) -> Any:
+        if len(inputs[0]) < 2:
+            return model(*inputs)
+        outputs = []
+        for i in range(len(inputs[0])):
+            outputs.append(model(*(part if part is None else part[i : i + 1] for part in inputs)))
+        return ops.concatenate(outputs)
+
+    return rows

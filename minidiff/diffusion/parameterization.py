@@ -4,13 +4,13 @@ Weights are of no use without it, so a model keeps it: `loss` notes it on the mo
 `load` carry it along, `denoiser` reads it, and nobody types it twice.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .. import checks
 from ..kernels import Array
 from .per_sample import weighted_sum
-from .schedule import Schedule
+from .schedule import Schedule, check_schedule
 
 PREDICTS = ("noise", "x0", "v")
 
@@ -22,25 +22,27 @@ class Parameterization:
     `predicts` is "noise", "x0", or "v": v = alpha noise - sigma x_0 (Salimans & Ho 2022, arXiv
     2202.00512). With `learned_variance` the network's last axis is twice x's: the second half
     places the variance between beta-tilde and beta (Nichol & Dhariwal 2021, arXiv 2102.09672, eq.
-    15). Raises ValueError for another name, and for predicting noise where alpha_bar_T = 0.
+    15). `sample_shape` is the shape of one of the samples that it was trained on, where that is
+    known; it counts for nothing in a comparison. Raises ValueError for another name, and for
+    predicting noise where alpha_bar_T = 0.
     """
 
     schedule: Schedule
     predicts: str = "noise"
     learned_variance: bool = False
+    sample_shape: tuple[int, ...] | None = field(default=None, compare=False)
 
     def __post_init__(self):
-        if not isinstance(self.schedule, Schedule):
-            raise TypeError(
-                f"schedule: given {type(self.schedule).__name__}, wanted a Schedule, "
-                "such as diffusion.cosine_schedule(100)"
-            )
+        check_schedule(self.schedule)
         checks.among("predicts", self.predicts, PREDICTS)
         if self.predicts == "noise" and self.schedule.alpha_bar[-1] == 0:
             raise ValueError(
                 "predicts: given 'noise', wanted 'x0' or 'v': "
                 "at alpha_bar_T = 0 the noise does not tell x_0"
             )
+        if self.sample_shape is not None:
+            sizes = tuple(checks.whole("sample_shape", size) for size in self.sample_shape)
+            object.__setattr__(self, "sample_shape", sizes)
 
     def target(self, x0: Array, noise: Array, alpha: Any, sigma: Any) -> Array:
         """What the network is to give for x_t = alpha x0 + sigma noise."""
@@ -83,15 +85,20 @@ def parameterization_of(
     schedule: Schedule | None = None,
     predicts: str | None = None,
     learned_variance: bool | None = None,
+    sample_shape: tuple[int, ...] | None = None,
 ) -> Parameterization:
     """The model's own parameterisation, or, where it has none, a new one of the arguments.
 
+    Where neither knows the shape of a sample, the model's `sample_shape` tells it, if there is one.
     Raises ValueError for an argument that differs from the model's own, for no schedule at all, and
     for a schedule of another T than the model's `timesteps`.
     """
     own = getattr(model, "parameterization", None)
+    if sample_shape is None:
+        sample_shape = getattr(model, "sample_shape", None)
     if own is None:
-        return _from_arguments(model, schedule, predicts, learned_variance)
+        made = _from_arguments(model, schedule, predicts, learned_variance)
+        return replace(made, sample_shape=sample_shape)
     arguments = {
         "schedule": schedule,
         "predicts": predicts,
@@ -101,6 +108,8 @@ def parameterization_of(
         kept = getattr(own, name)
         if argument is not None and argument != kept:
             raise ValueError(f"{name}: given {argument!r}, wanted the model's own, {kept!r}")
+    if own.sample_shape is None and sample_shape is not None:
+        return replace(own, sample_shape=sample_shape)
     return own
 
 

@@ -6,6 +6,7 @@ host and cast to the data's dtype.
 """
 
 import math
+from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,8 +15,8 @@ from .. import checks, ops
 from ..autograd.tensor import Tensor
 from ..kernels import Array, call, from_host, namespace
 
-# numbers in an array: up to here another pass over it costs less than finding the kernel
-SMALL = 1 << 13
+# numbers in a sample: up to here another pass over them costs less than finding the kernel
+SMALL = 1 << 8
 
 
 def check_samples(name: str, x: Any) -> None:
@@ -49,8 +50,11 @@ def column(values, x: Array) -> Any:
 
 
 def weighted_sum(a, x: Array, b, y: Array) -> Array:
-    """a x + b y, in one pass where x is large; a and b are two numbers, or two columns."""
-    if isinstance(x, Tensor) or x.size <= SMALL:
+    """a x + b y, in one pass where samples are large; a and b are two numbers, or two columns.
+
+    The pass rounds once less. So the batch must not decide: a sample is the same in any.
+    """
+    if isinstance(x, Tensor) or x.size <= SMALL * len(x):
         return a * x + b * y
     return call("blend", x, y, a=a, b=b)
 
@@ -75,9 +79,33 @@ class Rng(Protocol):
     def standard_normal(self, size: Any, dtype: Any) -> Any: ...
 
 
-def as_rng(rng: Any) -> Any:
-    """A Generator for a seed; anything else as it is."""
-    return np.random.default_rng(rng) if isinstance(rng, int | np.integer) else rng
+class RngOfSamples:
+    """A Generator for each sample of a batch: what a sample draws does not depend on the others."""
+
+    def __init__(self, seeds: Any):
+        self.generators = [checks.generator("rng", seed) for seed in seeds]
+
+    def standard_normal(self, size: Any, dtype: Any) -> np.ndarray:
+        """Noise of the shape `size`, whose first axis is the batch."""
+        rows = [generator.standard_normal(size[1:], dtype) for generator in self.generators]
+        return np.array(rows, dtype).reshape(size)
+
+
+def as_rng(rng: Any, batch: int) -> Any:
+    """What draws the noise for a batch.
+
+    It is a new Generator for a seed, a `RngOfSamples` for a list of seeds, one for each sample;
+    None, where none is drawn, and what has `standard_normal(size, dtype)` as they are. Raises
+    ValueError for another number of seeds, TypeError for anything else.
+    """
+    if isinstance(rng, list | tuple) or getattr(rng, "ndim", 0) == 1:
+        if len(rng) != batch:
+            raise ValueError(f"rng: given {len(rng)} seeds, wanted {batch}, one for each sample")
+        return RngOfSamples(rng)
+    knows_no_dtype = isinstance(rng, np.random.RandomState | ModuleType)
+    if rng is None or (hasattr(rng, "standard_normal") and not knows_no_dtype):
+        return rng
+    return checks.generator("rng", rng)
 
 
 def draw_noise(rng: Any, like: Array) -> Array:
@@ -87,7 +115,8 @@ def draw_noise(rng: Any, like: Array) -> Array:
     """
     if not hasattr(rng, "standard_normal"):
         raise ValueError(
-            f"rng: given {rng!r}, wanted a NumPy Generator: noise has to be drawn here"
+            f"rng: given {rng!r}, wanted a NumPy Generator, or a seed such as 0: "
+            "noise has to be drawn here"
         )
     noise = rng.standard_normal(like.shape, like.dtype)
     return from_host(np.asarray(noise, like.dtype), like)
@@ -105,13 +134,13 @@ def as_condition(condition: Any, batch: int, name: str = "condition") -> Array |
     """
     if condition is None:
         return None
+    given = type(condition).__name__
     if not hasattr(condition, "dtype"):
         condition = np.asarray(condition)
     kind = condition.dtype.kind
     if kind not in "iuf":
-        raise TypeError(
-            f"{name}: given {condition.dtype}, wanted None, integer labels or float vectors"
-        )
+        given = given if kind == "O" else condition.dtype
+        raise TypeError(f"{name}: given {given}, wanted None, integer labels or float vectors")
     one_row = 1 if kind == "f" else 0
     if condition.ndim == one_row:
         condition = namespace(condition).broadcast_to(condition, (batch, *condition.shape))

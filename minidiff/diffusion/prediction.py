@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import checks
 from ..kernels import Array
 from .per_sample import weighted_sum
-from .schedule import Schedule
+from .schedule import Schedule, check_schedule
 
 
 class Prediction(NamedTuple):
@@ -39,26 +40,35 @@ class Denoise:
     """A function (x_t, t, condition) -> Prediction, with the schedule that t and x_t belong to.
 
     x_t is (batch, ...); t one host number or (batch,), in 0 … T; the condition None (null), labels
-    (batch,) on the host, or vectors (batch, d). `denoiser` makes one of a network,
-    `exact.GaussianMixture` needs none, and a plain function becomes one by Denoise(function,
-    schedule).
+    (batch,) on the host, or vectors (batch, d). `sample_shape` is the shape of one sample, where it
+    is known: `sample` draws such ones.
+
+    `denoiser` makes a Denoise of a network, `exact.GaussianMixture` needs none, and a plain
+    function becomes one by Denoise(function, schedule). Raises TypeError for what is not a function
+    of these three, for anything but a Schedule, and, when it is called, for a function that gives
+    no Prediction.
     """
 
     function: Callable[[Array, Any, Any], Prediction]
     schedule: Schedule
+    sample_shape: tuple[int, ...] | None = None
+
+    def __post_init__(self):
+        checks.function_of("function", self.function, "x, t, condition")
+        check_schedule(self.schedule)
 
     def __call__(self, x: Array, t: Any, condition: Any = None) -> Prediction:
-        return self.function(x, t, condition)
+        return checked_prediction("function", self.function(x, t, condition))
 
 
-def check_denoise(denoise: Any, name: str = "denoise") -> None:
-    """Raise TypeError, saying what to type, for anything but a Denoise."""
-    if not isinstance(denoise, Denoise):
+def checked_prediction(name: str, value: Any) -> Prediction:
+    """What the function of this name gave; TypeError unless it is a Prediction."""
+    if not isinstance(value, Prediction):
         raise TypeError(
-            f"{name}: given {type(denoise).__name__}, wanted a Denoise: "
-            "type diffusion.denoiser(model) for a network, "
-            "diffusion.Denoise(function, schedule) for a plain function"
+            f"{name}: given one that gives {type(value).__name__}, "
+            "wanted one that gives a diffusion.Prediction(x0, noise)"
         )
+    return value
 
 
 def noise_from_x0(schedule: Schedule, x: Array, t: Any, x0: Array) -> Array:

@@ -1,26 +1,29 @@
 """From a denoiser to samples in one call, and what can be made of a sampler's steps."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import checks
 from ..kernels import Array, to_device, to_host
+from ..nn import Module
 from .grids import times
+from .network import as_denoise
 from .per_sample import Rng, as_condition, as_rng, draw_noise
-from .prediction import Denoise, check_denoise
+from .prediction import Denoise
 from .samplers import SAMPLERS, Step
+from .schedule import Schedule
 
 
 def sample(
-    denoise: Denoise,
+    denoise: Denoise | Module,
     condition: Any = None,
     n: int | None = None,
     shape: tuple[int, ...] | None = None,
-    sampler: str = "ddim",
+    sampler: str | Callable = "ddim",
     steps: int = 25,
-    rng: Rng | int = 0,
+    rng: Rng | int | Sequence[int] = 0,
     device: str = "cpu",
     spacing: str = "trailing",
     clip: Any = "images",
@@ -29,17 +32,18 @@ def sample(
 ) -> Array:
     """Samples, (n, *shape), on the device asked for.
 
+    - `denoise`: a Denoise, or a network that `diffusion.loss` trained;
     - `condition`: labels (n,), vectors (n, d), one of either for n samples, or None with n;
-    - `shape`: of one sample, by default (28, 28, 1), a digit's;
-    - `sampler`: a name in `samplers.SAMPLERS`, which takes the further options;
+    - `shape`: of one sample, by default the shape that the denoiser knows;
+    - `sampler`: a name in `samplers.SAMPLERS` or a function like those, which takes the further
+      options;
     - `steps`, `spacing`: of the times, as for `times`;
-    - `rng`: a seed or a Generator;
-    - `clip`: as for the samplers; "images" clips to [-1, 1] where shape is (height, width,
-      channels).
+    - `rng`, `clip`: as for the samplers; a list of seeds also says how many samples.
 
-    Raises TypeError for a plain function or a network in place of a Denoise, ValueError for unknown
-    names, steps outside 1 … T, conditions that are not one per sample, and a schedule whose
-    alpha_bar_T is above 0.05.
+    Raises TypeError for a plain function in place of a Denoise and for options that the sampler
+    does not have, ValueError for unknown names, steps outside 1 … T, conditions that are not one
+    per sample, a shape that nobody knows, and a first time whose alpha_bar is above 0.05;
+    RuntimeError where samples become NaN or infinite.
     """
     return final(
         sample_steps(
@@ -60,13 +64,13 @@ def sample(
 
 
 def sample_steps(
-    denoise: Denoise,
+    denoise: Denoise | Module,
     condition: Any = None,
     n: int | None = None,
     shape: tuple[int, ...] | None = None,
-    sampler: str = "ddim",
+    sampler: str | Callable = "ddim",
     steps: int = 25,
-    rng: Rng | int = 0,
+    rng: Rng | int | Sequence[int] = 0,
     device: str = "cpu",
     spacing: str = "trailing",
     clip: Any = "images",
@@ -74,34 +78,60 @@ def sample_steps(
     **options: Any,
 ) -> Iterator[Step]:
     """The steps of a sampler from pure noise; the arguments are those of `sample`."""
-    check_denoise(denoise)
-    checks.among("sampler", sampler, SAMPLERS)
-    schedule = denoise.schedule
-    last = schedule.alpha_bar[-1]
-    if last > 0.05:
+    denoise = as_denoise(denoise)
+    function = as_sampler(sampler, options)
+    shape = denoise.sample_shape if shape is None else shape
+    if shape is None:
         raise ValueError(
-            f"denoise: given a schedule with alpha_bar_T = {last:.3g}, "
-            "wanted at most 0.05: sampling starts from pure noise"
+            "shape: given None, wanted the shape of one sample, such as (28, 28, 1) for a digit or "
+            "(2,) for a point: this denoiser does not know it"
         )
-    if n is None and not _is_one_per_sample(condition):
-        raise ValueError("n: given None, wanted how many samples: the condition does not tell")
-    n = checks.whole("n", len(condition) if n is None else n, 0)
+    _check_start(denoise.schedule, denoise.schedule.timesteps)
+    grid = times(denoise.schedule, steps, spacing)
+    _check_start(denoise.schedule, grid[0])
+    n = checks.whole("n", _count(condition, rng) if n is None else n, 0)
     condition = as_condition(condition, n)
     if condition is not None and condition.dtype.kind == "f":
         condition = to_device(condition.astype(dtype), device)
-    rng = as_rng(rng)
-    shape = (28, 28, 1) if shape is None else shape
+    rng = as_rng(rng, n)
     x = to_device(draw_noise(rng, np.empty((n, *shape), dtype)), device)
-    if isinstance(clip, str) and clip == "images":
-        clip = len(shape) == 3
-    grid = times(schedule, steps, spacing)
-    return SAMPLERS[sampler](denoise, x, condition, grid, rng, clip, **options)
+    return function(denoise, x, condition, grid, rng, clip, **options)
 
 
-def _is_one_per_sample(condition: Any) -> bool:
-    """Whether the condition tells how many samples there are: labels (n,) or vectors (n, d)."""
+def as_sampler(sampler: str | Callable, options: dict[str, Any]) -> Callable:
+    """The sampler of this name, or the function as it is, if it takes these options."""
+    if not callable(sampler):
+        sampler = SAMPLERS[checks.among("sampler", sampler, SAMPLERS)]
+    arguments = "denoise, x, condition, times, rng, clip"
+    return checks.function_of("sampler", sampler, arguments, **options)
+
+
+def _check_start(schedule: Schedule, start: float) -> None:
+    """ValueError where much of the image is left at the time `start`: x is pure noise there."""
+    left = float(schedule.alpha_bar_at(start))
+    if left <= 0.05:
+        return
+    if start == schedule.timesteps:
+        raise ValueError(
+            f"denoise: given a schedule with alpha_bar_T = {left:.3g}, "
+            "wanted at most 0.05: sampling starts from pure noise"
+        )
+    raise ValueError(
+        f"spacing: given times that start at {start:g} of T = {schedule.timesteps}, where "
+        f"alpha_bar = {left:.3g}, wanted at most 0.05, since sampling starts from pure noise: "
+        "type spacing='trailing'"
+    )
+
+
+def _count(condition: Any, rng: Any) -> int:
+    """How many samples: labels (n,) tell it, vectors (n, d), or a list of n seeds."""
     is_vector = getattr(condition, "dtype", np.dtype(int)).kind == "f"
-    return np.ndim(condition) >= (2 if is_vector else 1)
+    if np.ndim(condition) >= (2 if is_vector else 1):
+        return len(condition)
+    if isinstance(rng, list | tuple) or getattr(rng, "ndim", 0) == 1:
+        return len(rng)
+    for_all = "" if condition is None else f" and one condition, {condition}, for all"
+    raise ValueError(f"n: given None{for_all}, wanted how many samples: type n=10 for ten of them")
 
 
 def final(steps: Iterable[Step]) -> Array:

@@ -150,6 +150,15 @@ class Schedule:
         return np.where(beyond, ends, middle)
 
 
+def check_schedule(schedule: Any) -> None:
+    """Raise TypeError, saying what to type, for anything but a Schedule."""
+    if not isinstance(schedule, Schedule):
+        raise TypeError(
+            f"schedule: given {type(schedule).__name__}, wanted a Schedule, "
+            "such as diffusion.cosine_schedule(100)"
+        )
+
+
 def log_snr_of(alpha_bar):
     """log(alpha_bar / (1 - alpha_bar)), which is infinite at 1 and at 0."""
     with np.errstate(divide="ignore"):

@@ -19,6 +19,8 @@ class ConditionalMLP(Module):
     Generator for the initial weights. `hidden` is even, at least 4.
     """
 
+    sample_shape = (2,)
+
     def __init__(
         self,
         hidden: int = 32,

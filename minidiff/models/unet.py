@@ -96,6 +96,7 @@ class UNet(nn.Module):
             "condition_dim": condition_dim,
         }
         self.timesteps = timesteps
+        self.sample_shape = (28, 28, channels)  # a digit's, until the loss has seen others
         rng = checks.generator("rng", rng)
         levels = len(multipliers)
         outs = [width * k for k in multipliers]  # channels below each level

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from worlds import TWO, final
 
+import minidiff as md
 import minidiff.diffusion as D
 from minidiff.diffusion.editing import repaint_path
 from minidiff.diffusion.exact import FiniteData, GaussianMixture
@@ -75,6 +76,28 @@ def test_inpainting_steps_go_up_too():
     assert 0.6 < noise.std() < 1.4  # what is known is put in as noisy as the rest
 
 
+def test_what_stands_in_the_hole_does_not_matter():
+    known = TWO.sample(3, np.random.default_rng(0))
+    mask = np.array([[1, 0], [0, 1], [1, 1]])
+    paint = lambda known, mask=mask: final(
+        D.inpaint(
+            TWO.denoiser(SCHEDULE),
+            np.ones((3, 2)),
+            times=[100, 60, 20, 0],
+            rng=0,
+            known=known,
+            mask=mask,
+            jump=1,
+            rounds=2,
+        )
+    )
+    wanted = paint(known)
+    for anything in (np.nan, np.inf, 1e300):
+        np.testing.assert_array_equal(paint(np.where(mask == 1, known, anything)), wanted)
+    with pytest.raises(ValueError, match="known: given NaN or infinity in 1 of 6"):
+        paint(np.where(np.eye(3, 2) == 1, np.nan, known), mask=np.array([[1, 0], [0, 0], [0, 0]]))
+
+
 def test_image_to_image_keeps_more_the_earlier_it_starts():
     denoise = TWO.denoiser(SCHEDULE)
     x0 = TWO.sample(500, np.random.default_rng(0), 1)
@@ -104,6 +127,16 @@ def test_interpolation():
         np.testing.assert_allclose(made, wanted, atol=1e-12)
 
 
+def test_images_come_back_from_their_noise():
+    """Inversion of digits by the network that ships; unclipped they end 8 off."""
+    labels = np.array([3, 7])
+    network = D.denoiser(md.pretrained("mnist"))
+    digits = D.sample(network, labels, steps=10)
+    times = D.times(network.schedule, 25)
+    x = D.interpolate(network, digits, digits, [0.0], condition=labels, times=times)
+    assert np.sqrt(np.mean((x[0] - digits) ** 2)) < 0.4
+
+
 def test_slerp():
     a = np.array([[3.0, 0.0], [1.0, 0.0]])
     b = np.array([[0.0, 3.0], [1.0, 0.0]])
@@ -112,6 +145,13 @@ def test_slerp():
     )
     np.testing.assert_allclose(D.slerp(a, b, 0.0), a, atol=1e-9)
     np.testing.assert_allclose(D.slerp(a, b, 1.0), b, atol=1e-5)
+    # from and to nothing, and far out, on the straight line
+    zero = np.zeros_like(a)
+    np.testing.assert_allclose(D.slerp(a, zero, 0.25), 0.75 * a, rtol=1e-5)
+    np.testing.assert_allclose(D.slerp(zero, a, 0.25), 0.25 * a, rtol=1e-5)
+    np.testing.assert_allclose(D.slerp(zero, zero, 0.25), zero)
+    far = np.full((1, 4), 1e15, np.float32)
+    np.testing.assert_allclose(D.slerp(far, far, 0.25), far, rtol=1e-5)
     noise = np.random.default_rng(0).standard_normal((2, 3, 1000))
     # a straight line would shrink it
     np.testing.assert_allclose(D.slerp(*noise, 0.3).std(axis=1), 1, atol=0.1)

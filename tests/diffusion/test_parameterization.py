@@ -164,7 +164,8 @@ def test_the_shipped_network_just_works():
     model = md.pretrained("mnist")
     assert model.parameterization == D.Parameterization(D.cosine_schedule(100), "noise")
     digits = D.sample(D.denoiser(model), np.array([8]), steps=2)
-    by_hand = D.sample(D.denoiser(lambda *a: model(*a), D.cosine_schedule(100)), [8], steps=2)
+    plain = D.denoiser(lambda *a: model(*a), D.cosine_schedule(100))
+    by_hand = D.sample(plain, [8], shape=(28, 28, 1), steps=2)
     np.testing.assert_allclose(digits, by_hand, atol=1e-5)
     assert md.pretrained("lenet").parameterization is None
     with pytest.raises(ValueError, match="schedule: given"):
@@ -297,5 +298,5 @@ def test_the_signature_of_sample_is_real():
         bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
         shown = str(inspect.Signature(bare)).replace("<class 'numpy.float32'>", "numpy.float32")
         assert shown == wanted
-    images = D.sample(D.Denoise(lambda x, t, c: D.Prediction(x, x), SCHEDULE), n=2, steps=2)
-    assert images.shape == (2, 28, 28, 1)
+    denoise = D.Denoise(lambda x, t, c: D.Prediction(x, x), SCHEDULE, (28, 28, 1))
+    assert D.sample(denoise, n=2, steps=2).shape == (2, 28, 28, 1)

@@ -46,19 +46,18 @@ def test_all_steps_and_the_final_one():
 
 
 def test_errors():
-    make = lambda **o: D.sample(EXACT, **({"n": 3, "shape": (2,)} | o))
+    make = lambda **o: D.sample(EXACT, **({"n": 3} | o))
     short = TWO.denoiser(D.Schedule(np.array([0.0, 0.1, 0.2])))
     for call, words in [
         (lambda: make(sampler="magic"), "sampler: given 'magic', wanted one of"),
         (lambda: make(steps=101), "steps: given 101"),
         (lambda: make(spacing="odd"), "spacing: given 'odd'"),
         (lambda: make(n=None), "n: given None"),
-        (lambda: make(n=None, condition=1), "n: given None"),
+        (lambda: make(n=None, condition=1), "n: given None and one condition, 1, for all"),
         (lambda: make(n=-1), "n: given -1"),
         # one vector says as little as one label
         (lambda: make(n=None, condition=np.ones(3)), "n: given None"),
         (lambda: make(rng=None), "rng: given None, wanted a NumPy Generator"),
-        (lambda: make(rng="0"), "rng: given '0'"),
         (lambda: make(condition=np.array([1, 2])), "condition: given shape"),
         (lambda: make(condition=-1), "condition: given -1"),
         (lambda: make(condition=9), "condition: given"),
@@ -67,6 +66,8 @@ def test_errors():
     ]:
         with pytest.raises(ValueError, match=words):
             call()
+    with pytest.raises(TypeError, match="rng: given str, wanted a seed such as 0"):
+        make(rng="0")
 
 
 def test_everything_on_another_device():

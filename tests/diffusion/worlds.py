@@ -1,5 +1,7 @@
 """Small known worlds for the tests of diffusion: exact mixtures and their models, counted calls."""
 
+from dataclasses import replace
+
 import numpy as np
 
 import minidiff.diffusion as D
@@ -31,7 +33,7 @@ def counted(denoise):
         passes.conditions.append(None if condition is None else np.array(condition))
         return denoise(x, t, condition)
 
-    return passes, D.Denoise(counting, denoise.schedule)
+    return passes, replace(denoise, function=counting)
 
 
 def target_of(predicts, schedule, x0, t, noise):
@@ -53,7 +55,7 @@ def model_of(denoise, predicts):
 
 def unconditional(denoise):
     """The denoise, asked without any condition."""
-    return D.Denoise(lambda x, t, condition: denoise(x, t, None), denoise.schedule)
+    return replace(denoise, function=lambda x, t, condition: denoise(x, t, None))
 
 
 def final(steps):

@@ -2,17 +2,20 @@
 
 All are called alike:
 
-    sampler(denoise, x, condition=None, times=None, rng=None, clip=None, ...)
+    sampler(denoise, x, condition=None, times=None, rng=None, clip="images", ...)
 
-- `denoise`: a `Denoise`, which knows its schedule;
+- `denoise`: a `Denoise`, which knows its schedule, or a network that `diffusion.loss` trained;
 - `x`: (batch, ...), noise at the first of the times;
 - `condition`: None (null), labels or vectors, one for all samples or one for each;
 - `times`: falling, by default T, T - 1, …, 0; see `minidiff.diffusion.times`;
 - `rng`: a seed, a NumPy Generator, or anything with standard_normal(size, dtype), for those that
-  draw noise;
-- `clip`: what is done to each predicted x_0: None, True for [-1, 1], a number c for [-c, c], a
-  pair, or a function of arrays such as `dynamic_threshold()`.
+  draw noise; or a list of seeds, one for each sample: then each is the same, bit for bit, alone and
+  in any batch (a network is then asked for one sample at a time, which takes longer);
+- `clip`: what is done to each predicted x_0: "images" for [-1, 1] where x is (batch, height, width,
+  channels) and nothing elsewhere, None, True for [-1, 1], a number c for [-c, c], a pair, or a
+  function of arrays such as `dynamic_threshold()`.
 
+A wrong call raises TypeError or ValueError at once; NaN or infinity on the way a RuntimeError.
 There are len(times) - 1 steps. In the formulas a step goes from t to s < t, alpha is
 sqrt(alpha_bar) and sigma is sqrt(1 - alpha_bar).
 

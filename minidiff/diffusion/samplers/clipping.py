@@ -11,12 +11,15 @@ from ...kernels import Array, namespace
 Clip = Callable[[Array], Array]
 
 
-def as_clip(clip: Any) -> Clip | None:
+def as_clip(clip: Any, x: Array) -> Clip | None:
     """The function that `clip` asks for, or None for nothing.
 
-    `clip` is None (or False) for nothing, True for [-1, 1], a number c for [-c, c], a pair (low,
-    high), or a function of arrays. Raises ValueError for anything else.
+    `clip` is "images" for [-1, 1] where x is (batch, height, width, channels) and nothing where it
+    is of another shape, None (or False) for nothing, True for [-1, 1], a number c for [-c, c], a
+    pair (low, high), or a function of arrays. Raises ValueError for anything else.
     """
+    if isinstance(clip, str) and clip == "images":
+        clip = x.ndim == 4
     if clip is None or clip is False:
         return None
     if callable(clip):
@@ -27,7 +30,7 @@ def as_clip(clip: Any) -> Clip | None:
     if ends.dtype.kind not in "iuf" or ends.shape != (2,) or not ends[0] < ends[1]:
         raise ValueError(
             f"clip: given {clip!r}, "
-            "wanted None, True, a number > 0, a pair low < high, or a function"
+            "wanted 'images', None, True, a number > 0, a pair low < high, or a function"
         )
     low, high = map(float, ends)
     return lambda x0: namespace(x0).clip(x0, low, high)

@@ -2,16 +2,17 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ... import checks
-from ...kernels import Array
+from ...kernels import Array, namespace
 from ..grids import falling_times
-from ..per_sample import as_condition, as_rng, check_samples, draw_noise
-from ..prediction import Denoise, FreeNoise, Prediction, check_denoise, noise_from_x0
+from ..network import as_denoise, one_by_one
+from ..per_sample import RngOfSamples, as_condition, as_rng, check_samples, draw_noise
+from ..prediction import Denoise, FreeNoise, Prediction, noise_from_x0
 from .clipping import as_clip
 
 
@@ -29,21 +30,21 @@ class Walk:
     def __init__(
         self,
         denoise: Denoise,
-        batch: int,
+        x: Array,
         condition: Any = None,
         times: Any = None,
         rng: Any = None,
-        clip: Any = None,
+        clip: Any = "images",
         sampler: str = "",
         free_noise: bool = True,
     ):
-        check_denoise(denoise)
-        self.denoise = denoise
-        self.schedule = denoise.schedule
-        self.condition = as_condition(condition, batch)
+        check_samples("x", x)
+        self.denoise = as_denoise(denoise)
+        self.schedule = self.denoise.schedule
+        self.condition = as_condition(condition, len(x))
         self.times = falling_times(self.schedule, times)
-        self.rng = as_rng(rng)
-        self.clip = as_clip(clip)
+        self.rng = as_rng(rng, len(x))
+        self.clip = as_clip(clip, x)
         self.sampler = sampler
         self.free_noise = free_noise
 
@@ -52,7 +53,8 @@ class Walk:
 
         The noise of CFG++ does not follow from x_0: it is left alone, or CFG++ is refused.
         """
-        prediction = self.denoise(x, np.full(x.shape[0], t), self.condition)
+        with one_by_one(isinstance(self.rng, RngOfSamples)):
+            prediction = self.denoise(x, np.full(x.shape[0], t), self.condition)
         is_free = isinstance(prediction, FreeNoise)
         if is_free and not self.free_noise:
             raise ValueError(
@@ -72,21 +74,33 @@ class Walk:
         return draw_noise(self.rng, x)
 
 
+def _finite(steps: Iterator[Step], sampler: str) -> Iterator[Step]:
+    """The steps; RuntimeError for the first whose x is not finite."""
+    for step in steps:
+        if not bool(namespace(step.x).all(namespace(step.x).isfinite(step.x))):
+            raise RuntimeError(
+                f"{sampler}: given predictions that make NaN or infinity of x at t = {step.t:g}, "
+                "wanted finite ones: type clip=1.5, say, to keep each predicted x_0 in "
+                "[-1.5, 1.5], use more steps, or train with predicts='v'"
+            )
+        yield step
+
+
 def sampler(free_noise: bool = False, **allowed: checks.Between | Collection) -> Callable:
     """Makes a public sampler of a generator function (walk: Walk, x, **options) -> Step, Step, …
 
-    The call is checked at once, before the first step. `allowed` says for options which values they
-    may have, and `free_noise` that the sampler uses x_0 and noise both, as CFG++ needs.
+    The call is checked at once, before the first step, and each step for NaN. `allowed` says for
+    options which values they may have, and `free_noise` that the sampler uses x_0 and noise both,
+    as CFG++ needs.
     """
 
     def make(function: Callable) -> Callable:
         @functools.wraps(function)
-        def public(denoise, x, condition=None, times=None, rng=None, clip=None, **options):
+        def public(denoise, x, condition=None, times=None, rng=None, clip="images", **options):
             for name in allowed.keys() & options.keys():
                 checks.among(name, options[name], allowed[name])
-            check_samples("x", x)
-            walk = Walk(denoise, len(x), condition, times, rng, clip, function.__name__, free_noise)
-            return function(walk, x, **options)
+            walk = Walk(denoise, x, condition, times, rng, clip, function.__name__, free_noise)
+            return _finite(function(walk, x, **options), function.__name__)
 
         shared = list(inspect.signature(public, follow_wrapped=False).parameters.values())[:-1]
         own = list(inspect.signature(function).parameters.values())[2:]
