@@ -146,7 +146,6 @@ NN = {
     "MaxPool2d": "nn.MaxPool(size)",
     "AvgPool2d": "nn.AvgPool(size)",
     "AdaptiveAvgPool2d": "nn.AdaptiveAvgPool(size)",
-    "MultiheadAttention": "nn.Attention(channels, rng, heads)",
     "functional": "md.ops",
     "init": "rng.normal(0, scale, shape), where the layer is made",
     "CrossEntropyLoss": "md.ops.cross_entropy(logits, labels)",

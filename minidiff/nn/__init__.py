@@ -7,7 +7,8 @@ from .containers import ConditionalChain, ConditionalSkipConnection, Sequential
 from .layers import (
     AdaptiveAvgPool, AvgPool, Dense, Dropout, Embedding, Flatten, MaxPool, SinusoidalEmbedding,
 )
-from .convolution import Attention, Conv1d, Conv2d, ConvTranspose2d, Upsample
+from .convolution import Conv1d, Conv2d, ConvTranspose2d, Upsample
+from .attention import Attention, MultiheadAttention
 from .norms import BatchNorm1d, BatchNorm2d, GroupNorm, GroupNormSilu, LayerNorm, RMSNorm
 from .module import Module
 
@@ -15,7 +16,7 @@ __all__ = [
     "AdaptiveAvgPool", "Attention", "AvgPool", "BatchNorm1d", "BatchNorm2d", "ConditionalChain",
     "ConditionalSkipConnection", "Conv1d", "Conv2d", "ConvTranspose2d", "Dense", "Dropout",
     "Embedding", "Flatten", "GroupNorm", "GroupNormSilu", "LayerNorm", "MaxPool", "Module",
-    "RMSNorm", "Sequential", "SinusoidalEmbedding", "Upsample",
+    "MultiheadAttention", "RMSNorm", "Sequential", "SinusoidalEmbedding", "Upsample",
 ]
 
 

@@ -1,4 +1,4 @@
-"""Convolutions as layers, and the attention of pixels, which is made of them."""
+"""Convolutions as layers."""
 
 from typing import Any
 
@@ -169,31 +169,3 @@ class Upsample(Module):
 
     def __call__(self, x: Any) -> Tensor:
         return self.conv(ops.upsample_nearest(x, 2))
-
-
-class Attention(Module):
-    """Every pixel looks at every pixel, in `heads` independent ways; the result is added to x.
-
-    Queries, keys and values come from one 3×3 convolution without bias, the output passes another
-    with bias. x is (batch, height, width, channels). Raises ValueError if `heads` does not divide
-    the channels. Source: Vaswani et al. 2017, arXiv 1706.03762.
-    """
-
-    def __init__(self, channels: int, rng: Seed = None, heads: int = 4):
-        rng = checks.generator("rng", rng)
-        checks.whole("heads", heads, 1)
-        checks.sizes(channels=channels)
-        if channels % heads:
-            raise ValueError(f"channels: given {channels}, wanted a multiple of the {heads} heads")
-        self.heads = heads
-        self.qkv = Conv2d(channels, 3 * channels, 3, rng, bias=False)
-        self.out = Conv2d(channels, channels, 3, rng)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        if len(x.shape) != 4:
-            raise ValueError(
-                f"x: given shape {tuple(x.shape)}, wanted (batch, height, width, channels)"
-            )
-        b, h, w, c = x.shape
-        qkv = ops.reshape(self.qkv(x), shape=(b, h * w, 3 * c))
-        return x + self.out(ops.reshape(ops.self_attention(qkv, self.heads), shape=x.shape))

@@ -132,6 +132,11 @@ class Module:
         """The module itself and all that are inside, each once."""
         return [self, *(part for _, part in self._all_parts() if isinstance(part, Module))]
 
+    def generators(self) -> list[np.random.Generator]:
+        """The Generators that its modules draw from, those of Dropout say, each once."""
+        held = [value for module in self.modules() for value in vars(module).values()]
+        return list(dict.fromkeys(v for v in held if isinstance(v, np.random.Generator)))
+
     @property
     def num_parameters(self) -> int:
         """How many numbers the parameters hold in all."""

@@ -300,6 +300,23 @@ def test_attention_head_by_head():
         nn.Attention(6, rng())
 
 
+def test_positions_of_one_sequence_look_at_those_of_another():
+    layer = nn.MultiheadAttention(6, 2, rng())
+    query, key, value = draw(2, 3, 6), draw(2, 4, 6, seed=2), draw(2, 4, 6, seed=3)
+    q, k, v = layer.query(query).data, layer.key(key).data, layer.value(value).data
+    seen = np.zeros((2, 3, 6))
+    for sample in range(2):
+        for own in (slice(0, 3), slice(3, 6)):
+            weights = np.exp(q[sample, :, own] @ k[sample, :, own].T / math.sqrt(3))
+            seen[sample, :, own] = weights @ v[sample, :, own] / weights.sum(1, keepdims=True)
+    close(layer(query, key, value), seen @ layer.out.weight.data + layer.out.bias.data)
+    close(layer(query), layer(query, query, query).data)
+    with pytest.raises(ValueError, match=r"x: given shape \(2, 6\), wanted \(batch, positions"):
+        layer(draw(2, 6))
+    with pytest.raises(ValueError, match="channels: given 6, wanted a multiple of the 4 heads"):
+        nn.MultiheadAttention(6, 4, 0)
+
+
 def test_weights_start_seeded_and_in_their_bounds():
     dense = nn.Dense(100, 50, rng(7))
     conv = nn.Conv2d(16, 8, 3, rng(7))
