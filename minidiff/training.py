@@ -23,6 +23,8 @@ from .optim import EMA
 
 # a tag above any step, so that evaluations draw nothing that a step draws
 _EVALUATION = 2_000_000_011
+# a tag of what layers draw in a step
+_LAYERS = 2_000_000_033
 # what a checkpoint knows of a run, beside weights and the notes that were given
 _OWN_NOTES = {"seed", "step", "epoch", "history", "seen", "epoch_loss", "data"}
 
@@ -59,6 +61,7 @@ class Trainer:
         self.batch_size = batch_size
         self.seed = 0 if seed is None else checks.whole("seed", seed)
         self._any_seed = seed is None
+        self._generators = model.generators()  # of Dropout, say: each step sets them
         self.path = path
         self.notes = notes
         self.step = 0
@@ -74,6 +77,9 @@ class Trainer:
 
         Raises FloatingPointError where that is no longer finite.
         """
+        for i, generator in enumerate(self._generators):
+            kind: Any = type(generator.bit_generator)
+            generator.bit_generator.state = kind([self.seed, self.step, _LAYERS, i]).state
         loss = self.loss(*batch, np.random.default_rng([self.seed, self.step]))
         self.optimizer.zero_grad()
         loss.backward()

@@ -46,6 +46,27 @@ def state(run: Trainer) -> list:
     return [part.tobytes() for part in parts]
 
 
+def dropping_run(path) -> Trainer:
+    rng = np.random.default_rng(0)
+    model = md.nn.Sequential(
+        md.nn.Dense(2, 8, rng), md.nn.Dropout(0.5, rng), md.nn.Dense(8, 2, rng)
+    )
+    loss = lambda x, labels, rng: ops.mse_loss(model(x), x)
+    return Trainer(model, loss, optim.Adam(model.parameters()), batch_size=16, seed=5, path=path)
+
+
+def test_what_layers_draw_is_drawn_again_after_resuming(tmp_path):
+    whole = dropping_run(tmp_path / "whole.safetensors")
+    whole.fit(points(), 2, progress=False)
+    dropping_run(tmp_path / "part.safetensors").fit(points(), 1, progress=False)
+    resumed = dropping_run(tmp_path / "part.safetensors")
+    resumed.resume()
+    resumed.fit(points(), 2, progress=False)
+    assert resumed.history == whole.history
+    for name, array in whole.model.state_dict().items():
+        np.testing.assert_array_equal(resumed.model.state_dict()[name], array)
+
+
 # an epoch has 4 steps: in its middle, at its end, in the next one
 @pytest.mark.parametrize("stop", [1, 3, 4, 6])
 def test_a_resumed_run_equals_the_unbroken_one_bit_for_bit(tmp_path, stop):
