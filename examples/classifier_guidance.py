@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import minidiff as md
-from minidiff import data, diffusion, metrics, nn, ops, optim, plot
+from minidiff import command_line, data, diffusion, metrics, nn, ops, optim, plot
 from minidiff.diffusion import guidance
 from minidiff.training import Trainer
 
@@ -54,22 +54,37 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--checkpoint", metavar="FILE", help="a network for MNIST (default: the one that ships)"
+        "--checkpoint",
+        metavar="FILE",
+        type=command_line.digits_network,
+        help="a network for MNIST (default: the one that ships)",
     )
     parser.add_argument(
-        "--data", metavar="FOLDER", help="where the four MNIST files are, if you have them"
+        "--data",
+        metavar="FOLDER",
+        type=command_line.mnist_folder,
+        help="where the four MNIST files are, if you have them",
     )
     parser.add_argument(
-        "--epochs", type=int, default=2, help="to train the classifier (default: %(default)s)"
+        "--epochs",
+        type=command_line.whole(1),
+        default=2,
+        help="to train the classifier (default: %(default)s)",
     )
     parser.add_argument(
-        "--count", type=int, default=100, help="digits for each scale (default: %(default)s)"
+        "--count",
+        type=command_line.whole(1),
+        default=100,
+        help="digits for each scale (default: %(default)s)",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="of all that is random (default: %(default)s)"
+        "--seed",
+        type=command_line.whole(),
+        default=0,
+        help="of all that is random (default: %(default)s)",
     )
     args = parser.parse_args()
-    model = md.load(args.checkpoint) if args.checkpoint else md.pretrained("mnist")
+    model = args.checkpoint or md.pretrained("mnist")
     denoise = diffusion.denoiser(model)
     classifier = train(args, denoise.schedule)
     draw(args, denoise, classifier, Path("runs/classifier_guidance/digits.png"))

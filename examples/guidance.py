@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import minidiff as md
-from minidiff import diffusion, metrics, plot
+from minidiff import command_line, diffusion, metrics, plot
 from minidiff.diffusion import guidance
 from minidiff.diffusion.exact import GaussianMixture
 
@@ -41,16 +41,27 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--checkpoint", metavar="FILE", help="a network for MNIST (default: the one that ships)"
+        "--checkpoint",
+        metavar="FILE",
+        type=command_line.digits_network,
+        help="a network for MNIST (default: the one that ships)",
     )
     parser.add_argument(
-        "--weak", metavar="FILE", help="an early checkpoint of it, to guide against; default: none"
+        "--weak",
+        metavar="FILE",
+        type=command_line.digits_network,
+        help="an early checkpoint of it, to guide against; default: none",
     )
     parser.add_argument(
-        "--count", type=int, help="samples in each panel (default: 2000 points, 100 digits)"
+        "--count",
+        type=command_line.whole(1),
+        help="samples in each panel (default: 2000 points, 100 digits)",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="of all that is random (default: %(default)s)"
+        "--seed",
+        type=command_line.whole(),
+        default=0,
+        help="of all that is random (default: %(default)s)",
     )
     args = parser.parse_args()
     folder = Path("runs/guidance")
@@ -79,9 +90,9 @@ def points(args: argparse.Namespace, path: Path) -> None:
 def digits(args: argparse.Namespace, path: Path) -> None:
     """Digits 0 to 9 again and again; how many of them a LeNet recognises."""
     lenet = md.pretrained("lenet")
-    model = md.load(args.checkpoint) if args.checkpoint else md.pretrained("mnist")
+    model = args.checkpoint or md.pretrained("mnist")
     denoise = diffusion.denoiser(model)
-    weak = diffusion.denoiser(md.load(args.weak)) if args.weak else None
+    weak = diffusion.denoiser(args.weak) if args.weak else None
     classes = np.arange(args.count or 100) % 10
     print("digits: how many a LeNet reads as wanted")
     agreement = lambda x: f"{metrics.accuracy(classes, metrics.predict(lenet, x)):.1%}"

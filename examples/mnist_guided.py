@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 
 import minidiff as md
-from minidiff import data, diffusion, metrics, optim, plot
+from minidiff import command_line, data, diffusion, metrics, optim, plot, storage
 from minidiff.diffusion.guidance import classifier_free
 from minidiff.training import Trainer
 
 TIMESTEPS = 100
 BATCH = 32
+CHECKPOINT = "checkpoint.safetensors"
 SCALES = (1, 1.5, 2, 3, 5, 10)
 COUNT = 100  # of each digit, for the judgement
 
@@ -32,15 +33,20 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--epochs",
-        type=int,
-        default=4,
-        help="passes over the training images (default: %(default)s)",
+        type=command_line.whole(1),
+        help="passes over the training images, in all (default: 4, or as many as the run that is "
+        "resumed was to have; more than these are made at its last learning rate)",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="of all that is random (default: %(default)s)"
+        "--seed",
+        type=command_line.whole(),
+        help="of all that is random (default: 0, or that of the run that is resumed)",
     )
     parser.add_argument(
-        "--data", metavar="FOLDER", help="where the four MNIST files are, if you have them"
+        "--data",
+        metavar="FOLDER",
+        type=command_line.mnist_folder,
+        help="where the four MNIST files are, if you have them",
     )
     parser.add_argument("--resume", action="store_true", help="go on with the run of that name")
     parser.add_argument(
@@ -51,36 +57,83 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--checkpoint", metavar="FILE", help="the network that --digits draws with")
     parser.add_argument(
-        "--guidance", type=float, default=2.0, help="the scale for --digits (default: %(default)s)"
+        "--guidance",
+        type=command_line.real(-100, 100),
+        default=2.0,
+        help="the scale for --digits (default: %(default)s)",
     )
     parser.add_argument(
-        "--threads", type=int, help="how many to use (default: one for each processor)"
+        "--threads",
+        type=command_line.whole(1),
+        help="how many to use (default: one for each processor)",
     )
     parser.add_argument(
-        "--device", default="cpu", help="cpu, or cuda with CuPy (default: %(default)s)"
+        "--device",
+        default="cpu",
+        choices=md.devices(),
+        help="cpu, or cuda with CuPy (default: %(default)s)",
     )
     args = parser.parse_args()
+    args.folder = Path("runs") / args.name
+    if args.resume and args.digits is not None:
+        parser.error("--digits and --resume do not go together: draw, or go on with training")
     if (args.digits is None) != (args.checkpoint is None):
         parser.error(
             "--digits and --checkpoint go together: what to draw, and the network to draw it with"
         )
-    if args.digits is not None and not args.digits.isdecimal():
-        parser.error(f"--digits must be digits, such as 31415; got {args.digits!r}")
+    if args.digits is not None and not (args.digits.isdecimal() and len(args.digits) <= 100):
+        parser.error(f"--digits must be digits, such as 31415, at most 100; got {args.digits!r}")
+    try:
+        complete(args)
+    except (argparse.ArgumentTypeError, FileNotFoundError, ValueError) as error:
+        parser.error(str(error))
     return args
+
+
+def complete(args: argparse.Namespace) -> None:
+    """Load the network that draws; see what a resumed run keeps, and what a new one begins with.
+
+    The seed says which images are for validation, and whether labels were shuffled cannot be seen.
+    The learning rate falls over `schedule_epochs`: it would jump up again if more epochs that are
+    asked for later stretched it.
+    """
+    if not args.resume:
+        args.seed = args.seed or 0
+        args.epochs = args.epochs or 4
+        args.schedule_epochs = args.epochs
+        if args.digits:
+            args.checkpoint = command_line.digits_network(args.checkpoint)
+        return
+    path = args.folder / CHECKPOINT
+    notes = storage.read(path).notes
+    if "schedule_epochs" not in notes:
+        raise ValueError(f"--resume: given {path}, wanted a checkpoint of this script")
+    if args.seed not in (None, notes["seed"]):
+        raise ValueError(f"--seed: given {args.seed}, wanted {notes['seed']}, that of {path}")
+    if args.shuffle_labels and not notes["shuffle_labels"]:
+        raise ValueError(f"--shuffle-labels: wanted none: {path} learned from labels in order")
+    args.seed = notes["seed"]
+    args.shuffle_labels = notes["shuffle_labels"]
+    args.schedule_epochs = notes["schedule_epochs"]
+    args.epochs = args.epochs or notes["epochs"]
+    if args.epochs < notes["epoch"]:
+        raise ValueError(
+            f"--epochs: given {args.epochs}, wanted {notes['epoch']} or more: so many are done"
+        )
 
 
 def main() -> None:
     args = arguments()
+    folder = args.folder
     if args.threads:
         md.set_num_threads(args.threads)
-    folder = Path("runs") / args.name
     if args.digits:
-        model = md.load(args.checkpoint).to(args.device)
+        model = args.checkpoint.to(args.device)
         path = folder / f"digits_{args.digits}.png"
         draw_digits(model, args.digits, args.guidance, args.seed, args.device, path)
         return
 
-    trainer = train(args, folder)
+    trainer = train(args)
     plot.loss_curve(trainer.history, folder / "loss.png")
     model = md.load(trainer.path).to(args.device)  # with the averaged weights
     draw_scales(model, args.seed, args.device, folder / "guidance.png")
@@ -88,7 +141,7 @@ def main() -> None:
     judge(model, args, folder / "counts.png")
 
 
-def train(args: argparse.Namespace, folder: Path) -> Trainer:
+def train(args: argparse.Namespace) -> Trainer:
     """The whole training: 90 % of the images, every fifth label dropped, averaged weights."""
     images, labels = data.mnist("train", args.data)
     if args.shuffle_labels:
@@ -97,7 +150,7 @@ def train(args: argparse.Namespace, folder: Path) -> Trainer:
 
     model = md.models.UNet(classes=10, timesteps=TIMESTEPS, rng=args.seed).to(args.device)
     schedule = diffusion.cosine_schedule(TIMESTEPS)
-    steps = args.epochs * data.batch_count(len(training[0]), BATCH)
+    steps = args.schedule_epochs * data.batch_count(len(training[0]), BATCH)
     optimizer = optim.Adam(
         model.parameters(),
         lr=optim.warmup_cosine(1e-3, warmup=min(200, steps // 10), total=steps, end=1e-4),
@@ -112,8 +165,11 @@ def train(args: argparse.Namespace, folder: Path) -> Trainer:
         dropped = diffusion.label_dropout(labels, 0.2, rng)
         return diffusion.loss(model, schedule, x, dropped, rng)
 
-    path = folder / "checkpoint.safetensors"
-    trainer = Trainer(model, loss, optimizer, ema, batch_size=BATCH, seed=args.seed, path=path)
+    path = args.folder / CHECKPOINT
+    notes = {name: vars(args)[name] for name in ("epochs", "schedule_epochs", "shuffle_labels")}
+    trainer = Trainer(
+        model, loss, optimizer, ema, batch_size=BATCH, seed=args.seed, path=path, **notes
+    )
     if args.resume:
         trainer.resume()
     try:

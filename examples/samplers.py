@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 import minidiff as md
-from minidiff import data, diffusion, metrics, plot
+from minidiff import command_line, data, diffusion, metrics, plot
 from minidiff.diffusion import samplers
 from minidiff.diffusion.exact import GaussianMixture
+from minidiff.diffusion.grids import SPACINGS
 
 STEPS = (5, 10, 20, 50, 100)
 TIMESTEPS = 100
@@ -24,17 +25,33 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--checkpoint", metavar="FILE", help="a network for MNIST (default: the one that ships)"
+        "--checkpoint",
+        metavar="FILE",
+        type=command_line.digits_network,
+        help="a network for MNIST (default: the one that ships)",
     )
     parser.add_argument(
-        "--data", metavar="FOLDER", help="where the four MNIST files are, if you have them"
+        "--data",
+        metavar="FOLDER",
+        type=command_line.mnist_folder,
+        help="where the four MNIST files are, if you have them",
     )
     parser.add_argument(
-        "--count", type=int, help="samples in each panel (default: 2000 points, 200 digits)"
+        "--count",
+        type=command_line.whole(2),
+        help="samples in each panel (default: 2000 points, 200 digits)",
     )
-    parser.add_argument("--spacing", default="trailing", help="of the times (default: %(default)s)")
     parser.add_argument(
-        "--seed", type=int, default=0, help="of all that is random (default: %(default)s)"
+        "--spacing",
+        default="trailing",
+        choices=list(SPACINGS),
+        help="of the times (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=command_line.whole(),
+        default=0,
+        help="of all that is random (default: %(default)s)",
     )
     args = parser.parse_args()
     folder = Path("runs/samplers")
@@ -68,7 +85,7 @@ def points(args: argparse.Namespace, path: Path) -> None:
 
 
 def digits(args: argparse.Namespace, path: Path) -> None:
-    model = md.load(args.checkpoint) if args.checkpoint else md.pretrained("mnist")
+    model = args.checkpoint or md.pretrained("mnist")
     lenet = md.pretrained("lenet")
     count = args.count or 200
     denoise = diffusion.denoiser(model)

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 import minidiff as md
-from minidiff import data, diffusion, optim, plot
+from minidiff import command_line, data, diffusion, optim, plot
 from minidiff.training import Trainer
 
-TIMESTEPS = 40
-BATCH = 32
+TIMESTEPS = 100
+BATCH = 256
 
 
 def main() -> None:
@@ -22,31 +22,38 @@ def main() -> None:
     )
     parser.add_argument(
         "--epochs",
-        type=int,
-        default=500,
-        help="passes over the 3,000 points (default: %(default)s)",
+        type=command_line.whole(1),
+        default=400,
+        help="passes over the 30,000 points (default: %(default)s)",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="of all that is random (default: %(default)s)"
+        "--seed",
+        type=command_line.whole(),
+        default=0,
+        help="of all that is random (default: %(default)s)",
     )
     args = parser.parse_args()
     folder = Path("runs/spiral")
 
-    points = data.spiral(3000, np.random.default_rng(args.seed))
+    points = data.spiral(30_000, np.random.default_rng(args.seed))
     (training, _), (validation, _) = data.split_validation(points, seed=args.seed)
     scaling = data.Scaling.fit(training)  # on the training points alone, and the same for all
     training = scaling.apply(training)
     validation = scaling.apply(validation)
 
     model = md.models.ConditionalMLP(hidden=16, classes=None, timesteps=TIMESTEPS, rng=args.seed)
-    # its alpha_bar ends at 2e-6: samples may start from pure noise
+    # its alpha_bar ends at 2e-7: samples may start from pure noise
     schedule = diffusion.cosine_schedule(TIMESTEPS)
     steps = args.epochs * data.batch_count(len(training), BATCH)
-    optimizer = optim.Adam(model.parameters(), lr=optim.warmup_cosine(3e-3, warmup=10, total=steps))
+    optimizer = optim.Adam(
+        model.parameters(), lr=optim.warmup_cosine(1e-2, min(100, steps // 10), steps)
+    )
     ema = optim.EMA(model, decay=0.999)
 
+    # Points are not clipped, so v: an error in the noise would be an error in x_0 of sigma / alpha
+    # times as much, and that is 2,000 where sampling begins.
     def loss(x, rng):
-        return diffusion.loss(model, schedule, x, None, rng)
+        return diffusion.loss(model, schedule, x, None, rng, predicts="v")
 
     notes = {"scaling": {"low": scaling.low.tolist(), "high": scaling.high.tolist()}}
     path = folder / "checkpoint.safetensors"
@@ -61,7 +68,8 @@ def main() -> None:
         denoise, n=1000, shape=(2,), sampler="ddpm", steps=TIMESTEPS, rng=args.seed
     )
     _, xs, _ = diffusion.all_steps(drawn)
-    plot.points_video(xs, folder / "spiral.gif")
+    shown = [*xs[:-1:4], xs[-1]]
+    plot.points_video(shown, folder / "spiral.gif")
     plot.scatter(scaling.inverse(xs[-1]), folder / "spiral.png")
     print(f"written: {folder}")
 

@@ -10,7 +10,7 @@ import argparse
 import numpy as np
 
 import minidiff as md
-from minidiff import data, metrics, ops, optim
+from minidiff import command_line, data, metrics, ops, optim
 from minidiff.training import Trainer
 
 BATCH = 64
@@ -21,19 +21,28 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--out", default="runs/lenet.safetensors", help="the file to write (default: %(default)s)"
+        "--out",
+        type=command_line.new_file,
+        default="runs/lenet.safetensors",
+        help="the file to write (default: %(default)s)",
     )
     parser.add_argument(
         "--epochs",
-        type=int,
+        type=command_line.whole(1),
         default=8,
         help="passes over the training images (default: %(default)s)",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="of all that is random (default: %(default)s)"
+        "--seed",
+        type=command_line.whole(),
+        default=0,
+        help="of all that is random (default: %(default)s)",
     )
     parser.add_argument(
-        "--data", metavar="FOLDER", help="where the four MNIST files are, if you have them"
+        "--data",
+        metavar="FOLDER",
+        type=command_line.mnist_folder,
+        help="where the four MNIST files are, if you have them",
     )
     args = parser.parse_args()
 

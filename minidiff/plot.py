@@ -146,6 +146,8 @@ def points_video(
     scatters = [axes.scatter([], [], s=3, color=f"C{i}") for i, axes in enumerate(panels)]
     for axes, (title, _) in zip(panels, groups):
         axes.set(**PLANE, title=title)
+    canvas.draw()
+    picture.set_layout_engine("none")  # the panels have their places: no frame need find them anew
 
     def frame(x: np.ndarray) -> np.ndarray:
         for scatter, (_, rows) in zip(scatters, groups):

@@ -12,6 +12,8 @@ import minidiff as md
 from minidiff import data, storage
 
 FOLDER = Path(__file__).parent.parent / "examples"
+NAMES = sorted(file.stem for file in FOLDER.glob("*.py"))
+LENET = str(FOLDER.parent / "minidiff/weights/lenet.safetensors")
 
 
 def run(name: str, monkeypatch, *arguments: str):
@@ -45,7 +47,7 @@ def few_digits(monkeypatch):
     monkeypatch.setattr(data, "mnist", mnist)
 
 
-@pytest.mark.parametrize("name", sorted(file.stem for file in FOLDER.glob("*.py")))
+@pytest.mark.parametrize("name", NAMES)
 def test_help_reads_well(name, monkeypatch, capsys):
     with pytest.raises(SystemExit) as stop:
         run(name, monkeypatch, "--help").main()
@@ -73,10 +75,31 @@ def test_mnist_is_trained_resumed_and_drawn(here, few_digits, monkeypatch, capsy
     assert "guidance 2: a LeNet reads" in out
     assert frames(folder / "denoising.gif") > 10
 
+    # the seed says which images are for validation
+    for wrong, message in (
+        (["--seed", "7"], "--seed: given 7, wanted 0"),
+        (["--shuffle-labels"], "--shuffle-labels: wanted none"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["mnist_guided", "--resume", *wrong])
+        with pytest.raises(SystemExit):
+            example.main()
+        assert message in capsys.readouterr().err
+
+    rates = []
+    cosine = example.optim.warmup_cosine
+    noted = lambda *args, **kwargs: (
+        lambda step: rates.append(cosine(*args, **kwargs)(step)) or rates[-1]
+    )
+    monkeypatch.setattr(example.optim, "warmup_cosine", noted)
     monkeypatch.setattr(sys, "argv", ["mnist_guided", "--epochs", "2", "--resume"])
     example.main()
     notes = storage.read(folder / "checkpoint.safetensors").notes
     assert len(notes["history"]["training"]) == 2
+    assert rates == [1e-4] * 3, "where the first run ended, and not up again"
+    monkeypatch.setattr(sys, "argv", ["mnist_guided", "--epochs", "1", "--resume"])
+    with pytest.raises(SystemExit):
+        example.main()
+    assert "--epochs: given 1, wanted 2 or more" in capsys.readouterr().err
 
     checkpoint = str(folder / "checkpoint.safetensors")
     monkeypatch.setattr(sys, "argv", ["mnist_guided", "--digits", "31", "--checkpoint", checkpoint])
@@ -89,12 +112,46 @@ def test_mnist_is_trained_resumed_and_drawn(here, few_digits, monkeypatch, capsy
     [
         (["--digits", "31415"], "--digits and --checkpoint go together"),
         (["--digits", "3a", "--checkpoint", "x"], "--digits must be digits"),
+        (["--digits", "3", "--checkpoint", "x"], "path: given x, wanted a checkpoint"),
+        (["--digits", "3", "--checkpoint", LENET], "holds a LeNet5, wanted a UNet"),
+        (["--resume"], "path: given runs/mnist/checkpoint.safetensors, wanted a checkpoint"),
+        (["--device", "abacus"], "argument --device: invalid choice: 'abacus'"),
+        (["--guidance", "nan"], "argument --guidance: given nan, wanted a number in"),
+        (["--threads", "0"], "argument --threads: given 0, wanted an integer of at least 1"),
     ],
 )
-def test_mnist_says_what_is_wrong_with_its_arguments(arguments, message, monkeypatch, capsys):
+def test_mnist_says_what_is_wrong_with_its_arguments(arguments, message, here, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         run("mnist_guided", monkeypatch, *arguments).main()
     assert message in capsys.readouterr().err
+
+
+WRONG = {
+    "--epochs": ["0", "-1", "1.5", "many"],
+    "--seed": ["-1", "x"],
+    "--count": ["0", "x"],
+    "--guidance": ["inf", "nan", "x"],
+    "--data": ["nowhere", str(FOLDER)],
+    "--checkpoint": ["nowhere", __file__, LENET],
+    "--weak": [LENET],
+    "--out": [str(FOLDER), f"{__file__}/x"],
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_wrong_value_of_an_option_is_told_in_one_sentence(name, here, monkeypatch, capsys):
+    text = (FOLDER / f"{name}.py").read_text(encoding="utf-8")
+    options = [option for option in WRONG if f'"{option}"' in text]
+    if name == "mnist_guided":
+        options.remove("--checkpoint")  # it goes together with --digits
+    for option in options:
+        for value in WRONG[option]:
+            with pytest.raises(SystemExit) as stop:
+                run(name, monkeypatch, option, value).main()
+            last = capsys.readouterr().err.strip().split("\n")[-1]
+            assert stop.value.code == 2
+            assert f"error: argument {option}: " in last and "given" in last, last
+    assert not list(here.iterdir())
 
 
 @pytest.mark.parametrize(("name", "parameters"), [("spiral", 1442), ("patterns_guided", 5826)])

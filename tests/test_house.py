@@ -34,7 +34,7 @@ FLOORS = [
     {"optim", "metrics", "models"},
     {"diffusion"},
     {"storage", "plot"},
-    {"training", "testing"},
+    {"training", "testing", "command_line"},
 ]
 # Neighbours on one floor: the first may import from the second.
 NEIGHBOURS = {

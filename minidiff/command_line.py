@@ -1,0 +1,87 @@
+"""Types of options for argparse: a script that is given a wrong one ends with one sentence."""
+
+import argparse
+import math
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TypeVar
+
+from . import checks, storage
+from .data import files
+from .models import UNet
+from .nn import Module
+
+T = TypeVar("T")
+
+
+def _option(read: Callable[[str], T]) -> Callable[[str], T]:
+    """What `read` raises, as argparse's error of the option."""
+
+    @wraps(read)
+    def option(text: str) -> T:
+        try:
+            return read(text)
+        except (TypeError, ValueError, OSError) as error:
+            raise argparse.ArgumentTypeError(str(error).removeprefix("value: ")) from None
+
+    return option
+
+
+def whole(low: int = 0, high: float = math.inf) -> Callable[[str], int]:
+    """An integer from low to high."""
+
+    @_option
+    def read(text: str) -> int:
+        is_integer = text.removeprefix("-").isdecimal()
+        return checks.whole("value", int(text) if is_integer else text, low, high)
+
+    return read
+
+
+def real(low: float, high: float) -> Callable[[str], float]:
+    """A number from low to high."""
+
+    @_option
+    def read(text: str) -> float:
+        try:
+            value: float | str = float(text)
+        except ValueError:
+            value = text
+        return float(checks.among("value", value, checks.Between(low, high)))
+
+    return read
+
+
+@_option
+def new_file(text: str) -> Path:
+    """The path of a file that can be written: it is no folder, and none of its folders a file."""
+    path = checks.path("value", text)
+    if path.is_dir():
+        raise ValueError(f"given {path}, a folder, wanted the name of a file")
+    for folder in path.parents:
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"given {path}, wanted a file in a folder: {folder} is none")
+    return path
+
+
+@_option
+def mnist_folder(text: str) -> Path:
+    """A folder that holds the four files of MNIST, whole."""
+    folder = checks.path("value", text)
+    for name in files.FILES:
+        files.read(folder, name)
+    return folder
+
+
+@_option
+def digits_network(text: str) -> Module:
+    """The network of a checkpoint, which draws digits when it is given their labels."""
+    model = storage.load(text)
+    draws_digits = isinstance(model, UNet) and model.parameterization is not None
+    if not draws_digits or (model.config["channels"], model.config["classes"]) != (1, 10):
+        raise ValueError(
+            f"given {text}, which holds a {type(model).__name__}, wanted a UNet that learned to "
+            "draw the ten digits, as examples/mnist_guided.py makes it"
+        )
+    return model
