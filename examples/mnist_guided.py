@@ -210,9 +210,9 @@ def draw_video(model, seed: int, device: str, path: Path) -> None:
         rng=seed,
         device=device,
     )
-    _, x, x0 = diffusion.all_steps(steps)
+    t, x, x0 = diffusion.all_steps(steps)
     keep = [*range(0, len(x) - 1, 4), len(x) - 1]
-    plot.denoising_video(x[keep], x0[keep], path)
+    plot.denoising_video(x[keep], x0[keep], path, times=t[keep])
     print(f"drawn: {path}")
 
 

@@ -83,10 +83,14 @@ def main() -> None:
     drawn = diffusion.sample_steps(
         denoise, labels, shape=(2,), sampler="ddpm", steps=TIMESTEPS, rng=args.seed
     )
-    _, xs, _ = diffusion.all_steps(drawn)
-    shown = [*xs[:-1:4], xs[-1]]
+    t, xs, _ = diffusion.all_steps(drawn)
+    keep = [*range(0, len(xs) - 1, 4), len(xs) - 1]
     plot.points_video(
-        shown, folder / "patterns.gif", labels=labels, titles=["null label", *PATTERNS]
+        xs[keep],
+        folder / "patterns.gif",
+        labels=labels,
+        titles=["null label", *PATTERNS],
+        times=t[keep],
     )
     print(f"written: {folder}")
 

@@ -67,9 +67,9 @@ def main() -> None:
     drawn = diffusion.sample_steps(
         denoise, n=1000, shape=(2,), sampler="ddpm", steps=TIMESTEPS, rng=args.seed
     )
-    _, xs, _ = diffusion.all_steps(drawn)
-    shown = [*xs[:-1:4], xs[-1]]
-    plot.points_video(shown, folder / "spiral.gif")
+    t, xs, _ = diffusion.all_steps(drawn)
+    keep = [*range(0, len(xs) - 1, 4), len(xs) - 1]
+    plot.points_video(xs[keep], folder / "spiral.gif", times=t[keep])
     plot.scatter(scaling.inverse(xs[-1]), folder / "spiral.png")
     print(f"written: {folder}")
 

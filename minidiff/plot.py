@@ -106,12 +106,17 @@ def table(
 
 
 def denoising_video(
-    xs: Sequence[np.ndarray], x0s: Sequence[np.ndarray], path: File = None, zoom: int = 3
+    xs: Sequence[np.ndarray],
+    x0s: Sequence[np.ndarray],
+    path: File = None,
+    zoom: int = 3,
+    times: Sequence[float] = (),
 ) -> "Video":
     """A GIF of images while they are denoised: each frame shows x_t above and x̂₀ below.
 
-    xs, x0s: one array (n, height, width, channels) per step, in the order of sampling. The last
-    frame stays for two seconds.
+    xs, x0s: one array (n, height, width, channels) per step, in the order of sampling; times, if
+    they are given, stand above: those that `diffusion.all_steps` gives. The last frame stays for
+    two seconds.
     """
     from .pictures import Video
 
@@ -119,9 +124,13 @@ def denoising_video(
         raise ValueError(
             f"xs, x0s: given {len(xs)} and {len(x0s)} steps, wanted as many of both, 1 or more"
         )
-    frames = (montage(np.stack([x, x0])) for x, x0 in zip(xs, x0s))
-    enlarged = (frame.repeat(zoom, axis=0).repeat(zoom, axis=1) for frame in frames)
-    return Video(enlarged).written(path)
+    captions = _captions(times, len(xs))
+
+    def frame(x: np.ndarray, x0: np.ndarray, caption: str) -> np.ndarray:
+        tiles = montage(np.stack([x, x0])).repeat(zoom, axis=0).repeat(zoom, axis=1)
+        return np.concatenate([_text(caption, tiles.shape[1]), tiles]) if caption else tiles
+
+    return Video(map(frame, xs, x0s, captions)).written(path)
 
 
 def points_video(
@@ -129,12 +138,14 @@ def points_video(
     path: File = None,
     labels: np.ndarray | None = None,
     titles: Sequence[str] = (),
+    times: Sequence[float] = (),
 ) -> "Video":
     """A GIF of points in the plane while they are denoised.
 
-    xs: one array (n, 2) per step, in the order of sampling. labels (n,), integers: a panel and a
-    colour for each value, in ascending order, under its title; None: one panel. The view is
-    [−1.5, 1.5], for data in [−1, 1]. The last frame stays for two seconds.
+    xs: one array (n, 2) per step, in the order of sampling; times, if they are given, stand above.
+    labels (n,), integers: a panel and a colour for each value, in ascending order, under its title;
+    None: one panel. The view is [−1.5, 1.5], for data in [−1, 1]. The last frame stays for two
+    seconds.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -149,13 +160,17 @@ def points_video(
     canvas.draw()
     picture.set_layout_engine("none")  # the panels have their places: no frame need find them anew
 
-    def frame(x: np.ndarray) -> np.ndarray:
+    captions = _captions(times, len(xs))
+
+    def frame(x: np.ndarray, caption: str) -> np.ndarray:
         for scatter, (_, rows) in zip(scatters, groups):
             scatter.set_offsets(x[rows])
+        if caption:
+            picture.suptitle(caption)
         canvas.draw()
         return np.array(canvas.buffer_rgba())[..., :3]
 
-    return Video(map(frame, xs)).written(path)
+    return Video(map(frame, xs, captions)).written(path)
 
 
 def scatter(
@@ -226,6 +241,22 @@ def montage(images: np.ndarray) -> np.ndarray:
     tiles[:, GAP:, :, GAP:] = colours.swapaxes(1, 2)
     picture = tiles.reshape(rows * (height + GAP), columns * (width + GAP), 3)
     return np.pad(picture, ((0, GAP), (0, GAP), (0, 0)), constant_values=255)
+
+
+def _captions(times: Sequence[float], steps: int) -> list[str]:
+    """What stands above each frame: its time, or nothing."""
+    if len(times) not in (0, steps):
+        raise ValueError(f"times: given {len(times)}, wanted {steps}, one per step, or none")
+    return [f"t = {time:.4g}" for time in times] or [""] * steps
+
+
+def _text(text: str, width: int) -> np.ndarray:
+    """A line of text on white, (20, width, 3)."""
+    from PIL import Image, ImageDraw
+
+    line = Image.new("RGB", (width, 20), "white")
+    ImageDraw.Draw(line).text((6, 2), text, fill="black", font_size=14)
+    return np.asarray(line)
 
 
 def _groups(

@@ -110,6 +110,27 @@ def test_denoising_video_has_x_above_and_x0_below(tmp_path):
     assert [int(frame[22, 8, 0]) for frame in pictures] == [0, 0, 0]
 
 
+def test_the_time_stands_above_each_frame(tmp_path):
+    images = np.ones((3, 2, 8, 8, 1))
+    plot.denoising_video(images, images, tmp_path / "bare.gif")
+    plot.denoising_video(images, images, tmp_path / "video.gif", times=[99, 50.5, 0])
+    (bare, *_), _ = frames(tmp_path / "bare.gif")
+    pictures, _ = frames(tmp_path / "video.gif")
+    lines = [picture[:20] for picture in pictures]
+    for picture, line in zip(pictures, lines):
+        np.testing.assert_array_equal(picture[20:], bare)
+        assert line.max() == 255 and line.min() < 100  # black on white
+    assert not np.array_equal(lines[0], lines[1]) and not np.array_equal(lines[1], lines[2])
+    points = np.zeros((2, 5, 2))
+    plot.points_video(points, tmp_path / "points.gif", times=[9, 0])
+    (first, last), _ = frames(tmp_path / "points.gif")
+    assert np.any(first != last)
+    with pytest.raises(ValueError, match=r"times: given 2, wanted 3, one per step"):
+        plot.denoising_video(images, images, times=[1, 0])
+    with pytest.raises(ValueError, match=r"times: given 3, wanted 2, one per step"):
+        plot.points_video(points, times=[2, 1, 0])
+
+
 def test_denoising_video_wants_as_many_of_both(tmp_path):
     x = np.zeros((1, 4, 4, 1))
     with pytest.raises(ValueError, match="xs, x0s: given 2 and 1 steps, wanted as many"):
