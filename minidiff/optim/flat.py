@@ -47,6 +47,14 @@ class FlatParameters:
         }
         self._bind()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles, in which views would no longer be views."""
+        return {name: getattr(self, name) for name in ("parameters", "steps", "ends", "flat")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._bind()
+
     def _bind(self) -> None:
         """Copy the parameters' numbers into the flat array, and give them their views of it."""
         self.views = [

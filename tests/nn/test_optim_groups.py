@@ -221,6 +221,30 @@ def test_an_average_of_another_dtype_is_told():
 
 
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_a_copied_run_trains_its_own_model(again):
+    model = nn.Sequential(nn.Dense(2, 70, 0), nn.Dense(70, 70, 1))
+    optimizer = AdamW(model.parameters(), warmup_cosine(0.1, 2, 9))
+    ema = EMA(model)
+
+    def train(model, optimizer, ema):
+        for p in model.parameters():
+            p.grad = np.cos(p.data)
+        optimizer.step()
+        ema.update()
+
+    train(model, optimizer, ema)
+    copied, copied_optimizer, copied_ema = again((model, optimizer, ema))
+    before = copied.state_dict()
+    train(model, optimizer, ema)
+    assert all(np.array_equal(copied.state_dict()[name], before[name]) for name in before)
+    train(copied, copied_optimizer, copied_ema)
+    for part, other in [(model, copied), (optimizer, copied_optimizer), (ema, copied_ema)]:
+        for name, array in part.state_dict().items():
+            np.testing.assert_array_equal(other.state_dict()[name], array)
+            assert not np.array_equal(array, before.get(name))
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
 def test_a_schedule_is_copied_and_pickled(again):
     lr = warmup_cosine(2.0, 4, 12, end=0.5)
     assert [again(lr)(k) for k in range(15)] == [lr(k) for k in range(15)]
