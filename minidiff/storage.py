@@ -33,6 +33,10 @@ class Checkpoint(NamedTuple):
     arrays: dict[str, dict[str, np.ndarray]]  # by group, then by name
     notes: dict[str, Any]
 
+    def __repr__(self) -> str:
+        counts = {group: len(arrays) for group, arrays in self.arrays.items()}
+        return f"Checkpoint({_described(self.model, self.config)}, arrays: {counts})"
+
 
 def save(
     path: str | os.PathLike,

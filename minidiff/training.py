@@ -72,6 +72,10 @@ class Trainer:
         self._epoch_loss = 0.0
         self._data = ""
 
+    def __repr__(self) -> str:
+        name = type(self.model).__name__
+        return f"Trainer({name}, epochs done: {self.epoch}, steps: {self.step}, path: {self.path})"
+
     def train_step(self, *batch: Any) -> float:
         """One step on one batch; gives its mean loss.
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import minidiff as md
-from minidiff import diffusion, ops, optim
+from minidiff import diffusion, ops, optim, storage
 from minidiff.training import Trainer, evaluate
 
 SCHEDULE = diffusion.linear_schedule(40)
@@ -288,3 +288,10 @@ def test_what_cannot_be_is_said_before_the_first_epoch():
     run.batch_size = 0
     with pytest.raises(ValueError, match="size: given 0, wanted an integer"):
         run.fit(points(), 1, progress=False)
+
+
+def test_a_trainer_and_its_checkpoint_print_one_line(tmp_path):
+    run = trainer(tmp_path / "run.safetensors")
+    run.fit(points(), 1, progress=False)
+    assert repr(run).startswith("Trainer(ConditionalMLP, epochs done: 1, steps: 4")
+    assert len(repr(storage.read(run.path))) < 200

@@ -52,6 +52,10 @@ class GaussianMixture:
         self._flat_means = self.means.reshape(1, count, -1)
         self._variances = self.stds.reshape(1, -1, 1) ** 2
 
+    def __repr__(self) -> str:
+        count, *shape = self.means.shape
+        return f"{type(self).__name__}({count} of shape {tuple(shape)})"
+
     def sample(self, n: int, rng: int | np.random.Generator, condition=None) -> np.ndarray:
         """n samples, (n, ...) float64; condition: None, a label, or labels (n,); 0 is any class.
 

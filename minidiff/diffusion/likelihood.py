@@ -41,7 +41,7 @@ def bits_per_dim(
     rng: Rng | int,
     condition: Any = None,
     variance: str = "small",
-    discretised: bool = True,
+    discretised: bool | None = None,
     clip: Any = "images",
 ) -> BitsPerDim:
     """The variational bound on -log2 p(x_0) per dimension, of data x0 (batch, ...).
@@ -52,13 +52,15 @@ def bits_per_dim(
     The last term, t = 1, is -log2 p(x_0 given x_1). Each t = T … 1 takes one draw of noise and one
     pass. `variance` is p's: "small" (at t = 1 the one of t = 2 stands in for 0), "large" or
     "learned" (the prediction's). With `discretised`, x_0 holds 8-bit images scaled to [-1, 1] and
-    the last term is the probability of each pixel's bin, otherwise a density. `clip` as for the
+    the last term is the probability of each pixel's bin, otherwise a density; it is so for images
+    (batch, height, width, channels), unless given, and not for points. `clip` as for the
     samplers.
     """
     checks.among("variance", variance, VARIANCES)
     check_clean("x0", x0)
     walk = Walk(denoise, x0, condition, rng=rng, clip=clip)
     schedule = walk.schedule
+    discretised = x0.ndim == 4 if discretised is None else discretised
     alpha_bar = float(schedule.alpha_bar[-1])
     prior = _bits(normal_kl(math.sqrt(alpha_bar) * x0, math.log1p(-alpha_bar), 0.0, 0.0))
     terms = np.empty((schedule.timesteps, x0.shape[0]))

@@ -203,7 +203,8 @@ class ImportanceSampler:
     """
 
     def __init__(self, timesteps: int, history: int = 10):
-        self.losses = np.zeros((timesteps, history))
+        timesteps = checks.whole("timesteps", timesteps, 1)
+        self.losses = np.zeros((timesteps, checks.whole("history", history, 1)))
         self.seen = np.zeros(timesteps, np.int64)
 
     def probabilities(self) -> np.ndarray:
@@ -222,6 +223,7 @@ class ImportanceSampler:
 
     def update(self, t: np.ndarray, losses: np.ndarray) -> None:
         """Take in the losses (batch,) that were seen at times t."""
+        checks.times("t", t, len(self.losses))
         history = self.losses.shape[1]
         for i, value in zip(t - 1, losses):
             self.losses[i, self.seen[i] % history] = value
@@ -232,11 +234,13 @@ class LossByTime:
     """A callback of `loss` that averages the loss in bins of t."""
 
     def __init__(self, timesteps: int, bins: int = 10):
-        self.edges = np.linspace(0, timesteps, bins + 1)
+        timesteps = checks.whole("timesteps", timesteps, 1)
+        self.edges = np.linspace(0, timesteps, checks.whole("bins", bins, 1) + 1)
         self.sums = np.zeros(bins)
         self.counts = np.zeros(bins)
 
     def __call__(self, t: np.ndarray, losses: np.ndarray) -> None:
+        checks.times("t", t, int(self.edges[-1]))
         bins = np.searchsorted(self.edges, t) - 1  # bin i holds edges[i] < t <= edges[i + 1]
         np.add.at(self.sums, bins, losses)
         np.add.at(self.counts, bins, 1)

@@ -17,6 +17,12 @@ from .per_sample import weighted_sum
 from .schedule import Schedule, check_schedule
 
 
+def brief(**parts: Any) -> str:
+    """Arrays by their shapes alone, for a repr of one line."""
+    texts = (f"{tuple(p.shape)} of {p.dtype}" if hasattr(p, "dtype") else p for p in parts.values())
+    return ", ".join(f"{name}: {text}" for name, text in zip(parts, texts))
+
+
 class Prediction(NamedTuple):
     """The predicted x_0 and noise of x_t = alpha x0 + sigma noise, in x_t's shape and dtype.
 
@@ -27,6 +33,9 @@ class Prediction(NamedTuple):
     x0: Array
     noise: Array
     log_variance: Array | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({brief(**self._asdict())})"
 
 
 class FreeNoise(Prediction):

@@ -156,3 +156,12 @@ def test_label_dropout():
     assert vectors.dtype == np.float32 and set(map(tuple, vectors)) == {(0, 0, 0), (1, 1, 1)}
     with pytest.raises(ValueError, match=r"prob_uncond: given 1\.5"):
         D.label_dropout(labels, 1.5, np.random.default_rng(0))
+
+
+def test_what_holds_images_prints_one_line():
+    image = np.zeros((1, 28, 28, 1), np.float32)
+    mixture = D.exact.GaussianMixture(image)
+    denoise = mixture.denoiser(D.linear_schedule(30))
+    (step, *_) = D.sample_steps(denoise, n=1, shape=(28, 28, 1), steps=2)
+    for value in (denoise(image, 5), step, mixture):
+        assert len(repr(value)) < 150 and "\n" not in repr(value)

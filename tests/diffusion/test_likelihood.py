@@ -96,6 +96,22 @@ def test_8_bit_images_of_one_value():
     assert np.all(other.total > 20)
 
 
+def test_images_are_discrete_and_points_are_not():
+    """A point's density has no bins; images are 8-bit, unless told."""
+    points = EXACT, X0
+    images = (
+        D.exact.GaussianMixture(np.zeros((1, 2, 2, 1))).denoiser(D.linear_schedule(30)),
+        np.full((3, 2, 2, 1), -0.5),
+    )
+    for (denoise, x0), discretised in ((points, False), (images, True)):
+        bits = D.bits_per_dim(denoise, x0, 0)
+        told = D.bits_per_dim(denoise, x0, 0, discretised=discretised)
+        other = D.bits_per_dim(denoise, x0, 0, discretised=not discretised)
+        np.testing.assert_array_equal(bits.total, told.total)
+        assert np.all(bits.total != other.total)
+        assert len(repr(bits)) < 100
+
+
 def test_gaussian_formulas():
     rng = np.random.default_rng(0)
     x = np.linspace(-12, 12, 100_001)

@@ -212,6 +212,15 @@ def test_label_dropout_says_what_a_condition_is():
             D.label_dropout(condition, 0.5, 0)
 
 
+def test_watchers_know_their_times():
+    for watch in (L.LossByTime(50), L.ImportanceSampler(50).update):
+        with pytest.raises(ValueError, match="t: given 51, wanted times in 0 … 50"):
+            watch(np.array([51]), np.array([1.0]))
+    for make in (L.LossByTime, L.ImportanceSampler):
+        with pytest.raises(ValueError, match="timesteps: given 0, wanted an integer"):
+            make(0)
+
+
 def test_errors():
     rng = np.random.default_rng(0)
     nan = X0.copy()

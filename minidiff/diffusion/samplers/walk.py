@@ -12,7 +12,7 @@ from ...kernels import Array, namespace
 from ..grids import falling_times
 from ..network import as_denoise, one_by_one
 from ..per_sample import RngOfSamples, as_condition, as_rng, check_samples, draw_noise
-from ..prediction import Denoise, FreeNoise, Prediction, noise_from_x0
+from ..prediction import Denoise, FreeNoise, Prediction, brief, noise_from_x0
 from .clipping import as_clip
 
 
@@ -22,6 +22,9 @@ class Step(NamedTuple):
     t: float
     x: Array
     x0: Array
+
+    def __repr__(self) -> str:
+        return f"Step({brief(**self._asdict())})"
 
 
 class Walk:
