@@ -118,9 +118,10 @@ class BatchNorm2d(Module):
                 f"x: given shape {tuple(x.shape)}, wanted {wanted} with {self.weight.size} channels"
             )
         if not self.training:
-            return ops.batch_norm(
-                x, self.running_mean, self.running_var, self.weight, self.bias, self.eps
-            )
+            dtype = self.weight.dtype  # the buffers' may be another one, which is not trained
+            mean = self.running_mean.astype(dtype)
+            var = self.running_var.astype(dtype)
+            return ops.batch_norm(x, mean, var, self.weight, self.bias, self.eps)
         self._follow(x)
         return ops.batch_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
 
@@ -140,8 +141,10 @@ class BatchNorm2d(Module):
 
     def _move_towards(self, mean: Any, var: Any) -> None:
         with no_grad():
-            self.running_mean = self.running_mean + (mean - self.running_mean) * self.momentum
-            self.running_var = self.running_var + (var - self.running_var) * self.momentum
+            for name, of_batch in ("running_mean", mean), ("running_var", var):
+                running = getattr(self, name)
+                towards = ops.astype(of_batch, running.dtype) - running
+                setattr(self, name, running + towards * self.momentum)
 
 
 class BatchNorm1d(BatchNorm2d):

@@ -55,6 +55,15 @@ def test_batch_norm_follows_the_batches_and_stands_still_after_eval(make, shape)
     assert [p.shape for p in layer.parameters()] == [(5,), (5,)]
 
 
+def test_norms_take_gradients_in_float64():
+    """Weights are cast for it; the buffers of a batch norm may stay as they are."""
+    x = draw(3, 2, 2, 4).astype(np.float64)
+    for layer in (nn.BatchNorm2d(4), nn.BatchNorm2d(4).eval(), nn.LayerNorm((2, 4)), nn.RMSNorm(4)):
+        for p in layer.parameters():
+            p.data = p.data.astype(np.float64)
+        md.gradcheck(lambda x, layer=layer: layer(x) ** 2, x)
+
+
 def test_batch_norm_says_what_it_cannot_do():
     with pytest.raises(ValueError, match=r"x: given shape \(2, 3\), wanted \(batch, height, width"):
         nn.BatchNorm2d(3)(draw(2, 3))
