@@ -29,6 +29,7 @@ class StrictArray:
     dtype = property(lambda self: self._array.dtype)
     ndim = property(lambda self: self._array.ndim)
     size = property(lambda self: self._array.size)
+    flags = property(lambda self: self._array.flags)
     nbytes = property(lambda self: self._array.nbytes)
     mT = property(lambda self: _wrap(self._array.mT, [self]))  # noqa: N815
 

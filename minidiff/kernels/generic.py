@@ -9,6 +9,7 @@ import math
 from itertools import accumulate, product
 
 from . import namespace
+from .sums import dtype_of_sums, mean, scatter_add, total
 
 _TANH = math.sqrt(2 / math.pi)  # of gelu
 
@@ -79,7 +80,7 @@ def conv2d_bias(x, w, b, stride, padding, dilation, groups):
 def conv2d_dw_db(g, x, kernel, stride, padding, dilation, groups):
     """Both gradients (dw, db) of a convolution with bias."""
     dw = conv2d_dw(g, x, kernel, stride, padding, dilation, groups)
-    return dw, namespace(g).sum(g, (0, 1, 2))
+    return dw, total(g, (0, 1, 2))
 
 
 # --- dense, embedding ---
@@ -91,7 +92,7 @@ def dense(x, w, b):
 def dense_dw_db(g, x):
     """Both gradients (dw, db) of `dense`: all leading axes are one batch."""
     axes = tuple(range(g.ndim - 1))
-    return namespace(g).tensordot(x, g, (axes, axes)), namespace(g).sum(g, axes)
+    return namespace(g).tensordot(x, g, (axes, axes)), total(g, axes)
 
 
 def conditioned_dense(x, w, b, e, v, c, table, ids):
@@ -103,7 +104,7 @@ def conditioned_dense(x, w, b, e, v, c, table, ids):
 def conditioned_dense_grads(g, x, w, e, v, z, ids, rows, needs):
     """(dx, dw, db, de, dv, dc, dtable); dx and de, where they are needed."""
     dz = silu_dx(g, z)
-    db = namespace(g).sum(dz, 0)
+    db = total(dz, 0)
     dx = dz @ w.mT if needs[0] else None
     de = dz @ v.mT if needs[3] else None
     return dx, x.mT @ dz, db, de, e.mT @ dz, db, embedding_dtable(dz, ids, rows)
@@ -116,7 +117,8 @@ def embedding(table, ids):
 
 def embedding_dtable(g, ids, rows):
     """Row i of the gradient is the sum of g over all places that asked for row i."""
-    return scatter_add(g.astype(dtype_of_sums(g.dtype), copy=False), ids, (rows, g.shape[-1]))
+    g = g.astype(dtype_of_sums(g.dtype), copy=False)
+    return scatter_add(g, ids, (rows, g.shape[-1]))
 
 
 # --- pooling and resampling ---
@@ -169,24 +171,24 @@ def group_norm(x, weight, bias, groups, eps):
     """(y, aux): mean 0 and variance 1 in each group; aux = (mean, 1/σ), each (b, 1, groups, 1)."""
     xp = namespace(x)
     parts = _grouped(x, groups)
-    mean = xp.mean(parts, (1, 3), keepdims=True)
-    centred = parts - mean
-    rstd = 1 / xp.sqrt(xp.mean(centred * centred, (1, 3), keepdims=True) + eps)
-    return xp.reshape(centred * rstd, x.shape) * weight + bias, (mean, rstd)
+    middle = mean(parts, (1, 3), keepdims=True)
+    centred = parts - middle
+    rstd = 1 / xp.sqrt(mean(centred * centred, (1, 3), keepdims=True) + eps)
+    return xp.reshape(centred * rstd, x.shape) * weight + bias, (middle, rstd)
 
 
 def group_norm_grads(g, x, weight, bias, aux, groups):
     """(dx, dweight, dbias): dx = (h − mean(h) − x̂·mean(h·x̂)) / σ, x̂ normalised, h = g·weight."""
     xp = namespace(x)
-    mean, rstd = aux
-    normal = (_grouped(x, groups) - mean) * rstd
+    middle, rstd = aux
+    normal = (_grouped(x, groups) - middle) * rstd
     h = _grouped(g * weight, groups)
-    mean_h = xp.mean(h, (1, 3), keepdims=True)
-    mean_hx = xp.mean(h * normal, (1, 3), keepdims=True)
+    mean_h = mean(h, (1, 3), keepdims=True)
+    mean_hx = mean(h * normal, (1, 3), keepdims=True)
     dx = rstd * (h - mean_h - normal * mean_hx)
     axes = tuple(range(x.ndim - 1))
-    dweight = xp.sum(g * xp.reshape(normal, x.shape), axes)
-    return xp.reshape(dx, x.shape), dweight, xp.sum(g, axes)
+    dweight = total(g * xp.reshape(normal, x.shape), axes)
+    return xp.reshape(dx, x.shape), dweight, total(g, axes)
 
 
 def _shifted(y, shift):
@@ -203,10 +205,10 @@ def group_norm_silu(x, weight, bias, shift, skip, groups, eps):
 
 def group_norm_silu_grads(g, x, weight, bias, shift, aux, groups):
     """(dx, dweight, dbias, dshift); the normalised input is computed again rather than kept."""
-    mean, rstd = aux
-    y = reshape((_grouped(x, groups) - mean) * rstd, x.shape) * weight + bias
+    middle, rstd = aux
+    y = reshape((_grouped(x, groups) - middle) * rstd, x.shape) * weight + bias
     g = silu_dx(g, _shifted(y, shift))
-    dshift = None if shift is None else namespace(x).sum(g, tuple(range(1, x.ndim - 1)))
+    dshift = None if shift is None else total(g, tuple(range(1, x.ndim - 1)))
     return *group_norm_grads(g, x, weight, bias, aux, groups), dshift
 
 
@@ -215,21 +217,21 @@ def logsumexp(x, axis, keepdims):
     xp = namespace(x)
     top = xp.max(x, axis, keepdims=True)
     top = xp.where(xp.isfinite(top), top, 0)
-    total = xp.sum(xp.exp(x - top), axis, keepdims=keepdims)
-    logs = xp.log(xp.where(total == 0, 1, total)) + xp.reshape(top, total.shape)
-    return xp.where(total == 0, -math.inf, logs)
+    sums = total(xp.exp(x - top), axis, keepdims)
+    logs = xp.log(xp.where(sums == 0, 1, sums)) + xp.reshape(top, sums.shape)
+    return xp.where(sums == 0, -math.inf, logs)
 
 
 def softmax(x, axis):
     xp = namespace(x)
     e = xp.exp(x - xp.max(x, axis, keepdims=True))
-    return e / xp.sum(e, axis, keepdims=True)
+    return e / total(e, axis, keepdims=True)
 
 
 def log_softmax(x, axis):
     xp = namespace(x)
     x = x - xp.max(x, axis, keepdims=True)
-    return x - xp.log(xp.sum(xp.exp(x), axis, keepdims=True))
+    return x - xp.log(total(xp.exp(x), axis, keepdims=True))
 
 
 def _heads(x, parts, heads):
@@ -277,7 +279,7 @@ def cross_entropy_dlogits(g, aux, labels):
 
 def mse_loss(x, y):
     d = x - y
-    return namespace(x).add.reduce(d * d, axis=None) / d.size
+    return total(d * d) / d.size
 
 
 def mse_loss_dx(g, x, y):
@@ -353,12 +355,6 @@ def ema(average, param, decay):
     average += (param - average) * (1 - decay)
 
 
-# --- sums ---
-def dtype_of_sums(dtype):
-    """NumPy's: sums and products of short integers and booleans are long integers."""
-    return {"b": "i8", "i": "i8", "u": "u8"}.get(dtype.kind, dtype)
-
-
 # --- shapes ---
 def reshape(x, shape):
     return namespace(x).reshape(x, shape)
@@ -367,17 +363,6 @@ def reshape(x, shape):
 def concatenate(*xs, axis):
     """(the arrays joined, aux = where along the axis all but the first begin)"""
     return namespace(xs[0]).concatenate(xs, axis), list(accumulate(x.shape[axis] for x in xs))[:-1]
-
-
-def scatter_add(y, index, shape):
-    """Zeros of that shape, with y added at the index; places named twice get both."""
-    out = namespace(y).zeros(shape, y.dtype)
-    parts = index if isinstance(index, tuple) else (index,)
-    if all(isinstance(part, int | slice | type(None) | type(...)) for part in parts):
-        out[index] = y
-    else:
-        namespace(y).add.at(out, index, y)
-    return out
 
 
 def pad(x, width, value):
@@ -402,5 +387,5 @@ def sum_to(x, shape):
     """The sum over the axes along which `shape` was broadcast to the shape of x."""
     extra = x.ndim - len(shape)
     axes = tuple([i for i, n in enumerate(x.shape) if i < extra or shape[i - extra] != n])
-    total = namespace(x).add.reduce(x, axis=axes, keepdims=extra == 0)
-    return total if total.shape == shape else reshape(total, shape)
+    out = total(x, axes, keepdims=extra == 0)
+    return out if out.shape == shape else reshape(out, shape)

@@ -12,6 +12,7 @@ import numba
 import numpy as np
 
 from . import generic
+from .sums import dtype_of_sums, in_pieces, total
 
 # "contract" lets a product and its sum be one instruction, "reassoc" lets several parts of a sum
 # run side by side. The other parts of fast mathematics would lose NaN and infinity.
@@ -135,7 +136,7 @@ def conv2d_dw(g, x, kernel, stride, padding, dilation, groups):
 
 def conv2d_dw_db(g, x, kernel, stride, padding, dilation, groups):
     dw = conv2d_dw(g, x, kernel, stride, padding, dilation, groups)
-    return dw, np.sum(g, (0, 1, 2))
+    return dw, total(g, (0, 1, 2))
 
 
 # --- dense: every row of x by itself, whatever axes the rows have ---
@@ -173,9 +174,13 @@ def dense(x, w, b):
 
 def dense_dw_db(g, x):
     check(x.shape[:-1] == g.shape[:-1], g, x)
+    return in_pieces(dense_dw_db_of_rows, as_rows(g), as_rows(x))
+
+
+def dense_dw_db_of_rows(g, x):
     dw = np.zeros((x.shape[-1], g.shape[-1]), g.dtype)
-    dense_dw_loop(as_rows(x), dw, as_rows(g))
-    return dw, np.sum(as_rows(g), 0)
+    dense_dw_loop(x, dw, g)
+    return dw, total(g, 0)
 
 
 # --- embedding: row ids[n] of the table for each n ---
@@ -210,8 +215,13 @@ def embedding(table, ids):
 
 def embedding_dtable(g, ids, rows):
     check(g.shape[:-1] == ids.shape, g, ids)
-    dtable = np.zeros((rows, g.shape[-1]), generic.dtype_of_sums(g.dtype))
-    embedding_dtable_loop(as_rows(g), row_numbers(ids, rows), dtable)
+
+    def added(g, ids):
+        dtable = np.zeros((rows, g.shape[-1]), dtype_of_sums(g.dtype))
+        embedding_dtable_loop(g, ids, dtable)
+        return (dtable,)
+
+    (dtable,) = in_pieces(added, as_rows(g), row_numbers(ids, rows))
     return dtable
 
 

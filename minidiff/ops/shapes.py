@@ -19,7 +19,8 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from ..checks import among, whole
-from ..kernels import generic, namespace
+from ..kernels import namespace
+from ..kernels.sums import dtype_of_sums
 from ..tape.primitive import Primitive, broadcast_to
 from ..tape.tape import Value
 from .elementwise import equal, where, zeros_like
@@ -229,7 +230,7 @@ def placed(y: Any, index: Any, shape: tuple[int, ...]) -> Any:
 
 def with_room(x: Any) -> Any:
     """x, but short integers and booleans as long ones, as NumPy sums and multiplies them."""
-    return x if x.dtype.kind == "f" else astype(x, dtype=generic.dtype_of_sums(x.dtype))
+    return x if x.dtype.kind == "f" else astype(x, dtype=dtype_of_sums(x.dtype))
 
 
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:

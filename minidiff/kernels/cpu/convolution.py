@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import generic
+from ..sums import in_pieces, total
 from . import direct, taps_first, vector, weight_gradient, winograd
 from .compiled import contiguous
 from .counters import run_counts
@@ -137,10 +138,14 @@ def dense(x, w, b):
 def dense_dw_db(g, x):
     if not _fast(g, x) or x.size * g.shape[-1] <= SMALL:
         if g.ndim == 2:
-            return np.matmul(x.T, g), np.add.reduce(g, 0)
+            return np.matmul(x.T, g), total(g, 0)
         return generic.dense_dw_db(g, x)
     run_counts["dense_dw_db"] += 1
-    g_row, x_row = (contiguous(a).reshape(1, 1, -1, a.shape[-1]) for a in (g, x))
+    rows = (contiguous(a).reshape(-1, a.shape[-1]) for a in (g, x))
+    return in_pieces(_dense_dw_db, *rows)
+
+
+def _dense_dw_db(g, x):
     p = _as_convolution(x, g.shape[-1])
-    dw, db = weight_gradient.weight_gradient(g_row, x_row, p)
+    dw, db = weight_gradient.weight_gradient(g[None, None], x[None, None], p)
     return dw.reshape(dw.shape[2:]), db

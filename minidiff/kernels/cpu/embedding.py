@@ -3,6 +3,7 @@
 import numpy as np
 
 from .. import generic
+from ..sums import in_pieces
 from . import sweeps, vector
 from .compiled import contiguous, integers, kernel, matrix, whole
 from .counters import run_counts
@@ -62,8 +63,13 @@ def embedding_dtable(g, ids, rows):
         return generic.embedding_dtable(g, ids, rows)
     run_counts["embedding_dtable"] += 1
     columns = g.shape[-1]
-    table = np.zeros((rows, columns), np.float32)
+
+    def added(g, ids):
+        table = np.zeros((rows, columns), np.float32)
+        run = scatter_add(vector.lanes())
+        run(g, ids, table, len(ids), columns)
+        return (table,)
+
     flat = contiguous(ids).reshape(-1)
-    run = scatter_add(vector.lanes())
-    run(contiguous(g).reshape(len(flat), columns), flat, table, len(flat), columns)
+    (table,) = in_pieces(added, contiguous(g).reshape(len(flat), columns), flat)
     return table

@@ -11,6 +11,7 @@ one kernel does the work of six operations.
 import numpy as np
 
 from .. import generic
+from ..sums import in_pieces
 from . import functions, sweeps, vector
 from .compiled import contiguous, integers, kernel, matrix, numbers, whole
 from .counters import run_counts
@@ -85,10 +86,15 @@ def conditioned_dense_grads(g, x, w, e, v, z, ids, rows, needs):
         return generic.conditioned_dense_grads(g, x, w, e, v, z, ids, rows, needs)
     run_counts["conditioned_dense_grads"] += 1
     dz = np.empty_like(z)
-    db = np.zeros(z.shape[1], np.float32)
-    dtable = np.zeros((rows, z.shape[1]), np.float32)
     run = backward(vector.lanes())
-    run(contiguous(g), z, contiguous(ids), dz, db, dtable, *z.shape)
+
+    def added(g, z, ids, dz):
+        db = np.zeros(z.shape[1], np.float32)
+        dtable = np.zeros((rows, z.shape[1]), np.float32)
+        run(g, z, ids, dz, db, dtable, *z.shape)
+        return db, dtable
+
+    db, dtable = in_pieces(added, contiguous(g), z, contiguous(ids), dz)
     dx = dz.dot(w.T) if needs[0] else None
     de = dz.dot(v.T) if needs[3] else None
     return dx, x.T.dot(dz), db, de, e.T.dot(dz), db, dtable

@@ -60,7 +60,7 @@ def column_sums(e, rows, out, count, vectors):
     @e.loop(fours)
     def four_vectors(part):
         columns = [(part * 4 + v) * e.lanes for v in range(4)]
-        sums = [e.variable(e.load(out + c)) for c in columns]
+        sums = [e.variable(e.constant(0)) for _ in columns]
 
         @e.loop(count)
         def row(i):
@@ -68,7 +68,7 @@ def column_sums(e, rows, out, count, vectors):
                 total.set(total.get() + e.load(rows.at(i, c)))
 
         for total, c in zip(sums, columns, strict=True):
-            e.store(total.get(), out + c)
+            e.store(e.load(out + c) + total.get(), out + c)
 
     @e.loop(vectors - fours * 4)
     def one_vector(part):

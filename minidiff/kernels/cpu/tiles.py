@@ -73,7 +73,8 @@ def outer(inputs: int, vectors: int):
 
     def tile(e, x, g, dw, over):
         places = [[dw.at(t, v) for v in range(vectors)] for t in range(inputs)]
-        sums = [[e.variable(e.load(place)) for place in row] for row in places]
+        # Each call's sums by themselves: in one long sum float32 would lose digits.
+        sums = [[e.variable(e.constant(0)) for _ in row] for row in places]
 
         @e.loop(*over)
         def step(*k):
@@ -85,7 +86,7 @@ def outer(inputs: int, vectors: int):
 
         for row, places_of_row in zip(sums, places, strict=True):
             for total, place in zip(row, places_of_row, strict=True):
-                e.store(total.get(), place)
+                e.store(e.load(place) + total.get(), place)
 
     return tile
 

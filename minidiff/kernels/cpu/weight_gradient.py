@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..sums import ROWS, total
 from . import borders, sweeps, tiles, vector
 from .compiled import compiled_body, images, numbers, scratch, weights
 from .direct import turned
@@ -28,6 +29,7 @@ class Plan(NamedTuple):
     images: int
     out_h: int  # rows of g
     out_w: int
+    band: int  # rows of g whose pixels are one sum: in longer ones float32 loses digits
     outputs: int  # channels of g
     height: int  # rows of x
     width: int
@@ -115,24 +117,30 @@ def _weight_gradient(tile, tap_rows):
             after = images_after * g.steps[0]
             g_image = borders.readable(e, g.at(n), after, plan.g_reach, g_copy, g_frame)
             pixels_of_g = View(g_image.place, plan.outputs, 1)
-            sweeps.column_sums(e, pixels_of_g, db, all_pixels, vectors)
+
+            @e.loop(ceil_divide(all_pixels, ROWS))
+            def bias(piece):
+                first = piece * ROWS
+                count = e.min(ROWS, all_pixels - first)
+                sweeps.column_sums(e, pixels_of_g[first:], db, count, vectors)
 
             @e.loop(plan.tap_rows // tap_rows)
             def taps(part):
                 k = part * tap_rows
-                x_taps, g_pixels, sizes = _meeting_pixels(e, plan, x_image, g_image, k)
+                x_taps, g_pixels, (rows, columns) = _meeting_pixels(e, plan, x_image, g_image, k)
 
-                @e.loop(plan.groups)
-                def group(m):
+                @e.loop(plan.groups, ceil_divide(rows, plan.band))
+                def group(m, piece):
                     output = m * plan.group_outputs
+                    first = piece * plan.band
                     tile(
                         e,
-                        x_taps[..., m * plan.group_inputs :],
-                        g_pixels[..., output:],
+                        x_taps[:, :, first:, :, m * plan.group_inputs :],
+                        g_pixels[first:, :, output:],
                         dw[k:, :, m],
                         plan.inputs,
                         e.min(plan.group_outputs, plan.outputs - output),
-                        sizes,
+                        (e.min(plan.band, rows - first), columns),
                     )
 
     return body
@@ -226,6 +234,7 @@ def _prepared(p: Problem, tiling_of: Callable, lanes: int) -> Prepared:
     g_room = p.out[0] * p.out[1] * p.outputs + reads_beyond
     plan = Plan(
         images=p.images,
+        band=max(1, ROWS // p.out[1]),
         outputs=p.outputs,
         height=p.size[0],
         width=p.size[1],
@@ -298,5 +307,5 @@ def _bias_gradient(g):
     """Σ over pixels, 64 sums side by side for each channel: NumPy is slow where rows are short."""
     rows = g.reshape(-1, g.shape[3])
     end = len(rows) // 64 * 64
-    sums = rows[:end].reshape(-1, 64 * g.shape[3]).sum(0)
-    return sums.reshape(64, -1).sum(0) + rows[end:].sum(0)
+    sums = total(rows[:end].reshape(-1, 64 * g.shape[3]), 0)
+    return total(sums.reshape(64, -1), 0) + total(rows[end:], 0)

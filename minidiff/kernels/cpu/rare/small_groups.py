@@ -205,9 +205,7 @@ def _gradient_tile(shape: tuple, inputs: int, outputs: int, stride: int, dilatio
         def part_of_taps(chunk, part):
             first_input = chunk * (along * inputs) + part * count
             places = {(u, t, k): dw.at(u, first_input + (t * inputs + k)) for u, t, k in terms}
-            sums = [{term: e.variable(e.load(place)) for term, place in places.items()}]
-            for _ in range(partial_sums - 1):
-                sums.append({term: e.variable(e.constant(0)) for term in terms})
+            sums = [{t: e.variable(e.constant(0)) for t in terms} for _ in range(partial_sums)]
             first_x = x[:, chunk * along, :, :, part * count :]
 
             @e.loop(rows)
@@ -218,8 +216,8 @@ def _gradient_tile(shape: tuple, inputs: int, outputs: int, stride: int, dilatio
                 e.loop(columns - whole * pixels)(lambda j: run(whole * pixels + j, 1))
 
             for term, place in places.items():
-                first, *others = (part[term].get() for part in sums)
-                e.store(sum(others, first), place)
+                of_term = (part[term].get() for part in sums)
+                e.store(sum(of_term, e.load(place)), place)
 
     def tile(e, x, g, dw, all_inputs, channels, over):
         run = lambda e: compute(e, x, g, dw, all_inputs, over)
