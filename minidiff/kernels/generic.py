@@ -305,32 +305,40 @@ def softplus(x):
 
 
 def silu(x):
-    return x * sigmoid(x)
+    """x · sigmoid(x); far to the left the sigmoid is 0, and −∞ times it would be NaN."""
+    return namespace(x).maximum(x, -1000) * sigmoid(x)
 
 
 def silu_dx(g, x):
     s = sigmoid(x)
+    x = namespace(x).clip(x, -1000, 1000)
     return g * (s * (1 + x * (1 - s)))
 
 
 def erf(x):
     """2/√π · e^(−x²) · Σ 2ⁿ x²ⁿ⁺¹ / (1·3·…·(2n+1)), terms of one sign; from |x| = 6 on it is ±1."""
-    x = namespace(x).clip(x, -6, 6)
+    xp = namespace(x)
+    far = xp.abs(x) >= 6
+    limit = xp.sign(x)
+    x = xp.clip(x, -6, 6)
     term = total = x
     for n in range(1, 140):
         term = term * (2 * x * x / (2 * n + 1))
         total = total + term
-    return total * namespace(x).exp(-x * x) * (2 / math.sqrt(math.pi))
+    series = total * xp.exp(-x * x) * (2 / math.sqrt(math.pi))
+    return xp.where(far, limit, xp.clip(series, -1, 1))
 
 
 def gelu(x, approximate):
     """x · Φ(x) ≈ x/2 · (1 + tanh(√(2/π)·(x + 0.044715 x³))) (Hendrycks & Gimpel 2016)."""
+    x = namespace(x).maximum(x, -40)  # −∞ · 0 would be NaN
     if approximate == "tanh":
         return 0.5 * x * (1 + namespace(x).tanh(_TANH * (x + 0.044715 * x * x * x)))
     return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
 
 
 def gelu_dx(g, x, approximate):
+    x = namespace(x).clip(x, -40, 40)
     if approximate == "tanh":
         t = namespace(x).tanh(_TANH * (x + 0.044715 * x * x * x))
         return g * 0.5 * (1 + t + x * (1 - t * t) * (_TANH * (1 + 3 * 0.044715 * x * x)))

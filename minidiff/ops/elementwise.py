@@ -106,7 +106,7 @@ isnan = pointwise("isnan")
 # derivatives have kernels. A kernel is not on the tape, so `reference` serves higher derivatives.
 silu = Primitive("silu", "x", wants_floats=True,
                  joint=lambda g, x: [call("silu_dx", g, x)],
-                 reference=lambda x: x * sigmoid(x))
+                 reference=lambda x: maximum(x, -1000) * sigmoid(x))
 _gelu = Primitive("gelu", "x * approximate", wants_floats=True,
                   joint=lambda g, x, approximate: [call("gelu_dx", g, x, approximate=approximate)],
                   reference=lambda x, approximate: x * _normal_cdf(x, approximate))
@@ -144,7 +144,9 @@ def square(x: Any) -> Any:
 
 def mish(x: Any) -> Any:
     """x · tanh(softplus(x)) (Misra 2019)."""
-    return x * tanh(softplus(x))
+    (x,) = as_floats(x)
+    near = clip(x, -1000, 50)  # tanh is 1 on the right of it, and −∞ · 0 would be NaN
+    return where(greater(x, 50), x, near * tanh(softplus(near)))
 
 
 def elu(x: Any, alpha: float = 1.0) -> Any:
@@ -163,7 +165,9 @@ def hard_swish(x: Any) -> Any:
     At ±3 the derivative is that of the parabola between.
     """
     (x,) = as_floats(x)
-    return x * clip(x + 3, 0, 6) / 6
+    parabola = clip(x, -3, 3)
+    parabola = parabola * (parabola + 3) / 6
+    return where(greater(x, 3), x, where(less(x, -3), 0, parabola))
 
 
 def _slope(x, y):

@@ -205,6 +205,8 @@ def _svd_kernel(x):
 
 def _mirrored(x):
     """The symmetric matrix whose lower half is that of x."""
+    if len(x.shape) < 2:
+        raise ValueError(f"x: given shape {tuple(x.shape)}, wanted matrices (…, n, n)")
     return tril(x) + tril(x, k=-1).mT
 
 

@@ -58,9 +58,10 @@ def huber_loss(x: Any, y: Any, delta: float = 1.0, reduction: str = "mean") -> A
     x, y = as_floats(x, y)
     difference = x - y
     distance = absolute(difference)
-    near = 0.5 * difference * difference
+    is_near = distance <= delta
+    near = where(is_near, difference, 0)  # the square of an infinite one has no slope
     far = delta * (distance - 0.5 * delta)
-    return _reduced(where(distance <= delta, near, far), reduction)
+    return _reduced(where(is_near, 0.5 * near * near, far), reduction)
 
 
 def binary_cross_entropy_with_logits(x: Any, y: Any, reduction: str = "mean") -> Any:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import whole
 from ..tape.primitive import Primitive, sum_to
 from .elementwise import multiply
 from .shapes import array_namespace, reshape
@@ -108,6 +109,7 @@ def tensordot(x: Any, y: Any, axes: Any = 2) -> Any:
     n = len(x.shape)
     m = len(y.shape)
     if isinstance(axes, int):
+        axes = whole("axes", axes, 0, min(n, m))
         axes = (range(n - axes, n), range(axes))
     axes_of_x, axes_of_y = map(np.atleast_1d, axes)
     left = list(ascii_letters[:n])

@@ -121,7 +121,8 @@ def var(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
     """The mean squared distance from the mean; `ddof` is taken off the number of elements."""
     centred = x - mean(x, axis=axis, keepdims=True)
     total = sum(centred * centred, axis=axis, keepdims=keepdims)
-    return total / (_number_of_terms(x.shape, axis) - ddof)
+    freedom = _number_of_terms(x.shape, axis) - ddof
+    return total / (freedom if freedom > 0 else 0)
 
 
 def std(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
@@ -147,13 +148,21 @@ def norm(x: Any, ord: float | None = None, axis: Any = None, keepdims: bool = Fa
         return sum(absolute(x), axis=axis, keepdims=keepdims)
     if ord in (None, 2):
         return _safe_sqrt(sum(x * x, axis=axis, keepdims=keepdims))
-    total = sum(absolute(x) ** ord, axis=axis, keepdims=keepdims)
+    # At 0 the slope of |x|^ord is 0 or has no limit.
+    at_zero = equal(x, 0)
+    powers = where(at_zero, 0 if ord > 0 else math.inf, where(at_zero, 1, absolute(x)) ** ord)
+    total = sum(powers, axis=axis, keepdims=keepdims)
     is_zero = equal(total, 0)
-    return where(is_zero, 0, where(is_zero, 1, total) ** (1 / ord))
+    return where(is_zero, 0 if ord > 0 else math.inf, where(is_zero, 1, total) ** (1 / ord))
 
 
-def sort(x: Any, axis: int = -1) -> Any:
-    """x in ascending order along an axis; equals keep their order, and so do their gradients."""
+def sort(x: Any, axis: int | None = -1) -> Any:
+    """x in ascending order along an axis (all elements in a row, if None).
+
+    Equals keep their order, and so do their gradients.
+    """
+    if axis is None:
+        return sort(ravel(x))
     return take_along_axis(x, argsort(x, axis=axis), axis)
 
 

@@ -21,7 +21,7 @@ from numpy.lib.array_utils import normalize_axis_index
 from ..checks import among, whole
 from ..kernels import namespace
 from ..kernels.sums import dtype_of_sums
-from ..tape.primitive import Primitive, broadcast_to
+from ..tape.primitive import Primitive, broadcast_to, sum_to
 from ..tape.tape import Value
 from .elementwise import equal, where, zeros_like
 
@@ -33,8 +33,9 @@ swapaxes = Primitive("swapaxes", "x * axis1 axis2", x=lambda g, **axes: swapaxes
 flip = Primitive("flip", "x * axis=None", x=lambda g, axis: flip(g, axis=axis))
 roll = Primitive("roll", "x * shift axis=None",
                  x=lambda g, shift, axis: roll(g, shift=_opposite(shift), axis=axis))
-tril = Primitive("tril", "x * k=0", x=lambda g, k: tril(g, k=k))
-triu = Primitive("triu", "x * k=0", x=lambda g, k: triu(g, k=k))
+# Of a vector, NumPy makes a matrix of equal rows.
+tril = Primitive("tril", "x * k=0", x=lambda g, in_shape, k: sum_to(tril(g, k=k), shape=in_shape))
+triu = Primitive("triu", "x * k=0", x=lambda g, in_shape, k: sum_to(triu(g, k=k), shape=in_shape))
 astype = Primitive("astype", "x * dtype",
                    kernel=lambda x, dtype: x.astype(dtype),
                    x=lambda g, x, dtype: _cast_back(g, x, dtype))
@@ -76,20 +77,30 @@ def _inside_border(shape, width):
 
 
 def axes_of(shape: tuple[int, ...], axis: Any) -> set[int]:
-    """The axes that `axis` (None, an int or a tuple) means, counted from the front."""
-    if not shape:
-        return set()
+    """The axes that `axis` (None, an int or a tuple) means, counted from the front.
+
+    A number has the axes 0 and −1, as for NumPy. Raises ValueError for an axis that is not there or
+    is named twice.
+    """
     if axis is None:
         return set(range(len(shape)))
     axes = axis if isinstance(axis, tuple) else (axis,)
-    return {normalize_axis_index(a, len(shape)) for a in axes}
+    found = {normalize_axis_index(a, len(shape) or 1) for a in axes}
+    if len(found) < len(axes):
+        raise ValueError(f"axis: given {axis}, wanted each axis once")
+    return found if shape else set()
 
 
-def expand_dims(x: Any, axis: int) -> Any:
-    """A new axis of length 1, which stands at `axis` of the result.
+def expand_dims(x: Any, axis: int | tuple[int, ...]) -> Any:
+    """A new axis of length 1, which stands at `axis` of the result; several, for a tuple.
 
     Raises ValueError if it cannot stand there.
     """
+    if isinstance(axis, tuple):
+        new = axes_of((1,) * (len(x.shape) + len(axis)), axis)
+        for place in sorted(new):
+            x = expand_dims(x, place)
+        return x
     axis = normalize_axis_index(axis, len(x.shape) + 1, "expand_dims")
     return reshape(x, shape=(*x.shape[:axis], 1, *x.shape[axis:]))
 
@@ -146,13 +157,15 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Any:
 # --- joining, cutting, repeating ---
 
 
-def concatenate(arrays: Sequence, axis: int = 0) -> Any:
-    """Join arrays along an axis that exists; see `stack` for a new one.
+def concatenate(arrays: Sequence, axis: int | None = 0) -> Any:
+    """Join arrays along an axis that exists (all elements in a row, if None).
 
-    Raises ValueError if there are none.
+    See `stack` for a new one. Raises ValueError if there are no arrays.
     """
     if not len(arrays):
         raise ValueError("concatenate: given no arrays, wanted one or more")
+    if axis is None:
+        return _concatenate(*map(ravel, arrays), axis=0)
     return _concatenate(*arrays, axis=axis)
 
 
@@ -188,6 +201,7 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
     `repeats` is an int, or has an int for each of them.
     """
     xp = array_namespace(x)
+    x = x if x.shape else reshape(x, shape=(1,))
     n = math.prod(x.shape) if axis is None else x.shape[axis]
     return take(x, xp.repeat(xp.arange(n), repeats), axis)
 
@@ -279,7 +293,12 @@ def at_set(x: Any, index: Any, values: Any) -> Any:
 
 
 def diag(x: Any, k: int = 0) -> Any:
-    """The k-th diagonal of a matrix, or the matrix with this diagonal and zeros elsewhere."""
+    """The k-th diagonal of a matrix, or the matrix with this diagonal and zeros elsewhere.
+
+    Raises ValueError for other numbers of axes; see `diagonal`.
+    """
+    if len(x.shape) not in (1, 2):
+        raise ValueError(f"diag: given shape {tuple(x.shape)}, wanted a vector or a matrix")
     row = max(-k, 0)
     column = max(k, 0)
     is_vector = len(x.shape) == 1

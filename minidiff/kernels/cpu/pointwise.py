@@ -73,17 +73,22 @@ def ema_kernel(e, average, param, share, n):
 # --- loops; they are compiled when they are first needed ---
 
 
+FAR_LEFT = np.float32(-40)  # where Φ is 0; −∞ times it would be NaN
+
+
 def _gelu(x, y, n):
     for i in range(n):
-        y[i] = np.float32(0.5) * x[i] * (1 + math.erf(x[i] * np.float32(math.sqrt(0.5))))
+        z = FAR_LEFT if x[i] < FAR_LEFT else x[i]
+        y[i] = np.float32(0.5) * z * (1 + math.erf(z * np.float32(math.sqrt(0.5))))
 
 
 def _gelu_dx(g, x, y, n):
     for i in range(n):
-        density = math.exp(np.float32(-0.5) * x[i] * x[i]) * np.float32(1 / math.sqrt(2 * math.pi))
-        y[i] = g[i] * (
-            np.float32(0.5) * (1 + math.erf(x[i] * np.float32(math.sqrt(0.5)))) + x[i] * density
-        )
+        z = FAR_LEFT if x[i] < FAR_LEFT else x[i]
+        z = -FAR_LEFT if z > -FAR_LEFT else z
+        density = math.exp(np.float32(-0.5) * z * z) * np.float32(1 / math.sqrt(2 * math.pi))
+        share = np.float32(0.5) * (1 + math.erf(z * np.float32(math.sqrt(0.5))))
+        y[i] = g[i] * (share + z * density)
 
 
 @cache

@@ -116,6 +116,8 @@ def insert(x: Any, obj: int, values: Any, axis: int | None = None) -> Any:
     `values` is a number, or broadcast to one slice. Raises IndexError for a position that is not
     there.
     """
+    if np.ndim(obj) != 0:
+        raise IndexError(f"obj: given {obj}, wanted one position")
     if axis is None:
         x = ravel(x)
         axis = 0

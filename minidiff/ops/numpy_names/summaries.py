@@ -22,7 +22,7 @@ from ..shapes import (
     take_along_axis,
     with_room,
 )
-from .joining import array, diagonal
+from .joining import array, atleast_1d, diagonal
 from .pointwise import isclose
 
 any = Primitive("any", "x * axis=None keepdims=False")
@@ -88,7 +88,7 @@ def cumprod(x: Any, axis: int | None = None) -> Any:
 
     Each round doubles how many factors have met, so that a zero is a factor like any other.
     """
-    x = with_room(array(x))
+    x = with_room(atleast_1d(x))
     x = ravel(x) if axis is None else moveaxis(x, axis, 0)
     step = 1
     while step < x.shape[0]:
@@ -112,8 +112,11 @@ def gradient(x: Any, *spacing: float, axis: Any = None) -> Any:
     """Differences of neighbours, central inside and one-sided at the ends, for each axis.
 
     `spacing` is one number, or one per axis. The result is an array for one axis, a tuple for
-    several. Raises ValueError for an axis of fewer than two elements.
+    several. Raises ValueError for an axis of fewer than two elements, or for coordinates in the
+    place of numbers.
     """
+    if [step for step in spacing if np.ndim(step)]:
+        raise ValueError("spacing: given an array, wanted the distance of neighbours, a number")
     (x,) = as_floats(array(x))
     axes = range(len(x.shape)) if axis is None else np.atleast_1d(axis).tolist()
     steps = spacing if len(spacing) > 1 else [*(spacing or [1.0])] * len(axes)
@@ -174,6 +177,8 @@ def quantile(x: Any, q: Any, axis: Any = None, keepdims: bool = False) -> Any:
     Several q (a list) stand along a new first axis. Raises ValueError for a q outside [0, 1].
     """
     shares = np.asarray(q, np.float64)
+    if shares.ndim > 1:
+        raise ValueError(f"q: given shape {shares.shape}, wanted a number or a list of numbers")
     if shares.ndim:
         return stack([quantile(x, float(share), axis, keepdims) for share in shares])
     if not 0 <= shares <= 1:
@@ -203,6 +208,8 @@ def median(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return quantile(x, 0.5, axis, keepdims)
 
 
-def partition(x: Any, kth: int, axis: int = -1) -> Any:
+def partition(x: Any, kth: int, axis: int | None = -1) -> Any:
     """In an order in which the kth stands where sorting would put it, smaller ones before it."""
+    if axis is None:
+        return partition(ravel(x), kth)
     return take_along_axis(x, argpartition(x, kth=kth, axis=axis), axis)
