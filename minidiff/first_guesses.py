@@ -167,7 +167,7 @@ OPS = {
     "l1_loss": "ops.absolute(x - y).mean()",
     "smooth_l1_loss": "ops.huber_loss(x, y)",
     "binary_cross_entropy": "ops.binary_cross_entropy_with_logits(logits, y)",
-    "scaled_dot_product_attention": "ops.attention(q, k, v)",
+    "scaled_dot_product_attention": "ops.attention(q, k, v, attn_mask, is_causal)",
     "normalize": "x / ops.linalg.norm(x, axis=axis, keepdims=True)",
     "hardswish": "ops.hard_swish(x)",
     "logsigmoid": "-ops.softplus(-x)",

@@ -23,10 +23,10 @@ from ..checks import Between, among
 from ..kernels import call, from_host, namespace
 from ..tape.primitive import Primitive
 from ..tape.tape import Value
-from .elementwise import as_floats, exp, sigmoid, where
+from .elementwise import as_floats, equal, exp, sigmoid, where
 from .products import matmul
-from .reductions import sum
-from .shapes import plain_index, reshape, swapaxes, transpose
+from .reductions import max, sum
+from .shapes import array_namespace, plain_index, reshape, swapaxes, transpose
 
 
 def _dense_rule(g, x, w, needs):
@@ -154,11 +154,20 @@ def dropout(x: Any, p: float, rng: np.random.Generator) -> Any:
     return where(keep, x * (1 / (1 - p)), 0)
 
 
-def attention(q: Any, k: Any, v: Any) -> Any:
-    """softmax(q kᵀ / √d) v over the last two axes (Vaswani et al. 2017, eq. 1).
+def attention(
+    q: Any,
+    k: Any,
+    v: Any,
+    attn_mask: Any = None,
+    is_causal: bool = False,
+    scale: float | None = None,
+) -> Any:
+    """softmax(q kᵀ · scale) v over the last two axes (Vaswani et al. 2017, eq. 1).
 
-    q is (…, n, d), k (…, m, d) and v (…, m, e). Gives (…, n, e). Raises ValueError if the shapes do
-    not fit.
+    q is (…, n, d), k (…, m, d) and v (…, m, e). Gives (…, n, e). `scale` is 1 / √d unless given.
+    `attn_mask` is broadcast to (…, n, m): booleans say which keys a query may look at, and floats
+    are added to the scores. With `is_causal` query i looks at the keys 0 … i. A query that may look
+    at no key gets zeros. Raises ValueError if the shapes do not fit, TypeError for another mask.
     """
     if q.shape[-1] != k.shape[-1] or k.shape[:-1] != v.shape[:-1] or q.shape[:-2] != k.shape[:-2]:
         raise ValueError(
@@ -166,8 +175,35 @@ def attention(q: Any, k: Any, v: Any) -> Any:
             f"wanted (…, n, d), (…, m, d) and (…, m, e)"
         )
     q, k, v = as_floats(q, k, v)
-    scores = matmul(q, swapaxes(k, axis1=-1, axis2=-2)) * (1 / math.sqrt(q.shape[-1]))
-    return matmul(softmax(scores), v)
+    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    scores = matmul(q, swapaxes(k, axis1=-1, axis2=-2)) * scale
+    if attn_mask is None and not is_causal:
+        return matmul(softmax(scores), v)
+    if attn_mask is not None:
+        scores = _masked(scores, attn_mask)
+    if is_causal:
+        xp = array_namespace(q)
+        scores = where(xp.tri(*scores.shape[-2:], dtype=bool), scores, -math.inf)
+    sees_nothing = equal(max(scores, axis=-1, keepdims=True), -math.inf)
+    weights = softmax(where(sees_nothing, 0, scores))
+    return matmul(where(sees_nothing, 0, weights), v)
+
+
+def _masked(scores, attn_mask):
+    """The scores, −∞ where a mask of booleans is False; or with a mask of floats added."""
+    kind = attn_mask.dtype.kind
+    if kind not in "bf":
+        raise TypeError(f"attn_mask: given {attn_mask.dtype}, wanted booleans or floats")
+    try:
+        fits = np.broadcast_shapes(attn_mask.shape, scores.shape) == tuple(scores.shape)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"attn_mask: given shape {tuple(attn_mask.shape)}, wanted one that is broadcast to "
+            f"{tuple(scores.shape)}, (…, queries, keys)"
+        )
+    return where(attn_mask, scores, -math.inf) if kind == "b" else scores + attn_mask
 
 
 def self_attention(qkv: Any, heads: int) -> Any:

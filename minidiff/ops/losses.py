@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import among
+from ..checks import Between, among
 from ..kernels import call
 from ..tape.primitive import Primitive
 from .elementwise import absolute, as_floats, equal, exp, log, softplus, where
 from .layers import checked_ids, log_softmax
 from .reductions import mean, sum
-from .shapes import array_namespace, expand_dims, plain_index, squeeze, take_along_axis
+from .shapes import array_namespace, expand_dims, plain_index, squeeze, take, take_along_axis
 
 
 def _mse_rule(g, x, y, needs):
@@ -99,45 +99,77 @@ def cross_entropy(
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
     reduction: str = "mean",
+    weight: Any = None,
 ) -> Any:
     """−log softmax(logits)[label] of each row.
 
     logits are (…, classes), labels (…) integers in 0 … classes − 1. Rows labelled `ignore_index`
     count for nothing, nor does the mean count them. `label_smoothing` ε mixes each one-hot target
-    with ε of the uniform distribution (Szegedy et al. 2016, §7). Raises ValueError for shapes that
-    do not fit, IndexError for a label out of range.
+    with ε of the uniform distribution (Szegedy et al. 2016, §7). `weight` (classes,) says how much
+    a class counts; the mean is over the weights of the labels, as in PyTorch.
+
+    Labels may be probabilities too, floats of the shape of logits: a row's loss is then
+    −Σ weight · label · log softmax(logits), and the mean counts each row once.
+
+    Raises ValueError for shapes that do not fit, IndexError for a label out of range.
     """
+    among("label_smoothing", label_smoothing, Between(0, 1))
+    (logits,) = as_floats(logits)
+    classes = logits.shape[-1]
+    if weight is not None and tuple(weight.shape) != (classes,):
+        raise ValueError(
+            f"weight: given shape {tuple(weight.shape)}, wanted ({classes},), one for each class"
+        )
+    if hasattr(labels, "dtype") and labels.dtype.kind == "f":
+        losses = _losses_of_probabilities(logits, labels, label_smoothing, weight)
+        return _reduced(losses, reduction)
     if isinstance(labels, int | tuple | np.integer):
         labels = np.asarray(labels)
     labels = plain_index(labels, np)
     if labels.shape != logits.shape[:-1]:
         raise ValueError(
-            f"cross_entropy: given logits {logits.shape} and labels {labels.shape}, "
-            f"wanted (…, classes) and (…)"
+            f"cross_entropy: given logits {logits.shape} and labels {labels.shape}, wanted "
+            f"(…, classes) and integers (…), or probabilities (…, classes)"
         )
     xp = array_namespace(labels)
     is_ignored = labels == ignore_index
     any_ignored = bool(xp.any(is_ignored))
     if any_ignored:
         labels = xp.where(is_ignored, 0, labels)
-    labels = checked_ids("labels", labels, logits.shape[-1])
+    labels = checked_ids("labels", labels, classes)
 
-    is_plain = len(logits.shape) == 2 and not any_ignored and not label_smoothing
+    is_plain = len(logits.shape) == 2 and not any_ignored and not label_smoothing and weight is None
     if reduction == "mean" and is_plain:
         return _cross_entropy(logits, labels)
-    losses = where(is_ignored, 0, _row_losses(logits, labels, label_smoothing))
-    if reduction == "mean":
+    losses = where(is_ignored, 0, _row_losses(logits, labels, label_smoothing, weight))
+    if reduction != "mean":
+        return _reduced(losses, reduction)
+    if weight is None:
         return sum(losses) / int(xp.sum(~is_ignored))
-    return _reduced(losses, reduction)
+    return sum(losses) / sum(where(is_ignored, 0, take(weight, labels)))
 
 
-def _row_losses(logits, labels, smoothing=0.0):
+def _row_losses(logits, labels, smoothing=0.0, weight=None):
     """The cross-entropy of each row."""
     log_p = log_softmax(logits)
+    log_p = log_p if weight is None else log_p * weight
     losses = -squeeze(take_along_axis(log_p, expand_dims(labels, -1)), -1)
     if smoothing:
         return (1 - smoothing) * losses - smoothing * mean(log_p, axis=-1)
     return losses
+
+
+def _losses_of_probabilities(logits, labels, smoothing, weight):
+    """The cross-entropy of each row, of labels that are probabilities."""
+    if labels.shape != logits.shape:
+        raise ValueError(
+            f"cross_entropy: given logits {logits.shape} and labels {labels.dtype} "
+            f"{labels.shape}, wanted probabilities of the shape of logits, or integers"
+        )
+    if smoothing:
+        labels = (1 - smoothing) * labels + smoothing / logits.shape[-1]
+    log_p = log_softmax(logits)
+    return -sum(labels * (log_p if weight is None else log_p * weight), axis=-1)
 
 
 def _reduced(losses, reduction):

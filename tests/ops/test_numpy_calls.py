@@ -11,8 +11,8 @@ from minidiff.testing import arrays, shapes
 REDUCTIONS = "sum prod mean max min var std any all ptp argmax argmin cumsum cumprod median average"
 OTHERS = "sort argsort trace diag tril triu diff gradient flip roll squeeze expand_dims repeat norm"
 OTHERS += " concatenate quantile clip round ravel diagonal partition count_nonzero"
-FUNCTIONS = [getattr(np, name, None) or getattr(np.linalg, name) for name in
-             (REDUCTIONS + " " + OTHERS).split()]  # fmt: skip
+NAMES = f"{REDUCTIONS} {OTHERS}".split()
+FUNCTIONS = [getattr(np, name, None) or getattr(np.linalg, name) for name in NAMES]
 POSITIONAL = [None, 0, 1, -1, 2, (0, 1), (-1, 0), (0, 0), (), np.float64, True, 0.5, "F", np.inf]
 NAMED = {
     "axis": [None, 0, 1, -1, (0, 1), (1, 0), (0, 0)],

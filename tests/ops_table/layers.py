@@ -89,6 +89,32 @@ def attention(q, k, v):
     return softmax(q @ np.swapaxes(k, -1, -2) / math.sqrt(q.shape[-1])) @ v
 
 
+def masked_attention(q, k, v, mask, is_causal):
+    """Query by query, over the keys that it may look at."""
+    out = np.zeros((*q.shape[:-1], v.shape[-1]))
+    allowed = mask if mask.dtype == bool else mask > -np.inf
+    for *batch, n in np.ndindex(q.shape[:-1]):
+        at = tuple(batch)
+        keys = [m for m in range(k.shape[-2]) if allowed[n, m] and not (is_causal and m > n)]
+        if keys:
+            scores = k[at][keys] @ q[at][n] / math.sqrt(q.shape[-1])
+            scores = scores if mask.dtype == bool else scores + mask[n, keys]
+            out[at][n] = softmax(scores) @ v[at][keys]
+    return out
+
+
+@st.composite
+def masked_queries(draw):
+    """(q, k, v, a mask of booleans or of numbers, is_causal)"""
+    q, k, v = draw(queries())
+    shape = q.shape[-2], k.shape[-2]
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    mask = rng.random(shape) < 0.6
+    if draw(st.booleans()):
+        mask = np.where(mask, 1.5, -2.5)
+    return q, k, v, mask, draw(st.booleans())
+
+
 @st.composite
 def queries(draw):
     """(q, k, v)"""
@@ -203,6 +229,24 @@ ROWS = [
         attention,
         queries(),
         [((np.ones((2, 3)), np.ones((2, 4)), np.ones((2, 4))), ValueError, r"attention.*\(2, 3\)")],
+    ),
+    Op(
+        "attention (masked)",
+        ops.attention,
+        masked_attention,
+        masked_queries(),
+        [
+            (
+                (*[np.ones((2, 3))] * 3, np.ones((3, 3), bool)),
+                ValueError,
+                r"attn_mask: given shape \(3, 3\), wanted one that is broadcast to \(2, 2\)",
+            ),
+            (
+                (*[np.ones((2, 3))] * 3, np.ones((2, 2), int)),
+                TypeError,
+                "attn_mask: given int64, wanted booleans or floats",
+            ),
+        ],
     ),
     Op(
         "self_attention",

@@ -63,18 +63,34 @@ def labelled_in_full(draw):
     labels = rng.integers(0, logits.shape[-1], rows)
     if draw(st.booleans()):
         labels[1:] = -1
-    return logits, labels, -1, draw(st.sampled_from([0.0, 0.2])), draw(REDUCTIONS)
+    weight = draw(st.none() | arrays(logits.shape[-1:], low=0.5, high=2))
+    return logits, labels, -1, draw(st.sampled_from([0.0, 0.2])), draw(REDUCTIONS), weight
 
 
-def cross_entropy(logits, labels, ignore_index=-100, smoothing=0.0, reduction="mean"):
+def cross_entropy(logits, labels, ignore_index=-100, smoothing=0.0, reduction="mean", weight=None):
     losses = np.zeros(labels.shape)
+    weight = np.ones(logits.shape[-1]) if weight is None else weight
     for row in np.ndindex(labels.shape):
-        log_p = np.log(softmax(logits[row]))
+        log_p = np.log(softmax(logits[row])) * weight
         if labels[row] != ignore_index:
             losses[row] = -(1 - smoothing) * log_p[labels[row]] - smoothing * log_p.mean()
     if reduction == "mean":
-        return losses.sum() / (labels != ignore_index).sum()
+        return losses.sum() / weight[labels[labels != ignore_index]].sum()
     return reduced(losses, reduction)
+
+
+def cross_entropy_of_probabilities(logits, labels, smoothing, reduction, weight):
+    labels = (1 - smoothing) * labels + smoothing / logits.shape[-1]
+    return reduced(-np.sum(weight * labels * np.log(softmax(logits)), -1), reduction)
+
+
+@st.composite
+def with_soft_labels(draw):
+    """(logits, probabilities, label_smoothing, reduction, weight)"""
+    logits, _ = draw(labelled())
+    labels = softmax(draw(arrays(logits.shape)))
+    weight = draw(arrays(logits.shape[-1:], low=0.5, high=2))
+    return logits, labels, draw(st.sampled_from([0.0, 0.2])), draw(REDUCTIONS), weight
 
 
 three = np.ones(3)
@@ -141,6 +157,28 @@ ROWS = [
         ops.cross_entropy,
         cross_entropy,
         labelled_in_full(),
-        [(out_of_range, IndexError, "labels: given 3, wanted integers in 0 … 2")],
+        [
+            (out_of_range, IndexError, "labels: given 3, wanted integers in 0 … 2"),
+            (
+                (np.ones((2, 3)), np.array([0, 1]), -1, 0.0, "mean", np.ones(2)),
+                ValueError,
+                r"weight: given shape \(2,\), wanted \(3,\), one for each class",
+            ),
+        ],
+    ),
+    Op(
+        "cross_entropy (of probabilities)",
+        lambda logits, labels, smoothing, reduction, weight: ops.cross_entropy(
+            logits, labels, -100, smoothing, reduction, weight
+        ),
+        cross_entropy_of_probabilities,
+        with_soft_labels(),
+        [
+            (
+                (np.ones((2, 3)), np.ones(2), 0.0, "mean", None),
+                ValueError,
+                r"given logits \(2, 3\) and labels float64 \(2,\), wanted probabilities",
+            )
+        ],
     ),
 ]

@@ -132,8 +132,28 @@ def classes(d):
         "labels": labels,
         "label_smoothing": d.of(0.0, 0.1),
         "reduction": d.of("mean", "sum", "none"),
+        "weight": d.of(None, d.rng.uniform(0.5, 2, x.shape[1])),
     }
     return (x,), options
+
+
+def probabilities(d):
+    x = d.array(d.int(1, 5), d.int(2, 4))
+    options = {
+        "label_smoothing": d.of(0.0, 0.1),
+        "reduction": d.of("mean", "sum", "none"),
+        "weight": d.of(None, d.rng.uniform(0.5, 2, x.shape[1])),
+    }
+    return (x, d.array(*x.shape, low=0, high=1)), options
+
+
+def queries(d):
+    """(q, k, v) and no mask, one of booleans, one of numbers, or the causal one."""
+    bare = d.rng.random((3, 5)) < 0.6
+    numbers = np.where(d.rng.random((2, 3, 5)) < 0.2, -np.inf, d.rng.standard_normal((2, 3, 5)))
+    mask = d.of(None, bare, numbers)
+    options = {"attn_mask": mask, "is_causal": mask is None and d.of(True, False)}
+    return (d.array(2, 3, 4), d.array(2, 5, 4), d.array(2, 5, 3)), options
 
 
 def two_alike(d):

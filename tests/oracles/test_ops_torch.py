@@ -26,6 +26,8 @@ from draws import (
     pointwise,
     pooling,
     positive,
+    probabilities,
+    queries,
     reduced,
     resizing,
     two_alike,
@@ -94,8 +96,14 @@ def torch_normalised(x, axes):
     return (x - x.mean(axes, keepdim=True)) / (variance + 1e-5).sqrt()
 
 
-def torch_cross_entropy(x, labels, **options):
-    return F.cross_entropy(x, torch.as_tensor(labels), **options)
+def torch_cross_entropy(x, labels, weight=None, **options):
+    weight = None if weight is None else torch.as_tensor(weight)
+    return F.cross_entropy(x, torch.as_tensor(labels), weight, **options)
+
+
+def torch_attention(q, k, v, attn_mask, is_causal):
+    mask = None if attn_mask is None else torch.as_tensor(attn_mask)
+    return F.scaled_dot_product_attention(q, k, v, mask, is_causal=is_causal)
 
 
 def torch_conditioned_dense(x, w, b, e, v, c, table, ids):
@@ -202,11 +210,12 @@ ROWS = [
         lambda x, w: F.rms_norm(x, w.shape, w, 1e-5),
         lambda d: ((d.array(2, 5), d.array(5)), {}),
     ),
+    ("attention", ops.attention, torch_attention, queries),
     (
-        "attention",
-        ops.attention,
-        F.scaled_dot_product_attention,
-        lambda d: ((d.array(2, 3, 4), d.array(2, 5, 4), d.array(2, 5, 3)), {}),
+        "cross_entropy (of probabilities)",
+        lambda x, labels, **options: ops.cross_entropy(x, labels, **options),
+        torch_cross_entropy,
+        probabilities,
     ),
     (
         "dense",
