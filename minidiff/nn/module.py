@@ -57,6 +57,8 @@ class Module:
                 f"{name}: given {type(value).__name__} for a parameter, wanted a Tensor with "
                 f"requires_grad=True, or None; {name}.data = array changes its numbers"
             )
+        if is_parameter(value):
+            value._made_trainable = True  # where it was not made so, but is by now
         super().__setattr__(name, value)
 
     def __getattr__(self, name: str) -> Any:

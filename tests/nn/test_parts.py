@@ -167,6 +167,15 @@ def test_frozen_parameters_stay_in_the_state_and_are_not_trained(when):
     assert list(ema.average) == names
 
 
+def test_a_leaf_that_wants_gradients_by_now_is_a_parameter_from_then_on():
+    leaf = Tensor(np.ones(3, np.float32))
+    leaf.requires_grad = True
+    model = Holder(leaf)
+    leaf.requires_grad = False
+    assert list(model.state_dict()) == ["held"]
+    assert copy.deepcopy(model).num_parameters == 3
+
+
 def test_a_parameter_is_not_lost_by_a_slip():
     layer = nn.Dense(2, 3, 0)
     weight = layer.weight
