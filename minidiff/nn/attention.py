@@ -46,8 +46,10 @@ class MultiheadAttention(Module):
 
     `query` is (batch, n, channels), `key` and `value` (batch, m, channels); without a key it is
     the query, and without a value it is the key. Each passes a Dense layer, and so does what comes
-    out, (batch, n, channels). Raises ValueError if `heads` does not divide the channels. Source:
-    Vaswani et al. 2017, arXiv 1706.03762, section 3.2.2.
+    out, (batch, n, channels). `attn_mask` is broadcast to (batch, heads, n, m), and True says that
+    a position may look there (in PyTorch's layer it says the opposite); see `ops.attention` for it
+    and for `is_causal`. Raises ValueError if `heads` does not divide the channels. Source: Vaswani
+    et al. 2017, arXiv 1706.03762, section 3.2.2.
     """
 
     def __init__(self, channels: int, heads: int, rng: Seed = None, bias: bool = True):
@@ -59,14 +61,21 @@ class MultiheadAttention(Module):
         self.value = Dense(channels, channels, rng, bias)
         self.out = Dense(channels, channels, rng, bias)
 
-    def __call__(self, query: Any, key: Any = None, value: Any = None) -> Tensor:
+    def __call__(
+        self,
+        query: Any,
+        key: Any = None,
+        value: Any = None,
+        attn_mask: Any = None,
+        is_causal: bool = False,
+    ) -> Tensor:
         key = query if key is None else key
         value = key if value is None else value
         q = self._of_each_head(self.query(query))
         k = self._of_each_head(self.key(key))
         v = self._of_each_head(self.value(value))
-        seen = ops.swapaxes(ops.attention(q, k, v), axis1=1, axis2=2)
-        return self.out(ops.reshape(seen, shape=query.shape))
+        seen = ops.attention(q, k, v, attn_mask, is_causal)
+        return self.out(ops.reshape(ops.swapaxes(seen, axis1=1, axis2=2), shape=query.shape))
 
     def _of_each_head(self, x: Tensor) -> Tensor:
         """(batch, n, channels) as (batch, heads, n, channels / heads)."""

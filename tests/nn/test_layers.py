@@ -311,6 +311,9 @@ def test_positions_of_one_sequence_look_at_those_of_another():
             seen[sample, :, own] = weights @ v[sample, :, own] / weights.sum(1, keepdims=True)
     close(layer(query, key, value), seen @ layer.out.weight.data + layer.out.bias.data)
     close(layer(query), layer(query, query, query).data)
+    without_last = layer(query, key[:, :3], value[:, :3]).data
+    close(layer(query, key, value, attn_mask=np.arange(4) < 3), without_last)
+    close(layer(query, is_causal=True)[:, :1], layer(query[:, :1]).data)
     with pytest.raises(ValueError, match=r"x: given shape \(2, 6\), wanted \(batch, positions"):
         layer(draw(2, 6))
     with pytest.raises(ValueError, match="channels: given 6, wanted a multiple of the 4 heads"):
