@@ -219,6 +219,9 @@ class Trainer:
     def resume(self) -> None:
         """Go on where the checkpoint at `path` stopped.
 
+        The learning rate is the optimiser's: a schedule that is stretched over more steps than
+        before would make it jump up again. Keep its `total`, and further steps have its last rate.
+
         Raises FileNotFoundError or ValueError, changing nothing, if it is missing, damaged, of
         another model or optimiser, of a model that predicts something else or by another schedule,
         without averages where there is an `ema` here, or no Trainer's.

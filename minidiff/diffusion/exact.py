@@ -218,10 +218,11 @@ class FiniteData(GaussianMixture):
     """The points of a data set, (count, ...), each as likely as its weight.
 
     It is a mixture with no width. Its denoiser is what a network that learned the training set by
-    heart would give.
+    heart would give. Images must be scaled to [-1, 1].
     """
 
     def __init__(self, points, weights=1.0, labels=None):
+        points = checks.clean_samples("points", np.asarray(points, np.float64))
         super().__init__(points, 0.0, weights, labels)
 
 

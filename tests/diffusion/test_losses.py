@@ -183,6 +183,8 @@ def test_pixels_that_are_not_scaled_are_refused_wherever_images_come_in(scale):
         lambda: D.bits_per_dim(denoise, x0, 0),
         lambda: D.image_to_image(denoise, x0, 30, 0),
         lambda: D.interpolate(denoise, x0, x0, [0.5]),
+        lambda: list(D.samplers.invert(denoise, x0)),
+        lambda: D.exact.FiniteData(x0),
     ):
         with pytest.raises(ValueError, match=r"given .* … .*wanted images in \[-1, 1\]: type"):
             call()

@@ -7,7 +7,7 @@ from itertools import pairwise
 from ...checks import Between
 from ...kernels import Array
 from ..forward_process import posterior
-from ..per_sample import exp, weighted_sum
+from ..per_sample import check_clean, exp, weighted_sum
 from ..variance import VARIANCES, log_variance_of
 from .walk import Step, Walk, sampler
 
@@ -70,6 +70,8 @@ def invert(walk: Walk, x: Array) -> Iterator[Step]:
     Source: Song et al. 2021, arXiv 2010.02502, section 5.4; Dhariwal & Nichol 2021, arXiv
     2105.05233, appendix F.
     """
+    if walk.times[-1] == 0:
+        check_clean("x", x)
     for s, t in pairwise(reversed(walk.times)):
         alpha_s, sigma_s = walk.schedule.alpha_sigma(s)
         alpha_t, sigma_t = walk.schedule.alpha_sigma(t)
