@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from .. import checks, ops
-from ..autograd.tensor import Tensor, no_grad
+from ..autograd.tensor import Tensor, as_tensor, no_grad
+from ..kernels import Array
 from ..tape.tape import in_turn
 from .layers import parameter
 from .module import Module
@@ -117,16 +118,16 @@ class BatchNorm2d(Module):
             raise ValueError(
                 f"x: given shape {tuple(x.shape)}, wanted {wanted} with {self.weight.size} channels"
             )
-        if not self.training:
+        if self.training:
+            mean, var = self._of_batch(x)
+        else:
             dtype = self.weight.dtype  # the buffers' may be another one, which is not trained
             mean = self.running_mean.astype(dtype)
             var = self.running_var.astype(dtype)
-            return ops.batch_norm(x, mean, var, self.weight, self.bias, self.eps)
-        self._follow(x)
-        return ops.batch_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+        return ops.batch_norm(x, mean, var, self.weight, self.bias, self.eps)
 
-    def _follow(self, x: Any) -> None:
-        """Move the running mean and variance towards those of x."""
+    def _of_batch(self, x: Any) -> tuple[Any, Any]:
+        """The batch's own mean and variance, which the buffers move towards."""
         axes = tuple(range(len(x.shape) - 1))
         count = x.size // x.shape[-1]
         if count < 2:
@@ -134,12 +135,13 @@ class BatchNorm2d(Module):
                 f"x: given shape {tuple(x.shape)}, wanted at least 2 numbers a channel in "
                 f"training; type model.eval() to draw with it"
             )
-        with no_grad():
-            mean = ops.mean(x, axis=axes)
-            var = ops.var(x, axis=axes, ddof=1)
-        in_turn(partial(self._move_towards, mean, var))
+        mean = ops.mean(x, axis=axes)
+        var = ops.var(x, axis=axes)
+        unbiased = as_tensor(var).data * (count / (count - 1))
+        in_turn(partial(self._move_towards, as_tensor(mean).data, unbiased))
+        return mean, var
 
-    def _move_towards(self, mean: Any, var: Any) -> None:
+    def _move_towards(self, mean: Array, var: Array) -> None:
         with no_grad():
             for name, of_batch in ("running_mean", mean), ("running_var", var):
                 running = getattr(self, name)
