@@ -120,7 +120,7 @@ class Module:
 
         One that is used in two places comes once.
         """
-        return ((name, part) for name, part in self._all_parts() if is_parameter(part))
+        return ((name, part) for name, part in self._tensors().items() if is_parameter(part))
 
     def parameters(self) -> list[Tensor]:
         """All parameters, each once."""

@@ -73,10 +73,11 @@ def test_names_are_paths():
     assert shapes == {"held.down.0.0": (1,), "held.down.1.0.held": (2,), "held.7": (3,)}
 
 
-def test_two_parts_of_one_name_are_refused_when_they_are_saved():
+@pytest.mark.parametrize("use", [nn.Module.state_dict, nn.Module.parameters, EMA])
+def test_two_parts_of_one_name_are_refused(use):
     model = Holder({"a.b": parameter(1), "a": {"b": parameter(2)}})
     with pytest.raises(ValueError, match=r"held\.a\.b: given for two parameters"):
-        model.state_dict()
+        use(model)
 
 
 def test_a_set_has_no_order_to_save_in():
