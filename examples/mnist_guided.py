@@ -84,6 +84,7 @@ def arguments() -> argparse.Namespace:
     if args.digits is not None and not (args.digits.isdecimal() and len(args.digits) <= 100):
         parser.error(f"--digits must be digits, such as 31415, at most 100; got {args.digits!r}")
     try:
+        command_line.new_file(str(args.folder / CHECKPOINT))
         complete(args)
     except (argparse.ArgumentTypeError, FileNotFoundError, ValueError) as error:
         parser.error(str(error))

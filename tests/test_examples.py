@@ -85,6 +85,8 @@ def test_mnist_is_trained_resumed_and_drawn(here, few_digits, monkeypatch, capsy
             example.main()
         assert message in capsys.readouterr().err
 
+    for draw in ("draw_scales", "draw_video", "judge"):  # seen above
+        monkeypatch.setattr(example, draw, lambda *args: None)
     rates = []
     cosine = example.optim.warmup_cosine
     noted = lambda *args, **kwargs: (
@@ -115,6 +117,7 @@ def test_mnist_is_trained_resumed_and_drawn(here, few_digits, monkeypatch, capsy
         (["--digits", "3", "--checkpoint", "x"], "path: given x, wanted a checkpoint"),
         (["--digits", "3", "--checkpoint", LENET], "holds a LeNet5, wanted a UNet"),
         (["--resume"], "path: given runs/mnist/checkpoint.safetensors, wanted a checkpoint"),
+        (["--name", LENET], "wanted a file in a folder"),
         (["--device", "abacus"], "argument --device: invalid choice: 'abacus'"),
         (["--guidance", "nan"], "argument --guidance: given nan, wanted a number in"),
         (["--threads", "0"], "argument --threads: given 0, wanted an integer of at least 1"),

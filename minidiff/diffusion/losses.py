@@ -199,6 +199,7 @@ class ImportanceSampler:
 
     The mean is over the last losses seen at each t: give `draw` and `callback=….update` to `loss`.
     Until every t has been seen `history` times it draws evenly; later a share of 0.001 stays even.
+    A checkpoint does not hold what it has seen: in a resumed run it begins evenly again.
     Source: Nichol & Dhariwal 2021, arXiv 2102.09672, section 3.3.
     """
 
