@@ -20,7 +20,14 @@ compiled = numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc"})
 
 
 def contiguous(array):
-    """The array in order of memory, or a copy: Numba compiles a loop anew for any other layout."""
+    """The array in order of memory, or a copy: Numba compiles a loop anew for any other layout.
+
+    Raises TypeError for float16, which Numba cannot compute with.
+    """
+    if array.dtype == np.float16:
+        raise TypeError(
+            "array: given float16, wanted float32 or float64; MINIDIFF_KERNELS=generic takes it"
+        )
     return np.require(array, None, ["C_CONTIGUOUS", "ALIGNED", "WRITEABLE", "ENSUREARRAY"])
 
 

@@ -248,3 +248,14 @@ def test_without_a_compiler_the_loops_are_plain_functions():
     """
     environment = os.environ | {"NUMBA_DISABLE_JIT": "1"}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=300)
+
+
+def test_float16_is_refused_by_its_name():
+    x = np.ones((1, 3, 3, 1), np.float16)
+    for call in (
+        lambda: loops.conv2d(x, x, (1, 1), (0, 0), (1, 1), 1),
+        lambda: loops.dense(x, x[0, 0, :1], x[0, 0, 0]),
+        lambda: loops.embedding(x[0, :, :, 0], np.zeros(2, int)),
+    ):
+        with pytest.raises(TypeError, match="given float16, wanted float32 or float64"):
+            call()

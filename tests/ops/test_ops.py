@@ -71,3 +71,14 @@ def test_scalars_that_are_set_take_the_dtype():
         np.testing.assert_array_equal(
             x.at[0].set(one).at[0].add(one).data, np.array([2, 0], np.float32), strict=True
         )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("groups", [1, 8])
+def test_a_transposed_convolution_may_be_larger_by_its_dilation(groups, dtype):
+    x = np.ones((1, 4, 2, 8), dtype)
+    w = np.ones((1, 1, 8, 1), dtype)
+    y = ops.conv_transpose2d(x, w, groups=groups, dilation=(1, 2), output_padding=(0, 1))
+    assert y.shape == (1, 4, 3, groups)
+    np.testing.assert_array_equal(y[:, :, :2], 8 // groups)
+    np.testing.assert_array_equal(y[:, :, 2:], 0)
