@@ -2,7 +2,8 @@
 
     python examples/patterns_guided.py          results go to runs/patterns/
 
-The label says which pattern, the guidance scale how strictly. The null label draws all three.
+The label says which pattern, the guidance scale how strictly. The null label draws all three, less
+sharply: it sees every fifth point.
 """
 
 import argparse

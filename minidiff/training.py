@@ -315,7 +315,8 @@ def _check_call(loss: Callable, data: Sequence) -> None:
     except TypeError as error:
         raise TypeError(
             f"loss: given a function that does not take (*batch, rng) ({error}), wanted one of "
-            f"{len(data) + 1} arguments: data has {len(data)} array(s), such as (images, labels)"
+            f"{len(data) + 1} arguments: data has {len(data)} array(s), and several are given as "
+            "one tuple, (images, labels)"
         ) from None
 
 
