@@ -50,11 +50,13 @@ def grid(
     titles: Sequence = (),
     ylabel: str = "",
 ) -> "Picture":
-    """Images (rows, columns, height, width, channels) as a table.
+    """Images (rows, columns, height, width, channels) as a table; without rows they are one row.
 
     Rows have labels and columns titles, if there are any. With one row per guidance scale this is
     the picture of samples against guidance scale.
     """
+    images = np.asarray(images)
+    images = images[None] if images.ndim == 4 else images
     tiles = montage(images)
     rows, columns, height, width = images.shape[:4]
     for name, labels, count in (("row_labels", row_labels, rows), ("titles", titles, columns)):
@@ -86,6 +88,8 @@ def table(
     A cell is points (n, 2), seen in [−1.5, 1.5], or images (n, height, width, channels), of which
     as many are shown as fill a square.
     """
+    if not len(cells):
+        raise ValueError("cells: given no rows, wanted 1 or more")
     rows = len(cells)
     columns = len(cells[0])
     picture, panels = _picture(1.4 * columns + 1, 1.6 * rows + 0.3, columns, rows)
@@ -151,6 +155,8 @@ def points_video(
 
     from .pictures import Video
 
+    if not len(xs):
+        raise ValueError("xs: given no steps, wanted 1 or more")
     groups = _groups(xs[-1], labels, titles)
     picture, panels = _picture(3 * len(groups), 3.2, len(groups))
     canvas = FigureCanvasAgg(picture)
@@ -183,6 +189,7 @@ def scatter(
 
     labels (n,), integers, colour them; titles name the labels in ascending order.
     """
+    points = np.asarray(points)
     picture, (axes,) = _picture(4, 4)
     for title, rows in _groups(points, labels, titles):
         axes.scatter(points[rows, 0], points[rows, 1], s=3, label=title or None)

@@ -175,11 +175,11 @@ def test_a_video_uses_256_colours(tmp_path, smooth):
 
 def test_a_notebook_shows_pictures_without_a_path(tmp_path):
     pictures = [
-        plot.grid(np.zeros((1, 2, 4, 4, 1))),
+        plot.grid(np.zeros((2, 4, 4, 1))),  # one row
         plot.table([[np.zeros((3, 2)), np.zeros((4, 5, 5, 1))]]),
         plot.loss_curve({"training": [1.0, 0.5]}),
-        plot.scatter(np.zeros((3, 2))),
-        plot.label_counts(np.array([1, 3])),
+        plot.scatter([[0.0, 1.0], [1.0, 2.0]]),
+        plot.label_counts([1, 3]),
         plot.schedule_curves({"cosine": cosine_schedule(10)}),
     ]
     assert all(isinstance(picture, type(pictures[0])) for picture in pictures)
@@ -214,6 +214,10 @@ def test_scatter(tmp_path, labels, titles):
 
 
 def test_bad_points(tmp_path):
+    with pytest.raises(ValueError, match="xs: given no steps, wanted 1 or more"):
+        plot.points_video([])
+    with pytest.raises(ValueError, match="cells: given no rows, wanted 1 or more"):
+        plot.table([])
     with pytest.raises(ValueError, match=r"points: given shape \(5, 3\), wanted \(n, 2\)"):
         plot.scatter(np.zeros((5, 3)), tmp_path / "scatter.png")
     with pytest.raises(ValueError, match="titles: given 3, wanted 2, one per label"):

@@ -20,6 +20,8 @@ class Scaling:
     high: np.ndarray
 
     def __post_init__(self) -> None:
+        for name in ("low", "high"):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), np.float64))
         one_shape = self.low.shape == self.high.shape and self.low.ndim == 1
         if not one_shape or not np.all(self.low < self.high):
             raise ValueError(

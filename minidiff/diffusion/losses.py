@@ -114,6 +114,11 @@ def _weights(weight: Weight | None, parameterization: Parameterization, t: np.nd
     """The weights (batch,) of the squared error in what is predicted, float64 on the host."""
     if weight is None:
         return np.ones(len(t))
+    if weight in (min_snr, p2):
+        name = weight.__name__
+        raise TypeError(
+            f"weight: given the function {name}, wanted a weight that it gives: {name}()"
+        )
     alpha_bar = parameterization.schedule.alpha_bar[t]
     snr = alpha_bar / (1 - alpha_bar)
     per_x0 = {"noise": snr, "x0": np.ones_like(snr), "v": snr + 1}
@@ -170,6 +175,7 @@ def min_snr(gamma: float = 5.0) -> Weight:
     weight, teaches it that time too. Source: Hang et al. 2023, arXiv 2303.09556, eq. 8 and section
     3.4.
     """
+    checks.among("gamma", gamma, checks.Between(0, ends="(]"))
     return lambda snr: np.minimum(snr, gamma)
 
 
@@ -183,6 +189,8 @@ def p2(gamma: float = 1.0, k: float = 1.0) -> Weight:
 
     It is 0 at SNR = 0, as `min_snr` is. Source: Choi et al. 2022, arXiv 2204.00227, eq. 8.
     """
+    checks.among("gamma", gamma, checks.Between(0))
+    checks.among("k", k, checks.Between(0, ends="(]"))
     return lambda snr: snr / (k + snr) ** gamma
 
 

@@ -191,6 +191,7 @@ def cosine_schedule(timesteps: int, s: float = 0.008) -> Schedule:
     Source: Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 17.
     """
     u = np.arange(checks.whole("timesteps", timesteps, 1) + 1) / timesteps
+    checks.among("s", s, checks.Between(0))
     return _with_beta_below_1(np.cos((u + s) / (1 + s) * math.pi / 2) ** 2)
 
 
@@ -203,6 +204,8 @@ def sigmoid_schedule(
     calls alpha_bar gamma).
     """
     u = np.arange(checks.whole("timesteps", timesteps, 1) + 1) / timesteps
+    checks.among("tau", tau, checks.Between(0, ends="(]"))
+    checks.among("end", end, checks.Between(start, ends="(]"))
     falling = 1 / (1 + np.exp((start + u * (end - start)) / tau))
     return _with_beta_below_1((falling - falling[-1]) / (falling[0] - falling[-1]))
 

@@ -214,6 +214,20 @@ def test_label_dropout_says_what_a_condition_is():
             D.label_dropout(condition, 0.5, 0)
 
 
+def test_weights_that_cannot_be_are_refused():
+    for make, words in (
+        (lambda: L.min_snr(0), "gamma: given 0, wanted a number > 0"),
+        (lambda: L.p2(k=0), "k: given 0, wanted a number > 0"),
+        (lambda: L.p2(gamma=float("nan")), "gamma: given nan, wanted a number >= 0"),
+        (
+            lambda: D.loss(Line(), SCHEDULE, X0, None, 0, weight=L.min_snr),
+            r"weight: given the function min_snr, wanted a weight that it gives: min_snr\(\)",
+        ),
+    ):
+        with pytest.raises((TypeError, ValueError), match=words):
+            make()
+
+
 def test_watchers_know_their_times():
     for watch in (L.LossByTime(50), L.ImportanceSampler(50).update):
         with pytest.raises(ValueError, match="t: given 51, wanted times in 0 … 50"):

@@ -191,3 +191,13 @@ def test_a_schedule_comes_back_from_its_alpha_bar(betas, ends_in_noise):
 def test_what_is_no_alpha_bar_is_said(table, words):
     with pytest.raises((TypeError, ValueError), match=f"alpha_bar: .*{words}"):
         D.Schedule.from_alpha_bar(table)
+
+
+def test_curves_that_do_not_fall_are_refused():
+    for make, words in (
+        (lambda: D.cosine_schedule(10, s=-1), "s: given -1, wanted a number >= 0"),
+        (lambda: D.sigmoid_schedule(10, tau=0), "tau: given 0, wanted a number > 0"),
+        (lambda: D.sigmoid_schedule(10, 1, 1), "end: given 1, wanted a number > 1"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            make()
