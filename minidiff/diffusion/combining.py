@@ -74,7 +74,9 @@ def rescaled(phi: float = 0.7) -> Rule:
 
     def combine(positive: Prediction, negative: Prediction, scale) -> Prediction:
         noise = extrapolate(positive, negative, scale).noise
-        ratio = _std(positive.noise) / _std(noise)
+        strength = _std(noise)
+        flat = strength == 0  # as points on a line are: nothing to scale
+        ratio = (_std(positive.noise) + flat) / (strength + flat)
         return positive._replace(x0=None, noise=(phi * ratio + (1 - phi)) * noise)
 
     return Rule(combine)

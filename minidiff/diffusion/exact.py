@@ -19,7 +19,7 @@ import numpy as np
 from .. import checks, ops
 from ..kernels import Array, from_host, namespace
 from .per_sample import as_condition
-from .prediction import Denoise, Prediction
+from .prediction import Denoise, Prediction, alone_if_asked
 from .schedule import Schedule
 
 _BLOCK = 1 << 20  # numbers that are held at a time for each pair of a sample and a component
@@ -100,7 +100,7 @@ class GaussianMixture:
             log_variance = xp.log(like(beta_tilde) + like(c_squared) * x0_variance + 1e-30)
             return Prediction(*(xp.reshape(part, x.shape) for part in (x0, noise, log_variance)))
 
-        return Denoise(denoise, schedule, self.means.shape[1:])
+        return Denoise(alone_if_asked(denoise), schedule, self.means.shape[1:])
 
     def log_prob(self, schedule: Schedule) -> Callable:
         """The exact classifier on noisy data: (x_t, t, labels) -> log p(y given x_t), (batch,).

@@ -1,20 +1,18 @@
 """From a network to a `Denoise`."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from .. import checks, ops
+from .. import checks
 from ..autograd.tensor import Tensor
 from ..autograd.threads import sharded
 from ..kernels import Array
 from ..nn import Module
 from .parameterization import parameterization_of
 from .per_sample import as_condition
-from .prediction import Denoise, Prediction
+from .prediction import Denoise, Prediction, alone_if_asked
 from .schedule import Schedule
 from .variance import log_variance_between
 
@@ -49,7 +47,7 @@ def denoiser(
             return Prediction(x0, noise)
         return Prediction(x0, noise, log_variance_between(schedule, x, t, position))
 
-    return Denoise(denoise, schedule, parameterization.sample_shape)
+    return Denoise(alone_if_asked(denoise), schedule, parameterization.sample_shape)
 
 
 def as_denoise(denoise: Any, name: str = "denoise") -> Denoise:
@@ -70,48 +68,16 @@ def as_denoise(denoise: Any, name: str = "denoise") -> Denoise:
     )
 
 
-_one_by_one = ContextVar("one_by_one", default=False)
-
-
-@contextmanager
-def one_by_one(wanted: bool) -> Iterator[None]:
-    """Meanwhile, if it is wanted, networks are asked for one sample at a time.
-
-    Rows of a batch differ in the last bits with its size: a product of matrices sums in another
-    order. A sample that is to be the same in any batch must be computed alone.
-    """
-    before = _one_by_one.set(wanted)
-    try:
-        yield
-    finally:
-        _one_by_one.reset(before)
-
-
 def _evaluated(model: Callable, *inputs: Any) -> Array:
     """The model's output as an array; a Module's in eval mode, its mode restored afterwards."""
-    function = _row_by_row(model) if _one_by_one.get() else model
     if isinstance(model, Module):
         with model.evaluating():
-            output = sharded(function)(*inputs)
+            output = sharded(model)(*inputs)
     else:
-        output = function(*inputs)
+        output = model(*inputs)
     output = output.data if isinstance(output, Tensor) else output
     if not hasattr(output, "dtype"):
         raise TypeError(
             f"model: given one that gives {type(output).__name__}, wanted one that gives an array"
         )
     return output
-
-
-def _row_by_row(model: Callable) -> Callable:
-    """The model, asked for each sample of a batch alone."""
-
-    def rows(*inputs: Any) -> Any:
-        if len(inputs[0]) < 2:
-            return model(*inputs)
-        outputs = []
-        for i in range(len(inputs[0])):
-            outputs.append(model(*(part if part is None else part[i : i + 1] for part in inputs)))
-        return ops.concatenate(outputs)
-
-    return rows

@@ -5,15 +5,17 @@ Every sampler and every guidance rule works on one kind of function, `Denoise`:
     (x_t, t, condition) -> Prediction(x0, noise)
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import checks
-from ..kernels import Array
-from .per_sample import weighted_sum
+from ..kernels import Array, namespace
+from .per_sample import as_condition, weighted_sum
 from .schedule import Schedule, check_schedule
 
 
@@ -78,6 +80,49 @@ def checked_prediction(name: str, value: Any) -> Prediction:
             "wanted one that gives a diffusion.Prediction(x0, noise)"
         )
     return value
+
+
+# --- a sample that is to be the same in any batch ---
+
+_one_by_one = ContextVar("one_by_one", default=False)
+
+
+@contextmanager
+def one_by_one(wanted: bool) -> Iterator[None]:
+    """Meanwhile, if it is wanted, denoisers are asked for one sample at a time.
+
+    Rows of a batch differ in the last bits with its size: a product of matrices sums in another
+    order. A sample that is to be the same in any batch must be computed alone.
+    """
+    before = _one_by_one.set(wanted)
+    try:
+        yield
+    finally:
+        _one_by_one.reset(before)
+
+
+def alone_if_asked(denoise: Callable[..., Prediction]) -> Callable[..., Prediction]:
+    """The function of a Denoise, which goes through a batch one by one inside `one_by_one`."""
+
+    def asked(x: Array, t: Any, condition: Any = None) -> Prediction:
+        batch = len(x)
+        if not _one_by_one.get() or batch < 2:
+            return denoise(x, t, condition)
+        times = np.broadcast_to(t, (batch,))
+        condition = as_condition(condition, batch)
+        alone = []
+        for i in range(batch):
+            row = slice(i, i + 1)
+            alone.append(denoise(x[row], times[row], None if condition is None else condition[row]))
+        parts = zip(*alone)
+        return Prediction(
+            *(None if part[0] is None else namespace(x).concatenate(part) for part in parts)
+        )
+
+    return asked
+
+
+# --- x_0 and noise, one from the other ---
 
 
 def noise_from_x0(schedule: Schedule, x: Array, t: Any, x0: Array) -> Array:

@@ -175,6 +175,13 @@ def test_a_list_of_seeds_gives_each_sample_its_own(name):
         np.testing.assert_array_equal(run(rows), together[rows])
 
 
+def test_seeds_and_a_data_set_that_is_known():
+    """Sums over 784 coordinates differ with the batch."""
+    data = D.exact.FiniteData(np.random.default_rng(0).uniform(-1, 1, (60, 28, 28, 1)))
+    run = lambda seeds: D.sample(data.denoiser(SCHEDULE), rng=seeds, sampler="ddpm", steps=4)
+    np.testing.assert_array_equal(run([5, 6, 7])[1:2], run([6]))
+
+
 def test_seeds_and_generators():
     by_seeds = D.sample(EXACT, rng=[7, 8], sampler="ddpm", steps=3)
     assert by_seeds.shape == (2, 2)  # as many as seeds

@@ -335,3 +335,13 @@ def test_errors():
     ]:
         with pytest.raises(error, match=words):
             make()
+
+
+def test_rescaling_leaves_alone_what_has_no_deviation():
+    """A point on a line has one coordinate."""
+    line = D.exact.GaussianMixture([[-1.0], [1.0]], 0.3).denoiser(D.cosine_schedule(100))
+    x = np.linspace(-2, 2, 5)[:, None]
+    labels = np.ones(5, int)
+    rescaled = G.guided(line, 2.0, combine=G.rescaled())(x, 50, labels)
+    plain = G.guided(line, 2.0)(x, 50, labels)
+    np.testing.assert_allclose(rescaled.noise, plain.noise)

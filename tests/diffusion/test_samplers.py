@@ -227,6 +227,7 @@ def test_ddpm_by_its_paper():
 
 SIZE = 4 * 3 * 8 * 8
 START = (np.arange(SIZE, dtype=np.float32).reshape(3, 8, 8, 4) / SIZE).transpose(3, 1, 2, 0)
+NOISE = (np.arange(SIZE, dtype=np.float32)[::-1].reshape(3, 8, 8, 4) / SIZE).transpose(3, 1, 2, 0)
 LINEAR = from_betas(*np.linspace(1e-4, 0.02, 1000))
 MULTISTEP = [1000, 900, 800, 700, 600, 501, 401, 301, 201, 101, 1]
 
@@ -244,6 +245,14 @@ MULTISTEP = [1000, 900, 800, 700, 600, 501, 401, 301, 201, 101, 1]
             True,
             0.1951,
         ),
+        (
+            "ddim",
+            from_betas(*np.linspace(0.01, 0.02, 1000)),
+            "noise",
+            D.times(LINEAR, 10, "leading")[:-1],  # the last alpha not set to one
+            True,
+            0.1941,
+        ),
         ("dpmpp_2m", LINEAR, "noise", MULTISTEP, None, 0.3301),
         ("dpmpp_2m", LINEAR, "v", MULTISTEP, None, 0.2251),
         ("unipc", LINEAR, "noise", MULTISTEP, None, 0.2464),
@@ -257,6 +266,22 @@ def test_published_figures(name, schedule, predicts, times, clip, mean):
     )
     assert x.dtype == np.float32
     assert abs(np.abs(x).mean() - mean) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "times", "clip", "total"),
+    [("ddim", [101, 1, 0], True, 354.5418), ("unipc", [201, 101, 1], None, 315.5757)],
+)
+def test_published_figures_from_a_noised_image(name, times, clip, total):
+    model = lambda x, t, condition: x * ((t - 1) / t).reshape(-1, 1, 1, 1)
+    x = D.q_sample(LINEAR, START, times[0], NOISE)
+    x = final(S.SAMPLERS[name](D.denoiser(model, LINEAR), x, None, times, clip=clip))
+    assert abs(np.abs(x).sum() - total) < 1e-2
+
+
+def test_published_variances():
+    for t, s, variance in [(421, 401, 0.14771), (981, 961, 0.3246), (488, 487, 0.00979)]:
+        assert abs(D.posterior(LINEAR, X, X, t, s)[1] - variance) < 1e-5
 
 
 @pytest.mark.parametrize("name", S.SAMPLERS)

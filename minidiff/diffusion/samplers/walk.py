@@ -10,9 +10,9 @@ import numpy as np
 from ... import checks
 from ...kernels import Array, namespace
 from ..grids import falling_times
-from ..network import as_denoise, one_by_one
+from ..network import as_denoise
 from ..per_sample import RngOfSamples, as_condition, as_rng, check_samples, draw_noise
-from ..prediction import Denoise, FreeNoise, Prediction, brief, noise_from_x0
+from ..prediction import Denoise, FreeNoise, Prediction, brief, noise_from_x0, one_by_one
 from .clipping import as_clip
 
 
