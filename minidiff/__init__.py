@@ -8,6 +8,7 @@ hold in your hand; `nn/` and `models/unet.py`, a network; `diffusion/samplers/` 
 Numba, matplotlib and all that is slow to import is imported when it is first needed.
 """
 
+import sys
 from typing import Any
 
 from . import (
@@ -15,6 +16,7 @@ from . import (
     diffusion,
     first_guesses,
     kernels,
+    messages,
     metrics,
     models,
     nn,
@@ -85,6 +87,21 @@ __all__ = [
     "training",
     "value_and_grad",
 ]
+
+# What fails says which argument was wrong. Layers and steps of optimisers stay bare: a door takes
+# 0.1 µs, and what they call speaks for itself.
+for _room in (models, metrics, storage, plot, data, training):
+    messages.open_doors(_room)
+for _room in (diffusion.guidance, diffusion.losses, diffusion.exact, diffusion.editing):
+    messages.open_doors(_room)
+for _room in (diffusion.samplers, diffusion.likelihood, diffusion):
+    messages.open_doors(_room)
+messages.open_doors(nn, but=("__call__",))
+messages.open_doors(optim, but=("step", "update"))
+messages.open_doors(kernels)
+messages.open_doors(sys.modules[__name__], but=("Primitive", "Tensor", "place", "run", "vjp"))
+messages.open_class(Primitive, but=("__call__", "bind", "explained", "recipe", "vjp"))
+messages.open_class(Tensor, but=("__init__",))
 
 
 def __getattr__(name: str) -> Any:

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 
 # Lowest floor first. A room imports from the rooms below its floor, and from itself.
 FLOORS = [
-    {"checks", "data", "first_guesses", "pictures"},
+    {"checks", "data", "first_guesses", "messages", "pictures"},
     {"kernels"},
     {"tape"},
     {"ops"},

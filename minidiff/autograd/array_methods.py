@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import first_guesses, kernels, ops
+from .. import first_guesses, kernels, messages, ops
 from ..tape.primitive import Primitive
 from ..tape.tape import Value
 
@@ -16,27 +16,63 @@ def as_method(operation: Any) -> Any:
     A keyword that other libraries have is answered with the one that is meant.
     """
 
+    operation = _bare(operation)
+
     def method(self, *args, **kwargs):
         try:
             return operation(self, *args, **kwargs)
-        except TypeError as error:
-            name = operation.name if isinstance(operation, Primitive) else operation.__name__
-            sentence = first_guesses.misnamed(name, kwargs)
-            if sentence is None:
-                raise
-            raise TypeError(sentence) from error
+        except Exception as error:
+            failed = error
+        raise _explained(operation, failed, (self, *args), kwargs) from failed
 
+    method.is_door = True  # type: ignore[attr-defined]
     return method
 
 
 def as_operator(operation: Callable) -> Any:
     """An operation as an operator between the tensor and something else."""
-    return lambda self, other: operation(self, other)
+
+    operation = _bare(operation)
+
+    def operator(self, other):
+        try:
+            return operation(self, other)
+        except Exception as error:
+            failed = error
+        raise _explained(operation, failed, (self, other), {}) from failed
+
+    return operator
 
 
 def as_reflected(operation: Callable) -> Any:
     """An operation as an operator between something else and the tensor."""
-    return lambda self, other: operation(other, self)
+
+    operation = _bare(operation)
+
+    def operator(self, other):
+        try:
+            return operation(other, self)
+        except Exception as error:
+            failed = error
+        raise _explained(operation, failed, (other, self), {}) from failed
+
+    return operator
+
+
+def _bare(operation: Any) -> Any:
+    """An operation without its door: methods and operators are doors themselves."""
+    return getattr(operation, "__wrapped__", operation)
+
+
+def _explained(operation: Any, error: Exception, args: tuple, kwargs: dict) -> Exception:
+    """The error with what is meant by a keyword of another library, or with what is wanted."""
+    if isinstance(operation, Primitive):
+        name = operation.name
+    else:
+        name = operation.__name__
+        error = messages.of_call(operation, name, error, args, kwargs)
+    sentence = first_guesses.misnamed(name, kwargs)
+    return TypeError(sentence) if sentence and isinstance(error, TypeError) else error
 
 
 class ArrayMethods(Value):

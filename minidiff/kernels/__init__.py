@@ -20,11 +20,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
-Array = Any  # np.ndarray, or the array of another backend
+Array = Annotated[Any, "an array"]  # np.ndarray, or the array of another backend
 SETS = {"generic": None, "loops": "minidiff.kernels.loops", "vector": "minidiff.kernels.cpu"}
 
 

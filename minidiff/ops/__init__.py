@@ -7,7 +7,9 @@ Each file is a table of derivatives, and functions that are composed from it. Be
 # ruff: noqa: F401
 # fmt: off
 # isort: off
-from .. import first_guesses
+import sys
+
+from .. import first_guesses, messages
 from .elementwise import (
     abs, absolute, add, arccos, arcsin, arctan, ceil, clip, cos, cosh, divide, elu, equal, erf,
     exp, expm1, floor, gelu, greater, greater_equal, hard_swish, isfinite, isnan, leaky_relu,
@@ -62,3 +64,7 @@ from .numpy_names.tails import erfc, inverse_mills, log_ndtr, ndtr
 
 def __getattr__(name: str):
     raise first_guesses.unknown("md.ops", name, ())
+
+
+messages.open_doors(linalg)
+messages.open_doors(sys.modules[__name__])

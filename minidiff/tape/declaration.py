@@ -5,12 +5,12 @@ Nothing runs here; `primitive.py` calls what is declared.
 
 import ast
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from .. import first_guesses
+from .. import first_guesses, messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +100,18 @@ class Declaration:
             raise TypeError(misnamed)
         if len(operands) > len(order) or twice or unknown or missing:
             raise TypeError(
-                f"{self.name}({', '.join(order)}): {len(operands)} arguments by position; "
-                f"given twice {twice}, unknown {unknown}, missing {missing}"
+                f"{self.name}: {len(operands)} arguments by position, given twice {twice}, "
+                f"unknown {unknown}, missing {missing}; wanted {self.name}({', '.join(order)})"
             )
         return tuple([bound.pop(name) for name in self.operands]), bound
+
+    def explained(self, error: Exception, arrays: Sequence, statics: dict) -> Exception:
+        """The error of a call in the form «operation: argument: given A, wanted B»."""
+        operands = self.operands
+        if self.variadic:
+            operands = [f"{operands[0]}[{i}]" for i in range(len(arrays))]
+        kinds = messages.operands_and_statics(operands, self.statics)
+        return messages.explained(self.name, error, dict(zip(operands, arrays)) | statics, kinds)
 
     def recipe(self, needs: tuple[bool, ...]) -> Recipe:
         """What to save and to call where just these operands need gradients.

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..kernels import _backends, find
 from .declaration import Declaration, Recipe
-from .promotion import common_type, describe, promote
+from .promotion import common_type, promote
 from .tape import Node, Value, backpropagate, recording, state
 
 
@@ -51,12 +51,12 @@ class Primitive(Declaration):
         name: str,
         arguments: str,
         *,
-        kernel=None,
-        broadcasts=False,
-        takes_integers="",
-        wants_floats=False,
-        joint=None,
-        reference=None,
+        kernel: Callable | None = None,
+        broadcasts: bool = False,
+        takes_integers: str = "",
+        wants_floats: bool = False,
+        joint: Callable | None = None,
+        reference: Callable | None = None,
         **rules: Callable,
     ):
         super().__init__(name, arguments, {"joint": joint} if joint else rules, reference)
@@ -82,9 +82,7 @@ class Primitive(Declaration):
         arrays, needs, value_type = _unwrap(operands)
         array_type = common_type(arrays, self.broadcasts, self.takes_integers, self.wants_floats)
         if array_type is None:
-            array_type = promote(
-                self.name, arrays, self.broadcasts, self.takes_integers, self.wants_floats
-            )
+            array_type = self._promote(arrays)
         out = self._run_kernel(array_type, arrays, statics)
         aux = None
         if self.has_aux:
@@ -115,8 +113,20 @@ class Primitive(Declaration):
             if state.observer:
                 return state.observer.run(self, kernel, arrays, statics)
             return kernel(*arrays, **statics)
-        except ValueError as error:
-            raise ValueError(f"{self.name}: {error}; given {describe(arrays)}") from error
+        except Exception as error:
+            failed = error
+        raise self.explained(failed, arrays, statics) from failed
+
+    def _promote(self, arrays: list) -> type:
+        """`promote` the operands; its errors name the one that is meant."""
+        given = arrays.copy()
+        try:
+            return promote(
+                self.name, arrays, self.broadcasts, self.takes_integers, self.wants_floats
+            )
+        except Exception as error:
+            failed = error
+        raise self.explained(failed, given, {}) from failed
 
     def _record(
         self,
@@ -268,9 +278,8 @@ def primitive(**rules: Callable) -> Callable:
             else:
                 statics.append(f"{p.name}={p.default!r}")
         arguments = f"{' '.join(operands)} * {' '.join(statics)}"
-        return Primitive(
-            f.__name__, arguments, kernel=f, takes_integers=" ".join(operands), **rules
-        )
+        every = " ".join(operands)
+        return Primitive(f.__name__, arguments, kernel=f, takes_integers=every, **rules)  # type: ignore[arg-type]
 
     return make
 

@@ -12,6 +12,9 @@ missing broadcast, a changed input, memory that is used twice.
 Start with `promises.py`. Needs hypothesis: pip install "minidiff[testing]".
 """
 
+import sys
+
+from .. import messages
 from .promises import check_op
 from .strategies import (
     LAYOUTS,
@@ -35,3 +38,5 @@ __all__ = [
     "shapes",
     "tensors",
 ]
+
+messages.open_doors(sys.modules[__name__])

@@ -23,7 +23,7 @@ from ..tape.tape import Node, Value, state
 FLOATS = (np.dtype("float32"), np.dtype("float64"))
 ENGINE = tuple(
     str(Path(__file__).parents[1] / room)
-    for room in ("autograd", "kernels", "ops", "tape", "tools")
+    for room in ("autograd", "kernels", "messages", "ops", "tape", "tools")
 )
 
 

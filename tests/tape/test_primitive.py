@@ -160,18 +160,21 @@ def test_integers_stay_what_they_are_where_they_are_places():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda x, y: x + y, r"add: .*float32 \(2,\), float32 \(2, 3\)"),
+        (lambda x, y: x + y, r"add: .*float32 \(2,\), .*=float32 \(2, 3\)"),
         (
             lambda x, y: ops.where(x > 0, x, y),
-            r"where: .*bool \(2,\), float32 \(2,\), float32 \(2, 3\)",
+            r"where: .*bool \(2,\), x=float32 \(2,\), y=float32 \(2, 3\)",
         ),
         (lambda x, y: y.reshape(4), r"reshape: .*float32 \(2, 3\)"),
-        (lambda x, y: ops.concatenate([x, y]), r"concatenate: .*float32 \(2,\), float32 \(2, 3\)"),
+        (
+            lambda x, y: ops.concatenate([x, y]),
+            r"concatenate: .*float32 \(2,\), .*=float32 \(2, 3\)",
+        ),
         (
             lambda x, y: ops.subtract(x.data, y.data),
-            r"subtract: .*float32 \(2,\), float32 \(2, 3\)",
+            r"subtract: .*float32 \(2,\), .*=float32 \(2, 3\)",
         ),
-        (lambda x, y: np.multiply(x, y), r"multiply: .*float32 \(2,\), float32 \(2, 3\)"),
+        (lambda x, y: np.multiply(x, y), r"multiply: .*float32 \(2,\), .*=float32 \(2, 3\)"),
     ],
 )
 def test_shapes_that_do_not_fit_are_an_error_that_names_the_operation(call, message):

@@ -1,0 +1,274 @@
+"""The doors of the rooms: what leaves one as an error names the argument and says what is wanted.
+
+A function of a room calls NumPy, and NumPy knows nothing of it: «'list' object has no attribute
+'shape'». So the room's names stand behind doors. A door lets a call through and does nothing; when
+the call has failed it looks for the argument that is not of its kind (`kinds`), and says so. What
+already reads «name: given A, wanted B» goes through untouched, and so does every error from a
+function that the caller gave.
+"""
+
+import functools
+import inspect
+import re
+import sys
+import types
+import typing
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+import numpy as np
+
+from .kinds import ANYTHING, Kind, kind_of
+
+# What minidiff itself calls: an error that comes out of these is an answer to arguments.
+_CALLED = {"minidiff", "numpy", "numba", "llvmlite", "cupy", "threadpoolctl", "safetensors"}
+_CALLED |= {"matplotlib", "contourpy", "PIL", "requests", "urllib3", "pooch", "tqdm", "hypothesis"}
+_WITHIN = _CALLED | sys.stdlib_module_names
+# An error keeps its class if it is one of these: the more special ones first.
+_ALLOWED = (
+    np.exceptions.AxisError,
+    np.linalg.LinAlgError,
+    FileNotFoundError,
+    IndexError,
+    TypeError,
+    ValueError,
+)
+_LONGEST = 60
+
+
+def explained(
+    name: str, error: Exception, arguments: dict[str, Any], kinds: dict[str, Kind]
+) -> Exception:
+    """The error of a call of `name` in the form «name: given A, wanted B»; itself if it has it."""
+    text = str(error)
+    if not _is_own(error) or isinstance(error, _Untouched):
+        return error
+    first = re.match(r"[\w.*, ]+", text)
+    speaks = "wanted" in text and type(error) in (*_ALLOWED, RuntimeError)
+    subjects = set(first[0].replace(",", " ").split()) if first else set()
+    if speaks and subjects & {name, *arguments, *kinds}:
+        return error
+    wrong = _wrong_kind(name, arguments, kinds)
+    if wrong:
+        return _of_class(error, TypeError)(wrong)
+    if isinstance(error, RuntimeError) and not isinstance(error, RecursionError):
+        return error
+    if speaks:
+        return _of_class(error, ValueError)(f"{name}: {text}")
+    given = ", ".join(f"{argument}={shown(value)}" for argument, value in arguments.items())
+    sentence = f"{name}: {text or type(error).__name__}; given {given}, wanted {_call(name, kinds)}"
+    return _of_class(error, ValueError)(sentence)
+
+
+# These say something of the computation, and not of how it was called.
+_Untouched = (Warning, FloatingPointError, AssertionError)
+
+
+def _wrong_kind(name: str, arguments: dict[str, Any], kinds: dict[str, Kind]) -> str:
+    """The sentence on the first argument that is not of its kind; "" if all are."""
+    for argument, value in arguments.items():
+        kind = kinds.get(argument, ANYTHING)
+        if not kind.fits(value):
+            return f"{name}: {argument}: given {shown(value)}, wanted {kind.text}"
+    return ""
+
+
+def _is_own(error: Exception) -> bool:
+    """Whether minidiff raised it, or what that calls, and not a function that was given."""
+    traceback = error.__traceback__
+    while traceback is not None:
+        if not _is_within(traceback.tb_frame.f_globals):
+            return False
+        traceback = traceback.tb_next
+    return True
+
+
+def _is_within(namespace: dict) -> bool:
+    """Whether code with these globals belongs to minidiff, or to what that calls."""
+    return namespace.get("__name__", "").partition(".")[0] in _WITHIN
+
+
+def _of_class(error: Exception, otherwise: type[Exception]) -> type[Exception]:
+    return next((allowed for allowed in _ALLOWED if isinstance(error, allowed)), otherwise)
+
+
+def shown(value: Any) -> str:
+    """A value in an error: an array as "float32 (2, 3)", all else as it is written, if short."""
+    if hasattr(value, "dtype") and isinstance(getattr(value, "shape", None), tuple):
+        return f"{value.dtype} {tuple(value.shape)}"
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{type(value).__name__} {text[:_LONGEST]}…"
+
+
+def _call(name: str, kinds: dict[str, Kind]) -> str:
+    """How it is called: "sum(x: an array of numbers, axis: an integer or None)"."""
+    parts = [f"{a}: {kind.text}" if kind.text else a for a, kind in kinds.items()]
+    return f"{name}({', '.join(parts)})"
+
+
+# --- doors ---
+
+
+def door(function: Callable, called: str | None = None) -> Callable:
+    """The function, whose errors are explained; a call that succeeds costs 0.1 µs more.
+
+    What is handed out and runs later, a function, a generator or a new object, is explained too:
+    so a maker's arguments are looked at before it is handed out, when it can still be said who gave
+    them.
+    """
+    if hasattr(function, "is_door"):
+        return function
+    called = called or function.__name__
+    if not _makes_something(function):
+
+        @functools.wraps(function)
+        def public(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return function(*args, **kwargs)
+            except Exception as error:
+                failed = error
+            raise of_call(function, called, failed, args, kwargs) from failed
+
+    else:
+
+        @functools.wraps(function)
+        def public(*args: Any, **kwargs: Any) -> Any:
+            try:
+                made = function(*args, **kwargs)
+            except Exception as error:
+                failed = error
+            else:
+                wrong = _wrong_kind(called, *_bound(function, args, kwargs))
+                if wrong:
+                    raise TypeError(wrong)
+                if isinstance(made, types.GeneratorType):
+                    return _explained_steps(made, function, called, args, kwargs)
+                is_own = isinstance(made, types.FunctionType) and _is_within(made.__globals__)
+                return door(made, called) if is_own else made
+            raise of_call(function, called, failed, args, kwargs) from failed
+
+    public.is_door = True  # type: ignore[attr-defined]
+    return public
+
+
+def _makes_something(function: Callable) -> bool:
+    """Whether it makes an object, a function, or a generator."""
+    gives = function.__annotations__.get("return", Any)
+    origin = typing.get_origin(gives) or gives
+    is_called = isinstance(gives, type) and any("__call__" in vars(c) for c in gives.__mro__[:-1])
+    return function.__name__ == "__init__" or origin in (*_LATER, Any) or is_called
+
+
+_LATER = (Callable, typing.get_origin(Callable[[], Any]), Iterator)
+
+
+def _explained_steps(
+    steps: types.GeneratorType, function: Callable, called: str, args: tuple, kwargs: dict
+) -> Iterator:
+    """What a generator gives, its errors explained."""
+    try:
+        yield from steps
+    except Exception as error:
+        failed = error
+    else:
+        return
+    raise of_call(function, called, failed, args, kwargs) from failed
+
+
+def of_call(
+    function: Callable, called: str, error: Exception, args: tuple, kwargs: dict
+) -> Exception:
+    """The explained error of a call of a function."""
+    try:
+        arguments, kinds = _bound(function, args, kwargs)
+    except TypeError:
+        if not _is_own(error):
+            return error
+        wanted = _call(called, _kinds_of(function))
+        return TypeError(f"{called}: {error}; wanted {wanted}")
+    return explained(called, error, arguments, kinds)
+
+
+def _bound(function: Callable, args: tuple, kwargs: dict) -> tuple[dict[str, Any], dict[str, Kind]]:
+    """The arguments of a call by name, each of those after a `*` or `**` too, and their kinds."""
+    signature = inspect.signature(function)
+    kinds = _kinds_of(function)
+    given = signature.bind(*args, **kwargs).arguments
+    arguments: dict[str, Any] = {}
+    for name, parameter in signature.parameters.items():
+        if name not in given or name in ("self", "cls"):
+            continue
+        if parameter.kind is parameter.VAR_KEYWORD:
+            arguments |= given[name]
+        elif parameter.kind is parameter.VAR_POSITIONAL:
+            for i, value in enumerate(given[name]):
+                arguments[f"{name}[{i}]"] = value
+                kinds[f"{name}[{i}]"] = kinds[name]
+        else:
+            arguments[name] = given[name]
+    return arguments, kinds
+
+
+def _kinds_of(function: Callable) -> dict[str, Kind]:
+    """What each argument of a function may be."""
+    try:
+        annotations = typing.get_type_hints(function, include_extras=True)
+    except (NameError, TypeError):
+        annotations = {}
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(function).parameters.items()
+        if name not in ("self", "cls")
+    }
+    return {
+        name: kind_of(name, annotations.get(name, Any), default)
+        for name, default in defaults.items()
+    }
+
+
+_doors: dict[Callable, Callable] = {}
+
+
+def open_doors(room: types.ModuleType, but: Collection[str] = ()) -> None:
+    """Put what a room shows, its functions and the methods of its classes, behind doors.
+
+    `but` are names that stay as they are: what runs so often that a door would be felt.
+    """
+    namespace = vars(room)
+    shown_names = namespace.get("__all__") or [
+        name
+        for name, value in namespace.items()
+        if not name.startswith("_") and _home(value).startswith(room.__name__)
+    ]
+    for name in shown_names:
+        value = namespace[name]
+        if name in but:
+            continue
+        if isinstance(value, types.FunctionType):
+            if value not in _doors and not hasattr(value, "is_door"):
+                _doors[value] = door(value)
+                _doors[value].__module__ = room.__name__  # where pickle finds it
+            namespace[name] = _doors.get(value, value)
+        elif isinstance(value, type):
+            open_class(value, but)
+
+
+def _home(value: Any) -> str:
+    return getattr(value, "__module__", None) or ""
+
+
+def open_class(cls: type, but: Collection[str] = ()) -> None:
+    """Put the public methods of a class behind doors, and how it is made and called."""
+    for base in cls.__mro__:
+        if _home(base).startswith("minidiff"):
+            _open_methods(base, but)
+
+
+def _open_methods(cls: type, but: Collection[str]) -> None:
+    for name, value in list(vars(cls).items()):
+        if name in but or (name.startswith("_") and name not in ("__init__", "__call__")):
+            continue
+        if isinstance(value, types.FunctionType):
+            setattr(cls, name, door(value, cls.__name__ if name.startswith("__") else name))
+        elif isinstance(value, classmethod):
+            setattr(cls, name, classmethod(door(value.__func__, name)))
