@@ -153,10 +153,10 @@ def door(function: Callable, called: str | None = None) -> Callable:
 
 def _makes_something(function: Callable) -> bool:
     """Whether it makes an object, a function, or a generator."""
-    gives = function.__annotations__.get("return", Any)
+    gives = function.__annotations__.get("return", Callable)
     origin = typing.get_origin(gives) or gives
     is_called = isinstance(gives, type) and any("__call__" in vars(c) for c in gives.__mro__[:-1])
-    return function.__name__ == "__init__" or origin in (*_LATER, Any) or is_called
+    return function.__name__ == "__init__" or origin in _LATER or is_called
 
 
 _LATER = (Callable, typing.get_origin(Callable[[], Any]), Iterator)

@@ -54,18 +54,23 @@ def _is_array(value: Any) -> bool:
         return True
     if isinstance(value, list | tuple):
         try:
-            return all(map(_is_array, value)) and len({np.shape(part) for part in value}) <= 1
+            return all(map(_is_array, value)) and len(set(map(_shape, value))) <= 1
         except ValueError:
             return False
     kind = getattr(getattr(value, "dtype", None), "kind", "")
     return kind in ("f", "i", "u", "b") and isinstance(getattr(value, "shape", None), tuple)
 
 
+def _shape(value: Any) -> tuple:
+    return value.shape if hasattr(value, "shape") else np.shape(value)
+
+
 def _is_array_of(kinds: str) -> Callable[[Any], bool]:
     def fits(value: Any) -> bool:
         if not _is_array(value):
             return False
-        return np.size(value) == 0 or getattr(value, "dtype", np.asarray(value).dtype).kind in kinds
+        array = value if hasattr(value, "dtype") else np.asarray(value)
+        return array.dtype.kind in kinds or 0 in array.shape
 
     return fits
 
@@ -74,10 +79,15 @@ def _are_whole(value: Any) -> bool:
     return isinstance(value, tuple | list) and all(map(_is_whole, value))
 
 
+def _is_pair_of_axes(value: Any) -> bool:
+    is_pair = isinstance(value, tuple | list) and len(value) == 2
+    return is_pair and all(_is_whole(part) or _are_whole(part) for part in value)
+
+
 def _are_arrays(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return len(value) > 0 and all(map(_is_array, value))
-    return _is_array(value) and np.ndim(value) > 0
+    return _is_array(value) and _shape(value) != ()
 
 
 def _is_dtype(value: Any) -> bool:
@@ -133,6 +143,7 @@ def _or_none(kind: Kind) -> Kind:
 
 PAIR = one_of([WHOLE, Kind("a pair of integers", lambda v: _are_whole(v) and len(v) == 2)])
 AXES = one_of([WHOLE, WHOLES])
+TWO_AXES = one_of([WHOLE, Kind("a pair of axes or of tuples of them", _is_pair_of_axes)])
 NUMBERS = one_of([NUMBER, ARRAY])
 
 # By name, where the annotation says nothing. The last line that has a name counts.
@@ -148,16 +159,17 @@ _KINDS_OF_NAMES = [
         "shift skip b weight bias running_mean running_var a_min a_max condition gradient",
     ),
     (NUMBERS, "values log_snr t s alpha sigma scale weights stds"),
-    (INTEGERS, "ids indices labels kth indices_or_sections obj"),
+    (INTEGERS, "ids indices labels kth indices_or_sections"),
     (ARRAYS, "arrays tup xs choicelist xi"),
     (AXES, "reps repeats source destination shape"),
-    (_or_none(AXES), "axis axes"),
+    (_or_none(AXES), "axis"),
+    (_or_none(one_of([AXES, TWO_AXES])), "axes"),
     (PAIR, "padding dilation output_padding output_size kernel x_size"),
     (_or_none(PAIR), "stride size"),
     (WHOLE, "axis1 axis2 offset groups rows heads num_classes n"),
     (FLAG, "keepdims equal_nan full_matrices compute_uv"),
     (_or_none(DTYPE), "dtype"),
-    (INDEX, "index"),
+    (INDEX, "index obj"),
     (RNG, "rng"),
     (FUNCTION, "f"),
 ]

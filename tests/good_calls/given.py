@@ -24,6 +24,11 @@ class Given(dict):
         self.update({name: array.copy() for name, array in ARRAYS.items()})
         self["folder"] = folder
 
+    def __or__(self, other):
+        made = Given(self["folder"])
+        made.update(other)
+        return made
+
     def __missing__(self, name):
         if name not in RECIPES:
             raise NameError(name)

@@ -3,17 +3,17 @@
 from .hostile import lines
 
 POINTWISE = """
-abs absolute arccos arcsin arctan ceil cos cosh erf exp expm1 floor hard_swish
-isfinite isnan log log1p mish negative relu round sigmoid sign silu sin sinh softplus sqrt square tan tanh
-zeros_like arccosh arcsinh arctanh cbrt deg2rad degrees exp2 fabs isinf log2 log10 logical_not logit
-positive rad2deg radians reciprocal rint signbit sinc trunc copy erfc inverse_mills log_ndtr ndtr
-ravel atleast_1d atleast_2d atleast_3d fliplr flipud matrix_transpose permute_dims nonzero
+abs absolute arccos arcsin arctan ceil cos cosh erf exp expm1 floor hard_swish isfinite isnan log
+log1p mish negative relu round sigmoid sign silu sin sinh softplus sqrt square tan tanh zeros_like
+arccosh arcsinh arctanh cbrt deg2rad degrees exp2 fabs isinf log2 log10 logical_not logit positive
+rad2deg radians reciprocal rint signbit sinc trunc copy erfc inverse_mills log_ndtr ndtr ravel
+atleast_1d atleast_2d atleast_3d fliplr flipud matrix_transpose permute_dims nonzero
 """
 
 OF_TWO = """
 add divide equal greater greater_equal less less_equal maximum minimum multiply
-not_equal power subtract arctan2 copysign floor_divide fmax fmin fmod hypot logaddexp logaddexp2 logical_and
-logical_or logical_xor mod remainder true_divide array_equal"""
+not_equal power subtract arctan2 copysign floor_divide fmax fmin fmod hypot logaddexp logaddexp2
+logical_and logical_or logical_xor mod remainder true_divide array_equal"""
 
 REDUCTIONS = """
 argmax argmin logsumexp max mean min prod std sum var norm all any amax amin average
