@@ -97,6 +97,8 @@ for _room in (diffusion.guidance, diffusion.losses, diffusion.exact, diffusion.e
 for _room in (diffusion.samplers, diffusion.likelihood, diffusion):
     messages.open_doors(_room)
 messages.open_doors(nn, but=("__call__",))
+for _layer in (nn.Attention, nn.SinusoidalEmbedding):
+    messages.open_class(_layer)  # they compute with arrays themselves
 messages.open_doors(optim, but=("step", "update"))
 messages.open_doors(kernels)
 messages.open_doors(sys.modules[__name__], but=("Primitive", "Tensor", "place", "run", "vjp"))

@@ -81,6 +81,7 @@ ARRAYS = {
     "grid": np.array([20.0, 10.0, 0.0]),
     "snr": np.array([3.0, 2.0, 1.0]),
     "beta": np.array([0.0, 0.1, 0.5]),
+    "alpha_bar": np.array([1.0, 0.9, 0.5]),
     "means": np.array([[1.0, 0.0], [-1.0, 0.0]]),
     "rows": normal(6, 2).astype(np.float64),
     "low": np.zeros(2),
@@ -196,11 +197,6 @@ def adam(mlp):
 @recipe
 def adam_state(adam):
     return adam.state_dict()
-
-
-@recipe
-def sgd(leaf):
-    return md.optim.SGD([leaf], 0.1)
 
 
 @recipe
