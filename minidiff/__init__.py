@@ -88,19 +88,19 @@ __all__ = [
     "value_and_grad",
 ]
 
-# What fails says which argument was wrong. Layers and steps of optimisers stay bare: a door takes
-# 0.1 µs, and what they call speaks for itself.
-for _room in (models, metrics, storage, plot, data, training):
+# What fails says which argument was wrong. The layers that a network calls most, operations of
+# Tensors and the steps of optimisers have no doors: one takes 0.1 µs, and what they call has one.
+for _room in (kernels, models, metrics, storage, plot, data, training):
     messages.open_doors(_room)
 for _room in (diffusion.guidance, diffusion.losses, diffusion.exact, diffusion.editing):
     messages.open_doors(_room)
 for _room in (diffusion.samplers, diffusion.likelihood, diffusion):
     messages.open_doors(_room)
-messages.open_doors(nn, but=("__call__",))
-for _layer in (nn.Attention, nn.SinusoidalEmbedding):
-    messages.open_class(_layer)  # they compute with arrays themselves
+_frequent = (nn.Dense, nn.Conv2d, nn.GroupNorm, nn.GroupNormSilu, nn.Sequential)
+messages.open_doors(nn, but=[layer.__name__ for layer in _frequent])
+for _layer in _frequent:
+    messages.open_class(_layer, but=("__call__",))
 messages.open_doors(optim, but=("step", "update"))
-messages.open_doors(kernels)
 messages.open_doors(sys.modules[__name__], but=("Primitive", "Tensor", "place", "run", "vjp"))
 messages.open_class(Primitive, but=("__call__", "bind", "explained", "recipe", "vjp"))
 messages.open_class(Tensor, but=("__init__",))
