@@ -46,7 +46,7 @@ def explained(
     first = re.match(r"[\w.*, ]+", text)
     speaks = "wanted" in text and type(error) in (*_ALLOWED, RuntimeError)
     subjects = set(first[0].replace(",", " ").split()) if first else set()
-    if speaks and subjects & {name, *arguments, *kinds}:
+    if speaks and subjects & {*arguments, *kinds}:
         return error
     wrong = _wrong_kind(name, arguments, kinds)
     if wrong:
@@ -54,7 +54,8 @@ def explained(
     if isinstance(error, RuntimeError) and not isinstance(error, RecursionError):
         return error
     if speaks:
-        return _of_class(error, ValueError)(f"{name}: {text}")
+        is_named = name in subjects
+        return error if is_named else _of_class(error, ValueError)(f"{name}: {text}")
     given = ", ".join(f"{argument}={shown(value)}" for argument, value in arguments.items())
     sentence = f"{name}: {text or type(error).__name__}; given {given}, wanted {_call(name, kinds)}"
     return _of_class(error, ValueError)(sentence)

@@ -235,8 +235,8 @@ def prediction(points):
 
 
 @recipe
-def a_walk(denoise, labels, grid):
-    return samplers.Walk(denoise, 3, labels, grid, 0)
+def a_walk(denoise, points, labels, grid):
+    return samplers.Walk(denoise, points, labels, grid, 0)
 
 
 @recipe

@@ -161,7 +161,7 @@ ROWS = [
     unary("round", ops.round, np.round, steps),
     unary("zeros_like", ops.zeros_like, np.zeros_like),
     shared("clip", limits(), [((np.ones(3), np.ones(2), 2), ValueError, "broadcast")]),
-    shared("square", arrays(), [(("text",), TypeError, "multiply: .*arrays")]),
+    shared("square", arrays(), [(("text",), TypeError, "x: given 'text', wanted an array")]),
     shared(
         "dot",
         products() | st.tuples(arrays((2, 3)), arrays((2, 3, 2))),
@@ -201,7 +201,7 @@ ROWS = [
     shared("tril", matrices(vectors=True), [((np.array(1.0),), TypeError, "tri")]),
     shared("triu", matrices(vectors=True), [((np.array(1.0),), TypeError, "tri")]),
     shared("diag", matrices(vectors=True), [((np.ones((1, 1, 1)),), ValueError, "diag: given")]),
-    shared("ravel", arrays(), [(("text",), TypeError, "reshape: .*arrays")]),
+    shared("ravel", arrays(), [(("text",), TypeError, "x: given 'text', wanted an array")]),
     Op(
         "split",
         lambda x, cuts, axis, part: ops.split(x, cuts, axis)[part],

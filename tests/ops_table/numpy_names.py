@@ -14,7 +14,7 @@ from .reductions import reduced
 from .row import MIXED, Op, mixed
 
 AXIS = [((two_by_three, 2), (ValueError, IndexError), "2")]
-TEXT = [(("text",), TypeError, "wanted arrays or numbers")]
+TEXT = [(("text",), TypeError, "x: given 'text', wanted an array")]
 
 
 def same(name, samples, errors=TEXT, **how):
@@ -149,18 +149,20 @@ ROWS = [
     same("reciprocal", positive),
     unary("positive", ops.positive, np.positive),
     unary("copy", ops.copy, np.copy),
-    same("copysign", broadcasting(), [(("text", 1), TypeError, "signbit|expected|arrays")]),
+    same(
+        "copysign", broadcasting(), [(("text", 1), TypeError, "x: given 'text', wanted an array")]
+    ),
     same("logaddexp2", broadcasting(), [(mixed((2,), (2,)), TypeError, MIXED)]),
     Op("logit", ops.logit, lambda x: np.log(x / (1 - x)), arrays(low=0.1, high=0.9), TEXT),
     same("deg2rad", arrays()),
     same("rad2deg", arrays(), single=1e-3),
     same("fmax", broadcasting(), [(mixed((2,), (2,)), TypeError, MIXED)]),
     same("fmin", broadcasting(), [(mixed((2,), (2,)), TypeError, MIXED)]),
-    same("nan_to_num", arrays(), [((["a", np.ones(1)],), ValueError, "convert|could not")]),
+    same("nan_to_num", arrays(), [((["a", np.ones(1)],), ValueError, "wanted an array")]),
     same(
         "sinc",
         arrays(low=-2, high=2) | st.just(np.array([0.0, 1e-9, -1e-5])),
-        [(("text",), TypeError, "absolute")],
+        TEXT,
     ),
     # questions
     unary("isinf", ops.isinf, np.isinf, order=0),
@@ -212,9 +214,9 @@ ROWS = [
         shapes().flatmap(lambda size: st.tuples(arrays(size), arrays(size))),
         [(mixed((2,), (2,)), TypeError, MIXED)],
     ),
-    same("atleast_1d", arrays(), [((["a", np.ones(1)],), ValueError, "convert|could not")]),
-    same("atleast_2d", arrays(), [((["a", np.ones(1)],), ValueError, "convert|could not")]),
-    same("atleast_3d", arrays(), [((["a", np.ones(1)],), ValueError, "convert|could not")]),
+    same("atleast_1d", arrays(), [((["a", np.ones(1)],), ValueError, "wanted an array")]),
+    same("atleast_2d", arrays(), [((["a", np.ones(1)],), ValueError, "wanted an array")]),
+    same("atleast_3d", arrays(), [((["a", np.ones(1)],), ValueError, "wanted an array")]),
     joining("vstack", *rows, [(2, 3), (1, 3)], [(3,), (2, 3)]),
     joining("hstack", *rows, [(2, 3), (2, 1)], [(), ()]),
     joining("dstack", *rows, [(2,), (1, 2)]),
