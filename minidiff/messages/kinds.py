@@ -152,14 +152,14 @@ _KINDS_OF_NAMES = [
         ARRAY,
         "x y w q k v c e a g x0 x_t qkv noise known mask table logits output condlist start stop "
         "primals tangents means points mean log_variance mean1 log_variance1 mean2 log_variance2 "
-        "scaled data fill_value default pad_width",
+        "scaled data fill_value default pad_width labels",
     ),
     (
         _or_none(ARRAY),
         "shift skip b weight bias running_mean running_var a_min a_max condition gradient",
     ),
     (NUMBERS, "values log_snr t s alpha sigma scale weights stds"),
-    (INTEGERS, "ids indices labels kth indices_or_sections"),
+    (INTEGERS, "ids indices kth indices_or_sections"),
     (ARRAYS, "arrays tup xs choicelist xi"),
     (AXES, "reps repeats source destination shape"),
     (_or_none(AXES), "axis"),
