@@ -70,6 +70,8 @@ class Between:
         return bool(above and below)
 
     def __str__(self) -> str:
+        if self.low == -math.inf and self.high == math.inf:
+            return "a finite number"
         if self.high == math.inf:
             return f"a number {'>=' if self.ends[0] == '[' else '>'} {self.low:g}"
         return f"a number in {self.ends[0]}{self.low:g}, {self.high:g}{self.ends[1]}"

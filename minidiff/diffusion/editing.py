@@ -138,6 +138,7 @@ def slerp(a: Array, b: Array, share: float) -> Array:
     the straight line where they have one direction, or one of them is 0.
     """
     checks.same_shape_and_dtype("b", b, "a", a)
+    checks.among("share", share, checks.Between(-math.inf, math.inf, "()"))
     xp = namespace(a)
     lengths = xp.sqrt(dot(a, a)) * xp.sqrt(dot(b, b))
     cosine = xp.where(lengths > 0, dot(a, b), 1.0) / xp.where(lengths > 0, lengths, 1.0)

@@ -12,7 +12,7 @@ from .grids import times
 from .network import as_denoise
 from .per_sample import Rng, as_condition, as_rng, draw_noise
 from .prediction import Denoise
-from .samplers import SAMPLERS, Step
+from .samplers import SAMPLERS, Step, invert
 from .schedule import Schedule
 
 
@@ -86,6 +86,10 @@ def sample_steps(
             "shape: given None, wanted the shape of one sample, such as (28, 28, 1) for a digit or "
             "(2,) for a point: this denoiser does not know it"
         )
+    if not isinstance(shape, tuple | list):
+        raise TypeError(f"shape: given {shape!r}, wanted a tuple, such as (28, 28, 1) or (2,)")
+    shape = tuple(checks.whole("shape", size) for size in shape)
+    dtype = np.dtype(checks.among("dtype", np.dtype(dtype).name, ("float32", "float64")))
     _check_start(denoise.schedule, denoise.schedule.timesteps)
     grid = times(denoise.schedule, steps, spacing)
     _check_start(denoise.schedule, grid[0])
@@ -100,6 +104,8 @@ def sample_steps(
 
 def as_sampler(sampler: str | Callable, options: dict[str, Any]) -> Callable:
     """The sampler of this name, or the function as it is, if it takes these options."""
+    if sampler is invert:
+        raise ValueError("sampler: given invert, wanted one that goes from noise to data")
     if not callable(sampler):
         sampler = SAMPLERS[checks.among("sampler", sampler, SAMPLERS)]
     arguments = "denoise, x, condition, times, rng, clip"

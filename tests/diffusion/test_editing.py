@@ -176,6 +176,7 @@ def test_errors():
             "sampler: given 'magic'",
         ),
         (lambda: D.interpolate(denoise, x, np.zeros((3, 2)), [0.5]), "b: given shape"),
+        (lambda: D.slerp(x, x, np.nan), "share: given nan, wanted a finite number"),
     ]:
         with pytest.raises(ValueError, match=words):
             call()

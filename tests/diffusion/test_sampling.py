@@ -55,6 +55,9 @@ def test_errors():
         (lambda: make(n=None), "n: given None"),
         (lambda: make(n=None, condition=1), "n: given None and one condition, 1, for all"),
         (lambda: make(n=-1), "n: given -1"),
+        (lambda: make(shape=(2.5,)), "shape: given 2.5, wanted an integer"),
+        (lambda: make(dtype="float16"), "dtype: given 'float16', wanted one of 'float32'"),
+        (lambda: make(sampler=S.invert), "sampler: given invert, wanted one that goes from noise"),
         # one vector says as little as one label
         (lambda: make(n=None, condition=np.ones(3)), "n: given None"),
         (lambda: make(rng=None), "rng: given None, wanted a NumPy Generator"),
@@ -66,6 +69,8 @@ def test_errors():
     ]:
         with pytest.raises(ValueError, match=words):
             call()
+    with pytest.raises(TypeError, match=r"shape: given 28, wanted a tuple, such as \(28, 28, 1\)"):
+        make(shape=28)
     with pytest.raises(TypeError, match="rng: given str, wanted a seed such as 0"):
         make(rng="0")
 
