@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import first_guesses, kernels, messages, ops
 from ..tape.primitive import Primitive
+from ..tape.promotion import refuse_subclass
 from ..tape.tape import Value
 
 
@@ -111,6 +112,11 @@ class ArrayMethods(Value):
     def __round__(self, ndigits: int | None = None) -> float:
         """One element as a Python number, rounded."""
         return round(self._data.item(), ndigits)
+
+    @property
+    def _mask(self) -> None:
+        """Where a masked array meets a Tensor, NumPy asks both for this, and records nothing."""
+        refuse_subclass("array", np.ma.masked_array(0))
 
     def __getattr__(self, name: str) -> Any:
         raise first_guesses.unknown("Tensor", name, vars(ops))

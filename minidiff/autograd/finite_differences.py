@@ -165,7 +165,7 @@ class _Case:
         """The derivative of ⟨f, u⟩ when argument i moves in a direction."""
 
         def line(t: float) -> float:
-            out = np.asarray(self.f(*self._moved(i, t * direction)))
+            out = as_tensor(self.f(*self._moved(i, t * direction))).numpy()
             return float(np.sum(out * u))
 
         backward = float(np.sum(gradient * direction))

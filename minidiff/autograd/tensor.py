@@ -5,6 +5,7 @@ It behaves like a NumPy array, and every operation goes through the table.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from operator import attrgetter
 from typing import Any
 
@@ -12,7 +13,8 @@ import numpy as np
 
 from .. import kernels, ops
 from ..kernels import Array
-from ..tape.tape import Value, backpropagate, copy_shared, recording
+from ..tape.promotion import refuse_subclass
+from ..tape.tape import Value, backpropagate, copy_shared, recording, state
 from . import numpy_protocol
 from .array_methods import ArrayMethods
 from .array_methods import as_method as _method
@@ -46,6 +48,35 @@ class Tensor(ArrayMethods):
         if version is None:  # else it comes from an operation, and needs no checks
             self._data = _checked(data, requires_grad)
             self._made_trainable = requires_grad
+            if isinstance(data, Value):  # of one memory there is one count of writes
+                self.version = data.version
+
+    # --- what it holds ---
+
+    @property
+    def data(self) -> Array:
+        """The array itself, without a copy."""
+        return self._data
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        """Other numbers for the same shape: those of an array, a Tensor, a list or a number.
+
+        Also what `t.data -= step` ends in: whoever has saved the array must know.
+        """
+        if value is not self._data:
+            self._data = _numbers_for(self, value)
+        self.version[0] += 1
+
+    @property
+    def grad(self) -> Any:
+        """None, or the gradient that `backward` has left here: an array, or a Tensor."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, gradient: Any) -> None:
+        """None, or an array or Tensor of this Tensor's shape and dtype."""
+        self._grad = None if gradient is None else _as_gradient(self, gradient)
 
     # --- what it is ---
 
@@ -111,11 +142,32 @@ class Tensor(ArrayMethods):
         return kernels.to_host(self._data)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """What `np.asarray(t)`, plots and lists of Tensors ask for.
+
+        Raises TypeError where a gradient would be lost.
+        """
+        refuse_to_lose_gradient(self)
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def detach(self) -> "Tensor":
         """The same memory as a leaf of its own, through which no gradient passes."""
         return type(self)(self._data, False, None, self.version)
+
+    def __deepcopy__(self, memo: dict) -> "Tensor":
+        """A leaf of its own with the same numbers and gradient.
+
+        Raises RuntimeError for the result of an operation: nobody would get its gradient.
+        """
+        if self.node:
+            raise RuntimeError(
+                f"deepcopy: given the result of {self.node.name}, wanted a leaf: the copy's "
+                f"backward would fill no leaf's gradient; type t.detach() first"
+            )
+        twin = type(self)(self._data.copy(), is_parameter(self))
+        twin.requires_grad = self.requires_grad
+        memo[id(self)] = twin
+        twin.grad = deepcopy(self.grad, memo)
+        return twin
 
     def to(self, device: str) -> "Tensor":
         """A leaf on that device; itself if it is there already.
@@ -138,7 +190,7 @@ class Tensor(ArrayMethods):
         be differentiated again.
 
         Raises RuntimeError if nothing here wants a gradient or the graph was freed, ValueError for
-        a gradient of another shape or dtype.
+        a gradient of another shape or dtype, `gradient` or one that a rule or a hook gave.
         """
         g = initial_gradient(self, gradient)
         if create_graph:
@@ -147,12 +199,9 @@ class Tensor(ArrayMethods):
         if not create_graph:
             copy_shared(gradients)
         for leaf, total in gradients.items():
-            if leaf.grad is not None:
-                leaf.grad = leaf.grad + total
-            elif create_graph or type(total) is type(leaf._data):
-                leaf.grad = total
-            else:  # NumPy gives scalars for 0-d results
-                leaf.grad = kernels.namespace(leaf._data).asarray(total)
+            if leaf._grad is not None:
+                total = leaf._grad + total
+            leaf._grad = _whole(total)
 
     # --- operators and methods: NumPy's names, from the table ---
 
@@ -262,7 +311,7 @@ class At:
 
 def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A Tensor of a copy of the data, in that dtype if one is given: PyTorch's way to make one."""
-    return Tensor(np.array(_as_array(data), dtype), requires_grad)
+    return Tensor(np.array(_checked(data, requires_grad), dtype), requires_grad)
 
 
 def _one_tuple(sizes: tuple) -> Any:
@@ -282,8 +331,23 @@ def is_parameter(value: Any) -> bool:
     return value.requires_grad or getattr(value, "_made_trainable", False)
 
 
+def refuse_to_lose_gradient(t: Value) -> None:
+    """TypeError for a Tensor that becomes a bare array while its gradient is recorded."""
+    if t.requires_grad and state.recording:
+        raise TypeError(
+            f"array: given a Tensor of shape {tuple(t.data.shape)} whose gradient would be lost, "
+            f"wanted one that needs none: type t.detach() or t.numpy() for its numbers; to keep "
+            f"the gradient join Tensors by ops.stack([t, u]), and call minidiff.ops, not NumPy"
+        )
+
+
 def _checked(data: Any, requires_grad: bool) -> Array:
-    """What a user gives, as an array; TypeError for a dtype that is of no use."""
+    """What a user gives, as an array; TypeError for a dtype that is of no use.
+
+    A Tensor that is made a constant must have no gradient to lose.
+    """
+    if isinstance(data, Value) and not requires_grad:
+        refuse_to_lose_gradient(data)
     if type(data) not in kernels._backends:
         data = _as_array(data)
     allowed = "f" if requires_grad else "fiub"
@@ -296,9 +360,52 @@ def _checked(data: Any, requires_grad: bool) -> Array:
 def _as_array(data: Any) -> np.ndarray:
     if isinstance(data, Value):
         return data.data
+    refuse_subclass("data", data)
     array = np.asarray(data)
     has_dtype = isinstance(data, np.ndarray | np.generic)
     return array if has_dtype or array.dtype.kind != "f" else array.astype(np.float32)
+
+
+def _numbers_for(tensor: Tensor, value: Any) -> Array:
+    """What is assigned to `tensor.data`, as an array of its shape.
+
+    Integers, and numbers without a dtype, take the dtype of a float Tensor.
+    """
+    has_dtype = hasattr(value, "dtype")
+    array = _checked(value.data if isinstance(value, Value) else value, False)
+    if array.shape != tensor.shape:
+        raise ValueError(
+            f"data: given shape {array.shape}, wanted {tensor.shape}, the shape it has; type "
+            f"md.Tensor(array) for another"
+        )
+    if tensor.dtype.kind == "f" and not (has_dtype and array.dtype.kind == "f"):
+        array = array.astype(tensor.dtype)
+    if has_dtype:
+        return array
+    return kernels.from_host(array, tensor._data)
+
+
+def _whole(gradient: Any) -> Any:
+    """The gradient, never a NumPy scalar: that is what NumPy's arithmetic makes of 0-d arrays."""
+    return np.asarray(gradient) if isinstance(gradient, np.generic) else gradient
+
+
+def _as_gradient(leaf: Value, gradient: Any) -> Any:
+    """The gradient, if it has the leaf's dtype and shape; else raises TypeError or ValueError."""
+    data = leaf._data
+    dtype = getattr(gradient, "dtype", None)
+    if dtype is None:
+        raise TypeError(
+            f"grad: given {type(gradient).__name__}, wanted None, an array or a Tensor of "
+            f"{data.dtype} {data.shape}"
+        )
+    if dtype == data.dtype and gradient.shape == data.shape:
+        return _whole(gradient)
+    kind = TypeError if dtype != data.dtype else ValueError
+    raise kind(
+        f"grad: given {dtype} {tuple(gradient.shape)}, wanted {data.dtype} {data.shape}, as the "
+        f"Tensor that it is for"
+    )
 
 
 def initial_gradient(out: Tensor, gradient: Any) -> Array:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels, ops
+from ..checks import same_shape_and_dtype
 from ..tape.primitive import new_variable
 from ..tape.tape import Node, backpropagate, clock, copy_shared, gradient_edge, recording, state
 from .tensor import Tensor, as_tensor, initial_gradient
@@ -118,13 +119,24 @@ def stop_gradient(x: Any) -> Any:
 
 
 def gradient_hook(x: Tensor, hook: Callable) -> Tensor:
-    """x, with a hook on the way back: `hook(gradient)` looks at it (gives None) or replaces it."""
+    """x, with a hook on the way back: `hook(gradient)` looks at it (gives None) or replaces it.
+
+    What it gives must have the gradient's shape and dtype; backward raises ValueError or TypeError
+    otherwise.
+    """
     if not x.requires_grad:
         return x
 
     def hooked(node: Node, g: Any, needs: Any) -> list:
         replaced = hook(g)
-        return [g if replaced is None else replaced]
+        if replaced is None:
+            return [g]
+        if not hasattr(replaced, "dtype"):
+            raise TypeError(
+                f"hook: given {type(replaced).__name__}, wanted None or the gradient in its place"
+            )
+        same_shape_and_dtype("hook", replaced, "the gradient that it was given", g)
+        return [replaced]
 
     return Tensor(
         x.data, True, Node("gradient_hook", [gradient_edge(x)], hooked, x.shape), x.version
@@ -288,5 +300,10 @@ def _has_tensor(args: tuple) -> bool:
 
 
 def _is_nested(args: tuple) -> bool:
-    """Whether the arguments are on somebody else's tape, or inside a differentiated function."""
+    """Whether the arguments are on somebody else's tape, or inside a differentiated function.
+
+    Not so inside `no_grad`, which ends what is recorded around it.
+    """
+    if not state.recording:
+        return False
     return state.nesting > 0 or any(gradient_edge(leaf) is not None for leaf in tree_leaves(args))

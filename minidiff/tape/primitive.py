@@ -29,7 +29,7 @@ class Primitive(Declaration):
     output, `out` the output, `in_shape` the operand's shape, `aux` what the kernel handed on beside
     its output; any other name is an argument. A `**how` stands for all static arguments that the
     rule does not name. Nothing else is kept alive. An operation without rules has no gradient: a
-    comparison, say.
+    comparison, say; a user's that gives floats is refused where a gradient is wanted.
 
     `joint` is one rule for all operands; it gives one gradient (or None) for each, and may ask for
     `needs`, which says whose are wanted. If it uses kernels without derivatives of their own,
@@ -62,6 +62,8 @@ class Primitive(Declaration):
         super().__init__(name, arguments, {"joint": joint} if joint else rules, reference)
         self.__module__ = None  # type: ignore[assignment]  # see `__reduce__`
         self.kernel = kernel
+        # With a kernel from outside come rules from outside: what they give is looked at.
+        self.is_users = kernel is not None and not _is_ours(kernel)
         self.broadcasts = broadcasts
         self.takes_integers = [self.operands.index(name) for name in takes_integers.split()]
         self.wants_floats = wants_floats
@@ -95,8 +97,14 @@ class Primitive(Declaration):
         is_view = out.base is not None or out is arrays[0]
         version = _shared_version(out, operands) if is_view else [0]
         value = value_type(out, False, None, version)
-        if True in needs and self.rules and state.recording:
-            self._record(value, operands, tuple(needs), arrays, statics, aux)
+        if True in needs and state.recording:
+            if self.rules:
+                self._record(value, operands, tuple(needs), arrays, statics, aux)
+            elif self.is_users and out.dtype.kind == "f":
+                raise TypeError(
+                    f"{self.name}: given a Tensor that needs a gradient, wanted a rule for it, as "
+                    f"in @md.primitive(x=lambda g, x: …); where it has none, call it on t.detach()"
+                )
         return value
 
     def __reduce__(self) -> str:
@@ -159,6 +167,8 @@ class Primitive(Declaration):
             saved[name] = statics[name]
         if recipe.aux:
             saved["aux"] = aux
+        if self.is_users:
+            saved["dtypes of operands"] = [array.dtype for array in arrays]
 
         parents = []
         for operand, needed in zip(operands, needs):
@@ -186,19 +196,43 @@ class Primitive(Declaration):
             saved = self._saved_on_tape(node, type(g))
             if self.reference:
                 return self._vjp_of_reference(saved, g, needs)
+        gradients: Any = [None] * len(needs)
         if self.joint:
             _, rule = recipe.rules[0]
-            return rule(g, saved | {"needs": needs})
-        gradients: list[Any] = [None] * len(needs)
-        for i, rule in recipe.rules:
-            if needs[i]:
-                gradient = rule(g, saved)
-                if self.broadcasts and gradient is not None:
-                    shape = node.parents[i].shape
-                    if gradient.shape != shape:
-                        gradient = sum_to(gradient, shape=shape)
-                gradients[i] = gradient
+            gradients = rule(g, saved | {"needs": needs})
+        else:
+            for i, rule in recipe.rules:
+                if needs[i]:
+                    gradient = rule(g, saved)
+                    if self.broadcasts and gradient is not None:
+                        shape = node.parents[i].shape
+                        if gradient.shape != shape:
+                            gradient = sum_to(gradient, shape=shape)
+                    gradients[i] = gradient
+        if self.is_users:
+            self._check_gradients(node, gradients)
         return gradients
+
+    def _check_gradients(self, node: Node, gradients: Sequence) -> None:
+        """ValueError or TypeError unless each is None or has its operand's shape and dtype."""
+        if len(gradients) != len(node.parents):
+            raise ValueError(
+                f"{self.name}: given {len(gradients)} gradients by its joint rule, wanted "
+                f"{len(node.parents)}, one for each operand (or None)"
+            )
+        _, saved, _ = node.saved
+        dtypes = saved["dtypes of operands"]
+        for i, (parent, gradient, dtype) in enumerate(zip(node.parents, gradients, dtypes)):
+            if parent is None or gradient is None:
+                continue
+            shape = getattr(gradient, "shape", type(gradient).__name__)
+            given = getattr(gradient, "dtype", None)
+            if shape != parent.shape or given != dtype:
+                kind = ValueError if shape != parent.shape else TypeError
+                raise kind(
+                    f"{self.name}: given a gradient {given} {shape} by the rule for operand {i}, "
+                    f"wanted {dtype} {tuple(parent.shape)}, as that operand"
+                )
 
     def _saved_on_tape(self, node: Node, cls: type) -> dict:
         """What `node` has saved, with Values for arrays: its operands and its result again."""
@@ -228,6 +262,11 @@ class Primitive(Declaration):
             gradients.get(variable.node) if needed else None
             for variable, needed in zip(variables, needs)
         ]
+
+
+def _is_ours(kernel: Callable) -> bool:
+    """Whether it is a function of this package, which has tests for every rule."""
+    return str(getattr(kernel, "__module__", None)).split(".")[0] == __name__.split(".")[0]
 
 
 def _unwrap(operands: Sequence) -> tuple[list, list[bool], Any]:

@@ -50,8 +50,11 @@ def promote(
     the places in `takes_integers`. Where the operation `wants_floats`, integers and booleans alone
     become float64, as for NumPy's mean and division.
 
-    Raises TypeError for two devices, two float dtypes, or something that is no number.
+    Raises TypeError for two devices, two float dtypes, something that is no number, or an array
+    that is more than its numbers.
     """
+    for a in arrays:
+        refuse_subclass(name, a)
     real = [a for a in arrays if type(a) in _backends]
     if not real:  # NumPy scalars and lists are arrays where nothing else is
         only_numbers = all(_is_number(a) for a in arrays)
@@ -98,6 +101,22 @@ def promote(
         if not (broadcasts and _is_number(a)):
             arrays[i] = backend.namespace.asarray(a, dtype=dtype)
     return backend.array
+
+
+def refuse_subclass(name: str, array: Any) -> None:
+    """TypeError for NumPy arrays that mean more than their numbers: a mask, or always a matrix."""
+    if type(array) is np.ndarray or not isinstance(array, np.ndarray):
+        return
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name}: given a masked array, wanted a plain one: type a.filled(value), or "
+            f"ops.where(a.mask, value, a.data) with what is to stand where it is masked"
+        )
+    if isinstance(array, np.matrix):
+        raise TypeError(
+            f"{name}: given an np.matrix, wanted a plain array: type np.asarray(a), and @ for the "
+            f"product of matrices"
+        )
 
 
 def describe(arrays: list) -> str:

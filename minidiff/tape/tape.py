@@ -43,10 +43,10 @@ state = _State()
 class Value:
     """An array on the tape.
 
-    A leaf is a Value that no node made; `backward` leaves its gradient in `grad`.
+    A leaf is a Value that no node made; `backward` leaves its gradient there, see `Tensor.grad`.
     """
 
-    __slots__ = ("__weakref__", "_data", "grad", "node", "requires_grad", "version")
+    __slots__ = ("__weakref__", "_data", "_grad", "node", "requires_grad", "version")
     order = 0  # as a leaf it is older than every node
 
     def __init__(
@@ -59,19 +59,13 @@ class Value:
         self._data = data
         self.requires_grad = requires_grad
         self.node = node
-        self.grad: Any = None
+        self._grad: Any = None
         # A counter of writes, in a list so that all views of one memory can share it.
         self.version = [0] if version is None else version
 
     @property
     def data(self) -> Array:
         return self._data
-
-    @data.setter
-    def data(self, array: Array) -> None:
-        """Also what `t.data -= step` ends in: whoever has saved the array must know."""
-        self._data = array
-        self.version[0] += 1
 
 
 class Node:

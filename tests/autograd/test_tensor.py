@@ -1,8 +1,12 @@
 """What users hold: construction, operators, NumPy's protocols, printing."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
+from ops_table.row import primitives
 
+import minidiff as md
 from minidiff import Tensor, ops
 
 
@@ -108,9 +112,154 @@ def test_numpys_functions_that_cannot_say_what_to_use(f, message):
         f(Tensor(np.ones(3), requires_grad=True))
 
 
-def test_numpy_takes_the_array_where_it_is_asked_to():
+def test_numpy_takes_the_array_where_no_gradient_is_lost():
     x = Tensor(np.ones(3), requires_grad=True)
-    assert np.asarray(x).sum() == 3
+    assert np.asarray(x.detach()).sum() == 3
+    assert np.array([Tensor(1.0), Tensor(2.0)]).tolist() == [1, 2]
+    with md.no_grad():
+        assert np.asarray(x).sum() == 3
+        np.testing.assert_array_equal([x, x * 2], [[1, 1, 1], [2, 2, 2]])
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: 2 * x - [5 * x[0], 5 * x[1], 1.0],
+        lambda x: ops.maximum([x * x, 1.0], x),
+        lambda x: np.array([x, 2 * x]),
+        lambda x: np.ones(3) * [x[0], 1.0, 2.0],
+        lambda x: Tensor([x, 2 * x]),
+        lambda x: Tensor(2 * x),
+        md.tensor,
+    ],
+)
+def test_a_gradient_that_would_be_lost_is_refused(f):
+    with pytest.raises(TypeError, match=r"would be lost, .*t\.detach\(\).*ops\.stack\(\[t, u\]\)"):
+        f(Tensor(np.ones(3), requires_grad=True))
+
+
+def test_no_primitive_loses_the_gradient_of_a_list():
+    """A list of Tensors as an operand is refused, by all that take two Tensors in its place."""
+    refused = 0
+    for primitive in primitives().values():
+        leaf = Tensor(np.array([1.2, 1.4, 1.6]), requires_grad=True)
+        for k in range(primitive.arity or 1):
+            operands = [leaf] * (primitive.arity or 1)
+            try:
+                with np.errstate(all="ignore"):
+                    whole = primitive(*operands)
+            except (TypeError, ValueError, IndexError, np.linalg.LinAlgError):
+                continue
+            if whole.requires_grad:
+                operands[k] = list(leaf)
+                with pytest.raises(TypeError, match=r"ops\.stack"):
+                    primitive(*operands)
+                refused += 1
+    assert refused > 50
+
+
+MASKED = np.ma.masked_array([1.0, 2.0, 3.0], [False, True, False])
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x * MASKED,
+        lambda x: MASKED * x,
+        lambda x: np.add(MASKED, x),
+        lambda x: ops.sum(MASKED),
+        lambda x: ops.concatenate([x, MASKED]),
+        lambda x: Tensor(MASKED),
+        lambda x: setattr(x, "data", MASKED),
+    ],
+)
+def test_masked_arrays_are_refused(f):
+    with pytest.raises(TypeError, match=r"given a masked array, .*a\.filled\(value\)"):
+        f(Tensor(np.ones(3), requires_grad=True))
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+@pytest.mark.parametrize("f", [lambda x, m: x * m, lambda x, m: m * x, lambda x, m: Tensor(m)])
+def test_matrices_are_refused(f):
+    with pytest.raises(TypeError, match=r"given an np\.matrix, .*np\.asarray\(a\)"):
+        f(Tensor(np.ones(3), requires_grad=True), np.matrix([[1.0, 2.0, 3.0]]))
+
+
+def test_data_takes_what_a_step_by_hand_gives():
+    w = Tensor(np.array([1.0, 2.0], np.float32), requires_grad=True)
+    (w * w).sum().backward()
+    w.data = w - 0.25 * w.grad
+    assert type(w.data) is np.ndarray
+    assert w.data.tolist() == [0.5, 1.0]
+    assert w.node is None
+    for numbers in ([1, 2], (1.0, 2.0), np.arange(1, 3), Tensor([1.0, 2.0])):
+        w.data = numbers
+        assert w.dtype == np.float32
+        assert w.data.tolist() == [1, 2]
+    w.data = w.data.astype(np.float64)
+    assert w.dtype == np.float64
+    scalar = Tensor(1.0)
+    scalar.data = scalar.data - 1  # NumPy gives a scalar
+    assert type(scalar.data) is np.ndarray
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "message"),
+    [
+        (np.ones(2), ValueError, r"data: given shape \(2,\), wanted \(3,\), the shape it has"),
+        (1.0, ValueError, r"data: given shape \(\), wanted \(3,\)"),
+        (np.ones(3, complex), TypeError, "data: given dtype complex128, wanted float32"),
+        ("abc", TypeError, "data: given dtype"),
+        (None, TypeError, "data: given dtype object"),
+    ],
+)
+def test_data_that_does_not_fit(value, error, message):
+    x = Tensor(np.ones(3), requires_grad=True)
+    with pytest.raises(error, match=message):
+        x.data = value
+    assert x.version == [0]
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "message"),
+    [
+        (
+            np.ones(2, np.float32),
+            ValueError,
+            r"grad: given float32 \(2,\), wanted float32 \(3, 2\)",
+        ),
+        (np.ones((3, 2)), TypeError, r"grad: given float64 \(3, 2\), wanted float32 \(3, 2\)"),
+        ([1.0, 2.0], TypeError, r"grad: given list, wanted None, an array or a Tensor"),
+    ],
+)
+def test_a_gradient_that_does_not_fit(value, error, message):
+    x = Tensor(np.ones((3, 2), np.float32), requires_grad=True)
+    with pytest.raises(error, match=message):
+        x.grad = value
+    assert x.grad is None
+    x.grad = np.ones((3, 2), np.float32)
+    x.grad = None
+
+
+def test_a_deep_copy_is_a_leaf_of_its_own():
+    x = Tensor(np.ones(2), requires_grad=True)
+    (x * 3).sum().backward()
+    first, second = deepcopy([x, x])
+    assert first is second
+    (first * 2).sum().backward()
+    assert first.grad.tolist() == [5, 5]
+    assert x.grad.tolist() == [3, 3]
+    assert not np.shares_memory(x.data, first.data)
+    with pytest.raises(RuntimeError, match=r"deepcopy: given the result of multiply.*t\.detach"):
+        deepcopy({"h": x * 2})
+
+
+def test_one_memory_has_one_count_of_writes():
+    x = Tensor(np.ones(2), requires_grad=True)
+    y = x * x
+    Tensor(x, requires_grad=True).data += 1
+    with pytest.raises(RuntimeError, match="written in place"):
+        y.sum().backward()
 
 
 def test_numpys_questions_about_shape():

@@ -108,6 +108,34 @@ def test_grad_records_inside_no_grad():
         assert not (Tensor(np.ones(1), requires_grad=True) * 2).requires_grad
 
 
+def test_what_is_made_inside_no_grad_has_no_graph():
+    leaf = Tensor(np.array(3.0), requires_grad=True)
+    cube = lambda x: x * x * x
+    with md.no_grad():
+        results = [
+            grad(cube)(leaf),
+            *value_and_grad(cube)(leaf),
+            grad(grad(cube))(leaf),
+            md.jacobian(cube)(leaf),
+            md.hessian(cube)(leaf),
+            md.hvp(cube, leaf, np.array(1.0)),
+            *md.jvp(cube, leaf, leaf),
+        ]
+    assert [float(result) for result in results] == [27, 27, 27, 18, 27, 18, 18, 27, 81]
+    for result in results:
+        assert result.node is None
+        assert not result.requires_grad
+
+
+def test_no_grad_around_an_inner_grad_makes_it_a_constant():
+    def f(x):
+        with md.no_grad():
+            slope = grad(lambda y: y * y)(x)  # 6, and no longer 2x
+        return slope * x
+
+    np.testing.assert_allclose(grad(f)(np.array(3.0)), 6)
+
+
 def test_no_grad_inside_grad_cuts():
     def f(x):
         with md.no_grad():

@@ -243,3 +243,77 @@ def test_a_users_primitive_in_one_line():
     x = np.array([0.5, 2.0])
     assert md.gradcheck(cbrt, x)
     assert md.gradgradcheck(cbrt, x)
+
+
+@pytest.mark.parametrize(
+    ("rules", "wrong"),
+    [
+        (
+            {"x": lambda g, x: np.sum(g)},
+            r"float64 \(\) by the rule for operand 0, wanted float64 \(3,\)",
+        ),
+        ({"x": lambda g, x: 1.0}, "None float by the rule for operand 0"),
+        (
+            {"joint": lambda g, x: (np.sum(g),)},
+            r"float64 \(\) by the rule for operand 0, wanted float64 \(3,\)",
+        ),
+        ({"joint": lambda g, x: ()}, r"0 gradients by its joint rule, wanted 1"),
+    ],
+)
+def test_a_rule_that_gives_another_shape(rules, wrong):
+    """Wherever it stands: what other rules make of such a gradient may have the right shape."""
+
+    @md.primitive(**rules)
+    def odd(x):
+        return x * 1.0
+
+    for before in (lambda x: x, lambda x: 2 * x):
+        x = Tensor(np.ones(3), requires_grad=True)
+        with pytest.raises(ValueError, match=f"odd: given .*{wrong}"):
+            (odd(before(x)) + before(x)).sum().backward()
+        with pytest.raises(ValueError, match=f"odd: given .*{wrong}"):
+            md.grad(lambda x, before=before: odd(before(x)).sum())(np.ones(3))
+
+
+def test_a_rule_that_gives_another_dtype():
+    @md.primitive(x=lambda g, x: g * np.ones(3))
+    def wide(x):
+        return x * 1
+
+    x = Tensor(np.ones(3, np.float32), requires_grad=True)
+    message = r"wide: given a gradient float64 \(3,\) by the rule for operand 0, wanted float32"
+    with pytest.raises(TypeError, match=message):
+        wide(x).sum().backward()
+    with pytest.raises(TypeError, match=message):
+        md.grad(lambda x: wide(x).sum())(x.data)
+
+
+def test_a_users_operation_without_rules_has_no_silent_gradient_of_zero():
+    @md.primitive()
+    def square(x):
+        return x * x
+
+    @md.primitive()
+    def positive(x):
+        return x > 0
+
+    assert square(np.array(2.0)) == 4
+    x = Tensor(np.array(2.0), requires_grad=True)
+    assert square(x.detach()).data == 4
+    assert positive(x).data
+    with pytest.raises(TypeError, match=r"square: .*wanted a rule .*x=lambda g, x.*t\.detach\(\)"):
+        md.grad(square)(np.array(2.0))
+
+
+@pytest.mark.parametrize(
+    ("hook", "error", "message"),
+    [
+        (lambda g: 1.0, TypeError, "hook: given float, wanted None or the gradient"),
+        (lambda g: np.ones(2), ValueError, r"hook: given shape \(2,\), wanted \(3,\)"),
+        (lambda g: g.astype(np.float32), TypeError, "hook: given float32, wanted float64"),
+    ],
+)
+def test_a_hook_that_gives_another_gradient(hook, error, message):
+    x = Tensor(np.ones(3), requires_grad=True)
+    with pytest.raises(error, match=message):
+        md.gradient_hook(2 * x, hook).sum().backward()

@@ -116,6 +116,14 @@ def test_gradients_add_up_over_calls_and_uses():
     np.testing.assert_allclose(x.grad, 2 * (2 * x.data + 1))
 
 
+def test_a_gradient_of_one_number_stays_an_array():
+    x = leaf()
+    for total in (6, 12):
+        (x * 6).backward()
+        assert type(x.grad) is np.ndarray
+        assert x.grad == total
+
+
 def test_a_leaf_is_its_own_result():
     x = leaf(2)
     upstream = np.array([1.0, 2.0])
