@@ -13,7 +13,8 @@ from .. import kernels, ops
 from ..checks import same_shape_and_dtype
 from ..tape.primitive import new_variable
 from ..tape.tape import Node, backpropagate, clock, copy_shared, gradient_edge, recording, state
-from .tensor import Tensor, as_tensor, initial_gradient
+from .contents import initial_gradient
+from .tensor import Tensor, as_tensor
 
 
 def value_and_grad(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
