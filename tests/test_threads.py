@@ -2,15 +2,17 @@
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ops_table import OPS
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import minidiff as md
-from minidiff import Tensor, diffusion, ops, optim
+from minidiff import Tensor, diffusion, nn, ops, optim
 from minidiff.diffusion.guidance import classifier_free
 
 
@@ -116,3 +118,127 @@ def test_how_many():
         ValueError, match="n, the number of threads: given 0, wanted an integer of at least 1"
     ):
         md.set_num_threads(0)
+
+
+# --- where a batch is not cut, and where f draws ---
+
+X = np.random.default_rng(0).standard_normal((300, 64))
+
+
+def test_what_is_not_cut_does_not_depend_on_the_processors():
+    """A product of 130 × 3000 by 3000 × 7 has other bits on two threads of BLAS."""
+    rng = np.random.default_rng(0)
+    x, v = rng.standard_normal((130, 8)), rng.standard_normal((8, 3000))
+    w = rng.standard_normal((3000, 7))
+
+    def run(blas):
+        leaves = [Tensor(array, requires_grad=True) for array in (v, w)]
+        with threadpool_limits(blas, user_api="blas"):
+            loss = md.sharded(lambda x: ops.mean(ops.sin(x @ leaves[0] @ leaves[1])))(x)
+            loss.backward()
+        return [array.tobytes() for array in (loss.data, *(leaf.grad for leaf in leaves))]
+
+    assert run(1) == run(2) == run(8)
+
+
+def test_blas_gets_its_threads_back():
+    def threads():
+        return [library["num_threads"] for library in threadpool_info()]
+
+    before = threads()
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda _: md.sharded(lambda x: ops.mean(x))(X), range(12)))
+    with pytest.raises(ZeroDivisionError):
+        md.sharded(lambda x: 1 / 0)(X)
+    assert threads() == before
+
+
+class Noisy(nn.Module):
+    """A user's layer that draws by itself, beside one of ours with the same Generator."""
+
+    def __init__(self, rng):
+        self.rng = rng
+        self.dropout = nn.Dropout(0.5, rng)
+
+    def __call__(self, h):
+        return self.dropout(h) * self.rng.normal(size=h.shape)
+
+
+def apart(layer, w):
+    checkpointed = md.checkpoint(lambda h: layer(ops.tanh(layer(h))))
+    return lambda x: ops.mean(checkpointed(x @ w))
+
+
+# Each gives f, and what it is called with beside X, from a Generator and a weight.
+DRAWING = {
+    "ops.dropout": lambda rng, w: (lambda x: ops.mean(ops.dropout(x @ w, 0.5, rng)),),
+    "a layer": lambda rng, w: (
+        partial(lambda layer, x: ops.mean(layer(x @ w)), nn.Dropout(0.5, rng)),
+    ),
+    "a closure": lambda rng, w: (lambda x: ops.mean(x @ w * rng.normal(size=(len(x), 8))),),
+    "a default": lambda rng, w: (lambda x, r=rng: ops.mean(x @ w * r.normal(size=(len(x), 8))),),
+    "an argument": lambda rng, w: (lambda x, r: ops.mean(x @ w * r.normal(size=(len(x), 8))), rng),
+    "a user's layer": lambda rng, w: (
+        partial(lambda layer, x: ops.mean(layer(x @ w)), Noisy(rng)),
+    ),
+    "checkpoint": lambda rng, w: (apart(nn.Dropout(0.5, rng), w),),
+    "sharded inside": lambda rng, w: (
+        lambda x: md.sharded(lambda x: ops.mean(ops.dropout(x @ w, 0.5, rng)))(
+            x.repeat(40, axis=0)
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DRAWING)
+def test_draws_do_not_depend_on_the_number_of_threads(name, impatient):
+    def run():
+        rng = np.random.default_rng(7)
+        w = Tensor(np.random.default_rng(1).standard_normal((64, 8)), requires_grad=True)
+        f, *others = DRAWING[name](rng, w)
+        loss = md.sharded(f)(X, *others)
+        loss.backward(retain_graph=True)
+        first = w.grad
+        w.grad = None
+        loss.backward(create_graph=True)  # computes f again, with the same draws
+        np.testing.assert_allclose(w.grad.data, first, rtol=1e-10, atol=1e-12)
+        return loss.data.tobytes(), first.tobytes(), rng.random()
+
+    one, *others = (with_threads(n, run) for n in (1, 2, 8, 2))
+    assert all(other == one for other in others)
+
+
+def test_pieces_draw_differently():
+    rng = np.random.default_rng(0)
+    with md.no_grad():
+        kept = md.sharded(lambda x, r: ops.dropout(x, 0.5, r))(np.ones((256, 64)), rng)
+    rows = {row.tobytes() for row in kept}
+    assert len(rows) == 256
+
+
+def test_sharded_inside_sharded_ends():
+    """A helper that waits for a helper has nobody to wait for."""
+    f = md.sharded(lambda x: ops.mean(x * md.sharded(ops.mean)(np.tile(X, (2, 1)))))
+    np.testing.assert_allclose(with_threads(2, lambda: f(X)), X.mean() ** 2)
+
+
+def test_the_first_piece_that_fails_is_the_one_that_is_told():
+    def fails(x):
+        raise ValueError(f"row {x[0, 0]:.0f}")
+
+    rows = np.repeat(np.arange(300.0)[:, None], 64, axis=1)
+    for n in (1, 2, 8):
+        with pytest.raises(ValueError, match="row 0"):
+            with_threads(n, lambda: md.sharded(fails)(rows))
+
+
+def test_helpers_see_the_callers_errstate():
+    f = md.sharded(lambda x: ops.mean(ops.log(x)))
+    with np.errstate(divide="ignore"):
+        assert with_threads(2, lambda: f(np.zeros((300, 64)))) == -np.inf
+
+
+@pytest.mark.parametrize("argument", [3, "abc", [1.0, 2.0]])
+def test_arguments_that_are_no_batch(argument):
+    with pytest.raises(TypeError, match=r"sharded: given .*, wanted arrays or Tensors"):
+        md.sharded(ops.mean)(argument)

@@ -19,6 +19,7 @@ from .array_methods import ArrayMethods
 from .array_methods import as_method as _method
 from .array_methods import as_operator as _operator
 from .array_methods import as_reflected as _reflected
+from .blas import on_the_way_back
 from .contents import (
     as_gradient,
     checked,
@@ -202,13 +203,14 @@ class Tensor(ArrayMethods):
         g = initial_gradient(self, gradient)
         if create_graph:
             g = Tensor(g)
-        gradients = backpropagate(self, g, retain_graph=retain_graph)
+        with on_the_way_back():
+            gradients = backpropagate(self, g, retain_graph=retain_graph)
         if not create_graph:
             copy_shared(gradients)
         for leaf, total in gradients.items():
             if leaf._grad is not None:
                 total = leaf._grad + total
-            leaf._grad = whole_array(total)
+            leaf._grad = total if total.shape else whole_array(total)
 
     # --- operators and methods: NumPy's names, from the table ---
 

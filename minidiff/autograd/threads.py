@@ -17,18 +17,23 @@ threads are in memory at a time.
 """
 
 import os
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import cache
 from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
+from numpy.random import Generator
 
 from .. import kernels, ops
 from ..checks import whole
+from ..tape.draws import Piece, Seeds, piece_generator
 from ..tape.tape import Node, Value, backpropagate, clock, in_turn, postponing, state
+from .blas import one_thread
+from .recomputation import Draws, check_same, generators_in
 from .tensor import Tensor
 
 PIECE = 32  # samples at most, where samples are images
@@ -63,11 +68,6 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(_settings["threads"] - 1, thread_name_prefix="minidiff")
 
 
-@cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
 
@@ -89,46 +89,58 @@ def pieces_of(rows: int, row_size: int) -> list[slice]:
 def sharded(f: Callable) -> Callable:
     """The function f(*batch), computed piece by piece on all threads.
 
-    Arguments are arrays or Tensors with the same first axis, the batch, or None. While operations
-    are recorded, f gives the mean over its piece, a 0-d Tensor, and the result is the mean over the
-    batch. When nothing is recorded, f may also give an array with one row for each sample, and the
-    result has all rows. To the tape around it, it is one operation.
+    Arguments are arrays or Tensors with the same first axis, the batch; or None, or Generators.
+    While operations are recorded, f gives the mean over its piece, a 0-d Tensor, and the result is
+    the mean over the batch. When nothing is recorded, f may also give an array with one row for
+    each sample, and the result has all rows. To the tape around it, it is one operation.
 
     A loop of one's own runs on all threads by it, which a bare `model(x)` does not:
 
         loss = md.sharded(lambda x, y: ops.cross_entropy(model(x), y))(images, labels)
 
+    What is drawn does not depend on the threads either. In place of a Generator among the
+    arguments, each piece is given one of its own, made of one draw from it; `ops.dropout` and the
+    layers do the same. Where f itself holds a Generator, the pieces come one after the other.
+
     Raises ValueError if the arguments differ in length, or rows are given while they are recorded.
     """
 
     def run(*batch: Any) -> Any:
-        lengths = {len(part) for part in batch if part is not None}
-        if len(lengths) != 1:
-            raise ValueError(
-                f"sharded: given arguments of lengths {sorted(lengths)}, wanted one batch length"
-            )
-        (rows,) = lengths
-        first = next(part for part in batch if part is not None)
-        cuts = pieces_of(rows, first.size // max(rows, 1))
+        rows, row_size = _size_of(batch)
+        cuts = pieces_of(rows, row_size)
         if len(cuts) == 1:
-            return _mean_or_rows(f(*batch))
-        pieces = [tuple(part if part is None else part[cut] for part in batch) for cut in cuts]
+            with one_thread:
+                return _mean_or_rows(f(*batch))
+        pieces = [tuple(_cut(part, cut) for part in batch) for cut in cuts]
         weights = [(cut.stop - cut.start) / rows for cut in cuts]
+        held = generators_in(f, of_layers=False)
+        draws = Draws(held)
+        seeds = Seeds(state.piece)
         since = next(clock)
         around = state.recording, state.nesting, state.observer
         actions: list[list[Callable]] = [[] for _ in pieces]
+
+        def value(k: int) -> Any:
+            """Of piece k."""
+            before = state.piece
+            state.piece = Piece(k, seeds)
+            try:
+                return _mean_or_rows(f(*map(_of_piece, pieces[k])))
+            finally:
+                state.piece = before
 
         def value_and_gradients(k: int) -> tuple[Any, dict]:
             """Of piece k, on a tape of its own."""
             state.recording, state.nesting, state.observer = around
             with postponing() as actions[k]:
-                out = _mean_or_rows(f(*pieces[k]))
-            if not (isinstance(out, Value) and out.requires_grad):
+                out = value(k)
+            if not (isinstance(out, Tensor) and out.requires_grad):
                 return out, {}
             g = kernels.namespace(out.data).asarray(weights[k], out.data.dtype)
-            return type(out)(out.data), backpropagate(out, g, since=since)
+            return out.detach(), backpropagate(out, g, since=since)
 
-        outs, gradients = zip(*_on_all_threads(value_and_gradients, len(pieces)))
+        threads = 1 if held else get_num_threads()
+        outs, gradients = zip(*_on_threads(threads, value_and_gradients, len(pieces)))
         for action in chain(*actions):
             in_turn(action)
         mean = _joined(outs, weights)
@@ -138,34 +150,81 @@ def sharded(f: Callable) -> Callable:
                 sums[receiver] = sums[receiver] + gradient if receiver in sums else gradient
         if not sums:
             return mean
+        number = mean.data[()]
 
         def vjp(node: Node, g: Any, needs: Any) -> list:
             if not isinstance(g, Value):
-                return [gradient if g == 1 else gradient * g for gradient in sums.values()]
-            with postponing():
-                again = _joined([f(*piece) for piece in pieces], weights)
+                return list(sums.values()) if g == 1 else [part * g for part in sums.values()]
+            seeds.forget(held)  # they will be drawn from again
+            with draws.again(), one_thread, postponing():
+                again = _joined([value(k) for k in range(len(pieces))], weights)
+            check_same("sharded", again.data, number)
             gradients = backpropagate(again, g, since=since)
             return [gradients.get(receiver) for receiver in sums]
 
-        return Tensor(mean.data, True, Node("sharded", list(sums), vjp, mean.shape))
+        return Tensor(mean.data, True, Node("sharded", list(sums), vjp, mean.shape), mean.version)
 
     return run
 
 
-def _on_all_threads(f: Callable, count: int) -> list:
-    """[f(0), …, f(count − 1)]: whoever is free takes the next, the caller's thread too."""
+def _size_of(batch: tuple) -> tuple[int, int]:
+    """The number of samples, and the elements of one of the first argument's."""
+    parts = [part for part in batch if part is not None and type(part) is not Generator]
+    try:
+        lengths = {len(part) for part in parts}
+        size = parts[0].size if parts else 0
+    except (TypeError, AttributeError) as error:
+        kinds = ", ".join(type(part).__name__ for part in batch)
+        raise TypeError(
+            f"sharded: given {kinds}, wanted arrays or Tensors with the batch as first axis, None, "
+            f"or Generators"
+        ) from error
+    if len(lengths) != 1:
+        raise ValueError(
+            f"sharded: given arguments of lengths {sorted(lengths)}, wanted one batch length"
+        )
+    (rows,) = lengths
+    return rows, size // max(rows, 1)
+
+
+def _cut(part: Any, cut: slice) -> Any:
+    return part if part is None or isinstance(part, Generator) else part[cut]
+
+
+def _of_piece(part: Any) -> Any:
+    """An argument as the piece that runs here gets it."""
+    return piece_generator(part) if isinstance(part, Generator) else part
+
+
+def _on_threads(threads: int, f: Callable, count: int) -> list:
+    """[f(0), …, f(count − 1)]: whoever is free takes the next, the caller's thread too.
+
+    If several raise, the error of the first is raised, whichever thread was faster.
+    """
     results: list = [None] * count
+    errors: dict[int, BaseException] = {}
     turns = iter(range(count))  # shared by all threads
 
     def take_turns() -> None:
-        for k in turns:
-            results[k] = f(k)
+        with one_thread:
+            for k in turns:
+                try:
+                    results[k] = f(k)
+                except BaseException as error:
+                    errors[k] = error
+                    deque(turns, maxlen=0)  # nobody starts another
 
-    with _blas().limit(limits=1, user_api="blas"):
-        helpers = [_pool().submit(take_turns) for _ in range(min(count, get_num_threads()) - 1)]
-        take_turns()
-        for helper in helpers:
+    # Helpers see the caller's np.errstate.
+    helpers = [
+        _pool().submit(copy_context().run, take_turns) for _ in range(min(count, threads) - 1)
+    ]
+    take_turns()
+    for helper in helpers:
+        # One that has not begun waits for a thread that may wait for us, inside another `sharded`.
+        if not helper.cancel():
             helper.result()
+    if errors:
+        raise errors[min(errors)]
     return results
 
 

@@ -12,8 +12,19 @@ import numpy as np
 from .. import kernels, ops
 from ..checks import same_shape_and_dtype
 from ..tape.primitive import new_variable
-from ..tape.tape import Node, backpropagate, clock, copy_shared, gradient_edge, recording, state
+from ..tape.tape import (
+    Node,
+    backpropagate,
+    clock,
+    copy_shared,
+    gradient_edge,
+    postponing,
+    recording,
+    state,
+)
+from .blas import on_the_way_back
 from .contents import initial_gradient
+from .recomputation import Draws, check_same, check_same_inputs, generators_in, sample_of
 from .tensor import Tensor, as_tensor
 
 
@@ -148,16 +159,17 @@ def checkpoint(f: Callable) -> Callable:
     """f without its intermediate results: they are computed again when the derivative needs them.
 
     So a chain of n checkpointed functions holds n results, and all of one function's inside at a
-    time (Chen et al. 2016). NumPy Generators among the arguments draw the same again. f gives one
-    Tensor.
+    time (Chen et al. 2016). NumPy Generators draw the same again, if they are among the arguments
+    or f holds them: by its closure, its defaults, its globals, in its modules. f gives one Tensor.
 
-    The derivative raises RuntimeError if an argument, or a leaf that f uses, was written to since.
+    The derivative raises RuntimeError if an argument, or a leaf that f uses, was written to since,
+    and if f reads other Tensors the second time or gives another result: a name in it was bound
+    anew, say.
     """
 
     def run(*args: Any, **kwargs: Any) -> Any:
         leaves = tree_leaves((args, kwargs))
-        generators = [leaf for leaf in leaves if isinstance(leaf, np.random.Generator)]
-        before = _states(generators)
+        draws = Draws(generators_in(f, args, kwargs))
         since = next(clock)
         nesting = state.nesting
         out = f(*args, **kwargs)
@@ -166,6 +178,7 @@ def checkpoint(f: Callable) -> Callable:
         inputs = _graph_inputs(out, since)
         read = [x for x in [*inputs, *leaves] if isinstance(x, Tensor)]
         versions = [(x.version, x.version[0]) for x in read]
+        sample = sample_of(out.data)
 
         def recomputed(node: Node, g: Any, needs: Any) -> list:
             if any(counter[0] != then for counter, then in versions):
@@ -173,26 +186,16 @@ def checkpoint(f: Callable) -> Callable:
                     "checkpoint: an argument or a leaf was written in place since, so the function "
                     "would compute something else now"
                 )
-            now = _states(generators)
-            _set_states(generators, before)
-            with recording(True, nesting):
+            with draws.again(), recording(True, nesting), postponing():
                 out = f(*args, **kwargs)
-            _set_states(generators, now)
+            check_same_inputs("checkpoint", _graph_inputs(out, since), inputs)
+            check_same("checkpoint", out.data, sample)
             gradients = backpropagate(out, g, since=since)
             return [gradients.get(x) for x in inputs]
 
         return Tensor(out.data, True, Node("checkpoint", inputs, recomputed, out.shape))
 
     return run
-
-
-def _states(generators: list) -> list:
-    return [rng.bit_generator.state for rng in generators]
-
-
-def _set_states(generators: list, states: list) -> None:
-    for rng, drawn in zip(generators, states):
-        rng.bit_generator.state = drawn
 
 
 def _graph_inputs(out: Tensor, since: int) -> list:
@@ -259,12 +262,13 @@ def vjp(
     if gradient_edge(out) is not None:
         if not isinstance(gradient, Tensor):
             gradient = Tensor(initial_gradient(out, gradient))
-        gradients = backpropagate(
-            out,
-            gradient if create_graph else gradient.data,
-            targets=[x.node for x in variables],
-            retain_graph=retain_graph,
-        )
+        with on_the_way_back():
+            gradients = backpropagate(
+                out,
+                gradient if create_graph else gradient.data,
+                targets=[x.node for x in variables],
+                retain_graph=retain_graph,
+            )
         if not create_graph:
             copy_shared(gradients)
     results = []

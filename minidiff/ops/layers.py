@@ -21,6 +21,7 @@ import numpy as np
 
 from ..checks import Between, among
 from ..kernels import call, from_host, namespace
+from ..tape.draws import piece_generator
 from ..tape.primitive import Primitive
 from ..tape.tape import Value
 from .elementwise import as_floats, equal, exp, sigmoid, where
@@ -149,7 +150,7 @@ def dropout(x: Any, p: float, rng: np.random.Generator) -> Any:
     The draw is made on the host. Raises ValueError unless 0 ≤ p < 1.
     """
     among("p", p, Between(0, 1, "[)"))
-    keep = rng.random(x.shape, dtype=np.float32) >= p
+    keep = piece_generator(rng).random(x.shape, dtype=np.float32) >= p
     keep = from_host(keep, x.data if isinstance(x, Value) else x)
     return where(keep, x * (1 / (1 - p)), 0)
 

@@ -91,7 +91,7 @@ class FlatParameters:
         if not all(map(is_, map(_data, self.parameters), self.bound)):
             self.rebind()
         keys = [
-            step if p.grad is not None and p.requires_grad else None
+            step if p._grad is not None and p.requires_grad else None
             for p, step in zip(self.parameters, self.steps)
         ]
         stop = 0

@@ -99,7 +99,7 @@ class Optimizer(Stateful):
     def zero_grad(self) -> None:
         """Forget the gradients: they are None again."""
         for p in self.parameters:
-            p.grad = None
+            p._grad = None
 
     def step(self) -> None:
         """Update the parameters from their gradients."""

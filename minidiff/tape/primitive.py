@@ -336,7 +336,11 @@ sum_to: Primitive = Primitive(
 
 def new_variable(value: Value) -> Any:
     """The same array as a node of its own: a derivative for it leaves out its other uses."""
-    if not value.requires_grad:
+    is_constant = not value.requires_grad
+    if is_constant:
         value = type(value)(value._data, True, None, value.version)
     with recording(True):
-        return alias(value)
+        variable = alias(value)
+    if is_constant:
+        variable.node.parents = [None]  # nobody would see the gradient
+    return variable

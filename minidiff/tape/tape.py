@@ -35,6 +35,7 @@ class _State(threading.local):
     nesting = 0  # inside how many functions that are being differentiated
     observer: Any = None  # a tool that looks on, see `tools/debug.py`
     postponed: list[Callable] | None = None  # what waits for its turn, see `in_turn`
+    piece: Any = None  # the piece of a batch that is computed, see `draws.py`
 
 
 state = _State()

@@ -1,0 +1,172 @@
+"""Computing a function once more: with the same draws, and a look whether it gives the same."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache, partial
+from types import CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from .. import kernels
+from ..kernels import Array
+from ..tape.tape import Value, state
+
+PACKAGE = __name__.split(".")[0]
+# They hold no Generators, or too many other things to look through.
+CLOSED = (Value, np.ndarray, np.generic, str, bytes, int, float, type, ModuleType, type(None))
+MOST_COMPARED = 4096  # elements of a result
+
+
+class Draws:
+    """The state of Generators now, to be returned to: those given, and those of the piece.
+
+    The piece is that of `sharded` which runs in this thread, if there is one.
+    """
+
+    def __init__(self, generators: Iterable[np.random.Generator]):
+        self.piece: Any = state.piece
+        self.of_piece = dict(self.piece.generators) if self.piece else {}
+        self.states = _states([*generators, *self.of_piece.values()])
+
+    @contextmanager
+    def again(self) -> Iterator[None]:
+        """A block in which the same numbers are drawn once more; then all goes on from now."""
+        piece_now = state.piece
+        of_piece_now = self.piece.generators if self.piece else {}
+        states_now = _states([rng for rng, _ in self.states])
+        state.piece = self.piece
+        if self.piece:
+            self.piece.generators = dict(self.of_piece)
+        _restore(self.states)
+        try:
+            yield
+        finally:
+            _restore(states_now)
+            if self.piece:
+                self.piece.generators = of_piece_now
+            state.piece = piece_now
+
+
+def _states(generators: list[np.random.Generator]) -> list[tuple[np.random.Generator, Any]]:
+    return [(rng, rng.bit_generator.state) for rng in generators]
+
+
+def _restore(states: list[tuple[np.random.Generator, Any]]) -> None:
+    for rng, drawn in states:
+        rng.bit_generator.state = drawn
+
+
+def generators_in(*things: Any, of_layers: bool = True) -> list[np.random.Generator]:
+    """The Generators that these functions, objects and containers hold, at any depth.
+
+    A function holds what it closes over, its defaults, and the globals that its code names; an
+    object its attributes, and what its methods hold. Without `of_layers`, what objects of this
+    package hold themselves is left out: they draw by `piece_generator`.
+    """
+    found = {}
+    seen = set()
+    stack = [things]
+    while stack:
+        holder = stack.pop()
+        if id(holder) in seen:
+            continue
+        seen.add(id(holder))
+        layer = _is_ours(type(holder).__module__)
+        for part in _held_by(holder, layer):
+            kind: Any = type(part)
+            if issubclass(kind, np.random.Generator):
+                if of_layers or not layer:
+                    found[id(part)] = part
+            elif not _is_closed(kind):
+                stack.append(part)
+    return list(found.values())
+
+
+@cache
+def _is_closed(kind: type) -> bool:
+    return issubclass(kind, CLOSED)
+
+
+@cache
+def _is_ours(module: str) -> bool:
+    return module.split(".")[0] == PACKAGE
+
+
+def _held_by(thing: Any, is_ours: bool) -> Iterable:
+    """What one function, object or container holds itself."""
+    if is_ours:
+        return vars(thing).values() if hasattr(thing, "__dict__") else ()
+    if isinstance(thing, FunctionType):
+        return _held_by_function(thing)
+    if isinstance(thing, MethodType):
+        return thing.__self__, thing.__func__
+    if isinstance(thing, partial):
+        return thing.func, thing.args, thing.keywords
+    if isinstance(thing, dict):
+        return thing.values()
+    if isinstance(thing, list | tuple | set | frozenset):
+        return thing
+    methods = [part for part in vars(type(thing)).values() if isinstance(part, FunctionType)]
+    return [*getattr(thing, "__dict__", {}).values(), *methods]
+
+
+def _held_by_function(f: FunctionType) -> list:
+    held = [*(f.__defaults__ or ()), *(f.__kwdefaults__ or {}).values()]
+    for cell in f.__closure__ or ():
+        try:
+            held.append(cell.cell_contents)
+        except ValueError:  # the name is not bound yet
+            continue
+    if _is_ours(str(f.__module__)):
+        return held
+    names = set(_names_in(f.__code__))
+    for name in names & f.__globals__.keys():
+        value = f.__globals__[name]
+        if isinstance(value, ModuleType):  # rng of `settings.rng`
+            held += [vars(value)[part] for part in names & vars(value).keys()]
+        else:
+            held.append(value)
+    return held
+
+
+def _names_in(code: CodeType) -> Iterator[str]:
+    """The globals and attributes that code names, with the functions inside it."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names_in(constant)
+
+
+def sample_of(array: Array) -> np.ndarray:
+    """Some of its elements, on the host, to know it by: all of a small one."""
+    flat = array.reshape(-1)
+    step = max(1, flat.size // MOST_COMPARED)
+    return np.array(kernels.to_host(flat[::step]))
+
+
+def check_same(name: str, now: Array, sample: np.ndarray) -> None:
+    """RuntimeError unless a result is the one of which there is a sample, up to rounding."""
+    now = sample_of(now)
+    then = sample.reshape(-1)
+    tolerance = np.sqrt(np.finfo(then.dtype).eps)
+    largest = np.abs(then[np.isfinite(then)]).max(initial=0)
+    same = now.shape == then.shape and np.allclose(
+        now, then, rtol=tolerance, atol=tolerance * largest, equal_nan=True
+    )
+    if not same:
+        raise RuntimeError(
+            f"{name}: given another result when the function was computed again, wanted the same: "
+            f"something that it reads has changed since, or it draws from a Generator that it does "
+            f"not hold; hand over as arguments what changes and what draws"
+        )
+
+
+def check_same_inputs(name: str, now: Iterable, then: Iterable) -> None:
+    """RuntimeError unless a function has read the same leaves and nodes as it did."""
+    if set(now) != set(then):
+        raise RuntimeError(
+            f"{name}: given other Tensors when the function was computed again, wanted those that "
+            f"it read first: a name in it was bound anew, as in a loop; hand its Tensors over as "
+            f"arguments, {name}(f)(h, w), or as defaults, lambda h, w=w: …"
+        )
