@@ -49,7 +49,9 @@ def check_op(
     - no gradient shares memory with another, with an operand or with the upstream gradient, and a
       second call does not disturb a first one
 
-    Raises AssertionError that names the operation, the broken promise and the arguments.
+    Raises AssertionError that names the operation, the broken promise and the arguments; ValueError
+    or TypeError, with the arguments in a note, for a rule whose gradient has another shape or dtype
+    than its operand: the tape refuses that itself.
     """
     if not any(isinstance(argument, st.SearchStrategy) for argument in arguments):
         _hold(PROMISES, Case(f, arguments, reference, order, single, tolerances))

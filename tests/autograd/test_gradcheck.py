@@ -68,9 +68,7 @@ def test_the_same_call_twice():
 
 
 def test_a_wrong_shape_and_dtype():
-    with pytest.raises(
-        AssertionError, match=r"gradient is float64 \(3,\); wanted float64 \(2, 3\)"
-    ):
+    with pytest.raises(ValueError, match=r"gradient float64 \(3,\) .*wanted float64 \(2, 3\)"):
         md.gradcheck(operation(lambda g, x: g[0]), x)
 
 

@@ -108,13 +108,16 @@ FAULTS = {
     "wrong second derivative": ({"x": straight}, "wrong second derivative"),
     "wrong dtype of the value": (
         {"kernel": partial(np.hypot, dtype=np.float64)},
-        "wrong dtype: float32 .*float64",
+        "hypotenuse: given a gradient float64 .*wanted float32",
     ),
     "wrong dtype of the gradient": (
         {"x": wide},
-        "wrong dtype: .*gradient of argument 0 is float64",
+        "hypotenuse: given a gradient float64 .* by the rule for operand 0, wanted float32",
     ),
-    "missing broadcast": ({"broadcasts": False}, r"missing broadcast: argument [01] of shape"),
+    "missing broadcast": (
+        {"broadcasts": False},
+        "hypotenuse: given a gradient .* by the rule for operand",
+    ),
     "mutated input": (
         {"kernel": writes_its_operand},
         "mutated input: argument 0 was written to by the operation",
@@ -134,23 +137,28 @@ FAULTS = {
 }
 
 
+# By check_op, or by the tape: it refuses a gradient of another shape or dtype.
+CAUGHT = (AssertionError, TypeError, ValueError)
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_caught_and_named(fault):
     changed, message = FAULTS[fault]
     operation = hypotenuse(**changed)
     rng = np.random.default_rng(0)
     BUFFER.clear()
-    with pytest.raises(AssertionError, match=message) as caught:
+    with pytest.raises(CAUGHT, match=message) as caught:
         check_op(
             operation, rng.uniform(1, 2, (3, 4)), rng.uniform(1, 2, (3, 4)), reference=np.hypot
         )
-    assert "hypotenuse(float64 (3, 4), float64 (3, 4))" in str(caught.value)
+    text = [str(caught.value), *getattr(caught.value, "__notes__", [])]
+    assert "hypotenuse(float64 (3, 4), float64 (3, 4))" in "".join(text)
 
 
 @pytest.mark.parametrize("fault", ["wrong sign", "wrong second derivative", "missing broadcast"])
 def test_a_planted_fault_is_caught_on_drawn_arguments(fault):
     changed, message = FAULTS[fault]
-    with pytest.raises(AssertionError, match=message):
+    with pytest.raises(CAUGHT, match=message):
         check_op(hypotenuse(**changed), broadcasting(low=1, high=2), reference=np.hypot)
 
 
@@ -196,7 +204,7 @@ def test_a_tensor_from_bare_arrays_is_caught():
 
 def test_a_bare_array_from_tensors_is_caught():
     with pytest.raises(AssertionError, match="Tensors in, Tensor out: Tensors gave a ndarray"):
-        check_op(lambda x: np.exp(np.array(x)), np.ones(3))
+        check_op(lambda x: np.exp(x.numpy() if isinstance(x, Tensor) else x), np.ones(3))
 
 
 def test_an_exception_says_what_was_being_checked():
