@@ -5,6 +5,7 @@ the same form.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,9 @@ from .recomputation import Draws, check_same, check_same_inputs, generators_in, 
 from .tensor import Tensor, as_tensor
 
 
-def value_and_grad(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
+def value_and_grad(
+    f: Callable, argnums: int | tuple[int, ...] = 0, has_aux: bool = False
+) -> Callable:
     """The function (…) → (f(…), ∂f/∂argument `argnums`), for an f that gives one element.
 
     Arguments are arrays or Tensors, or dicts, lists and tuples of them; bare arrays give bare
@@ -36,81 +39,129 @@ def value_and_grad(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
     results are on the tape too: `grad(grad(f))` is the second derivative, and an inner function may
     use the outer one's variables. Records also inside `no_grad`.
 
+    With `has_aux`, f gives (value, aux), where aux is anything else that it has computed, and the
+    function gives ((value, aux), gradient).
+
     Raises RuntimeError if f gives more than one element, TypeError for an argument that is not of
     float dtype.
     """
     several = argnums if isinstance(argnums, tuple) else (argnums,)
 
     def derivative(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        out, variables, nested = trace(f, args, kwargs, several)
+        aux = None
+
+        def value_alone(*inputs: Any, **options: Any) -> Any:
+            nonlocal aux
+            result = f(*inputs, **options)
+            if not has_aux:
+                return result
+            if not (isinstance(result, tuple) and len(result) == 2):
+                raise TypeError(
+                    f"f: given {type(result).__name__}, wanted (value, aux), as has_aux=True says"
+                )
+            value, aux = result
+            return value
+
+        out, variables, nested = trace(value_alone, args, kwargs, several)
         gradients = vjp(out, variables, create_graph=nested)
-        if not nested:
-            out = out.detach()
-        if not nested and not _has_tensor(args):
-            out = out.data
-            gradients = [gradient.data for gradient in gradients]
+        is_bare = not nested and not _has_tensor(args)
+
+        def outside(result: Any) -> Any:
+            """A result as the caller gets it."""
+            if nested or not isinstance(result, Tensor):
+                return result
+            return result.data if is_bare else result.detach()
+
         in_order = iter(gradients)
-        trees = [tree_map(lambda _: next(in_order), args[i]) for i in several]
-        return out, trees[0] if isinstance(argnums, int) else tuple(trees)
+        trees = [tree_map(lambda _: outside(next(in_order)), args[i]) for i in several]
+        value = outside(out)
+        if has_aux:
+            value = value, tree_map(outside, aux)
+        return value, trees[0] if isinstance(argnums, int) else tuple(trees)
 
     return derivative
 
 
-def grad(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
-    """The function (…) → ∂f/∂argument `argnums`; see `value_and_grad`."""
-    both = value_and_grad(f, argnums)
-    return lambda *args, **kwargs: both(*args, **kwargs)[1]
+def grad(f: Callable, argnums: int | tuple[int, ...] = 0, has_aux: bool = False) -> Callable:
+    """The function (…) → ∂f/∂argument `argnums`; see `value_and_grad`.
+
+    With `has_aux` it gives (gradient, aux).
+    """
+    both = value_and_grad(f, argnums, has_aux)
+
+    def derivative(*args: Any, **kwargs: Any) -> Any:
+        value, gradient = both(*args, **kwargs)
+        return (gradient, value[1]) if has_aux else gradient
+
+    return derivative
 
 
 def jacobian(f: Callable, argnum: int = 0) -> Callable:
     """The function (…) → ∂f/∂argument, of f's shape followed by the argument's.
 
-    It goes back through f once for each of its elements.
+    It goes back through f once for each of its elements. For an argument that is a dict, list or
+    tuple, it gives one Jacobian for each array, in the same form.
     """
 
     def derivative(*args: Any, **kwargs: Any) -> Any:
-        out, (x,), nested = trace(f, args, kwargs, (argnum,))
+        out, variables, nested = trace(f, args, kwargs, (argnum,))
         rows = []
         for unit in np.eye(out.size, dtype=out.dtype):
             u = Tensor(kernels.from_host(unit.reshape(out.shape), out.data))
-            rows += vjp(out, [x], u, create_graph=nested, retain_graph=True)
-        shape = out.shape + x.shape
-        if rows:
-            matrix = ops.reshape(ops.stack(rows), shape=shape)
-        else:
-            matrix = Tensor(kernels.namespace(x.data).zeros(shape, x.dtype))
-        return matrix if nested or _has_tensor(args) else matrix.data
+            rows.append(vjp(out, variables, u, create_graph=nested, retain_graph=True))
+        matrices = []
+        for k, x in enumerate(variables):
+            shape = out.shape + x.shape
+            if rows:
+                matrix = ops.reshape(ops.stack([row[k] for row in rows]), shape=shape)
+            else:
+                matrix = Tensor(kernels.namespace(x.data).zeros(shape, x.dtype))
+            matrices.append(matrix if nested or _has_tensor(args) else matrix.data)
+        in_order = iter(matrices)
+        return tree_map(lambda _: next(in_order), args[argnum])
 
     return derivative
 
 
 def hessian(f: Callable, argnum: int = 0) -> Callable:
-    """The function (…) → ∂²f/∂argument², of the argument's shape twice, for one element of f."""
-    return jacobian(grad(f, argnum), argnum)
+    """The function (…) → ∂²f/∂argument², of the argument's shape twice, for one element of f.
+
+    For an argument that is a dict, list or tuple: its form twice, hessian["w"]["b"] is ∂²f/∂w∂b.
+    """
+    slopes = grad(f, argnum)
+
+    def derivative(*args: Any, **kwargs: Any) -> Any:
+        blocks = []
+        for k in range(len(tree_leaves(args[argnum]))):
+            slope = partial(lambda k, *args, **kwargs: tree_leaves(slopes(*args, **kwargs))[k], k)
+            blocks.append(jacobian(slope, argnum)(*args, **kwargs))
+        in_order = iter(blocks)
+        return tree_map(lambda _: next(in_order), args[argnum])
+
+    return derivative
 
 
 def jvp(f: Callable, primals: Any, tangents: Any) -> tuple[Any, Any]:
     """(f(x), the derivative of f at x along v): the product of f's Jacobian and v.
 
-    x and v are arrays, or tuples of arguments and of directions. The vector-Jacobian product uᵀJ is
-    linear in u, so its own derivative for u, times v, is Jv (Townsend 2017).
+    x and v are arrays, or tuples of arguments and of directions; an argument may be a dict or list
+    of arrays, with a direction of the same form. The vector-Jacobian product uᵀJ is linear in u, so
+    its own derivative for u, times v, is Jv (Townsend 2017).
 
     Raises ValueError unless each direction has its argument's shape, TypeError as `value_and_grad`
     does.
     """
     xs = primals if isinstance(primals, tuple) else (primals,)
     vs = tangents if isinstance(tangents, tuple) else (tangents,)
-    shapes = [np.shape(x) for x in xs]
-    given = [np.shape(v) for v in vs]
-    if given != shapes:
-        raise ValueError(f"tangents: given shapes {given}, wanted the primals' shapes {shapes}")
-    out, variables, nested = trace(f, tuple(map(as_tensor, xs)), {}, tuple(range(len(xs))))
+    _check_direction("tangents", xs, vs)
+    tensors = tuple(tree_map(as_tensor, x) for x in xs)
+    out, variables, nested = trace(f, tensors, {}, tuple(range(len(xs))))
     nested = nested or _is_nested(vs)
     with recording(True):
         u = new_variable(Tensor(kernels.namespace(out.data).zeros_like(out.data)))
         rows = vjp(out, variables, u, create_graph=True)
         total: Any = ops.sum(u * 0.0)  # so that it depends on u even where f is constant
-        for row, v in zip(rows, vs):
+        for row, v in zip(rows, tree_leaves(vs)):
             total = total + ops.sum(row * v)
         (tangent,) = vjp(total, [u], create_graph=nested)
     if nested:
@@ -121,8 +172,25 @@ def jvp(f: Callable, primals: Any, tangents: Any) -> tuple[Any, Any]:
 
 
 def hvp(f: Callable, x: Any, v: Any) -> Any:
-    """The Hessian of f at x times v, for an f that gives one element: the derivative of ⟨∇f, v⟩."""
-    return grad(lambda x: ops.sum(grad(f)(x) * v))(x)
+    """The Hessian of f at x times v, for an f that gives one element: the derivative of ⟨∇f, v⟩.
+
+    x may be a dict, list or tuple of arrays; v and the result have its form. Raises ValueError
+    unless v has the shapes of x.
+    """
+    _check_direction("v", x, v)
+
+    def along(x: Any) -> Any:
+        return sum(ops.sum(g * d) for g, d in zip(tree_leaves(grad(f)(x)), tree_leaves(v)))
+
+    return grad(along)(x)
+
+
+def _check_direction(name: str, x: Any, v: Any) -> None:
+    """ValueError unless v has the form and the shapes of x."""
+    shapes = tree_map(np.shape, x)
+    given = tree_map(np.shape, v)
+    if given != shapes:
+        raise ValueError(f"{name}: given shapes {given}, wanted {shapes}, those of the arguments")
 
 
 def stop_gradient(x: Any) -> Any:

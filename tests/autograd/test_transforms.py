@@ -185,7 +185,7 @@ def test_jvp_wants_a_direction_for_each_argument():
     x = np.ones(3)
     for primals, tangents in ((x, np.ones((3, 1))), ((x, x), (x,)), (x, 1.0)):
         with pytest.raises(
-            ValueError, match=r"tangents: given .*, wanted the primals' shapes .*\(3,\)"
+            ValueError, match=r"tangents: given .*, wanted .*\(3,\).*, those of the arguments"
         ):
             md.jvp(lambda x, y=1.0: x * y, primals, tangents)
     for f in (lambda x: 3.0, lambda x: (x, x)):
@@ -211,3 +211,50 @@ def test_dtypes_are_kept(dtype):
         grad(lambda v: grad(lambda x: ops.exp(x).sum())(v).sum()),
     ):
         assert order(x).dtype == dtype
+
+
+def test_has_aux():
+    f = lambda x: ((x * x).sum(), {"twice": x * 2, "name": "f"})
+    x = np.array([1.0, 2.0])
+    (value, aux), gradient = value_and_grad(f, has_aux=True)(x)
+    assert value == 5
+    assert aux["name"] == "f"
+    for result, expected in ((aux["twice"], [2, 4]), (gradient, [2, 4])):
+        assert type(result) is np.ndarray
+        assert result.tolist() == expected
+    gradient, aux = grad(f, has_aux=True)(Tensor(x))
+    assert gradient.data.tolist() == [2, 4]
+    assert aux["twice"].node is None
+    with pytest.raises(TypeError, match=r"f: given Tensor, wanted \(value, aux\)"):
+        grad(lambda x: x.sum(), has_aux=True)(x)
+
+
+def test_transforms_of_dicts():
+    """Against the same function of one flat vector."""
+    rng = np.random.default_rng(0)
+    tree = {"w": rng.standard_normal((2, 2)), "b": [rng.standard_normal(2)]}
+    direction = {"w": rng.standard_normal((2, 2)), "b": [rng.standard_normal(2)]}
+    flat = lambda tree: np.concatenate([tree["w"].ravel(), tree["b"][0]])
+
+    def of_tree(p):
+        return ops.sum(ops.tanh(p["w"] @ p["b"][0]) * p["b"][0])
+
+    def of_vector(v):
+        return of_tree({"w": v[:4].reshape(2, 2), "b": [v[4:]]})
+
+    blocks = md.hessian(of_tree)(tree)
+    whole = md.hessian(of_vector)(flat(tree))
+    np.testing.assert_allclose(blocks["w"]["w"].reshape(4, 4), whole[:4, :4])
+    np.testing.assert_allclose(blocks["w"]["b"][0].reshape(4, 2), whole[:4, 4:])
+    np.testing.assert_allclose(blocks["b"][0]["b"][0], whole[4:, 4:])
+    product = md.hvp(of_tree, tree, direction)
+    np.testing.assert_allclose(flat(product), md.hvp(of_vector, flat(tree), flat(direction)))
+    for got, expected in zip(
+        md.jvp(of_tree, tree, direction), md.jvp(of_vector, flat(tree), flat(direction))
+    ):
+        np.testing.assert_allclose(got, expected)
+    matrices = md.jacobian(lambda p: p["w"] @ p["b"][0])(tree)
+    np.testing.assert_allclose(matrices["b"][0], tree["w"])
+    for f in (md.hvp, md.jvp):
+        with pytest.raises(ValueError, match=r"given shapes .*, wanted .*, those of the arguments"):
+            f(of_tree, tree, {"w": np.ones((2, 2)), "b": np.ones(2)})
