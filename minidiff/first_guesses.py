@@ -149,7 +149,7 @@ NN = {
     "functional": "md.ops",
     "init": "rng.normal(0, scale, shape), where the layer is made",
     "CrossEntropyLoss": "md.ops.cross_entropy(logits, labels)",
-    "NLLLoss": "md.ops.cross_entropy(logits, labels)",
+    "NLLLoss": "md.ops.nll_loss(log_probs, labels)",
     "MSELoss": "md.ops.mse_loss(x, y)",
     "L1Loss": "md.ops.absolute(x - y).mean()",
     "HuberLoss": "md.ops.huber_loss(x, y)",
@@ -163,7 +163,6 @@ NN = {
 
 OPS = {
     "linear": "ops.dense(x, w, b)",
-    "nll_loss": "ops.cross_entropy(logits, labels)",
     "l1_loss": "ops.absolute(x - y).mean()",
     "smooth_l1_loss": "ops.huber_loss(x, y)",
     "binary_cross_entropy": "ops.binary_cross_entropy_with_logits(logits, y)",

@@ -11,10 +11,10 @@ import sys
 
 from .. import first_guesses, messages
 from .elementwise import (
-    abs, absolute, add, arccos, arcsin, arctan, ceil, clip, cos, cosh, divide, elu, equal, erf,
-    exp, expm1, floor, gelu, greater, greater_equal, hard_swish, isfinite, isnan, leaky_relu,
+    abs, absolute, add, arccos, arcsin, arctan, ceil, celu, clip, cos, cosh, divide, elu, equal,
+    erf, exp, expm1, floor, gelu, greater, greater_equal, hard_swish, isfinite, isnan, leaky_relu,
     less, less_equal, log, log1p, maximum, minimum, mish, multiply, negative, not_equal, power,
-    relu, round, sigmoid, sign, silu, sin, sinh, softplus, sqrt, square, subtract, tan, tanh,
+    relu, round, selu, sigmoid, sign, silu, sin, sinh, softplus, sqrt, square, subtract, tan, tanh,
     where, zeros_like,
 )
 from ..tape.primitive import broadcast_to
@@ -37,7 +37,9 @@ from .layers import (
     attention, conditioned_dense, dense, dropout, embedding, embedding_dtable, log_softmax,
     one_hot, self_attention, softmax,
 )
-from .losses import binary_cross_entropy_with_logits, cross_entropy, huber_loss, kl_div, mse_loss
+from .losses import (
+    binary_cross_entropy_with_logits, cross_entropy, huber_loss, kl_div, mse_loss, nll_loss,
+)
 
 # NumPy's names that are a line or two of what stands above.
 from . import linalg

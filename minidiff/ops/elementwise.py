@@ -154,6 +154,16 @@ def elu(x: Any, alpha: float = 1.0) -> Any:
     return where(greater(x, 0), x, alpha * expm1(clip(x, a_max=0)))
 
 
+def celu(x: Any, alpha: float = 1.0) -> Any:
+    """x where x > 0, else alpha · (e^(x/alpha) − 1), so that the slope at 0 is 1 (Barron 2017)."""
+    return where(greater(x, 0), x, alpha * expm1(clip(x, a_max=0) / alpha))
+
+
+def selu(x: Any) -> Any:
+    """1.0507 · elu(x, 1.6733), which keeps mean 0 and variance 1 (Klambauer et al. 2017)."""
+    return 1.0507009873554805 * elu(x, 1.6732632423543772)
+
+
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
     """x where x > 0, else negative_slope · x; at 0 the derivative is the slope."""
     return where(greater(x, 0), x, negative_slope * x)

@@ -36,7 +36,8 @@ _cross_entropy = Primitive("cross_entropy", "logits labels",
                            wants_floats=True, takes_integers="labels",
                            joint=lambda g, aux, labels:
                            [call("cross_entropy_dlogits", g, aux, labels), None],
-                           reference=lambda logits, labels: mean(_row_losses(logits, labels)))
+                           reference=lambda logits, labels:
+                           mean(_row_losses(log_softmax(logits), labels)))
 # fmt: on
 
 
@@ -115,48 +116,77 @@ def cross_entropy(
     """
     among("label_smoothing", label_smoothing, Between(0, 1))
     (logits,) = as_floats(logits)
-    classes = logits.shape[-1]
+    _check_weight(weight, logits.shape[-1])
+    if hasattr(labels, "dtype") and labels.dtype.kind == "f":
+        losses = _losses_of_probabilities(logits, labels, label_smoothing, weight)
+        return _reduced(losses, reduction)
+    labels, is_ignored, any_ignored = _checked_labels("logits", logits, labels, ignore_index)
+    is_plain = len(logits.shape) == 2 and not any_ignored and not label_smoothing and weight is None
+    if reduction == "mean" and is_plain:
+        return _cross_entropy(logits, labels)
+    losses = where(is_ignored, 0, _row_losses(log_softmax(logits), labels, label_smoothing, weight))
+    return _reduced_rows(losses, labels, is_ignored, weight, reduction)
+
+
+def nll_loss(
+    log_probs: Any,
+    labels: Any,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    weight: Any = None,
+) -> Any:
+    """−log_probs[label] of each row: `cross_entropy` of what `log_softmax` gives.
+
+    Raises as `cross_entropy` does.
+    """
+    (log_probs,) = as_floats(log_probs)
+    _check_weight(weight, log_probs.shape[-1])
+    labels, is_ignored, _ = _checked_labels("log_probs", log_probs, labels, ignore_index)
+    losses = where(is_ignored, 0, _row_losses(log_probs, labels, 0.0, weight))
+    return _reduced_rows(losses, labels, is_ignored, weight, reduction)
+
+
+def _check_weight(weight, classes):
     if weight is not None and tuple(weight.shape) != (classes,):
         raise ValueError(
             f"weight: given shape {tuple(weight.shape)}, wanted ({classes},), one for each class"
         )
-    if hasattr(labels, "dtype") and labels.dtype.kind == "f":
-        losses = _losses_of_probabilities(logits, labels, label_smoothing, weight)
-        return _reduced(losses, reduction)
+
+
+def _checked_labels(name, rows, labels, ignore_index):
+    """Labels of rows (…, classes), 0 where they are ignored; which are; whether there are any."""
     if isinstance(labels, int | tuple | np.integer):
         labels = np.asarray(labels)
     labels = plain_index(labels, np)
-    if labels.shape != logits.shape[:-1]:
+    if labels.shape != rows.shape[:-1]:
         raise ValueError(
-            f"cross_entropy: given logits {logits.shape} and labels {labels.shape}, wanted "
-            f"(…, classes) and integers (…), or probabilities (…, classes)"
+            f"labels: given {labels.dtype} {labels.shape} for {name} {rows.shape}, wanted "
+            f"integers {rows.shape[:-1]}, or for cross_entropy probabilities {rows.shape}"
         )
     xp = array_namespace(labels)
     is_ignored = labels == ignore_index
     any_ignored = bool(xp.any(is_ignored))
     if any_ignored:
         labels = xp.where(is_ignored, 0, labels)
-    labels = checked_ids("labels", labels, classes)
-
-    is_plain = len(logits.shape) == 2 and not any_ignored and not label_smoothing and weight is None
-    if reduction == "mean" and is_plain:
-        return _cross_entropy(logits, labels)
-    losses = where(is_ignored, 0, _row_losses(logits, labels, label_smoothing, weight))
-    if reduction != "mean":
-        return _reduced(losses, reduction)
-    if weight is None:
-        return sum(losses) / int(xp.sum(~is_ignored))
-    return sum(losses) / sum(where(is_ignored, 0, take(weight, labels)))
+    return checked_ids("labels", labels, rows.shape[-1]), is_ignored, any_ignored
 
 
-def _row_losses(logits, labels, smoothing=0.0, weight=None):
-    """The cross-entropy of each row."""
-    log_p = log_softmax(logits)
+def _row_losses(log_p, labels, smoothing=0.0, weight=None):
+    """The cross-entropy of each row of log-probabilities."""
     log_p = log_p if weight is None else log_p * weight
     losses = -squeeze(take_along_axis(log_p, expand_dims(labels, -1)), -1)
     if smoothing:
         return (1 - smoothing) * losses - smoothing * mean(log_p, axis=-1)
     return losses
+
+
+def _reduced_rows(losses, labels, is_ignored, weight, reduction):
+    """`_reduced`, where the mean counts a row as much as its label weighs, and not if ignored."""
+    if reduction != "mean":
+        return _reduced(losses, reduction)
+    if weight is None:
+        return sum(losses) / int(array_namespace(is_ignored).sum(~is_ignored))
+    return sum(losses) / sum(where(is_ignored, 0, take(weight, labels)))
 
 
 def _losses_of_probabilities(logits, labels, smoothing, weight):

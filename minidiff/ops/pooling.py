@@ -23,7 +23,7 @@ from ..tape.primitive import Primitive
 from .convolution import pair
 from .elementwise import as_floats
 from .products import matmul
-from .reductions import argmax, mean
+from .reductions import argmax, mean, sum
 from .shapes import array_namespace, expand_dims, getitem, pad, reshape, take, take_along_axis
 
 # `window` stands for size and stride.
@@ -52,14 +52,17 @@ def _pick(parts, index):
     return getitem(take_along_axis(parts, expand_dims(index, 0), 0), 0)
 
 
-def max_pool2d(x: Any, size: Any, stride: Any = None, padding: Any = 0) -> Any:
+def max_pool2d(
+    x: Any, size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False
+) -> Any:
     """The largest value in each window of `size`, an int or a pair.
 
-    `stride` is `size` unless given. `padding` has no value, and is at most half the size. Of equal
+    `stride` is `size` unless given. `padding` has no value, and is at most half the size. With
+    `ceil_mode` there are also windows that reach over the border, if they begin within. Of equal
     values the first gets the gradient. Raises ValueError if a window does not fit.
     """
-    size, stride, border = _window("max_pool2d", x, size, stride, padding)
-    if not any(border) and size[0] == size[1] and stride[0] == stride[1]:
+    size, stride, border = _window("max_pool2d", x, size, stride, padding, ceil_mode)
+    if border == NO_BORDER and size[0] == size[1] and stride[0] == stride[1]:
         return _max_pool2d(x, size=size[0], stride=stride[0])
     # A border that repeats the pixels beside it has no other maximum, and the first of equals stays
     # the first: each window has those pixels too.
@@ -67,13 +70,36 @@ def max_pool2d(x: Any, size: Any, stride: Any = None, padding: Any = 0) -> Any:
     return _pick(parts, argmax(parts, axis=0))
 
 
-def avg_pool2d(x: Any, size: Any, stride: Any = None, padding: Any = 0) -> Any:
+def avg_pool2d(
+    x: Any,
+    size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Any:
     """The mean of each window of `size`, an int or a pair; see `max_pool2d`.
 
-    The zeros of the `padding` count.
+    The zeros of the `padding` count, unless `count_include_pad` is False.
     """
-    size, stride, border = _window("avg_pool2d", x, size, stride, padding)
-    return mean(windows(_with_border(x, border, "constant"), size=size, stride=stride), axis=0)
+    padded = pair("padding", padding, 0)
+    size, stride, border = _window("avg_pool2d", x, size, stride, padding, ceil_mode)
+    parts = windows(_with_border(x, border, "constant"), size=size, stride=stride)
+    if border == NO_BORDER or (count_include_pad and not ceil_mode):
+        return mean(parts, axis=0)
+    counts = [
+        _pixels_met(n, p, before, after, k, step, count_include_pad)
+        for n, p, (before, after), k, step in zip(x.shape[1:3], padded, border, size, stride)
+    ]
+    shares = 1 / np.outer(*counts)[..., None]
+    return sum(parts, axis=0) * array_namespace(x).asarray(shares, parts.dtype)
+
+
+def _pixels_met(n, padding, before, after, size, stride, with_padding):
+    """How many pixels of n each window along an axis has, with those of the padding or without."""
+    first = np.arange(0, n + before + after - size + 1, stride) - before
+    low, high = (-padding, n + padding) if with_padding else (0, n)
+    return np.minimum(first + size, high) - np.maximum(first, low)
 
 
 def adaptive_avg_pool2d(x: Any, output_size: Any) -> Any:
@@ -132,28 +158,37 @@ def interpolate(
     return _resample(x, rows, columns)
 
 
-def _window(operation, x, size, stride, padding):
-    """Size, stride and padding as pairs; ValueError unless they fit x."""
+NO_BORDER = ((0, 0), (0, 0))
+
+
+def _window(operation, x, size, stride, padding, ceil_mode):
+    """Size and stride as pairs, and the border, ((top, bottom), (left, right)).
+
+    Raises ValueError unless they fit x.
+    """
     size = pair("size", size, 1)
     stride = size if stride is None else pair("stride", stride, 1)
-    border = pair("padding", padding, 0)
+    padding = pair("padding", padding, 0)
     fits = len(x.shape) == 4 and all(
-        k <= n + 2 * p and 2 * p <= k for n, p, k in zip(x.shape[1:3], border, size)
+        k <= n + 2 * p and 2 * p <= k for n, p, k in zip(x.shape[1:3], padding, size)
     )
     if not fits:
         raise ValueError(
             f"{operation}: given x {x.shape}, size={size} and padding={padding}, wanted (batch, "
             f"height, width, channels) that a window fits in, and a padding of at most half of it"
         )
-    return size, stride, border
+    border = []
+    for n, p, k, step in zip(x.shape[1:3], padding, size, stride):
+        beyond = 0
+        rest = (n + 2 * p - k) % step  # pixels after the last window
+        if ceil_mode and rest and n + p > n + 2 * p - k - rest + step:
+            beyond = step - rest
+        border.append((p, p + beyond))
+    return size, stride, tuple(border)
 
 
 def _with_border(x, border, mode):
-    if not any(border):
-        return x
-    vertical, horizontal = border
-    width = ((0, 0), (vertical, vertical), (horizontal, horizontal), (0, 0))
-    return pad(x, width, mode)
+    return x if border == NO_BORDER else pad(x, ((0, 0), *border, (0, 0)), mode)
 
 
 def _averaging_matrix(n, m):

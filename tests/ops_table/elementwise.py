@@ -91,6 +91,12 @@ ROWS = [
     unary("softplus", ops.softplus, lambda x: np.log(1 + np.exp(x))),
     composed("mish", lambda x: x * np.tanh(np.log(1 + np.exp(x)))),
     composed("elu", lambda x: np.where(x > 0, x, np.exp(np.minimum(x, 0)) - 1), signed),
+    composed("celu", lambda x: np.where(x > 0, x, np.exp(np.minimum(x, 0)) - 1), signed),
+    composed(
+        "selu",
+        lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * (np.exp(x) - 1)),
+        signed,
+    ),
     composed("leaky_relu", lambda x: np.where(x > 0, x, 0.01 * x), signed),
     composed("hard_swish", lambda x: x * np.clip(x + 3, 0, 6) / 6, signed),
     unary("silu", ops.silu, lambda x: x * sigmoid(x)),

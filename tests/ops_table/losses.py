@@ -148,7 +148,7 @@ ROWS = [
             (
                 (np.ones((2, 3)), np.array([0])),
                 ValueError,
-                r"cross_entropy: given logits \(2, 3\) and labels \(1,\)",
+                r"labels: given int64 \(1,\) for logits \(2, 3\), wanted integers \(2,\)",
             ),
         ],
     ),
@@ -165,6 +165,17 @@ ROWS = [
                 r"weight: given shape \(2,\), wanted \(3,\), one for each class",
             ),
         ],
+    ),
+    Op(
+        "nll_loss",
+        ops.nll_loss,
+        lambda log_p, labels, ignored, reduction, weight: cross_entropy(
+            log_p, labels, ignored, 0.0, reduction, weight
+        ),
+        labelled_in_full().map(
+            lambda row: (np.log(softmax(row[0])), row[1], row[2], row[4], row[5])
+        ),
+        [(out_of_range, IndexError, "labels: given 3, wanted integers in 0 … 2")],
     ),
     Op(
         "cross_entropy (of probabilities)",

@@ -88,8 +88,14 @@ def pooling(d):
         "size": d.of(2, 3, (2, 3)),
         "stride": d.of(None, 1, 2, (2, 1)),
         "padding": d.of(0, 1),
+        "ceil_mode": d.of(False, True),
     }
     return (d.images(least=4),), options
+
+
+def mean_pooling(d):
+    images, options = pooling(d)
+    return images, options | {"count_include_pad": d.of(False, True)}
 
 
 def resizing(d):

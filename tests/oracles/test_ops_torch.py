@@ -22,6 +22,7 @@ from draws import (
     inside,
     logits,
     matrix,
+    mean_pooling,
     norm_over_axes,
     pointwise,
     pooling,
@@ -81,7 +82,7 @@ def torch_conv_1d(x, w, b, **options):
 
 
 def torch_pool(f):
-    return lambda x, size, stride, padding: hwc(f(chw(x), size, stride, padding))
+    return lambda x, size, stride, padding, **how: hwc(f(chw(x), size, stride, padding, **how))
 
 
 def torch_resize(x, mode, align_corners, **size):
@@ -170,7 +171,7 @@ ALIKE = [
     ("conv_transpose2d", torch_conv_transpose, conv_transpose),
     ("conv1d", torch_conv_1d, conv_1d),
     ("max_pool2d", torch_pool(F.max_pool2d), pooling),
-    ("avg_pool2d", torch_pool(F.avg_pool2d), pooling),
+    ("avg_pool2d", torch_pool(F.avg_pool2d), mean_pooling),
     ("interpolate", torch_resize, resizing),
     ("cross_entropy", torch_cross_entropy, classes),
     ("instance_norm", lambda x, w, b: torch_normalised(x, (1, 2)) * w + b, channels),
