@@ -11,9 +11,11 @@ a training loop of one's own uses it for its loss, which is a mean over the batc
     loss = md.sharded(lambda x, y: ops.cross_entropy(model(x), y))(images, labels)
     loss.backward()
 
-The pieces depend on the batch alone, not on the number of threads, so one thread and two give the
-same bits. Since backpropagation follows at once in every piece, only as many pieces as there are
-threads are in memory at a time.
+The pieces depend on the batch alone, not on the number of threads, and BLAS has one thread of its
+own meanwhile (`blas.py`), also where a batch is so small that it is not cut, and on the way back
+from there. Each piece draws from a Generator of its own (`draws.py`). So one thread and two, on one
+processor or several, give the same bits. Since backpropagation follows at once in every piece, only
+as many pieces as there are threads are in memory at a time.
 """
 
 import os

@@ -173,7 +173,10 @@ class Primitive(Declaration):
         parents = []
         for operand, needed in zip(operands, needs):
             parents.append(operand.node or operand if needed else None)
-        place = state.observer.place() if state.observer else None
+        place = None
+        if state.observer:
+            place = state.observer.place()
+            versions = [*state.observer.watched(saved), *versions]
         value.requires_grad = True
         value.node = Node(
             self.name, parents, self.vjp, value._data.shape, (recipe, saved, versions), place

@@ -7,16 +7,17 @@ watched pays nothing.
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from traceback import walk_tb
 from types import FrameType
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import numpy as np
 
-from ..kernels import namespace
+from ..kernels import _backends, namespace, to_host
 from ..tape.primitive import Primitive
 from ..tape.tape import Node, Value, state
 
@@ -95,6 +96,10 @@ class Observer:
         """What a node made now keeps as its `where`."""
         return self.outer.place() if self.outer else here()
 
+    def watched(self, saved: dict) -> list[tuple]:
+        """(name, counter, count) of what a node has saved, beside the tape's own counters."""
+        return self.outer.watched(saved) if self.outer else []
+
     def run(self, primitive: Primitive, kernel: Callable, arrays: list, statics: dict) -> Any:
         """Run a kernel."""
         if self.outer:
@@ -106,11 +111,27 @@ class Observer:
         return self.outer.vjp(node, g, needs) if self.outer else node.vjp(node, g, needs)  # type: ignore[misc]
 
 
+class _Contents:
+    """An array as a counter of writes: its count is a checksum, so that no write is overlooked."""
+
+    def __init__(self, array: Any):
+        self.array = array
+
+    def __getitem__(self, _: int) -> int:
+        return crc32(to_host(self.array).tobytes())
+
+
 class debug_mode(Observer):  # noqa: N801
     """In this block operations keep their line and layer, and errors in backward name them.
 
-    An error in forward names its layer; its line is in the traceback anyway.
+    An error in forward names its layer; its line is in the traceback anyway. Every array that is
+    saved gets a checksum, so that backward notices all writes, also those that NumPy does by itself
+    and those to bare arrays and indices.
     """
+
+    def watched(self, saved: dict) -> list[tuple]:
+        contents = [(name, _Contents(array)) for name, array in _arrays_in(saved)]
+        return [(name, counter, counter[0]) for name, counter in contents]
 
     def __exit__(self, *error: Any) -> None:
         super().__exit__()
@@ -159,6 +180,17 @@ class detect_anomaly(Observer):  # noqa: N801
             raise FloatingPointError(
                 f"{name} gave {'NaN' if is_nan else 'infinity'}, at {place()}; from{ranges}"
             )
+
+
+def _arrays_in(saved: dict) -> Iterator[tuple[str, Any]]:
+    """(name, array) of what stands in a dict, in tuples and lists too."""
+    stack = list(saved.items())
+    while stack:
+        name, value = stack.pop()
+        if isinstance(value, tuple | list):
+            stack += [(name, part) for part in value]
+        elif isinstance(value, np.ndarray) or type(value) in _backends:
+            yield name, value
 
 
 def _bare(value: Any) -> Any:

@@ -224,3 +224,30 @@ def test_a_notebook_shows_graphs_and_costs():
     with md.profile() as costs:
         md.ops.exp(x)
     assert "exp" in repr(costs) and repr(costs) == str(costs) == costs.table()
+
+
+BARE = np.array([1.0, 2.0, 3.0])
+PLACES = np.array([0, 2])
+WRITES = {
+    "an element": (lambda x: x * x, lambda x: x.data.__setitem__(0, 5.0)),
+    "a bare operand": (lambda x: x * BARE, lambda x: BARE.__setitem__(0, BARE[0] + 1)),
+    "an index": (lambda x: x[PLACES], lambda x: PLACES.__setitem__(0, 1 - PLACES[0])),
+    "labels": (
+        lambda x: ops.cross_entropy(ops.reshape(x, (1, 3)), PLACES[1:]),
+        lambda x: PLACES.__setitem__(1, 2 - PLACES[1]),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRITES)
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_debug_mode_notices_every_write(case, create_graph):
+    f, write = WRITES[case]
+    x = Tensor(np.array([1.0, 2.0, 3.0]), requires_grad=True)
+    with md.debug_mode():
+        loss = ops.sum(f(x) * 2.0)
+        untouched = ops.sum(f(x) * 2.0)
+    untouched.backward(create_graph=create_graph)
+    write(x)
+    with pytest.raises(RuntimeError, match="written in place after it was recorded"):
+        loss.backward(create_graph=create_graph)
