@@ -1,5 +1,6 @@
 """The forward process q: adding noise to data, and one step back of it when both ends are known."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,11 @@ from .schedule import Schedule
 
 
 def q_sample(
-    schedule: Schedule, x0: Array, t, noise: Array | None = None, rng: Rng | int | None = None
+    schedule: Schedule,
+    x0: Array,
+    t,
+    noise: Array | None = None,
+    rng: Rng | int | Sequence[int] | None = None,
 ) -> Array:
     """x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) noise; the noise is given or drawn.
 

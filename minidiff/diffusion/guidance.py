@@ -34,6 +34,7 @@ import numpy as np
 from .. import ops
 from ..autograd.transforms import grad
 from ..kernels import Array, namespace
+from ..nn import Module
 from .combining import Combine, Rule, cfg_pp, extrapolate, projected, rescaled
 from .network import as_denoise
 from .per_sample import as_condition, column
@@ -56,7 +57,7 @@ __all__ = [
 Scale = float | Array | Callable[[float], Any]
 
 
-def classifier_free(denoise: Denoise, scale: Scale) -> Denoise:
+def classifier_free(denoise: Denoise | Module, scale: Scale) -> Denoise:
     """Classifier-free guidance, noise = n + s (c - n) with n the null condition's.
 
     Both are asked in one doubled batch, and only one of them at the scales 0 and 1. Source: Ho &
@@ -66,9 +67,9 @@ def classifier_free(denoise: Denoise, scale: Scale) -> Denoise:
 
 
 def guided(
-    denoise: Denoise,
+    denoise: Denoise | Module,
     scale: Scale,
-    against: Denoise | Array | int | None = None,
+    against: Denoise | Module | Array | int | None = None,
     combine: Combine = extrapolate,
 ) -> Denoise:
     """The prediction for the condition, moved away from another one by `scale`; `combine` says how.
@@ -130,7 +131,7 @@ def interval(scale: float, low: float, high: float) -> Callable[[float], float]:
     return lambda t: scale if low < t <= high else 1.0
 
 
-def composed(denoise: Denoise, conditions: Sequence, weights: Sequence) -> Denoise:
+def composed(denoise: Denoise | Module, conditions: Sequence, weights: Sequence) -> Denoise:
     """Several conditions at once, in one batch: noise = n + sum_i w_i (c_i - n).
 
     n is the null condition's. `conditions` are labels or vectors, each one for all samples or one
@@ -161,7 +162,7 @@ def composed(denoise: Denoise, conditions: Sequence, weights: Sequence) -> Denoi
     return replace(denoise, function=composed_denoise)
 
 
-def classifier(denoise: Denoise, log_prob: Callable, scale: Scale) -> Denoise:
+def classifier(denoise: Denoise | Module, log_prob: Callable, scale: Scale) -> Denoise:
     """Classifier guidance for every sampler: noise = n - s sigma_t grad_x log p(y given x_t).
 
     n is the null condition's. `log_prob(x_t, t, condition)` takes a Tensor and gives a Tensor

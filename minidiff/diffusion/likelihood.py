@@ -5,6 +5,7 @@ so that the loss of a learned variance is made of the same terms; a log-variance
 """
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from .. import checks, ops
 from ..kernels import Array, to_host
+from ..nn import Module
 from .forward_process import posterior, q_sample
 from .per_sample import Rng, check_clean, column, exp
 from .prediction import Denoise
@@ -36,9 +38,9 @@ class BitsPerDim(NamedTuple):
 
 
 def bits_per_dim(
-    denoise: Denoise,
+    denoise: Denoise | Module,
     x0: Array,
-    rng: Rng | int,
+    rng: Rng | int | Sequence[int],
     condition: Any = None,
     variance: str = "small",
     discretised: bool | None = None,

@@ -1,5 +1,6 @@
 """From a denoiser to samples in one call, and what can be made of a sampler's steps."""
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -104,7 +105,7 @@ def sample_steps(
 
 def as_sampler(sampler: str | Callable, options: dict[str, Any]) -> Callable:
     """The sampler of this name, or the function as it is, if it takes these options."""
-    if sampler is invert:
+    if callable(sampler) and inspect.unwrap(sampler) is inspect.unwrap(invert):
         raise ValueError("sampler: given invert, wanted one that goes from noise to data")
     if not callable(sampler):
         sampler = SAMPLERS[checks.among("sampler", sampler, SAMPLERS)]

@@ -9,6 +9,7 @@ import numpy as np
 
 from ... import checks
 from ...kernels import Array, namespace
+from ...nn import Module
 from ..grids import falling_times
 from ..network import as_denoise
 from ..per_sample import RngOfSamples, as_condition, as_rng, check_samples, draw_noise
@@ -32,7 +33,7 @@ class Walk:
 
     def __init__(
         self,
-        denoise: Denoise,
+        denoise: Denoise | Module,
         x: Array,
         condition: Any = None,
         times: Any = None,
