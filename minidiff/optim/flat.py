@@ -13,7 +13,7 @@ from ..kernels import Array
 SMALL_PARAMETER = 4096
 
 _data = attrgetter("_data")
-_grad = attrgetter("grad")
+_grad = attrgetter("_grad")
 
 
 def flat_groups(

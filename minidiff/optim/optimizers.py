@@ -222,7 +222,14 @@ class SGD(Optimizer):
     def state_names(self, settings: Mapping[str, Any]) -> tuple[str, ...]:
         return ("velocity",) if settings["momentum"] else ()
 
-    def update(self, settings, arrays, grad, lr, step):
+    def update(
+        self,
+        settings: Mapping[str, Any],
+        arrays: Mapping[str, Array],
+        grad: Array,
+        lr: float,
+        step: int,
+    ) -> None:
         param = arrays["param"]
         if settings["weight_decay"]:
             grad = grad + settings["weight_decay"] * param
@@ -262,10 +269,25 @@ class AdamW(Optimizer):
     def state_names(self, settings: Mapping[str, Any]) -> tuple[str, ...]:
         return ("m", "v")
 
-    def update(self, settings, arrays, grad, lr, step):
+    def update(
+        self,
+        settings: Mapping[str, Any],
+        arrays: Mapping[str, Array],
+        grad: Array,
+        lr: float,
+        step: int,
+    ) -> None:
         self._adam(settings, arrays, grad, lr, step, settings["weight_decay"])
 
-    def _adam(self, settings, arrays, grad, lr, step, weight_decay):
+    def _adam(
+        self,
+        settings: Mapping[str, Any],
+        arrays: Mapping[str, Array],
+        grad: Array,
+        lr: float,
+        step: int,
+        weight_decay: float,
+    ) -> None:
         beta1, beta2 = settings["betas"]
         kernels.call(
             "adam",
@@ -298,7 +320,14 @@ class Adam(AdamW):
     ):
         super().__init__(parameters, lr, betas, eps, weight_decay)
 
-    def update(self, settings, arrays, grad, lr, step):
+    def update(
+        self,
+        settings: Mapping[str, Any],
+        arrays: Mapping[str, Array],
+        grad: Array,
+        lr: float,
+        step: int,
+    ) -> None:
         if settings["weight_decay"]:
             grad = grad + settings["weight_decay"] * arrays["param"]
         self._adam(settings, arrays, grad, lr, step, weight_decay=0.0)

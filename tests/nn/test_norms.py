@@ -97,6 +97,14 @@ def test_batch_norm_follows_the_pieces_in_their_order(threads):
         assert buffer.data.tobytes() == getattr(hand, name).data.tobytes(), name
 
 
+def test_what_a_checkpoint_computes_again_is_not_followed_again():
+    layer, plain = nn.BatchNorm2d(2), nn.BatchNorm2d(2)
+    x = md.Tensor(draw(3, 4, 4, 2), requires_grad=True)
+    plain(x)
+    md.checkpoint(layer)(x).sum().backward()
+    assert layer.running_var.data.tobytes() == plain.running_var.data.tobytes()
+
+
 def test_pieces_inside_pieces_wait_for_the_outermost():
     x = draw(130, 8, 8, 2)
     layer = nn.BatchNorm2d(2)
