@@ -15,6 +15,7 @@ import types
 import typing
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -185,15 +186,14 @@ def of_call(
     except TypeError:
         if not _is_own(error):
             return error
-        wanted = _call(called, _kinds_of(function))
+        wanted = _call(called, _described(function)[1])
         return TypeError(f"{called}: {error}; wanted {wanted}")
     return explained(called, error, arguments, kinds)
 
 
 def _bound(function: Callable, args: tuple, kwargs: dict) -> tuple[dict[str, Any], dict[str, Kind]]:
     """The arguments of a call by name, each of those after a `*` or `**` too, and their kinds."""
-    signature = inspect.signature(function)
-    kinds = _kinds_of(function)
+    signature, kinds = _described(function)
     given = signature.bind(*args, **kwargs).arguments
     arguments: dict[str, Any] = {}
     for name, parameter in signature.parameters.items():
@@ -204,27 +204,30 @@ def _bound(function: Callable, args: tuple, kwargs: dict) -> tuple[dict[str, Any
         elif parameter.kind is parameter.VAR_POSITIONAL:
             for i, value in enumerate(given[name]):
                 arguments[f"{name}[{i}]"] = value
-                kinds[f"{name}[{i}]"] = kinds[name]
+                kinds = kinds | {f"{name}[{i}]": kinds[name]}
         else:
             arguments[name] = given[name]
     return arguments, kinds
 
 
-def _kinds_of(function: Callable) -> dict[str, Kind]:
-    """What each argument of a function may be."""
-    try:
-        annotations = typing.get_type_hints(function, include_extras=True)
-    except (NameError, TypeError):
-        annotations = {}
-    defaults = {
-        name: parameter.default
-        for name, parameter in inspect.signature(function).parameters.items()
-        if name not in ("self", "cls")
-    }
-    return {
-        name: kind_of(name, annotations.get(name, Any), default)
-        for name, default in defaults.items()
-    }
+_descriptions: WeakKeyDictionary[Callable, tuple] = WeakKeyDictionary()
+
+
+def _described(function: Callable) -> tuple[inspect.Signature, dict[str, Kind]]:
+    """A function's signature, and what each of its arguments may be; worked out once."""
+    if function not in _descriptions:
+        signature = inspect.signature(function)
+        try:
+            annotations = typing.get_type_hints(function, include_extras=True)
+        except (NameError, TypeError):
+            annotations = {}
+        kinds = {
+            name: kind_of(name, annotations.get(name, Any), parameter.default)
+            for name, parameter in signature.parameters.items()
+            if name not in ("self", "cls")
+        }
+        _descriptions[function] = signature, kinds
+    return _descriptions[function]
 
 
 _doors: dict[Callable, Callable] = {}

@@ -138,6 +138,7 @@ def run(code, given):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's, for NaN and infinity
+        warnings.simplefilter("ignore", UserWarning)  # Matplotlib's, for titles of no text
         out = eval(code, {}, given)
         if isinstance(out, Iterator):
             list(islice(out, 2))
