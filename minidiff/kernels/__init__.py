@@ -113,7 +113,7 @@ def call(name: str, *arrays: Array, **statics: Any) -> Any:
     """
     kind: type = type(arrays[0])
     if kind not in _backends:
-        kind = next(type(a) for a in arrays if type(a) in _backends)
+        kind = next((type(a) for a in arrays if type(a) in _backends), kind)
     return find(name, kind)(*arrays, **statics)
 
 
