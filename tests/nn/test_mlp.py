@@ -5,6 +5,7 @@ import pytest
 
 import minidiff as md
 from minidiff.tape.tape import state
+from minidiff.tools.debug import Observer
 
 
 def sigmoid(x):
@@ -115,15 +116,12 @@ def test_unconditional_is_the_same_without_the_label():
     np.testing.assert_allclose(model(x.astype(np.float32), t).numpy(), want, rtol=1e-5, atol=1e-5)
 
 
-class DtypeObserver:
+class DtypeObserver(Observer):
     """Notes the float dtypes of every operation and of every gradient."""
 
     def __init__(self):
         self.forward = {}
         self.backward = {}
-
-    def place(self):
-        return ""
 
     def run(self, primitive, kernel, arrays, statics):
         out = kernel(*arrays, **statics)
