@@ -72,7 +72,9 @@ def bits_per_dim(
         mean, _ = posterior(schedule, p.x0, x_t, t)
         log_variance = log_variance_of(p, variance, schedule, t, s)
         terms[int(s)] = _bits(step_nats(schedule, x0, x_t, t, mean, log_variance, discretised))
-    return BitsPerDim(prior + terms.sum(axis=0), prior, terms)
+    # sample by sample: the order of a sum down the columns changes with the batch
+    total = prior + np.ascontiguousarray(terms.T).sum(axis=1)
+    return BitsPerDim(total, prior, terms)
 
 
 def step_nats(

@@ -91,6 +91,11 @@ class RngOfSamples:
         return np.array(rows, dtype).reshape(size)
 
 
+def are_seeds(rng: Any) -> bool:
+    """Whether it is a list of seeds, one for each sample."""
+    return isinstance(rng, list | tuple | range) or getattr(rng, "ndim", 0) == 1
+
+
 def as_rng(rng: Any, batch: int) -> Any:
     """What draws the noise for a batch.
 
@@ -98,7 +103,7 @@ def as_rng(rng: Any, batch: int) -> Any:
     None, where none is drawn, and what has `standard_normal(size, dtype)` as they are. Raises
     ValueError for another number of seeds, TypeError for anything else.
     """
-    if isinstance(rng, list | tuple) or getattr(rng, "ndim", 0) == 1:
+    if are_seeds(rng):
         if len(rng) != batch:
             raise ValueError(f"rng: given {len(rng)} seeds, wanted {batch}, one for each sample")
         return RngOfSamples(rng)

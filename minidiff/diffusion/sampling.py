@@ -11,7 +11,7 @@ from ..kernels import Array, to_device, to_host
 from ..nn import Module
 from .grids import times
 from .network import as_denoise
-from .per_sample import Rng, as_condition, as_rng, draw_noise
+from .per_sample import Rng, are_seeds, as_condition, as_rng, draw_noise
 from .prediction import Denoise
 from .samplers import SAMPLERS, Step, invert
 from .schedule import Schedule
@@ -135,7 +135,7 @@ def _count(condition: Any, rng: Any) -> int:
     is_vector = getattr(condition, "dtype", np.dtype(int)).kind == "f"
     if np.ndim(condition) >= (2 if is_vector else 1):
         return len(condition)
-    if isinstance(rng, list | tuple) or getattr(rng, "ndim", 0) == 1:
+    if are_seeds(rng):
         return len(rng)
     for_all = "" if condition is None else f" and one condition, {condition}, for all"
     raise ValueError(f"n: given None{for_all}, wanted how many samples: type n=10 for ten of them")

@@ -116,7 +116,7 @@ def door(function: Callable, called: str | None = None) -> Callable:
 
     What is handed out and runs later, a function, a generator or a new object, is explained too:
     so a maker's arguments are looked at before it is handed out, when it can still be said who gave
-    them.
+    them. What only their names suggest refuses nothing: the call has succeeded.
     """
     if hasattr(function, "is_door"):
         return function
@@ -140,7 +140,9 @@ def door(function: Callable, called: str | None = None) -> Callable:
             except Exception as error:
                 failed = error
             else:
-                wrong = _wrong_kind(called, *_bound(function, args, kwargs))
+                arguments, kinds = _bound(function, args, kwargs)
+                stated = {name: kind for name, kind in kinds.items() if not kind.is_guess}
+                wrong = _wrong_kind(called, arguments, stated)
                 if wrong:
                     raise TypeError(wrong)
                 if isinstance(made, types.GeneratorType):

@@ -9,7 +9,7 @@ import os
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Kind:
-    """What is wanted, in words, and whether a value is that."""
+    """What is wanted, in words, and whether a value is that; a guess if only a name says so."""
 
     text: str
     fits: Callable[[Any], bool]
+    is_guess: bool = False
 
 
 def one_of(kinds: Sequence[Kind]) -> Kind:
@@ -207,13 +208,13 @@ _ANNOTATED: dict[Any, Kind] = {
 
 def kind_of(name: str, annotation: Any, default: Any = ...) -> Kind:
     """The kind of an argument; its default is always one."""
-    kind = NAMES.get(name, ANYTHING) if annotation is Any else _of_annotation(annotation)
+    is_guess = annotation is Any
+    kind = NAMES.get(name, ANYTHING) if is_guess else _of_annotation(annotation)
     is_named = default is None or isinstance(default, str)
-    if kind.fits(default) or default in (..., inspect.Parameter.empty):
-        return kind
-    return one_of(
-        [kind, Kind(repr(default) if is_named else "the default", lambda v: v is default)]
-    )
+    if not kind.fits(default) and default not in (..., inspect.Parameter.empty):
+        text = repr(default) if is_named else "the default"
+        kind = one_of([kind, Kind(text, lambda value: value is default)])
+    return replace(kind, is_guess=is_guess)
 
 
 def _of_annotation(annotation: Any) -> Kind:

@@ -1,5 +1,6 @@
 """What people type first: a Denoise knows what it needs, and says what it cannot know."""
 
+import functools
 from itertools import pairwise
 
 import numpy as np
@@ -180,6 +181,32 @@ def test_seeds_and_a_data_set_that_is_known():
     data = D.exact.FiniteData(np.random.default_rng(0).uniform(-1, 1, (500, 28, 28, 1)))
     run = lambda seeds: D.sample(data.denoiser(SCHEDULE), rng=seeds, steps=1)
     np.testing.assert_array_equal(run([5, 6, 7])[1:2], run([6]))
+
+
+def test_whatever_draws_noise_takes_seeds_in_any_form():
+    """A sample is the same alone, and by a Generator of its own."""
+    short = TWO.denoiser(D.cosine_schedule(10))
+    inpaint = functools.partial(D.inpaint, mask=[1, 0])
+    walks = {**S.SAMPLERS, "invert": S.invert}
+    takers = {
+        name: lambda x, rng, walk=walk: D.final(walk(EXACT, x, None, [50, 20, 0], rng))
+        for name, walk in walks.items()
+    }
+    takers |= {
+        "inpaint": lambda x, rng: D.final(inpaint(EXACT, x, None, [50, 0], rng, known=x)),
+        "image_to_image": lambda x, rng: D.final(D.image_to_image(EXACT, x, 50, rng, "ddpm", 3)),
+        "bits_per_dim": lambda x, rng: D.bits_per_dim(short, x, rng).total,
+        "q_sample": lambda x, rng: D.q_sample(SCHEDULE, x, 50, rng=rng),
+    }
+    for name, run in takers.items():
+        together = run(POINTS, [7, 8, 9])
+        forms = [(7, 8, 9), range(7, 10), np.array([7, 8, 9])]
+        forms.append([np.random.default_rng(seed) for seed in (7, 8, 9)])
+        for rng in forms:
+            np.testing.assert_array_equal(run(POINTS, rng), together, err_msg=name)
+        np.testing.assert_array_equal(run(POINTS[1:2], [8]), together[1:2], err_msg=name)
+        with pytest.raises(ValueError, match=r"rng: given 2 seeds, wanted 3, one for each sample"):
+            run(POINTS, range(2))
 
 
 def test_seeds_and_generators():

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from ...kernels import Array, namespace
 from ...nn import Module
 from ..grids import falling_times
 from ..network import as_denoise
-from ..per_sample import RngOfSamples, as_condition, as_rng, check_samples, draw_noise
+from ..per_sample import Rng, RngOfSamples, as_condition, as_rng, check_samples, draw_noise
 from ..prediction import Denoise, FreeNoise, Prediction, brief, noise_from_x0, one_by_one
 from .clipping import as_clip
 
@@ -37,7 +37,7 @@ class Walk:
         x: Array,
         condition: Any = None,
         times: Any = None,
-        rng: Any = None,
+        rng: Rng | int | Sequence[int] | None = None,
         clip: Any = "images",
         sampler: str = "",
         free_noise: bool = True,
