@@ -3,6 +3,7 @@
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import repeat
 
 import numpy as np
 import pytest
@@ -176,6 +177,9 @@ DRAWING = {
         partial(lambda layer, x: ops.mean(layer(x @ w)), nn.Dropout(0.5, rng)),
     ),
     "a closure": lambda rng, w: (lambda x: ops.mean(x @ w * rng.normal(size=(len(x), 8))),),
+    "an iterator": lambda rng, w: (
+        partial(lambda draws, x: ops.mean(x @ w * next(draws)), map(rng.normal, repeat(0.0))),
+    ),
     "a default": lambda rng, w: (lambda x, r=rng: ops.mean(x @ w * r.normal(size=(len(x), 8))),),
     "an argument": lambda rng, w: (lambda x, r: ops.mean(x @ w * r.normal(size=(len(x), 8))), rng),
     "a user's layer": lambda rng, w: (

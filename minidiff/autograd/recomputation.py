@@ -1,9 +1,11 @@
 """Computing a function once more: with the same draws, and a look whether it gives the same."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import cache, partial
-from types import CodeType, FunctionType, MethodType, ModuleType
+from functools import cache
+from gc import get_referents
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from ..tape.tape import Value, state
 
 PACKAGE = __name__.split(".")[0]
 # They hold no Generators, or too many other things to look through.
-CLOSED = (Value, np.ndarray, np.generic, str, bytes, int, float, type, ModuleType, type(None))
+CLOSED = (Value, np.ndarray, np.generic, str, bytes, int, float, ModuleType, type(None))
 MOST_COMPARED = 4096  # elements of a result
 
 
@@ -60,9 +62,11 @@ def _restore(states: list[tuple[np.random.Generator, Any]]) -> None:
 def generators_in(*things: Any, of_layers: bool = True) -> list[np.random.Generator]:
     """The Generators that these functions, objects and containers hold, at any depth.
 
-    A function holds what it closes over, its defaults, and the globals that its code names; an
-    object its attributes, and what its methods hold. Without `of_layers`, what objects of this
-    package hold themselves is left out: they draw by `piece_generator`.
+    A function holds what it closes over, its defaults, and the globals that its code names; all
+    else holds what the garbage collector finds in it: attributes, slots, items, its class and the
+    methods there. The code of libraries is left out, but not what their objects hold. Without
+    `of_layers`, what objects of this package hold themselves is left out: they draw by
+    `piece_generator`.
     """
     found = {}
     seen = set()
@@ -93,22 +97,24 @@ def _is_ours(module: str) -> bool:
     return module.split(".")[0] == PACKAGE
 
 
+@cache
+def _is_library(module: str) -> bool:
+    """Whether the module is ours, of the standard library, or of an installed package."""
+    if _is_ours(module) or module.split(".")[0] in sys.stdlib_module_names:
+        return True
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return "site-packages" in str(file)
+
+
 def _held_by(thing: Any, is_ours: bool) -> Iterable:
-    """What one function, object or container holds itself."""
+    """What one function, class, object or container holds itself."""
     if is_ours:
         return vars(thing).values() if hasattr(thing, "__dict__") else ()
     if isinstance(thing, FunctionType):
         return _held_by_function(thing)
-    if isinstance(thing, MethodType):
-        return thing.__self__, thing.__func__
-    if isinstance(thing, partial):
-        return thing.func, thing.args, thing.keywords
-    if isinstance(thing, dict):
-        return thing.values()
-    if isinstance(thing, list | tuple | set | frozenset):
-        return thing
-    methods = [part for part in vars(type(thing)).values() if isinstance(part, FunctionType)]
-    return [*getattr(thing, "__dict__", {}).values(), *methods]
+    if isinstance(thing, type) and _is_library(thing.__module__):
+        return ()
+    return get_referents(thing)
 
 
 def _held_by_function(f: FunctionType) -> list:
@@ -118,7 +124,7 @@ def _held_by_function(f: FunctionType) -> list:
             held.append(cell.cell_contents)
         except ValueError:  # the name is not bound yet
             continue
-    if _is_ours(str(f.__module__)):
+    if _is_library(str(f.__module__)):
         return held
     names = set(_names_in(f.__code__))
     for name in names & f.__globals__.keys():

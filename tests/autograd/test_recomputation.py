@@ -1,6 +1,8 @@
 """Computed once more: `checkpoint` draws the same, reads the same, and says so if it cannot."""
 
+from collections import deque
 from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -25,6 +27,36 @@ class Noise:
         return x * self.rng.normal(size=x.shape)
 
 
+class Slots:
+    """A Generator in a slot, and a method that is inherited."""
+
+    __slots__ = ("rng",)
+    add = Noise.add
+
+    def __init__(self, rng):
+        self.rng = rng
+
+
+def in_a_class(rng):
+    class Settings:
+        held = rng
+
+        @staticmethod
+        def draw(shape):
+            return rng.normal(size=shape)
+
+        @property
+        def drawn(self):
+            return self.draw
+
+    return Settings
+
+
+def draws(rng, shape):
+    while True:
+        yield rng.normal(size=shape)
+
+
 # Each gives a function of x that draws from the Generator.
 HOLDERS = {
     "closure": lambda rng: lambda x: x * rng.normal(size=x.shape),
@@ -41,6 +73,17 @@ HOLDERS = {
         lambda held, x: x * held["r"][0].normal(size=x.shape), {"r": [rng]}
     ),
     "global": lambda rng: draws_globally,
+    "slot": lambda rng: Slots(rng).add,
+    "deque": lambda rng: partial(lambda held, x: x * held[0].normal(size=x.shape), deque([rng])),
+    "read-only dict": lambda rng: partial(
+        lambda held, x: x * held["r"].normal(size=x.shape), MappingProxyType({"r": rng})
+    ),
+    "attribute of a class": lambda rng: partial(
+        lambda held, x: x * held.held.normal(size=x.shape), in_a_class(rng)
+    ),
+    "static method": lambda rng: partial(lambda held, x: x * held.draw(x.shape), in_a_class(rng)),
+    "property": lambda rng: partial(lambda held, x: x * held.drawn(x.shape), in_a_class(rng)()),
+    "iterator": lambda rng: partial(lambda held, x: x * next(held), draws(rng, 40)),
 }
 
 
