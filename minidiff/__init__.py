@@ -90,7 +90,8 @@ __all__ = [
 
 # What fails says which argument was wrong. The layers that a network calls most, operations of
 # Tensors and the steps of optimisers have no doors: one takes 0.1 µs, and what they call has one.
-messages.open_doors(kernels, but=("call", "find"))  # they run in every operation
+# these run in every operation
+messages.open_doors(kernels, but=("backend_of", "call", "find", "from_host", "namespace"))
 for _room in (models, metrics, storage, plot, data, training):
     messages.open_doors(_room)
 for _room in (diffusion.guidance, diffusion.losses, diffusion.exact, diffusion.editing):

@@ -157,7 +157,7 @@ def samples(name: str, array: Any, namespace: ModuleType | Any = np) -> Any:
     if array.ndim < 1:
         raise ValueError(f"{name}: given shape {array.shape}, wanted (batch, ...)")
     finite = namespace.isfinite(array)
-    if not bool(namespace.all(finite)):
+    if not bool(finite.all()):
         count = array.size - int(namespace.sum(finite))
         first = np.unravel_index(int(namespace.argmin(finite)), array.shape)
         raise ValueError(
@@ -208,7 +208,7 @@ def labels(name: str, values: Any, n: int, low: int = 0, high: float = math.inf)
         raise TypeError(f"{name}: given {array.dtype}, wanted integer labels")
     if array.shape != (n,):
         raise ValueError(f"{name}: given shape {array.shape}, wanted ({n},): one label per sample")
-    if n and not (low <= array.min() and array.max() <= high):
+    if n and (array.min() < low or (high < math.inf and array.max() > high)):
         lowest = "0 (null)" if low == 0 else f"{low} (0 is the null label)"
         limits = f"in {lowest} … {high}" if high < math.inf else f"from {lowest} up"
         if low == 1 and array.min() == 0:

@@ -23,6 +23,7 @@ from .per_sample import as_condition, check_clean, column, draw_noise, weighted_
 from .schedule import Schedule
 from .variance import log_variance_between
 
+PROBABILITY = checks.Between(0, 1)
 Weight = Callable[[np.ndarray], np.ndarray]  # SNR -> weight of the squared error in x_0
 
 
@@ -70,11 +71,14 @@ def loss(
     parameterization = parameterization_of(
         model, schedule, predicts, learned_variance, x0.shape[1:]
     )
-    if isinstance(model, Module):
+    if isinstance(model, Module) and model.parameterization is not parameterization:
         model.parameterization = parameterization
 
     rng = checks.generator("rng", rng)
-    t, factors = (draw or uniform(schedule.timesteps))(rng, batch)
+    if draw is None:
+        t, factors = uniform(schedule.timesteps, rng, batch)
+    else:
+        t, factors = draw(rng, batch)
     noise = draw_noise(rng, x0)
     alpha, sigma = schedule.alpha_sigma(t, x0)
     x_t = weighted_sum(alpha, x0, sigma, noise)
@@ -150,7 +154,7 @@ def label_dropout(
     Raises ValueError for a probability outside 0 … 1, TypeError or ValueError for what is no
     condition. Source: Ho & Salimans 2022, arXiv 2207.12598, algorithm 1.
     """
-    checks.among("prob_uncond", prob_uncond, checks.Between(0, 1))
+    checks.among("prob_uncond", prob_uncond, PROBABILITY)
     if condition is None:
         return None
     rows: Any = condition if hasattr(condition, "dtype") else np.asarray(condition)
@@ -197,9 +201,9 @@ def p2(gamma: float = 1.0, k: float = 1.0) -> Weight:
 # --- who chooses the times, and who watches the losses ---
 
 
-def uniform(timesteps: int) -> Callable:
-    """The `draw` of t evenly in 1 … T."""
-    return lambda rng, n: (rng.integers(1, timesteps + 1, size=n), np.ones(n))
+def uniform(timesteps: int, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Times (n,) drawn evenly in 1 … T, and their factors (n,), which are 1."""
+    return rng.integers(1, timesteps + 1, size=n), np.ones(n)
 
 
 class ImportanceSampler:

@@ -41,6 +41,16 @@ def explained(
     name: str, error: Exception, arguments: dict[str, Any], kinds: dict[str, Kind]
 ) -> Exception:
     """The error of a call of `name` in the form «name: given A, wanted B»; itself if it has it."""
+    answer = _explained(name, error, arguments, kinds)
+    if answer is not error:
+        for note in getattr(error, "__notes__", []):
+            answer.add_note(note)
+    return answer
+
+
+def _explained(
+    name: str, error: Exception, arguments: dict[str, Any], kinds: dict[str, Kind]
+) -> Exception:
     text = str(error)
     if not _is_own(error) or isinstance(error, _Untouched):
         return error
@@ -49,6 +59,8 @@ def explained(
     subjects = set(first[0].replace(",", " ").split()) if first else set()
     if speaks and subjects & {*arguments, *kinds}:
         return error
+    if speaks and "type " in text:  # it knows more than the kinds: what to write instead
+        return _of_class(error, ValueError)(f"{name}: {text}")
     wrong = _wrong_kind(name, arguments, kinds)
     if wrong:
         return _of_class(error, TypeError)(wrong)

@@ -227,7 +227,8 @@ def checked_ids(name: str, ids: Any, n: int) -> Any:
 
     The values are looked at on the host only: on a device that would wait for its work.
     """
-    ids = np.asarray(ids) if isinstance(ids, int | tuple | np.integer) else plain_index(ids, np)
+    if not isinstance(ids, np.ndarray):
+        ids = np.asarray(ids) if isinstance(ids, int | tuple | np.integer) else plain_index(ids, np)
     if ids.dtype.kind not in "iu":
         raise TypeError(f"{name}: given {ids.dtype}, wanted integers")
     if isinstance(ids, np.ndarray) and ids.size:

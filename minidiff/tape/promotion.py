@@ -21,9 +21,10 @@ def common_type(
     neutral = (int, float) if broadcasts else (type(None),)
     array_type = None
     dtype = None
-    for array in arrays:
+    for place, array in enumerate(arrays):
         if type(array) is array_type:
-            if array.dtype is not dtype and not _is_index(array, arrays, takes_integers):
+            is_index = place in takes_integers and array.dtype.kind in "iu"
+            if array.dtype is not dtype and not is_index:
                 return None
         elif array_type is None and type(array) in _backends:
             array_type = type(array)
@@ -33,11 +34,6 @@ def common_type(
     if wants_floats and dtype is not FLOAT32 and dtype is not FLOAT64:
         return None
     return array_type
-
-
-def _is_index(array: Any, arrays: list, places: list[int]) -> bool:
-    """Whether it is an array of integers in one of these places."""
-    return any(arrays[i] is array for i in places) and array.dtype.kind in "iu"
 
 
 def promote(
