@@ -132,11 +132,27 @@ def function_of(name: str, value: Any, arguments: str, **options: Any) -> Any:
     raise TypeError(f"{name}: given {given}, wanted a function of ({wanted}){reason}")
 
 
+def gives(name: str, value: Any, shape: tuple[int, ...], dtype: Any = None) -> Any:
+    """What the function of this name gave; TypeError unless it is an array of this shape.
+
+    And of this dtype, if there is one. Otherwise broadcasting would hide what is wrong.
+    """
+    is_array = hasattr(value, "dtype")
+    if is_array and value.shape == shape and dtype in (None, value.dtype):
+        return value
+    given = f"{value.dtype} {tuple(value.shape)}" if is_array else type(value).__name__
+    wanted = f"{'an array' if dtype is None else dtype} {tuple(shape)}"
+    raise TypeError(f"{name}: given one that gives {given}, wanted one that gives {wanted}")
+
+
 # --- arrays ---
 
 
 def same_shape_and_dtype(name: str, array: Any, other_name: str, other: Any) -> None:
     """ValueError for another shape than the other array's, TypeError for another dtype."""
+    for given, value in {name: array, other_name: other}.items():
+        if not hasattr(value, "dtype"):
+            raise TypeError(f"{given}: given {type(value).__name__}, wanted an array")
     if array.shape != other.shape:
         raise ValueError(
             f"{name}: given shape {array.shape}, wanted {other.shape}, the shape of {other_name}"
@@ -217,8 +233,11 @@ def labels(name: str, values: Any, n: int, low: int = 0, high: float = math.inf)
     return array
 
 
-def times(name: str, values: Any, last: int, n: int | None = None) -> np.ndarray:
-    """Times in 0 … last, whole or real, on the host: of any shape, or for n samples one or (n,)."""
+def times(name: str, values: Any, last: int, n: int | None = None, first: int = 0) -> np.ndarray:
+    """Times in first … last, whole or real, on the host.
+
+    They may have any shape, or, for n samples, () or (n,).
+    """
     array = np.asarray(values)
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{name}: given {array.dtype}, wanted integers or floats on the host")
@@ -227,8 +246,8 @@ def times(name: str, values: Any, last: int, n: int | None = None) -> np.ndarray
             f"{name}: given shape {array.shape}, wanted one time, or ({n},): one per sample"
         )
     # written so that NaN fails too
-    if array.size and not (array.min() >= 0 and array.max() <= last):
-        raise ValueError(f"{name}: given {_range_of(array)}, wanted times in 0 … {last}")
+    if array.size and not (array.min() >= first and array.max() <= last):
+        raise ValueError(f"{name}: given {_range_of(array)}, wanted times in {first} … {last}")
     return array
 
 

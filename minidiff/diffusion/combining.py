@@ -29,7 +29,8 @@ class Rule:
     one_pass: tuple[float, ...] = (1,)
 
     def __call__(self, positive: Prediction, negative: Prediction, scale: Any) -> Prediction:
-        return checked_prediction("combine", self.combine(positive, negative, scale))
+        combined = self.combine(positive, negative, scale)
+        return checked_prediction("combine", combined, positive.x0, Prediction._fields)
 
 
 def rule(one_pass: tuple[float, ...]) -> Callable[[Combine], Rule]:

@@ -13,7 +13,7 @@ from ..nn import Module
 from .forward_process import posterior, q_sample
 from .grids import times
 from .network import as_denoise
-from .per_sample import Rng, as_rng, check_clean, check_samples, dot, draw_noise, weighted_sum
+from .per_sample import Rng, as_rng, check_clean, dot, draw_noise, weighted_sum
 from .prediction import Denoise
 from .samplers import Step, Walk, ddim, invert, sampler
 from .sampling import as_sampler, final
@@ -33,8 +33,9 @@ def inpaint(
     """
     checks.same_shape_and_dtype("known", known, "x", x)
     mask = _as_mask(mask, x)
-    known = namespace(x).where(mask == 1, known, namespace(x).zeros_like(known))
-    check_samples("known", known)
+    xp = namespace(x)
+    _check_known(xp.where(mask == 1, known, xp.ones_like(known)))
+    known = xp.where(mask == 1, known, xp.zeros_like(known))
     steps = len(walk.times) - 1
     path = [walk.times[-1 - left] for left in repaint_path(steps, jump, rounds)]
     x0 = known
@@ -55,6 +56,15 @@ def inpaint(
             a = float(walk.schedule.alpha_bar_at(s) / walk.schedule.alpha_bar_at(t))
             x = weighted_sum(math.sqrt(a), x, math.sqrt(1 - a), walk.noise(x))
         yield Step(s, x, x0)
+
+
+def _check_known(known: Array) -> None:
+    """Raise as `check_clean` for what is known, where holes are white.
+
+    All images are looked at as one: there may well be nothing dark beside the holes.
+    """
+    is_images = known.ndim == 4
+    check_clean("known", namespace(known).reshape(known, (1, -1, 1, 1)) if is_images else known)
 
 
 def _as_mask(mask: Any, x: Array) -> Array:
@@ -105,7 +115,8 @@ def image_to_image(
     sampler do.
     """
     denoise = as_denoise(denoise)
-    function = as_sampler(sampler, {})
+    own = {name: value for name, value in options.items() if name not in ("condition", "clip")}
+    function = as_sampler(sampler, own)
     check_clean("x0", x0)
     grid = times(denoise.schedule, steps, start=start)
     rng = as_rng(rng, len(x0))

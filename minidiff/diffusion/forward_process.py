@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import checks
 from ..kernels import Array
-from .per_sample import Rng, as_rng, column, draw_noise, weighted_sum
+from .per_sample import Rng, as_rng, check_samples, column, draw_noise, weighted_sum
 from .schedule import Schedule
 
 
@@ -24,7 +24,9 @@ def q_sample(
     Raises ValueError for a wrong shape or time, TypeError for another dtype of the noise. Source:
     Ho et al. 2020, arXiv 2006.11239, eq. 4.
     """
-    noise = draw_noise(as_rng(rng, len(x0)), x0) if noise is None else noise
+    if noise is None:
+        check_samples("x0", x0)
+        noise = draw_noise(as_rng(rng, len(x0)), x0)
     checks.same_shape_and_dtype("noise", noise, "x0", x0)
     alpha, sigma = schedule.alpha_sigma(t, x0)
     return weighted_sum(alpha, x0, sigma, noise)

@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import ops
+from .. import checks, ops
 from ..autograd.transforms import grad
 from ..kernels import Array, namespace
 from ..nn import Module
@@ -126,8 +126,10 @@ def guided(
 def interval(scale: float, low: float, high: float) -> Callable[[float], float]:
     """A scale that guides where low < t <= high, and is 1 elsewhere.
 
-    Source: Kynkäänniemi et al. 2024, arXiv 2404.07724.
+    Raises ValueError for an interval that is empty. Source: Kynkäänniemi et al. 2024, arXiv
+    2404.07724.
     """
+    checks.among("high", high, checks.Between(low, ends="(]"))
     return lambda t: scale if low < t <= high else 1.0
 
 
@@ -198,7 +200,7 @@ def gradient(log_prob: Callable, scale: Scale = 1.0) -> Callable:
                 "condition: given None, wanted labels: a classifier guides towards a class"
             )
         labels = as_condition(condition, x.shape[0])
-        total = lambda x: ops.sum(log_prob(x, t, labels))
+        total = lambda x: ops.sum(checks.gives("log_prob", log_prob(x, t, labels), x.shape[:1]))
         return _scale_at(scale, t, x) * grad(total)(x)
 
     return shift

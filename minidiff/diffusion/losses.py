@@ -71,14 +71,11 @@ def loss(
     parameterization = parameterization_of(
         model, schedule, predicts, learned_variance, x0.shape[1:]
     )
-    if isinstance(model, Module) and model.parameterization is not parameterization:
-        model.parameterization = parameterization
-
     rng = checks.generator("rng", rng)
     if draw is None:
         t, factors = uniform(schedule.timesteps, rng, batch)
     else:
-        t, factors = draw(rng, batch)
+        t, factors = _drawn(draw, rng, batch)
     noise = draw_noise(rng, x0)
     alpha, sigma = schedule.alpha_sigma(t, x0)
     x_t = weighted_sum(alpha, x0, sigma, noise)
@@ -90,7 +87,9 @@ def loss(
             output, _ = parameterization.split(model(x_t, t, condition), x_t)
             return ops.mse_loss(output, target)
 
-        return sharded(mean_square)(x_t, t, condition, target)
+        total = sharded(mean_square)(x_t, t, condition, target)
+        _note(model, parameterization)
+        return total
 
     weights = _weights(weight, parameterization, t)
     losses = np.empty(batch)
@@ -109,9 +108,28 @@ def loss(
         return ops.mean(of_samples * _like(x0, factors[rows]))
 
     total = sharded(weighted_mean)(x_t, x0, target, condition, np.arange(batch))
+    _note(model, parameterization)
     if callback is not None:
         callback(t, losses)
     return total
+
+
+def _note(model: Any, parameterization: Parameterization) -> None:
+    """The model keeps what it has been asked for, once that went well."""
+    if isinstance(model, Module) and model.parameterization is not parameterization:
+        model.parameterization = parameterization
+
+
+def _drawn(draw: Callable, rng: np.random.Generator, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    """The times and the factors, each (batch,)."""
+    drawn = draw(rng, batch)
+    if not isinstance(drawn, tuple) or len(drawn) != 2:
+        raise TypeError(
+            f"draw: given one that gives {type(drawn).__name__}, "
+            "wanted one that gives two arrays (batch,): the times and their factors"
+        )
+    t, factors = (checks.gives("draw", array, (batch,)) for array in drawn)
+    return t, factors
 
 
 def _weights(weight: Weight | None, parameterization: Parameterization, t: np.ndarray):
@@ -126,7 +144,10 @@ def _weights(weight: Weight | None, parameterization: Parameterization, t: np.nd
     alpha_bar = parameterization.schedule.alpha_bar[t]
     snr = alpha_bar / (1 - alpha_bar)
     per_x0 = {"noise": snr, "x0": np.ones_like(snr), "v": snr + 1}
-    return weight(snr) / per_x0[parameterization.predicts]
+    weights = weight(snr)
+    if not isinstance(weights, int | float):
+        checks.gives("weight", weights, snr.shape)
+    return weights / per_x0[parameterization.predicts]
 
 
 def _bound(parameterization, x0: Array, x_t: Array, t, output: Array, position: Any) -> Any:
@@ -236,9 +257,9 @@ class ImportanceSampler:
 
     def update(self, t: np.ndarray, losses: np.ndarray) -> None:
         """Take in the losses (batch,) that were seen at times t."""
-        checks.times("t", t, len(self.losses))
+        t = checks.times("t", t, len(self.losses), len(losses), first=1)
         history = self.losses.shape[1]
-        for i, value in zip(t - 1, losses):
+        for i, value in zip(t - 1, losses, strict=True):
             self.losses[i, self.seen[i] % history] = value
             self.seen[i] += 1
 
@@ -253,7 +274,7 @@ class LossByTime:
         self.counts = np.zeros(bins)
 
     def __call__(self, t: np.ndarray, losses: np.ndarray) -> None:
-        checks.times("t", t, int(self.edges[-1]))
+        checks.times("t", t, int(self.edges[-1]), len(losses), first=1)
         bins = np.searchsorted(self.edges, t) - 1  # bin i holds edges[i] < t <= edges[i + 1]
         np.add.at(self.sums, bins, losses)
         np.add.at(self.counts, bins, 1)

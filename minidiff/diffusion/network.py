@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
 from ..autograd.tensor import Tensor
 from ..autograd.threads import sharded
 from ..kernels import Array
@@ -33,7 +32,6 @@ def denoiser(
     of another shape than x's, and from the model itself for labels and times out of its range.
     """
     parameterization = parameterization_of(model, schedule, predicts, learned_variance)
-    checks.function_of("model", model, "x, t, condition")
     schedule = parameterization.schedule
 
     def denoise(x: Array, t: Any, condition: Any = None) -> Prediction:

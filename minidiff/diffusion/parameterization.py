@@ -10,6 +10,7 @@ from typing import Any
 from .. import checks
 from ..kernels import Array
 from .per_sample import weighted_sum
+from .prediction import Denoise
 from .schedule import Schedule, check_schedule
 
 PREDICTS = ("noise", "x0", "v")
@@ -115,6 +116,9 @@ def parameterization_of(
 
 def _from_arguments(model, schedule, predicts, learned_variance) -> Parameterization:
     """What the arguments say, where the model says nothing."""
+    if isinstance(model, Denoise):
+        raise TypeError("model: given a Denoise, wanted a network: a Denoise is used as it is")
+    checks.function_of("model", model, "x, t, condition")
     if schedule is None:
         raise ValueError(
             "schedule: given None, wanted a Schedule: this model was not trained by diffusion.loss "

@@ -21,12 +21,19 @@ SMALL = 1 << 8
 
 def check_samples(name: str, x: Any) -> None:
     """Raise TypeError or ValueError unless x is a finite array of floats, on any device."""
-    checks.samples(name, x, namespace(x) if hasattr(x, "dtype") else np)
+    checks.samples(name, x, _functions_for(name, x))
 
 
 def check_clean(name: str, x: Any) -> None:
     """Raise as `check_samples`, and ValueError for images that are not scaled to [-1, 1]."""
-    checks.clean_samples(name, x, namespace(x) if hasattr(x, "dtype") else np)
+    checks.clean_samples(name, x, _functions_for(name, x))
+
+
+def _functions_for(name: str, x: Any) -> Any:
+    """The functions for an array like x; NumPy's for what is none. TypeError for a Tensor."""
+    if isinstance(x, Tensor):
+        raise TypeError(f"{name}: given a Tensor, wanted an array: type {name}.numpy()")
+    return namespace(x) if hasattr(x, "dtype") else np
 
 
 # --- coefficients ---

@@ -5,7 +5,7 @@ Every sampler and every guidance rule works on one kind of function, `Denoise`:
     (x_t, t, condition) -> Prediction(x0, noise)
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ class Denoise:
     `denoiser` makes a Denoise of a network, `exact.GaussianMixture` needs none, and a plain
     function becomes one by Denoise(function, schedule). Raises TypeError for what is not a function
     of these three, for anything but a Schedule, and, when it is called, for a function that gives
-    no Prediction.
+    no Prediction, or one of another shape or dtype than x_t.
     """
 
     function: Callable[[Array, Any, Any], Prediction]
@@ -69,16 +69,21 @@ class Denoise:
         check_schedule(self.schedule)
 
     def __call__(self, x: Array, t: Any, condition: Any = None) -> Prediction:
-        return checked_prediction("function", self.function(x, t, condition))
+        return checked_prediction("function", self.function(x, t, condition), x)
 
 
-def checked_prediction(name: str, value: Any) -> Prediction:
-    """What the function of this name gave; TypeError unless it is a Prediction."""
+def checked_prediction(
+    name: str, value: Any, x: Array, may_lack: Collection[str] = ("log_variance",)
+) -> Prediction:
+    """What the function of this name gave; TypeError unless it is a Prediction of arrays like x."""
     if not isinstance(value, Prediction):
         raise TypeError(
             f"{name}: given one that gives {type(value).__name__}, "
             "wanted one that gives a diffusion.Prediction(x0, noise)"
         )
+    for part, array in zip(value._fields, value):
+        if array is not None or part not in may_lack:
+            checks.gives(name, array, x.shape, x.dtype)
     return value
 
 

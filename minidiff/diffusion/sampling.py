@@ -142,16 +142,29 @@ def _count(condition: Any, rng: Any) -> int:
 
 
 def final(steps: Iterable[Step]) -> Array:
-    """The last x of a sampler."""
+    """The last x of a sampler. Raises TypeError for what holds no Step."""
+    last = None
     for step in steps:
         last = step
-    return last.x
+    return _checked_step(last).x
 
 
 def all_steps(steps: Iterable[Step]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Everything a sampler went through, on the host.
 
-    Times (steps,), and x and the predicted x_0, each (steps, batch, ...).
+    Times (steps,), and x and the predicted x_0, each (steps, batch, ...). Raises TypeError for what
+    holds no Step.
     """
-    t, x, x0 = zip(*((step.t, to_host(step.x), to_host(step.x0)) for step in steps), strict=True)
+    walked = [_checked_step(step) for step in steps] or [_checked_step(None)]
+    t, x, x0 = zip(*((step.t, to_host(step.x), to_host(step.x0)) for step in walked), strict=True)
     return np.array(t), np.stack(x), np.stack(x0)
+
+
+def _checked_step(step: Any) -> Step:
+    if not isinstance(step, Step):
+        given = "none" if step is None else type(step).__name__
+        raise TypeError(
+            f"steps: given {given} in it, wanted a Step or more: "
+            "type diffusion.sample_steps(denoise, labels), or call a sampler"
+        )
+    return step

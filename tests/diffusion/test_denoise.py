@@ -120,7 +120,7 @@ def test_errors():
     ok = D.denoiser(lambda x, t, c: x, SCHEDULE)
     for call, error, words in [
         (
-            lambda: D.denoiser(None, SCHEDULE, "score"),
+            lambda: D.denoiser(lambda x, t, c: x, SCHEDULE, "score"),
             ValueError,
             "predicts: given 'score', wanted one of",
         ),

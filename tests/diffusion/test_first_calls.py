@@ -91,7 +91,13 @@ def test_what_cannot_be_a_model_is_refused_at_the_door():
     with pytest.raises(TypeError, match=r"function: given Schedule, wanted a function of"):
         D.Denoise(SCHEDULE, SCHEDULE)
     for call, words in [
-        (lambda: D.denoiser(EXACT, SCHEDULE)(POINTS, 5), "model: given one that gives Prediction"),
+        (lambda: D.denoiser(EXACT, SCHEDULE), "model: given a Denoise, wanted a network"),
+        (lambda: D.loss(EXACT, SCHEDULE, POINTS, None, 0), "model: given a Denoise"),
+        (lambda: D.loss(md.models.LeNet5(), SCHEDULE, POINTS, None, 0), "model: given LeNet5"),
+        (lambda: D.loss(mlp(), SCHEDULE, md.Tensor(POINTS), None, 0), "x0: given a Tensor"),
+        (lambda: D.q_sample(SCHEDULE, POINTS, 5, 0), "noise: given int, wanted an array"),
+        (lambda: D.final(POINTS), "steps: given ndarray in it, wanted a Step"),
+        (lambda: D.all_steps([]), "steps: given none in it, wanted a Step"),
         (
             lambda: D.Denoise(lambda x, t, c: x, SCHEDULE)(POINTS, 5),
             r"function: given one that gives ndarray, wanted one that gives a diffusion\.Pred",

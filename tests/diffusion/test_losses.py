@@ -230,8 +230,11 @@ def test_weights_that_cannot_be_are_refused():
 
 def test_watchers_know_their_times():
     for watch in (L.LossByTime(50), L.ImportanceSampler(50).update):
-        with pytest.raises(ValueError, match="t: given 51, wanted times in 0 … 50"):
+        with pytest.raises(ValueError, match="t: given 51, wanted times in 1 … 50"):
             watch(np.array([51]), np.array([1.0]))
+        with pytest.raises(ValueError, match="t: given 0, wanted times in 1 … 50"):
+            watch([0], [1.0])
+        watch([50], [1.0])
     for make in (L.LossByTime, L.ImportanceSampler):
         with pytest.raises(ValueError, match="timesteps: given 0, wanted an integer"):
             make(0)

@@ -68,7 +68,7 @@ class Walk:
             )
         if self.clip is None:
             return prediction
-        x0 = self.clip(prediction.x0)
+        x0 = checks.gives("clip", self.clip(prediction.x0), x.shape, x.dtype)
         if is_free:
             return prediction._replace(x0=x0)
         return prediction._replace(x0=x0, noise=noise_from_x0(self.schedule, x, t, x0))
