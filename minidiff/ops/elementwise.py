@@ -166,7 +166,7 @@ def selu(x: Any) -> Any:
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
     """x where x > 0, else negative_slope · x; at 0 the derivative is the slope."""
-    return where(greater(x, 0), x, negative_slope * x)
+    return where(greater(x, 0), x, multiply(negative_slope, x))
 
 
 def hard_swish(x: Any) -> Any:

@@ -22,6 +22,7 @@ from ..checks import among, whole
 from ..kernels import namespace
 from ..kernels.sums import dtype_of_sums
 from ..tape.primitive import Primitive, broadcast_to, sum_to
+from ..tape.promotion import REAL
 from ..tape.tape import Value
 from .elementwise import equal, where, zeros_like
 
@@ -37,7 +38,7 @@ roll = Primitive("roll", "x * shift axis=None",
 tril = Primitive("tril", "x * k=0", x=lambda g, in_shape, k: sum_to(tril(g, k=k), shape=in_shape))
 triu = Primitive("triu", "x * k=0", x=lambda g, in_shape, k: sum_to(triu(g, k=k), shape=in_shape))
 astype = Primitive("astype", "x * dtype",
-                   kernel=lambda x, dtype: x.astype(dtype),
+                   kernel=lambda x, dtype: x.astype(real_dtype(dtype)),
                    x=lambda g, x, dtype: _cast_back(g, x, dtype))
 
 _getitem = Primitive("getitem", "x * index",
@@ -240,6 +241,13 @@ def scatter_add(y: Any, index: Any, shape: tuple[int, ...]) -> Any:
 def placed(y: Any, index: Any, shape: tuple[int, ...]) -> Any:
     """`scatter_add` in the dtype of y."""
     return _scatter_add(y, index=plain_index(index, array_namespace(y)), shape=shape)
+
+
+def real_dtype(dtype: Any) -> np.dtype:
+    """The dtype; TypeError unless it is one of floats, integers or booleans."""
+    if np.dtype(dtype).kind not in REAL:
+        raise TypeError(f"dtype: given {np.dtype(dtype)}, wanted one of real numbers")
+    return np.dtype(dtype)
 
 
 def with_room(x: Any) -> Any:

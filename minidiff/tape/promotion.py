@@ -8,6 +8,7 @@ from ..kernels import _backends, backend_of
 
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
+REAL = "fiub"  # the kinds of dtypes: floats, integers, booleans
 
 
 def common_type(
@@ -31,7 +32,9 @@ def common_type(
             dtype = array.dtype
         elif type(array) not in neutral:
             return None
-    if wants_floats and dtype is not FLOAT32 and dtype is not FLOAT64:
+    if dtype is FLOAT32 or dtype is FLOAT64:
+        return array_type
+    if dtype is None or wants_floats or dtype.kind not in REAL:
         return None
     return array_type
 
@@ -58,8 +61,8 @@ def promote(
             if only_numbers or not _is_number(a):
                 arrays[i] = np.asarray(a)
         real = [a for a in arrays if isinstance(a, np.ndarray)]
-    if not all(a.dtype.kind in "fiub" for a in real):
-        raise TypeError(f"{name}: given {describe(arrays)}, wanted arrays or numbers")
+    if not all(a.dtype.kind in REAL for a in real):
+        raise TypeError(f"{name}: given {describe(arrays)}, wanted arrays of real numbers")
     devices = {backend_of(a).device for a in real}
     if len(devices) > 1:
         raise TypeError(
@@ -96,6 +99,8 @@ def promote(
             )
         if not (broadcasts and _is_number(a)):
             arrays[i] = backend.namespace.asarray(a, dtype=dtype)
+            if np.asarray(a).dtype.kind not in REAL:  # "2" has become 2, and None NaN
+                raise TypeError(f"{name}: given {a!r}, wanted arrays of real numbers")
     return backend.array
 
 

@@ -70,6 +70,30 @@ def test_integers_are_numbers(name, dtype):
         assert is_same(result(row.f, tensors), got)
 
 
+@pytest.mark.parametrize("dtype", [complex, object, str, "S4", "m8[s]", "M8[s]"])
+def test_what_is_no_real_number_is_refused(dtype):
+    """NumPy's functions might take it: the norm of 3 + 4j would be the root of its square."""
+    x = np.array([1, 2]).astype(dtype)
+    for f in (ops.exp, ops.sum, ops.norm, ops.ravel, ops.relu, ops.square, ops.sort, ops.softmax):
+        with pytest.raises(TypeError, match="wanted"):
+            f(x)
+    for y in (np.ones(2), Tensor(np.ones(2), requires_grad=True)):
+        for f in (ops.astype, ops.ones_like):
+            with pytest.raises(TypeError, match="dtype: given"):
+                f(y, dtype=dtype)
+
+
+@pytest.mark.parametrize("wrong", [None, "2", b"2", 1j, np.datetime64(0, "s")])
+def test_lists_of_other_things_are_refused(wrong):
+    for f in (ops.add, ops.maximum, ops.matmul):
+        with pytest.raises(TypeError, match="wanted"):
+            f(np.ones(2), [1.0, wrong])
+
+
+def test_a_number_times_a_list_does_not_repeat_it():
+    assert ops.leaky_relu([-1.0], 2).tolist() == [-2.0]
+
+
 def test_what_makes_no_sense_on_integers_is_float64():
     x = np.array([0, 100, 200], np.uint8)
     for f in (ops.exp, ops.sigmoid, ops.softmax, ops.mean, ops.norm, ops.gelu):

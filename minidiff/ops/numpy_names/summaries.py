@@ -17,6 +17,7 @@ from ..shapes import (
     getitem,
     moveaxis,
     ravel,
+    real_dtype,
     reshape,
     stack,
     take_along_axis,
@@ -28,7 +29,14 @@ from .pointwise import isclose
 any = Primitive("any", "x * axis=None keepdims=False")
 all = Primitive("all", "x * axis=None keepdims=False")
 argpartition = Primitive("argpartition", "x * kth axis=-1")
-full_like = Primitive("full_like", "x * fill_value dtype=None", x=lambda g, x: zeros_like(x))
+full_like = Primitive(
+    "full_like",
+    "x * fill_value dtype=None",
+    kernel=lambda x, fill_value, dtype: array_namespace(x).full_like(
+        x, fill_value, real_dtype(dtype or x.dtype)
+    ),
+    x=lambda g, x: zeros_like(x),
+)
 
 amax = max
 amin = min
