@@ -27,7 +27,7 @@ from ..tape.tape import Value
 from .elementwise import as_floats, equal, exp, sigmoid, where
 from .products import matmul
 from .reductions import max, sum
-from .shapes import array_namespace, plain_index, reshape, swapaxes, transpose
+from .shapes import array_namespace, plain_index, repeat, reshape, swapaxes, transpose
 
 
 def _dense_rule(g, x, w, needs):
@@ -162,14 +162,20 @@ def attention(
     attn_mask: Any = None,
     is_causal: bool = False,
     scale: float | None = None,
+    enable_gqa: bool = False,
 ) -> Any:
     """softmax(q kᵀ · scale) v over the last two axes (Vaswani et al. 2017, eq. 1).
 
     q is (…, n, d), k (…, m, d) and v (…, m, e). Gives (…, n, e). `scale` is 1 / √d unless given.
     `attn_mask` is broadcast to (…, n, m): booleans say which keys a query may look at, and floats
     are added to the scores. With `is_causal` query i looks at the keys 0 … i. A query that may look
-    at no key gets zeros. Raises ValueError if the shapes do not fit, TypeError for another mask.
+    at no key gets zeros. With `enable_gqa` k and v may have fewer heads (axis −3) than q; each is
+    then for several heads of q in a row (Ainslie et al. 2023). Raises ValueError if the shapes do
+    not fit, TypeError for another mask.
     """
+    if enable_gqa:
+        k = _for_the_heads_of(q, k)
+        v = _for_the_heads_of(q, v)
     if q.shape[-1] != k.shape[-1] or k.shape[:-1] != v.shape[:-1] or q.shape[:-2] != k.shape[:-2]:
         raise ValueError(
             f"attention: given q {q.shape}, k {k.shape} and v {v.shape}, "
@@ -185,9 +191,22 @@ def attention(
     if is_causal:
         xp = array_namespace(q)
         scores = where(xp.tri(*scores.shape[-2:], dtype=bool), scores, -math.inf)
+    if not scores.shape[-1]:  # no keys at all
+        return matmul(scores, v)
     sees_nothing = equal(max(scores, axis=-1, keepdims=True), -math.inf)
     weights = softmax(where(sees_nothing, 0, scores))
     return matmul(where(sees_nothing, 0, weights), v)
+
+
+def _for_the_heads_of(q, x):
+    """Each head of x (…, heads, m, d) as often in a row as makes them as many as those of q."""
+    both = len(q.shape) > 2 and len(x.shape) > 2
+    if not both or x.shape[-3] == 0 or q.shape[-3] % x.shape[-3]:
+        raise ValueError(
+            f"enable_gqa: given q {tuple(q.shape)} and keys or values {tuple(x.shape)}, wanted "
+            f"(…, heads, positions, d), and of the keys a number of heads that divides that of q"
+        )
+    return repeat(x, q.shape[-3] // x.shape[-3], axis=-3)
 
 
 def _masked(scores, attn_mask):

@@ -89,6 +89,20 @@ def attention(q, k, v):
     return softmax(q @ np.swapaxes(k, -1, -2) / math.sqrt(q.shape[-1])) @ v
 
 
+@st.composite
+def grouped_queries(draw):
+    """(q, k, v), in which a head of k and v is for several of q."""
+    heads, times, n, m, d = (draw(st.integers(1, 2)) for _ in range(5))
+    q = draw(arrays((heads * times, n, d)))
+    return q, draw(arrays((heads, m, d))), draw(arrays((heads, m, 3)))
+
+
+def grouped_attention(q, k, v):
+    """Head by head."""
+    times = len(q) // len(k)
+    return np.stack([attention(q[i], k[i // times], v[i // times]) for i in range(len(q))])
+
+
 def masked_attention(q, k, v, mask, is_causal):
     """Query by query, over the keys that it may look at."""
     out = np.zeros((*q.shape[:-1], v.shape[-1]))
@@ -229,6 +243,13 @@ ROWS = [
         attention,
         queries(),
         [((np.ones((2, 3)), np.ones((2, 4)), np.ones((2, 4))), ValueError, r"attention.*\(2, 3\)")],
+    ),
+    Op(
+        "attention (grouped queries)",
+        lambda q, k, v: ops.attention(q, k, v, enable_gqa=True),
+        grouped_attention,
+        grouped_queries(),
+        [([np.ones((n, 2, 3)) for n in (3, 2, 2)], ValueError, r"enable_gqa: given q \(3, 2, 3\)")],
     ),
     Op(
         "attention (masked)",

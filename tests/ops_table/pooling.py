@@ -24,11 +24,14 @@ def windowed(draw):
     return draw(arrays(shape)), size, stride
 
 
-def windows(x, size, stride):
-    rows, columns = ((n - k) // s + 1 for n, k, s in zip(x.shape[1:3], size, stride))
+def windows(x, size, stride, dilation=(1, 1)):
+    reach = [d * (k - 1) + 1 for k, d in zip(size, dilation)]
+    rows, columns = ((n - k) // s + 1 for n, k, s in zip(x.shape[1:3], reach, stride))
     y = np.zeros((size[0] * size[1], len(x), rows, columns, x.shape[3]))
     for u, v, i, j in np.ndindex(*size, rows, columns):
-        y[u * size[1] + v, :, i, j] = x[:, i * stride[0] + u, j * stride[1] + v]
+        row = i * stride[0] + u * dilation[0]
+        column = j * stride[1] + v * dilation[1]
+        y[u * size[1] + v, :, i, j] = x[:, row, column]
     return y
 
 
@@ -48,20 +51,30 @@ def windows_dx(y, x_size, size, stride):
 
 @st.composite
 def padded(draw):
-    """(x, size, stride, padding)"""
+    """(x, size, stride, padding, dilation)"""
     size = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
     stride = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
-    padding = tuple(draw(st.integers(0, k // 2)) for k in size)
-    height, width = (k + draw(st.integers(0, 2)) for k in size)
-    return draw(arrays((2, height, width, 2), distinct=True)), size, stride, padding
+    dilation = draw(st.sampled_from([(1, 1), (2, 1), (1, 3)]))
+    reach = [d * (k - 1) + 1 for k, d in zip(size, dilation)]
+    padding = tuple(draw(st.integers(0, k // 2)) for k in reach)
+    height, width = (k + draw(st.integers(0, 2)) for k in reach)
+    return draw(arrays((2, height, width, 2), distinct=True)), size, stride, padding, dilation
+
+
+def at_once(pool):
+    """A pooling operation as a function of the arguments that `padded` draws."""
+    return lambda x, size, stride, padding, dilation=1: pool(
+        x, size, stride, padding, dilation=dilation
+    )
 
 
 def pooled_with(reduce, border):
-    """Pooling with padding, as a function of x, size, stride and padding."""
+    """Pooling with padding, as a function of what `padded` draws."""
 
-    def pool(x, size, stride, padding):
+    def pool(x, size, stride, padding, dilation):
         width = ((0, 0), (padding[0],) * 2, (padding[1],) * 2, (0, 0))
-        return reduce(windows(np.pad(x, width, constant_values=border), size, stride), 0)
+        bordered = np.pad(x, width, constant_values=border)
+        return reduce(windows(bordered, size, stride, dilation), 0)
 
     return pool
 
@@ -133,22 +146,39 @@ def adaptive_avg_pool2d(x, size):
     return y
 
 
-def source_pixels(i, n, m, step, mode, corners):
+def cubic(d, a):
+    """Keys' kernel, whose powers are written out."""
+    d = abs(d)
+    if d < 1:
+        return (a + 2) * d**3 - (a + 3) * d**2 + 1
+    return a * d**3 - 5 * a * d**2 + 8 * a * d - 4 * a if d < 2 else 0
+
+
+def source_pixels(i, n, m, step, mode, corners, antialias):
     """[(pixel, weight)] of the pixels of n that make the i-th pixel of m."""
-    if mode == "nearest":
-        return [(min(math.floor(i * step), n - 1), 1)]
+    if mode.startswith("nearest"):
+        middle = 0.5 * (mode == "nearest-exact")
+        return [(min(math.floor((i + middle) * step), n - 1), 1)]
     position = i * (n - 1) / max(m - 1, 1) if corners else (i + 0.5) * step - 0.5
-    position = min(max(position, 0), n - 1)
+    if antialias:
+        reach = max(step, 1)
+        weigh = (lambda d: cubic(d, -0.5)) if mode == "bicubic" else (lambda d: max(1 - abs(d), 0))
+        weights = [weigh((position - j) / reach) for j in range(n)]
+        return [(j, weight / sum(weights)) for j, weight in enumerate(weights)]
     low = math.floor(position)
-    return [(low, 1 - position + low), (min(low + 1, n - 1), position - low)]
+    if mode == "bicubic":
+        pixels = [(j, cubic(position - j, -0.75)) for j in range(low - 1, low + 3)]
+    else:
+        pixels = [(low, 1 - position + low), (low + 1, position - low)]
+    return [(min(max(j, 0), n - 1), weight) for j, weight in pixels]
 
 
-def interpolate(x, size, factor, mode, corners):
+def interpolate(x, size, factor, mode, corners, antialias):
     size = size or [int(n * factor) for n in x.shape[1:3]]
     y = np.zeros((len(x), *size, x.shape[3]))
     for i, j in np.ndindex(*size):
         rows, columns = (
-            source_pixels(k, n, m, 1 / factor if factor else n / m, mode, corners)
+            source_pixels(k, n, m, 1 / factor if factor else n / m, mode, corners, antialias)
             for k, n, m in zip((i, j), x.shape[1:3], size)
         )
         y[:, i, j] = sum(x[:, r, c] * a * b for r, a in rows for c, b in columns)
@@ -156,10 +186,14 @@ def interpolate(x, size, factor, mode, corners):
 
 
 sides = st.tuples(st.integers(1, 6), st.integers(1, 6))
-modes = st.sampled_from(["nearest", "bilinear"])
 factors = st.sampled_from([2, 0.5, 1.5])
-resized = images(sides, st.none(), modes, st.booleans(), low=2) | images(
-    st.none(), factors, modes, st.just(False), low=2
+# (mode, align_corners, antialias)
+how = st.sampled_from(
+    [("nearest", False, False), ("nearest-exact", False, False)]
+    + [(mode, *flags) for mode in ("bilinear", "bicubic") for flags in [(0, 0), (1, 0), (0, 1)]]
+)
+resized = (images(sides, st.none(), how, low=2) | images(st.none(), factors, how, low=2)).map(
+    lambda drawn: (*drawn[:3], drawn[3][0], *map(bool, drawn[3][1:]))
 )
 
 ROWS = [
@@ -186,10 +220,10 @@ ROWS = [
     ),
     Op(
         "max_pool2d, padded",
-        ops.max_pool2d,
+        at_once(ops.max_pool2d),
         pooled_with(np.max, -np.inf),
         padded(),
-        [((image, 2, 2, 2), ValueError, r"max_pool2d: given .*size=\(2, 2\) and padding=\(2")],
+        [((image, 2, 2, 2), ValueError, r"max_pool2d: given .*size=\(2, 2\), padding=\(2")],
     ),
     Op(
         "max_pool2d_dx",
@@ -207,7 +241,7 @@ ROWS = [
     ),
     Op(
         "avg_pool2d, padded",
-        ops.avg_pool2d,
+        at_once(ops.avg_pool2d),
         pooled_with(np.mean, 0),
         padded(),
         [((image, 5, 1, 0), ValueError, r"avg_pool2d: given .*size=\(5, 5\)")],
@@ -243,6 +277,7 @@ ROWS = [
         resized,
         [
             ((image, 3, None, "cubic"), ValueError, "mode: given 'cubic', wanted one of"),
+            ((image, 3, None, "bicubic", True, True), ValueError, "antialias: given True with"),
             ((image, 3, 2), ValueError, "size=3 and scale_factor=2, wanted one of them"),
         ],
     ),

@@ -93,16 +93,23 @@ def pooling(d):
     return (d.images(least=4),), options
 
 
+def max_pooling(d):
+    images, options = pooling(d)
+    return images, options | {"dilation": d.of(1, (2, 1), (1, 2)) if options["padding"] else 1}
+
+
 def mean_pooling(d):
     images, options = pooling(d)
     return images, options | {"count_include_pad": d.of(False, True)}
 
 
 def resizing(d):
-    mode = d.of("nearest", "bilinear")
+    mode = d.of("nearest", "nearest-exact", "bilinear", "bicubic")
     options = d.of({"size": (d.int(1, 9), d.int(1, 9))}, {"scale_factor": d.of(2, 0.5, 1.5, 2.7)})
     options["mode"] = mode
-    options["align_corners"] = mode == "bilinear" and d.of(True, False)
+    if not mode.startswith("nearest"):
+        options["align_corners"] = d.of(True, False)
+        options["antialias"] = not options["align_corners"] and d.of(True, False)
     return (d.images(least=2),), options
 
 
@@ -160,6 +167,13 @@ def queries(d):
     mask = d.of(None, bare, numbers)
     options = {"attn_mask": mask, "is_causal": mask is None and d.of(True, False)}
     return (d.array(2, 3, 4), d.array(2, 5, 4), d.array(2, 5, 3)), options
+
+
+def grouped_queries(d):
+    """(q, k, v), where a head of k and v is for 1 to 3 heads of q."""
+    n = d.of(1, 2)
+    q = d.array(2, n * d.of(1, 2, 3), 3, 4)
+    return (q, d.array(2, n, 5, 4), d.array(2, n, 5, 3)), {"is_causal": d.of(True, False)}
 
 
 def two_alike(d):
