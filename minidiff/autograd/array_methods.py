@@ -93,6 +93,10 @@ class ArrayMethods(Value):
     __ror__ = as_reflected(ops.bitwise_or)
     __xor__ = as_operator(ops.bitwise_xor)
     __rxor__ = as_reflected(ops.bitwise_xor)
+    __lshift__ = as_operator(ops.left_shift)
+    __rlshift__ = as_reflected(ops.left_shift)
+    __rshift__ = as_operator(ops.right_shift)
+    __rrshift__ = as_reflected(ops.right_shift)
 
     def __divmod__(self, other: Any) -> tuple:
         return ops.floor_divide(self, other), ops.remainder(self, other)

@@ -9,7 +9,7 @@ import math
 from itertools import accumulate, product
 
 from . import namespace
-from .sums import dtype_of_sums, mean, scatter_add, total
+from .sums import dtype_of_sums, largest, mean, scatter_add, total
 
 _TANH = math.sqrt(2 / math.pi)  # of gelu
 
@@ -215,7 +215,7 @@ def group_norm_silu_grads(g, x, weight, bias, shift, aux, groups):
 # --- softmax, attention, losses ---
 def logsumexp(x, axis, keepdims):
     xp = namespace(x)
-    top = xp.max(x, axis, keepdims=True)
+    top = largest(x, axis)
     top = xp.where(xp.isfinite(top), top, 0)
     sums = total(xp.exp(x - top), axis, keepdims)
     logs = xp.log(xp.where(sums == 0, 1, sums)) + xp.reshape(top, sums.shape)
@@ -223,15 +223,13 @@ def logsumexp(x, axis, keepdims):
 
 
 def softmax(x, axis):
-    xp = namespace(x)
-    e = xp.exp(x - xp.max(x, axis, keepdims=True))
+    e = namespace(x).exp(x - largest(x, axis))
     return e / total(e, axis, keepdims=True)
 
 
 def log_softmax(x, axis):
-    xp = namespace(x)
-    x = x - xp.max(x, axis, keepdims=True)
-    return x - xp.log(total(xp.exp(x), axis, keepdims=True))
+    x = x - largest(x, axis)
+    return x - logsumexp(x, axis, keepdims=True)
 
 
 def _heads(x, parts, heads):

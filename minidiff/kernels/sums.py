@@ -32,6 +32,12 @@ def mean(x, axis=None, keepdims=False):
     return namespace(x).mean(x, axis=axis, keepdims=keepdims)
 
 
+def largest(x, axis):
+    """What sums of exponentials are taken relative to, with the axes kept; −∞ of no elements."""
+    xp = namespace(x)
+    return xp.max(x, axis, keepdims=True) if x.size else xp.sum(x, axis, keepdims=True) - math.inf
+
+
 def cumsum(x, axis):
     if x.size > MANY and x.dtype == "f4":
         return namespace(x).cumsum(x, axis, dtype="f8").astype(x.dtype)

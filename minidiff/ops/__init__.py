@@ -14,8 +14,8 @@ from .elementwise import (
     abs, absolute, add, arccos, arcsin, arctan, ceil, celu, clip, cos, cosh, divide, elu, equal,
     erf, exp, expm1, floor, gelu, greater, greater_equal, hard_swish, isfinite, isnan, leaky_relu,
     less, less_equal, log, log1p, maximum, minimum, mish, multiply, negative, not_equal, power,
-    relu, round, selu, sigmoid, sign, silu, sin, sinh, softplus, sqrt, square, subtract, tan, tanh,
-    where, zeros_like,
+    relu, round, selu, sigmoid, sign, silu, sin, sinh, softplus, softsign, sqrt, square, subtract,
+    tan, tanh, where, zeros_like,
 )
 from ..tape.primitive import broadcast_to
 from .shapes import (
@@ -46,9 +46,9 @@ from . import linalg
 from .numpy_names.pointwise import (
     arccosh, arcsinh, arctan2, arctanh, bitwise_and, bitwise_or, bitwise_xor, cbrt, copysign,
     deg2rad, degrees, exp2, fabs, floor_divide, fmax, fmin, fmod, hypot, invert, isclose, isinf,
-    log2, log10, logaddexp, logaddexp2, logical_and, logical_not, logical_or, logical_xor, logit,
-    mod, nan_to_num, positive, rad2deg, radians, reciprocal, remainder, rint, signbit, sinc,
-    true_divide, trunc,
+    left_shift, log2, log10, logaddexp, logaddexp2, logical_and, logical_not, logical_or,
+    logical_xor, logit, mod, nan_to_num, positive, rad2deg, radians, reciprocal, remainder,
+    right_shift, rint, signbit, sinc, true_divide, trunc,
 )
 from .numpy_names.joining import (
     append, array, array_split, atleast_1d, atleast_2d, atleast_3d, column_stack, concat, copy,

@@ -149,6 +149,13 @@ def mish(x: Any) -> Any:
     return where(greater(x, 50), x, near * tanh(softplus(near)))
 
 
+def softsign(x: Any) -> Any:
+    """x / (1 + |x|), from −1 to 1 like tanh, which it meets at 0 (Glorot & Bengio 2010)."""
+    (x,) = as_floats(x)
+    x = clip(x, -1e30, 1e30)  # where it is ±1 long since, and ∞ / ∞ would be NaN
+    return x / (1 + absolute(x))
+
+
 def elu(x: Any, alpha: float = 1.0) -> Any:
     """x where x > 0, else alpha · (eˣ − 1) (Clevert et al. 2016); at 0 the derivative is alpha."""
     return where(greater(x, 0), x, alpha * expm1(clip(x, a_max=0)))

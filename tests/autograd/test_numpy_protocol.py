@@ -25,6 +25,7 @@ SAME = """
     np.einsum("ij,ij->j", x, y); np.tensordot(x, y, 2); np.cross(x, y); np.mod(x, y); x % y
     x // y; 7 % x; 7.5 // x; divmod(x, y)[1]; +x; (x > 1) & (y > 1); (x > 1) | (y > 1)
     ~(x > 1); (x > 1) ^ (y > 1); x.any(); (x > 1).all(axis=1); x.flatten(); x.copy()
+    (x > 1) << 2; 12 >> (x > 1); 3 << (x > 1); np.right_shift(9, x > 1)
     x.dot(y.T); x.cumprod(axis=1); c.trace(); c.diagonal(1); np.isclose(x, y); np.ones_like(x)
     np.where(x > 1, x, y); np.sinc(x); np.logaddexp(x, y); np.full_like(x, 3); np.take(x, [1], 1)
 """

@@ -73,3 +73,33 @@ def test_a_window_of_infinities_keeps_its_gradient():
     x = Tensor(np.full((1, 4, 4, 1), -INF), requires_grad=True)
     ops.max_pool2d(x, 3, 1, 1).sum().backward()
     assert x.grad.sum() == 16
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_softsign_comes_to_its_limits_slowly(dtype):
+    x = Tensor(np.array([-INF, -3, 0, 3, 1e20, INF], dtype), requires_grad=True)
+    y = ops.softsign(x)
+    y.sum().backward()
+    np.testing.assert_allclose(y.data, [-1, -0.75, 0, 0.75, 1, 1])
+    np.testing.assert_allclose(x.grad, [0, 1 / 16, 1, 1 / 16, 0, 0], atol=1e-30)
+    assert y.dtype == x.grad.dtype == dtype
+
+
+def test_along_no_elements():
+    """A sum of no numbers is 0, and its logarithm −∞; no key gives no value."""
+    x = Tensor(np.ones((2, 0, 3)), requires_grad=True)
+    y = ops.logsumexp(x, axis=1)
+    np.testing.assert_array_equal(y.data, np.full((2, 3), -INF))
+    y.sum().backward()
+    assert x.grad.shape == x.shape
+    for f in (ops.softmax, ops.log_softmax):
+        assert f(x, axis=1).shape == x.shape
+    keys = np.ones((2, 0, 3))
+    for how in ({}, {"is_causal": True}, {"attn_mask": np.ones((4, 0), bool)}):
+        np.testing.assert_array_equal(ops.attention(np.ones((2, 4, 3)), keys, keys, **how), 0)
+
+
+def test_a_window_larger_than_the_image_reaches_over_it():
+    x = np.arange(8.0).reshape(1, 4, 2, 1)
+    np.testing.assert_array_equal(ops.max_pool2d(x, 3, 2, ceil_mode=True).ravel(), [5, 7])
+    np.testing.assert_array_equal(ops.avg_pool2d(x, 3, 2, ceil_mode=True).ravel(), [2.5, 5.5])

@@ -90,6 +90,7 @@ ROWS = [
     unary("isnan", ops.isnan, np.isnan, order=0),
     unary("softplus", ops.softplus, lambda x: np.log(1 + np.exp(x))),
     composed("mish", lambda x: x * np.tanh(np.log(1 + np.exp(x)))),
+    composed("softsign", lambda x: x / (1 + np.abs(x))),
     composed("elu", lambda x: np.where(x > 0, x, np.exp(np.minimum(x, 0)) - 1), signed),
     composed("celu", lambda x: np.where(x > 0, x, np.exp(np.minimum(x, 0)) - 1), signed),
     composed(

@@ -75,12 +75,12 @@ def questions(name, samples):
     return Op(name, getattr(ops, name), getattr(np, name), samples, errors, {"order": 0})
 
 
-def of_signs(name):
-    """Of booleans, here whether elements are positive, and of integers."""
+def of_signs(name, yes=True):
+    """Of booleans, here whether elements are positive, and of integers; `yes` is what a yes is."""
 
     def asked(library):
         function = getattr(library, name)
-        return lambda *xs: function(*(library.greater(x, 0) for x in xs))
+        return lambda *xs: function(*(yes * library.greater(x, 0) for x in xs))
 
     samples = arrays() if name == "invert" else broadcasting()
     errors = [(("text", "text"), TypeError, "wanted|positional|not supported")]
@@ -170,6 +170,7 @@ ROWS = [
     unary("logical_not", ops.logical_not, np.logical_not, order=0),
     *[questions(f"logical_{name}", broadcasting()) for name in ("and", "or", "xor")],
     *[of_signs(name) for name in ("invert", "bitwise_and", "bitwise_or", "bitwise_xor")],
+    *[of_signs(name, yes=3) for name in ("left_shift", "right_shift")],
     questions("isclose", broadcasting().map(lambda pair: (pair[0], pair[0] + 1e-6 * pair[1]))),
     over("any", samples=reduced(), order=0),
     over("all", samples=reduced(), order=0),

@@ -19,13 +19,14 @@ from draws import (
     conv_transpose,
     distributions,
     gathered,
+    grouped_queries,
     inside,
     logits,
     matrix,
+    max_pooling,
     mean_pooling,
     norm_over_axes,
     pointwise,
-    pooling,
     positive,
     probabilities,
     queries,
@@ -85,10 +86,8 @@ def torch_pool(f):
     return lambda x, size, stride, padding, **how: hwc(f(chw(x), size, stride, padding, **how))
 
 
-def torch_resize(x, mode, align_corners, **size):
-    if mode == "bilinear":
-        size["align_corners"] = align_corners
-    return hwc(F.interpolate(chw(x), mode=mode, **size))
+def torch_resize(x, **how):
+    return hwc(F.interpolate(chw(x), **how))
 
 
 def torch_normalised(x, axes):
@@ -134,6 +133,7 @@ ALIKE = [
     ("silu", F.silu, pointwise),
     ("gelu", F.gelu, pointwise),
     ("mish", F.mish, pointwise),
+    ("softsign", F.softsign, pointwise),
     ("elu", F.elu, pointwise),
     ("relu", F.relu, pointwise),
     ("leaky_relu", F.leaky_relu, pointwise),
@@ -170,7 +170,7 @@ ALIKE = [
     ("conv2d", torch_conv, conv),
     ("conv_transpose2d", torch_conv_transpose, conv_transpose),
     ("conv1d", torch_conv_1d, conv_1d),
-    ("max_pool2d", torch_pool(F.max_pool2d), pooling),
+    ("max_pool2d", torch_pool(F.max_pool2d), max_pooling),
     ("avg_pool2d", torch_pool(F.avg_pool2d), mean_pooling),
     ("interpolate", torch_resize, resizing),
     ("cross_entropy", torch_cross_entropy, classes),
@@ -212,6 +212,12 @@ ROWS = [
         lambda d: ((d.array(2, 5), d.array(5)), {}),
     ),
     ("attention", ops.attention, torch_attention, queries),
+    (
+        "attention (grouped queries)",
+        lambda q, k, v, **how: ops.attention(q, k, v, **how, enable_gqa=True),
+        lambda q, k, v, **how: F.scaled_dot_product_attention(q, k, v, **how, enable_gqa=True),
+        grouped_queries,
+    ),
     (
         "cross_entropy (of probabilities)",
         lambda x, labels, **options: ops.cross_entropy(x, labels, **options),

@@ -170,6 +170,8 @@ invert = pointwise("invert")
 bitwise_and = pointwise("bitwise_and", "x y")
 bitwise_or = pointwise("bitwise_or", "x y")
 bitwise_xor = pointwise("bitwise_xor", "x y")
+left_shift = pointwise("left_shift", "x y")
+right_shift = pointwise("right_shift", "x y")
 
 
 def isclose(x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
