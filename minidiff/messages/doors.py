@@ -59,12 +59,14 @@ def _explained(
     subjects = set(first[0].replace(",", " ").split()) if first else set()
     if speaks and subjects & {*arguments, *kinds}:
         return error
-    if speaks and "type " in text:  # it knows more than the kinds: what to write instead
+    of_the_run = isinstance(error, RuntimeError) and not isinstance(error, RecursionError)
+    if speaks and "type " in text and not of_the_run:
+        # it knows more than the kinds: what to write instead
         return _of_class(error, ValueError)(f"{name}: {text}")
     wrong = _wrong_kind(name, arguments, kinds)
     if wrong:
         return _of_class(error, TypeError)(wrong)
-    if isinstance(error, RuntimeError) and not isinstance(error, RecursionError):
+    if of_the_run:
         return error
     if speaks:
         is_named = name in subjects
