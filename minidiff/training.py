@@ -143,7 +143,7 @@ class Trainer:
                     unit="img",
                     disable=not progress,
                 ) as bar:
-                    self._run_epoch(data, interrupted, bar)
+                    self._run_epoch(data, validation, interrupted, bar)
                     if self._seen == n:
                         self._end_epoch(validation, bar)
                 self.save()
@@ -159,36 +159,23 @@ class Trainer:
             self._epoch_loss = 0.0
             self._data = checksum
 
-    def _run_epoch(self, data: Sequence, interrupted: threading.Event, bar: Any) -> None:
+    def _run_epoch(
+        self, data: Sequence, validation: Sequence | None, interrupted: threading.Event, bar: Any
+    ) -> None:
         """The rest of the epoch that is under way, until its end or an interruption."""
         unseen = epoch_order(len(data[0]), self.seed, self.epoch)[self._seen :]
         for (rows,) in minibatches([unseen], self.batch_size):
             batch = [None if array is None else array[rows] for array in data]
             self._epoch_loss += len(rows) * self.train_step(*batch)
             if self._seen == 0:
-                self._check_labels(data)  # now `diffusion.loss` has noted what the model is
+                _check_labels("data", self.model, data)
+                if validation is not None:
+                    _check_labels("validation", self.model, validation)
             self._seen += len(rows)
             bar.update(len(rows))
             bar.set_postfix(loss=f"{self._epoch_loss / self._seen:.4f}", refresh=False)
             if interrupted.is_set():
                 break
-
-    def _check_labels(self, data: Sequence) -> None:
-        """Refuse labels 0 … classes - 1 where 0 is the null label: one class would be lost in it.
-
-        Some null labels beside all the others are a choice, and a handful of samples may well lack
-        the last class. Classifiers count from 0.
-        """
-        classes = self.model.config.get("classes")
-        if self.model.parameterization is None or classes is None or len(data[0]) < 2 * classes:
-            return
-        for array in data[1:]:
-            is_labels = array is not None and array.ndim == 1 and array.dtype.kind in "iu"
-            if is_labels and array.min() == 0 and array.max() < classes:
-                raise ValueError(
-                    f"data: given labels 0 … {array.max()}, wanted labels in 1 … {classes} "
-                    "(0 is the null label): type labels + 1"
-                )
 
     def _end_epoch(self, validation: Sequence | None, bar: Any) -> None:
         """Note the mean losses of an epoch."""
@@ -280,7 +267,8 @@ def evaluate(
 ) -> float:
     """The mean loss over a data set, in eval mode.
 
-    Chunk c draws from `[seed, tag, c]`, the same at every call.
+    Chunk c draws from `[seed, tag, c]`, the same at every call. Raises TypeError and ValueError for
+    data as `Trainer.fit` does.
     """
     data = _data_set("data", data)
     _check_call(loss, data)
@@ -289,6 +277,7 @@ def evaluate(
         for c, batch in enumerate(minibatches(data, chunk)):
             rng = np.random.default_rng([seed, _EVALUATION, c])
             total += len(batch[0]) * loss(*batch, rng).item()
+        _check_labels("data", model, data)
     return total / len(data[0])
 
 
@@ -306,6 +295,25 @@ def _data_set(name: str, data: np.ndarray | Sequence) -> Sequence:
                 f"wanted ({len(arrays[0])}, …): one row for each sample"
             )
     return arrays
+
+
+def _check_labels(name: str, model: Module, data: Sequence) -> None:
+    """Refuse labels 0 … classes - 1 where 0 is the null label: one class would be lost in it.
+
+    Null labels alone, or some beside all the others, are a choice, and a handful of samples may
+    well lack the last class. Classifiers count from 0. What the model is, `diffusion.loss` has
+    noted on it.
+    """
+    classes = model.config.get("classes")
+    if model.parameterization is None or classes is None or len(data[0]) < 2 * classes:
+        return
+    for array in data[1:]:
+        is_labels = array is not None and array.ndim == 1 and array.dtype.kind in "iu"
+        if is_labels and array.min() == 0 and min(1, classes - 1) <= array.max() < classes:
+            raise ValueError(
+                f"{name}: given labels 0 … {array.max()}, wanted labels in 1 … {classes} "
+                "(0 is the null label): type labels + 1"
+            )
 
 
 def _check_call(loss: Callable, data: Sequence) -> None:

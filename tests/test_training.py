@@ -187,6 +187,13 @@ def test_labels_from_0_are_refused_where_0_is_the_null_label():
         run.fit((samples, labels - 1), 1, progress=False)
     some_null = np.where(np.arange(50) < 5, 0, labels)
     trainer().fit((samples, some_null), 1, progress=False)
+    run = trainer()
+    with pytest.raises(ValueError, match=r"validation: given labels 0 … 2, wanted .*labels \+ 1"):
+        run.fit((samples, labels), 1, (samples, labels - 1), progress=False)
+    assert run.step == 1  # before an epoch's work is lost
+    with pytest.raises(ValueError, match=r"data: given labels 0 … 2, wanted .*labels \+ 1"):
+        evaluate(run.model, run.loss, (samples, labels - 1))
+    evaluate(run.model, run.loss, (samples, np.zeros(50, int)))  # of the null label
     run = trainer()  # a classifier counts from 0
     run.model = md.nn.Dense(2, 3, np.random.default_rng(0))
     run.loss = lambda x, y, rng: ops.cross_entropy(run.model(x), y)
