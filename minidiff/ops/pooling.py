@@ -93,6 +93,7 @@ def avg_pool2d(
 
     The zeros of the `padding` count, unless `count_include_pad` is False.
     """
+    (x,) = as_floats(x)
     padded = pair("padding", padding, 0)
     size, stride, dilation, border = _window(
         "avg_pool2d", x, size, stride, padding, ceil_mode, dilation

@@ -61,11 +61,17 @@ def padded(draw):
     return draw(arrays((2, height, width, 2), distinct=True)), size, stride, padding, dilation
 
 
-def at_once(pool):
+def at_once(pool, **how):
     """A pooling operation as a function of the arguments that `padded` draws."""
     return lambda x, size, stride, padding, dilation=1: pool(
-        x, size, stride, padding, dilation=dilation
+        x, size, stride, padding, dilation=dilation, **how
     )
+
+
+def mean_of_pixels(x, *window):
+    """The mean in which pixels of the padding do not count."""
+    total = pooled_with(np.sum, 0)
+    return total(x, *window) / total(np.ones_like(x), *window)
 
 
 def pooled_with(reduce, border):
@@ -243,6 +249,13 @@ ROWS = [
         "avg_pool2d, padded",
         at_once(ops.avg_pool2d),
         pooled_with(np.mean, 0),
+        padded(),
+        [((image, 5, 1, 0), ValueError, r"avg_pool2d: given .*size=\(5, 5\)")],
+    ),
+    Op(
+        "avg_pool2d, padded by nothing",
+        at_once(ops.avg_pool2d, count_include_pad=False),
+        mean_of_pixels,
         padded(),
         [((image, 5, 1, 0), ValueError, r"avg_pool2d: given .*size=\(5, 5\)")],
     ),
