@@ -107,3 +107,17 @@ def test_sums_and_products_of_integers_have_numpys_dtype(name):
         x = np.full((2, 3), 120).astype(dtype)
         ours = getattr(ops, name)(x)
         np.testing.assert_array_equal(ours, getattr(np, name)(x), strict=True)
+
+
+def test_a_number_in_a_list_keeps_its_value_beside_integers():
+    three = Tensor(np.array(3))
+    half = Tensor(np.array(0.5, np.float32))
+    for values, wanted in [
+        ([three, 0.25], [3, 0.25]),
+        ([[0.25, three], [1, 2]], [[0.25, 3], [1, 2]]),
+        ([three, 0.25, half], [3, 0.25, 0.5]),
+        ([Tensor(np.array(True)), 2], [1, 2]),
+    ]:
+        np.testing.assert_array_equal(ops.array(values).data, wanted)
+    assert ops.array([three, 2]).dtype == np.int64
+    assert ops.array([three, 0.25, half]).dtype == ops.array([0.25, half]).dtype == np.float32

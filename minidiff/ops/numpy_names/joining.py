@@ -35,12 +35,16 @@ def array(values: Any) -> Any:
     """Nested lists of numbers, arrays and Tensors as one array; a Tensor, if there is one inside.
 
     `np.array([t, 2 * t])` would lose the gradient; this keeps it. Numbers take the dtype of the
-    arrays beside them. An array or Tensor is given back as it is.
+    arrays beside them, but fractions beside integers alone stay fractions. An array or Tensor is
+    given back as it is.
     """
     if not isinstance(values, list | tuple):
         return values if hasattr(values, "shape") else np.asarray(values)
-    pattern = next(filter(lambda leaf: hasattr(leaf, "shape"), _leaves(values)), None)
-    return np.asarray(values) if pattern is None else _stacked(values, pattern)
+    arrays = [leaf for leaf in _leaves(values) if hasattr(leaf, "shape")]
+    if not arrays:
+        return np.asarray(values)
+    floats = [leaf for leaf in arrays if leaf.dtype.kind == "f"]
+    return _stacked(values, [*floats, *arrays][0])
 
 
 def _leaves(values: Any) -> Iterator:
@@ -57,7 +61,8 @@ def _stacked(values: Any, pattern: Any) -> Any:
         return stack([_stacked(value, pattern) for value in values])
     if hasattr(values, "shape"):
         return values
-    return array_namespace(pattern).asarray(values, pattern.dtype)
+    dtype = np.result_type(pattern.dtype, values)  # a fraction beside integers stays one
+    return array_namespace(pattern).asarray(values, dtype)
 
 
 # --- joining ---
