@@ -17,7 +17,8 @@ from ..kernels import namespace
 from ..tape.primitive import Primitive
 from . import reductions
 from .elementwise import absolute, equal, sign, where, zeros_like
-from .numpy_names.joining import diagonal, make_diagonal
+from .numpy_names import joining
+from .numpy_names.joining import make_diagonal
 from .numpy_names.summaries import ones_like
 from .products import matmul
 from .shapes import expand_dims, moveaxis, tril
@@ -255,7 +256,7 @@ def _gaps(values):
 
 
 def _only_diagonal(x):
-    return make_diagonal(diagonal(x, 0, -2, -1))
+    return make_diagonal(joining.diagonal(x, 0, -2, -1))
 
 
 # --- sizes ---

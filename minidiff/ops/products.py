@@ -90,9 +90,9 @@ def dot(x: Any, y: Any) -> Any:
 
     A number times anything, if one is a number.
     """
-    if not getattr(x, "shape", ()) or not getattr(y, "shape", ()):
+    if np.ndim(x) == 0 or np.ndim(y) == 0:
         return multiply(x, y)
-    return matmul(x, y) if len(y.shape) < 3 else tensordot(x, y, ([-1], [-2]))
+    return matmul(x, y) if np.ndim(y) < 3 else tensordot(x, y, ([-1], [-2]))
 
 
 def outer(x: Any, y: Any) -> Any:

@@ -256,7 +256,13 @@ def with_room(x: Any) -> Any:
 
 
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:
-    """The slices at `indices` along `axis` (of all elements in a row, if None)."""
+    """The slices at `indices` along `axis` (of all elements in a row, if None).
+
+    Raises TypeError for a mask: x[mask] takes what it marks.
+    """
+    given = np.dtype(getattr(indices, "dtype", None) or np.asarray(indices).dtype)
+    if given.kind not in "iu" and np.size(indices):
+        raise TypeError(f"indices: given {given}, wanted integers; for a mask type x[mask]")
     if axis is None:
         return getitem(ravel(x), (indices,))
     axes_before = (slice(None),) * normalize_axis_index(axis, len(x.shape))

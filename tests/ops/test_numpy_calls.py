@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidiff import Tensor
+from minidiff import Tensor, ops
 from minidiff.testing import arrays, shapes
 
 REDUCTIONS = "sum prod mean max min var std any all ptp argmax argmin cumsum cumprod median average"
@@ -102,3 +102,41 @@ def test_the_triangle_of_a_vector_has_a_gradient_of_its_shape(triangle):
     x = Tensor(np.ones(3), requires_grad=True)
     triangle(x).sum().backward()
     np.testing.assert_array_equal(x.grad, triangle(np.ones((3, 3))).sum(0))
+
+
+def test_linear_algebra_of_stacks_is_numpys_or_refused():
+    x = np.random.default_rng(0).normal(size=(2, 3, 3))
+    x = x @ np.swapaxes(x, 1, 2)
+    for name in set(np.linalg.__all__) - {"LinAlgError"}:
+        function = getattr(np.linalg, name)
+        try:
+            wanted = function(x)
+            got = function(Tensor(x))
+        except (TypeError, ValueError):
+            continue
+        parts = zip(got, wanted) if isinstance(got, tuple) else [(got, wanted)]
+        for part, expected in parts:
+            np.testing.assert_allclose(part.data, expected, rtol=1e-6, err_msg=name)
+
+
+@given(st.lists(st.sampled_from([0.0, 1.0, 2.5, np.inf, np.nan]), min_size=1, max_size=4))
+def test_medians_of_infinities_and_nan(values):
+    got = np.median(Tensor(np.array(values)))
+    assert np.array_equal(got.data, np.median(values), equal_nan=True)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_list_is_no_number_to_multiply_by():
+    x = np.ones((2, 2))
+    for y in ([2.0, 3.0], (2, 3), [[1, 2], [3, 4]]):
+        try:
+            got = ops.dot(x, y)
+        except (TypeError, ValueError):
+            continue
+        np.testing.assert_array_equal(got, np.dot(x, y))
+
+
+@pytest.mark.parametrize("indices", [True, None, [True, False], np.array([False, True]), 0.5])
+def test_take_takes_integers_alone(indices):
+    with pytest.raises(TypeError, match=r"indices: given .*, wanted integers"):
+        ops.take(np.ones(2), indices)

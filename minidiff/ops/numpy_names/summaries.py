@@ -7,7 +7,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from ...tape.primitive import Primitive
-from ..elementwise import as_floats, not_equal, subtract, zeros_like
+from ..elementwise import as_floats, isnan, not_equal, subtract, where, zeros_like
 from ..reductions import max, mean, min, sort, sum
 from ..shapes import (
     array_namespace,
@@ -202,8 +202,11 @@ def quantile(x: Any, q: Any, axis: Any = None, keepdims: bool = False) -> Any:
     place = float(shares) * (n - 1)
     low = math.floor(place)
     share = place - low
-    high = row[..., low + 1] if share else row[..., low]
-    return reshape(row[..., low] + (high - row[..., low]) * share, shape=shape)
+    value = row[..., low]
+    if share:  # no difference of the two, which of infinite ones would be NaN
+        value = value * (1 - share) + row[..., low + 1] * share
+    last = row[..., -1]  # NaN if there is any
+    return reshape(where(isnan(last), last, value), shape=shape)
 
 
 def percentile(x: Any, q: Any, axis: Any = None, keepdims: bool = False) -> Any:
