@@ -209,9 +209,15 @@ DIFFUSION = {
     "p_losses": "diffusion.loss(model, schedule, x0, labels, rng)",
     "get_schedule": "diffusion.linear_schedule(T), cosine_schedule(T) or sigmoid_schedule(T)",
     "UNet": "md.models.UNet(channels=1, width=16)",
-    "ddpm": "diffusion.samplers.ddpm",
-    "ddim": "diffusion.samplers.ddim",
     "cfg": "diffusion.guidance.classifier_free(denoise, scale)",
+}
+
+SCHEDULE = {
+    "betas": "schedule.beta, with beta[0] = 0 for t = 0",
+    "alphas_cumprod": "schedule.alpha_bar, with alpha_bar[0] = 1 for t = 0",
+    "T": "schedule.timesteps",
+    "num_train_timesteps": "schedule.timesteps",
+    "add_noise": "diffusion.q_sample(schedule, x0, t, noise)",
 }
 
 TENSOR = {
@@ -319,6 +325,7 @@ TABLE = {
     "md.ops": OPS,
     "md.optim": OPTIM,
     "md.diffusion": DIFFUSION,
+    "Schedule": SCHEDULE,
     "Tensor": TENSOR,
     "Module": MODULE,
 }
@@ -365,16 +372,26 @@ def unknown(
     return AttributeError(text if here is None else f"{text}; type {here}", name=name)
 
 
-def misnamed(operation: str, keywords: Any) -> str | None:
+# Of diffusion.sample; KEYWORDS are those of operations.
+SAMPLING = {
+    "num_inference_steps": "num_inference_steps is called steps here",
+    "guidance_scale": "there is none: type sample(guidance.classifier_free(denoise, scale))",
+    "generator": "generator is called rng here",
+    "seed": "seed is called rng here",
+    "labels": "labels are called condition here",
+}
+
+
+def misnamed(operation: str, keywords: Any, table: dict[str, str] = KEYWORDS) -> str | None:
     """«sum: dim is called axis here»; None unless one of the keywords is one that people try."""
-    sentences = [KEYWORDS[name] for name in keywords if name in KEYWORDS]
+    sentences = [table[name] for name in keywords if name in table]
     return f"{operation}: {', '.join(sentences)}" if sentences else None
 
 
 def rows() -> list[str]:
     """The tables of docs/coming-from-pytorch.md, line by line."""
     lines = []
-    instances = {"Tensor": "x", "Module": "model"}
+    instances = {"Schedule": "schedule", "Tensor": "x", "Module": "model"}
     for place, answers in TABLE.items():
         prefix = f"{instances.get(place, place)}."
         lines += [f"### {place}", "", "| you type | here it is |", "|---|---|"]

@@ -146,7 +146,7 @@ def test_a_wrong_keyword_that_nobody_guesses_is_an_error_as_before():
 def test_what_the_table_names_is_there():
     """No row sends anybody to a name that does not exist, or answers for one that does."""
     spaces = {"md": md, "nn": nn, "ops": ops, "optim": md.optim, "diffusion": md.diffusion}
-    classes = {"Tensor": md.Tensor, "Module": nn.Module}
+    classes = {"Tensor": md.Tensor, "Module": nn.Module, "Schedule": md.diffusion.Schedule}
     for place, answers in first_guesses.TABLE.items():
         for name, here in answers.items():
             for path in re.findall(r"\b((?:md|nn|ops|optim|diffusion)(?:\.\w+)+)", here):

@@ -63,4 +63,8 @@ __all__ = [
 
 
 def __getattr__(name: str):
+    for room in (samplers, guidance, losses, exact):
+        if getattr(vars(room).get(name), "__module__", "").startswith(__name__):
+            place = room.__name__.partition(".")[2]
+            raise AttributeError(f"md.diffusion has no {name!r}; type {place}.{name}", name=name)
     raise first_guesses.unknown("md.diffusion", name, ())

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
+from .. import checks, first_guesses
 from ..kernels import Array, to_device, to_host
 from ..nn import Module
 from .grids import times
@@ -110,7 +110,11 @@ def as_sampler(sampler: str | Callable, options: dict[str, Any]) -> Callable:
     if not callable(sampler):
         sampler = SAMPLERS[checks.among("sampler", sampler, SAMPLERS)]
     arguments = "denoise, x, condition, times, rng, clip"
-    return checks.function_of("sampler", sampler, arguments, **options)
+    try:
+        return checks.function_of("sampler", sampler, arguments, **options)
+    except TypeError as error:
+        other_word = first_guesses.misnamed("sample", options, first_guesses.SAMPLING)
+        raise TypeError(f"{error}; {other_word}" if other_word else str(error)) from None
 
 
 def _check_start(schedule: Schedule, start: float) -> None:

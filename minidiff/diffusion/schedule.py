@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
+from .. import checks, first_guesses
 from ..kernels import Array
 from .per_sample import column
 
@@ -83,6 +83,9 @@ class Schedule:
 
     def __hash__(self) -> int:
         return hash(self.timesteps)
+
+    def __getattr__(self, name: str):
+        raise first_guesses.unknown("Schedule", name)
 
     def __reduce__(self):
         """Copies and pickles are made anew from beta, so that they are read-only too."""

@@ -1,5 +1,6 @@
 """What people type first: a Denoise knows what it needs, and says what it cannot know."""
 
+import copy
 import functools
 from itertools import pairwise
 
@@ -110,6 +111,27 @@ def test_what_cannot_be_a_model_is_refused_at_the_door():
     ]:
         with pytest.raises(TypeError, match=words):
             call()
+
+
+def test_the_words_of_other_libraries_are_answered():
+    for owner, name, words in [
+        (D, "heun", "type diffusion.samplers.heun"),
+        (D, "GaussianMixture", "type diffusion.exact.GaussianMixture"),
+        (D, "min_snr", "type diffusion.losses.min_snr"),
+        (D, "np", "md.diffusion has no 'np'$"),
+        (SCHEDULE, "alphas_cumprod", "type schedule.alpha_bar"),
+        (SCHEDULE, "num_train_timesteps", "type schedule.timesteps"),
+    ]:
+        with pytest.raises(AttributeError, match=words):
+            getattr(owner, name)
+    assert copy.deepcopy(SCHEDULE) == SCHEDULE
+    for option, words in {
+        "num_inference_steps": "'num_inference_steps'; sample: num_inference_steps is called steps",
+        "generator": "generator is called rng here",
+        "guidance_scale": r"type sample\(guidance\.classifier_free\(denoise, scale\)\)",
+    }.items():
+        with pytest.raises(TypeError, match=words):
+            D.sample(EXACT, n=2, **{option: 2})
 
 
 # --- clipping has one default ---
