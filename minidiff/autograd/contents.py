@@ -71,6 +71,7 @@ def whole_array(gradient: Any) -> Any:
 
 def as_gradient(leaf: Value, gradient: Any) -> Any:
     """The gradient, if it has the leaf's dtype and shape; else raises TypeError or ValueError."""
+    refuse_subclass("grad", gradient)
     data = leaf._data
     dtype = getattr(gradient, "dtype", None)
     if dtype is None:

@@ -211,6 +211,8 @@ def gradient_hook(x: Tensor, hook: Callable) -> Tensor:
         replaced = hook(g)
         if replaced is None:
             return [g]
+        if isinstance(replaced, Tensor) and not isinstance(g, Tensor):
+            replaced = replaced.data
         if not hasattr(replaced, "dtype"):
             raise TypeError(
                 f"hook: given {type(replaced).__name__}, wanted None or the gradient in its place"

@@ -213,10 +213,10 @@ class Primitive(Declaration):
                             gradient = sum_to(gradient, shape=shape)
                     gradients[i] = gradient
         if self.is_users:
-            self._check_gradients(node, gradients)
+            self._check_gradients(node, gradients, isinstance(g, Value))
         return gradients
 
-    def _check_gradients(self, node: Node, gradients: Sequence) -> None:
+    def _check_gradients(self, node: Node, gradients: Sequence, on_tape: bool) -> None:
         """ValueError or TypeError unless each is None or has its operand's shape and dtype."""
         if len(gradients) != len(node.parents):
             raise ValueError(
@@ -228,6 +228,11 @@ class Primitive(Declaration):
         for i, (parent, gradient, dtype) in enumerate(zip(node.parents, gradients, dtypes)):
             if parent is None or gradient is None:
                 continue
+            if isinstance(gradient, Value) and not on_tape:
+                raise TypeError(
+                    f"{self.name}: given a Tensor by the rule for operand {i}, wanted an array, as "
+                    f"g is; type minidiff.ops, which gives arrays for arrays"
+                )
             shape = getattr(gradient, "shape", type(gradient).__name__)
             given = getattr(gradient, "dtype", None)
             if shape != parent.shape or given != dtype:

@@ -305,3 +305,18 @@ def test_printing():
     assert repr(x) == "Tensor([1., 2.], shape=(2,), float64, requires_grad=True)"
     assert "from exp" in repr(ops.exp(x))
     assert len(repr(Tensor(np.ones((100, 100))))) < 400
+
+
+def test_a_masked_gradient_is_refused():
+    x = Tensor(np.ones(2), requires_grad=True)
+    with pytest.raises(TypeError, match=r"grad: given a masked array, .*a\.filled"):
+        x.grad = np.ma.masked_array(np.ones(2), [True, False])
+
+
+def test_a_hook_and_a_rule_that_give_a_tensor():
+    x = Tensor(np.ones(2), requires_grad=True)
+    md.gradient_hook(x, lambda g: Tensor(2 * g)).sum().backward()
+    assert x.grad.tolist() == [2, 2]
+    doubled = md.primitive(x=lambda g: Tensor(2 * g))(lambda x: 2 * x)
+    with pytest.raises(TypeError, match="given a Tensor by the rule for operand 0, wanted an arr"):
+        doubled(x).sum().backward()
