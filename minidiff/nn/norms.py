@@ -11,6 +11,7 @@ import numpy as np
 from .. import checks, ops
 from ..autograd.tensor import Tensor, as_tensor, no_grad
 from ..kernels import Array
+from ..ops.elementwise import as_floats
 from ..tape.tape import in_turn
 from .layers import parameter
 from .module import Module
@@ -118,6 +119,7 @@ class BatchNorm2d(Module):
             raise ValueError(
                 f"x: given shape {tuple(x.shape)}, wanted {wanted} with {self.weight.size} channels"
             )
+        x, _ = as_floats(x, self.weight)
         if self.training:
             mean, var = self._of_batch(x)
         else:

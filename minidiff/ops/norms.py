@@ -97,6 +97,7 @@ def layer_norm(
 
     weight and bias are broadcast to x (Ba et al. 2016).
     """
+    x, weight, bias = as_floats(x, weight, bias)
     centred = x - mean(x, axis=axis, keepdims=True)
     variance = mean(centred * centred, axis=axis, keepdims=True)
     return _scale_and_shift(centred / (variance + eps) ** 0.5, weight, bias)
@@ -126,13 +127,14 @@ def batch_norm(
     if running_mean is None:
         all_but_channels = tuple(range(len(x.shape) - 1))
         return layer_norm(x, weight, bias, all_but_channels, eps)
-    x, running_mean, running_var = as_floats(x, running_mean, running_var)
+    arrays = as_floats(x, running_mean, running_var, weight, bias)
+    x, running_mean, running_var, weight, bias = arrays
     return _scale_and_shift((x - running_mean) / (running_var + eps) ** 0.5, weight, bias)
 
 
 def rms_norm(x: Any, weight: Any = None, axis: Any = -1, eps: float = 1e-5) -> Any:
     """x over the root of its mean square along `axis`, then · weight (Zhang & Sennrich 2019)."""
-    (x,) = as_floats(x)
+    x, weight = as_floats(x, weight)
     mean_square = mean(x * x, axis=axis, keepdims=True)
     return _scale_and_shift(x / (mean_square + eps) ** 0.5, weight, None)
 

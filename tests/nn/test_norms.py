@@ -120,3 +120,12 @@ def test_pieces_inside_pieces_wait_for_the_outermost():
     assert len(seen) == len(pieces_of(len(x), 128))
     assert not np.any(seen)
     assert np.any(layer.running_mean.data)
+
+
+def test_bytes_are_numbers_to_a_batch_norm():
+    x = np.arange(24, dtype=np.uint8).reshape(6, 4)
+    one, other = nn.BatchNorm1d(4), nn.BatchNorm1d(4)
+    for train in (True, False):
+        got = one.train(train)(x)
+        assert got.dtype == np.float32
+        np.testing.assert_array_equal(got.data, other.train(train)(x.astype(np.float32)).data)

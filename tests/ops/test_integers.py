@@ -101,6 +101,15 @@ def test_what_makes_no_sense_on_integers_is_float64():
     assert ops.mse_loss(x, np.zeros(3, np.float32)).dtype == np.float32
 
 
+@pytest.mark.parametrize("norm", ["layer_norm", "instance_norm", "batch_norm", "rms_norm"])
+def test_integers_beside_float32_weights_are_float32(norm):
+    x = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    weight = np.ones(4, np.float32)
+    got = getattr(ops, norm)(x, weight=weight)
+    assert got.dtype == np.float32
+    np.testing.assert_array_equal(got, getattr(ops, norm)(x.astype(np.float32), weight=weight))
+
+
 @pytest.mark.parametrize("name", ["sum", "prod", "cumsum", "cumprod", "trace"])
 def test_sums_and_products_of_integers_have_numpys_dtype(name):
     for dtype in (np.uint8, np.int8, np.int32, np.int64, np.bool_):
