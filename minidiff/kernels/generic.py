@@ -96,7 +96,9 @@ def dense_dw_db(g, x):
 
 
 def conditioned_dense(x, w, b, e, v, c, table, ids):
-    """(silu(z), aux = z) of z = x @ w + b + e @ v + c + table[ids]."""
+    """(silu(z), aux = z) of z = x @ w + b + e @ v + c + table[ids]; looks at ids on the host."""
+    if ids.device == "cpu" and not namespace(ids).all((ids >= 0) & (ids < len(table))):
+        raise IndexError(f"ids: given {ids.min()} … {ids.max()}, wanted 0 … {len(table) - 1}")
     z = namespace(x).matmul(x, w) + namespace(x).matmul(e, v) + (b + c) + table[ids]
     return silu(z), z
 

@@ -24,8 +24,9 @@ def common_type(
     dtype = None
     for place, array in enumerate(arrays):
         if type(array) is array_type:
-            is_index = place in takes_integers and array.dtype.kind in "iu"
-            if array.dtype is not dtype and not is_index:
+            if array.dtype is dtype:
+                continue
+            if place not in takes_integers or array.dtype.kind not in "iu":
                 return None
         elif array_type is None and type(array) in _backends:
             array_type = type(array)
