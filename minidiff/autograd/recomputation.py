@@ -78,18 +78,20 @@ def generators_in(*things: Any, of_layers: bool = True) -> list[np.random.Genera
         seen.add(id(holder))
         layer = _is_ours(type(holder).__module__)
         for part in _held_by(holder, layer):
-            kind: Any = type(part)
-            if issubclass(kind, np.random.Generator):
-                if of_layers or not layer:
-                    found[id(part)] = part
-            elif not _is_closed(kind):
+            role = _role(type(part))
+            if role == "holder":
                 stack.append(part)
+            elif role == "generator" and (of_layers or not layer):
+                found[id(part)] = part
     return list(found.values())
 
 
 @cache
-def _is_closed(kind: type) -> bool:
-    return issubclass(kind, CLOSED)
+def _role(kind: type) -> str:
+    """Whether it is a Generator, may hold some, or holds none."""
+    if issubclass(kind, np.random.Generator):
+        return "generator"
+    return "closed" if issubclass(kind, CLOSED) else "holder"
 
 
 @cache
