@@ -98,8 +98,8 @@ for _room in (diffusion.guidance, diffusion.losses, diffusion.exact, diffusion.e
     messages.open_doors(_room)
 for _room in (diffusion.samplers, diffusion.likelihood, diffusion):
     messages.open_doors(_room)
-_frequent = (nn.Dense, nn.Conv2d, nn.GroupNorm, nn.GroupNormSilu, nn.Sequential)
-_frequent += (nn.ConditionalChain, nn.SinusoidalEmbedding)
+_frequent: list[type] = [nn.Dense, nn.Conv2d, nn.GroupNorm, nn.GroupNormSilu]
+_frequent += [nn.Sequential, nn.ConditionalChain, nn.SinusoidalEmbedding]
 messages.open_doors(nn, but=[layer.__name__ for layer in _frequent])
 for _layer in _frequent:
     messages.open_class(_layer, but=("__call__",))

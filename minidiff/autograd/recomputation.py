@@ -78,7 +78,8 @@ def generators_in(*things: Any, of_layers: bool = True) -> list[np.random.Genera
         seen.add(id(holder))
         layer = _is_ours(type(holder).__module__)
         for part in _held_by(holder, layer):
-            role = _role(type(part))
+            kind: Any = type(part)
+            role = _role(kind)
             if role == "holder":
                 stack.append(part)
             elif role == "generator" and (of_layers or not layer):

@@ -239,7 +239,8 @@ def checkpoint(f: Callable) -> Callable:
 
     def run(*args: Any, **kwargs: Any) -> Any:
         leaves = tree_leaves((args, kwargs))
-        draws = Draws(generators_in(f, args, kwargs))
+        # inside a piece of `sharded`, layers draw from the piece's own Generators
+        draws = Draws(generators_in(f, args, kwargs, of_layers=state.piece is None))
         since = next(clock)
         nesting = state.nesting
         out = f(*args, **kwargs)

@@ -8,7 +8,7 @@ channels), weights (kh, kw, in, out); `stride`, `padding` and `dilation` are (ro
 import math
 from itertools import accumulate, product
 
-from . import namespace
+from . import backend_of, namespace
 from .sums import dtype_of_sums, largest, mean, scatter_add, total
 
 _TANH = math.sqrt(2 / math.pi)  # of gelu
@@ -97,7 +97,8 @@ def dense_dw_db(g, x):
 
 def conditioned_dense(x, w, b, e, v, c, table, ids):
     """(silu(z), aux = z) of z = x @ w + b + e @ v + c + table[ids]; looks at ids on the host."""
-    if ids.device == "cpu" and not namespace(ids).all((ids >= 0) & (ids < len(table))):
+    on_host = backend_of(ids).device == "cpu"
+    if on_host and not namespace(ids).all((ids >= 0) & (ids < len(table))):
         raise IndexError(f"ids: given {ids.min()} … {ids.max()}, wanted 0 … {len(table) - 1}")
     z = namespace(x).matmul(x, w) + namespace(x).matmul(e, v) + (b + c) + table[ids]
     return silu(z), z

@@ -61,6 +61,8 @@ def _stacked(values: Any, pattern: Any) -> Any:
         return stack([_stacked(value, pattern) for value in values])
     if hasattr(values, "shape"):
         return values
+    if isinstance(values, str | bytes):  # to NumPy, the name of a dtype
+        raise TypeError(f"values: given {values!r} among arrays, wanted numbers")
     dtype = np.result_type(pattern.dtype, values)  # a fraction beside integers stays one
     return array_namespace(pattern).asarray(values, dtype)
 
