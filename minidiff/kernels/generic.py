@@ -99,7 +99,9 @@ def conditioned_dense(x, w, b, e, v, c, table, ids):
     """(silu(z), aux = z) of z = x @ w + b + e @ v + c + table[ids]; looks at ids on the host."""
     on_host = backend_of(ids).device == "cpu"
     if on_host and not namespace(ids).all((ids >= 0) & (ids < len(table))):
-        raise IndexError(f"ids: given {ids.min()} … {ids.max()}, wanted 0 … {len(table) - 1}")
+        raise IndexError(
+            f"ids: given {ids.min()} … {ids.max()}, wanted 0 or more, below {len(table)}"
+        )
     z = namespace(x).matmul(x, w) + namespace(x).matmul(e, v) + (b + c) + table[ids]
     return silu(z), z
 
