@@ -196,7 +196,11 @@ ROWS = [
         conditioned_dense,
         conditioned(),
         [
-            ((*layer, np.array([0, 2])), IndexError, "ids: given 0 … 2, wanted 0 or more, below 2"),
+            (
+                (*layer, np.array([0, 2])),
+                IndexError,
+                "ids: given 0 … 2, wanted rows below 2",
+            ),
             ((*layer, np.array([-1, 0])), IndexError, "ids: given -1 … 0"),
             ((*layer, np.zeros(2)), TypeError, "ids: given float64, wanted integers"),
             ((*layer, np.array([0])), ValueError, r"conditioned_dense: .*\(1,\).*x \(batch, in\)"),
