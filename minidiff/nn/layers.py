@@ -126,8 +126,8 @@ class Flatten(Module):
         return ops.reshape(x, shape=(x.shape[0], math.prod(x.shape[1:])))
 
 
-class MaxPool(Module):
-    """The largest value of each window of `size`, side by side; see `ops.max_pool2d`."""
+class _Pool(Module):
+    """What pooling layers share: windows of `size`, their stride, and the padding."""
 
     def __init__(self, size: Pair, stride: Pair | None = None, padding: Pair = 0):
         pair("size", size, 1)
@@ -137,22 +137,17 @@ class MaxPool(Module):
         self.size = size
         self.stride = stride
         self.padding = padding
+
+
+class MaxPool(_Pool):
+    """The largest value of each window of `size`, side by side; see `ops.max_pool2d`."""
 
     def __call__(self, x: Any) -> Tensor:
         return ops.max_pool2d(x, self.size, self.stride, self.padding)
 
 
-class AvgPool(Module):
+class AvgPool(_Pool):
     """The mean of each window of `size`, side by side; see `ops.avg_pool2d`."""
-
-    def __init__(self, size: Pair, stride: Pair | None = None, padding: Pair = 0):
-        pair("size", size, 1)
-        pair("padding", padding, 0)
-        if stride is not None:
-            pair("stride", stride, 1)
-        self.size = size
-        self.stride = stride
-        self.padding = padding
 
     def __call__(self, x: Any) -> Tensor:
         return ops.avg_pool2d(x, self.size, self.stride, self.padding)
