@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 _SURELY_SOME_DARK = 4  # so many images have a pixel below the middle grey
+_NUMBER = int | float | np.number
+_SCALAR = str | int | float | np.generic
 _FAR_OUTSIDE = 10.0  # latents and standardised images stay within it
 
 # --- single values ---
@@ -63,7 +65,7 @@ class Between:
     ends: str = "[]"
 
     def __contains__(self, value: Any) -> bool:
-        if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        if isinstance(value, bool) or not isinstance(value, _NUMBER):
             return False
         above = self.low <= value if self.ends[0] == "[" else self.low < value
         below = value <= self.high if self.ends[1] == "]" else value < self.high
@@ -79,8 +81,7 @@ class Between:
 
 def among(name: str, value: Any, allowed: Between | Collection) -> Any:
     """The value; ValueError unless it is one of the names or numbers allowed."""
-    is_scalar = isinstance(value, str | int | float | np.generic)
-    if not is_scalar or value not in allowed:
+    if not isinstance(value, _SCALAR) or value not in allowed:
         if isinstance(allowed, Between):
             raise ValueError(f"{name}: given {value!r}, wanted {allowed}")
         names = ", ".join(map(repr, allowed))
@@ -173,7 +174,7 @@ def samples(name: str, array: Any, namespace: ModuleType | Any = np) -> Any:
     if array.ndim < 1:
         raise ValueError(f"{name}: given shape {array.shape}, wanted (batch, ...)")
     finite = namespace.isfinite(array)
-    if not bool(namespace.all(finite)):
+    if not bool(finite.all()):
         count = array.size - int(namespace.sum(finite))
         first = np.unravel_index(int(namespace.argmin(finite)), array.shape)
         raise ValueError(
@@ -224,10 +225,10 @@ def labels(name: str, values: Any, n: int, low: int = 0, high: float = math.inf)
         raise TypeError(f"{name}: given {array.dtype}, wanted integer labels")
     if array.shape != (n,):
         raise ValueError(f"{name}: given shape {array.shape}, wanted ({n},): one label per sample")
-    if n and (array.min() < low or (high < math.inf and array.max() > high)):
+    if n and (_smallest(array) < low or (high < math.inf and _largest(array) > high)):
         lowest = "0 (null)" if low == 0 else f"{low} (0 is the null label)"
         limits = f"in {lowest} … {high}" if high < math.inf else f"from {lowest} up"
-        if low == 1 and array.min() == 0:
+        if low == 1 and _smallest(array) == 0:
             limits += f": type {name} + 1"
         raise ValueError(f"{name}: given {_range_of(array)}, wanted labels {limits}")
     return array
@@ -246,13 +247,22 @@ def times(name: str, values: Any, last: int, n: int | None = None, first: int = 
             f"{name}: given shape {array.shape}, wanted one time, or ({n},): one per sample"
         )
     # written so that NaN fails too
-    if array.size and not (array.min() >= first and array.max() <= last):
+    if array.size and not (_smallest(array) >= first and _largest(array) <= last):
         raise ValueError(f"{name}: given {_range_of(array)}, wanted times in {first} … {last}")
     return array
 
 
+def _smallest(array: np.ndarray) -> Any:
+    """The least number, or NaN if there is one: in a third of the time that `min` takes for few."""
+    return array.item(array.argmin())
+
+
+def _largest(array: np.ndarray) -> Any:
+    return array.item(array.argmax())
+
+
 def _range_of(array: np.ndarray) -> str:
     """The smallest and the largest value, or the only one."""
-    low = array.min()
-    high = array.max()
+    low = _smallest(array)
+    high = _largest(array)
     return f"{low}" if low == high or array.ndim == 0 else f"{low} … {high}"

@@ -73,7 +73,8 @@ def loss(
     )
     rng = checks.generator("rng", rng)
     if draw is None:
-        t, factors = uniform(schedule.timesteps, rng, batch)
+        t = rng.integers(1, schedule.timesteps + 1, size=batch)
+        factors = None  # all are 1
     else:
         t, factors = _drawn(draw, rng, batch)
     noise = draw_noise(rng, x0)
@@ -105,7 +106,9 @@ def loss(
             to_bits = schedule.timesteps / 1000 / math.log(2)
             of_samples = of_samples + ops.mean(nats, axis=axes) * to_bits
         losses[rows] = of_samples.numpy()
-        return ops.mean(of_samples * _like(x0, factors[rows]))
+        if factors is not None:
+            of_samples = of_samples * _like(x0, factors[rows])
+        return ops.mean(of_samples)
 
     total = sharded(weighted_mean)(x_t, x0, target, condition, np.arange(batch))
     _note(model, parameterization)
@@ -220,11 +223,6 @@ def p2(gamma: float = 1.0, k: float = 1.0) -> Weight:
 
 
 # --- who chooses the times, and who watches the losses ---
-
-
-def uniform(timesteps: int, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Times (n,) drawn evenly in 1 … T, and their factors (n,), which are 1."""
-    return rng.integers(1, timesteps + 1, size=n), np.ones(n)
 
 
 class ImportanceSampler:

@@ -76,7 +76,7 @@ def _keepdims(y, shape, axis):
     if axis is None or len(y.shape) == len(shape):
         return y
     reduced = axes_of(shape, axis)
-    return reshape(y, shape=tuple(1 if i in reduced else n for i, n in enumerate(shape)))
+    return y.reshape(tuple(1 if i in reduced else n for i, n in enumerate(shape)))
 
 
 def _divide_among_equals(g, x, out, shape, axis):

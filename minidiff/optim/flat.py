@@ -13,7 +13,6 @@ from ..kernels import Array
 SMALL_PARAMETER = 4096
 
 _data = attrgetter("_data")
-_grad = attrgetter("_grad")
 
 
 def flat_groups(
@@ -90,10 +89,10 @@ class FlatParameters:
         """
         if not all(map(is_, map(_data, self.parameters), self.bound)):
             self.rebind()
-        keys = [
-            step if p._grad is not None and p.requires_grad else None
-            for p, step in zip(self.parameters, self.steps)
-        ]
+        keys: list[int | None] = self.steps.copy()
+        for i, p in enumerate(self.parameters):
+            if p._grad is None or not p.requires_grad:
+                keys[i] = None
         stop = 0
         for step, count in _runs(keys):
             start = stop
@@ -102,7 +101,9 @@ class FlatParameters:
                 continue
             self.steps[start:stop] = [step + 1] * count
             parameters = self.parameters[start:stop]
-            gradients = [g.data if isinstance(g, Tensor) else g for g in map(_grad, parameters)]
+            gradients = [p._grad for p in parameters]
+            if Tensor in map(type, gradients):
+                gradients = [g.data if isinstance(g, Tensor) else g for g in gradients]
             if count == 1:
                 yield self.views[start], gradients[0], step + 1
             else:

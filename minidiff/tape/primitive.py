@@ -75,7 +75,7 @@ class Primitive(Declaration):
 
         The Value is recorded if one of the operands needs a gradient.
         """
-        with_defaults = self.defaults | statics
+        with_defaults = self.defaults | statics if self.defaults else statics
         if len(operands) == self.arity and len(with_defaults) == len(self.statics):
             statics = with_defaults
         else:
@@ -170,9 +170,10 @@ class Primitive(Declaration):
         if self.is_users:
             saved["dtypes of operands"] = [array.dtype for array in arrays]
 
-        parents = []
-        for operand, needed in zip(operands, needs):
-            parents.append(operand.node or operand if needed else None)
+        parents: list = [None] * len(needs)
+        for i, needed in enumerate(needs):
+            if needed:
+                parents[i] = operands[i].node or operands[i]
         place = None
         if state.observer:
             place = state.observer.place()
@@ -279,17 +280,14 @@ def _is_ours(kernel: Callable) -> bool:
 
 def _unwrap(operands: Sequence) -> tuple[list, list[bool], Any]:
     """The operands' arrays, whether each needs a gradient, and the type of Value among them."""
-    arrays = []
-    needs = []
+    arrays = list(operands)
+    needs = [False] * len(arrays)
     value_type = None
-    for operand in operands:
+    for i, operand in enumerate(operands):
         if isinstance(operand, Value):
-            arrays.append(operand._data)
-            needs.append(operand.requires_grad)
+            arrays[i] = operand._data
+            needs[i] = operand.requires_grad
             value_type = type(operand)
-        else:
-            arrays.append(operand)
-            needs.append(False)
     return arrays, needs, value_type
 
 
