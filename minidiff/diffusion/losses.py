@@ -189,7 +189,7 @@ def label_dropout(
         )
     rows = as_condition(rows, rows.shape[0])  # names a wrong dtype or label
     keep = checks.generator("rng", rng).random(rows.shape[0]) >= prob_uncond
-    return rows * column(keep, rows)
+    return rows * (keep if rows.ndim == 1 else column(keep, rows))
 
 
 # --- weights of the squared error in x_0 ---

@@ -24,13 +24,16 @@ class Schedule:
     """A table of float64 for t = 0 … T, cast to the data's dtype where it is used.
 
     `beta` has T + 1 entries with beta[0] = 0, the others in (0, 1); the last may be 1
-    (`zero_terminal_snr`). `alpha_bar` has T + 1 entries: the running product of 1 - beta. Two
-    schedules are equal where their betas are, but for rounding: another processor's cosine may
-    differ in the last bit. Raises ValueError for any other beta.
+    (`zero_terminal_snr`). So have the others: `alpha_bar`, the running product of 1 - beta, and
+    `alpha` and `sigma`, the roots of alpha_bar and of 1 - alpha_bar. Two schedules are equal where
+    their betas are, but for rounding: another processor's cosine may differ in the last bit. Raises
+    ValueError for any other beta.
     """
 
     beta: np.ndarray
     alpha_bar: np.ndarray = field(init=False)
+    alpha: np.ndarray = field(init=False)
+    sigma: np.ndarray = field(init=False)
 
     def __post_init__(self):
         beta = np.array(self.beta, np.float64)
@@ -46,7 +49,10 @@ class Schedule:
                 f"beta: given beta[{t}] = {beta[t]:g}, wanted 0 < beta < 1 (only beta[T] may be 1)"
             )
         alpha_bar = np.cumprod(1 - beta)
-        for name, table in (("beta", beta), ("alpha_bar", alpha_bar)):
+        alpha = np.sqrt(alpha_bar)
+        sigma = np.sqrt(1 - alpha_bar)
+        tables = {"beta": beta, "alpha_bar": alpha_bar, "alpha": alpha, "sigma": sigma}
+        for name, table in tables.items():
             table.setflags(write=False)
             object.__setattr__(self, name, table)
 
@@ -129,12 +135,25 @@ class Schedule:
     def alpha_sigma(self, t: Any, x: Array | None = None) -> tuple[Any, Any]:
         """(sqrt(alpha_bar_t), sqrt(1 - alpha_bar_t)) of one time, as Python floats.
 
-        For times (batch,) give the samples x, too: then they are columns that multiply x.
+        For times (batch,) give the samples x, too: then they are columns that multiply x. Raises
+        ValueError outside 0 … T, and for times without samples.
         """
-        alpha_bar = self.alpha_bar_at(t)
-        if alpha_bar.ndim == 0:
-            return math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
-        return column(np.sqrt(alpha_bar), x), column(np.sqrt(1 - alpha_bar), x)
+        t = checks.times("t", t, self.timesteps)
+        if t.dtype.kind == "f":
+            alpha_bar = self.alpha_bar_at(t)
+            alpha = np.sqrt(alpha_bar)
+            sigma = np.sqrt(1 - alpha_bar)
+        else:
+            alpha = self.alpha[t]
+            sigma = self.sigma[t]
+        if t.ndim == 0:
+            return float(alpha), float(sigma)
+        if x is None:
+            raise ValueError(
+                "x: given None, wanted the samples that these times are of: type "
+                "alpha_sigma(t, x), or alpha_sigma of one time"
+            )
+        return column(alpha, x), column(sigma, x)
 
     def half_log_snr(self, t: float) -> float:
         """log(alpha / sigma) of one time: infinite at t = 0, minus infinite where alpha_bar = 0."""

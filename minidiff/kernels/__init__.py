@@ -92,8 +92,10 @@ def find(name: str, kind: type) -> Callable[..., Any]:
     That is the backend's own, else the generic one, else a function of the backend's namespace.
     Raises NotImplementedError if there is none, ValueError if MINIDIFF_KERNELS names no set.
     """
-    if kind in looked_up[name]:
+    try:
         return looked_up[name][kind]
+    except KeyError:
+        pass
     backend = _backend_of_type(kind)
     kernel = backend.kernels().get(name)
     if kernel is None:

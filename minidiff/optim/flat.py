@@ -109,7 +109,7 @@ class FlatParameters:
             else:
                 arrays = self.flat if count == len(keys) else self._slice(start, stop)
                 xp = kernels.namespace(gradients[0])
-                yield arrays, xp.concatenate(gradients, axis=None), step + 1
+                yield arrays, xp.concatenate([g.ravel() for g in gradients]), step + 1
             for p in parameters:
                 p.version[0] += 1
 
