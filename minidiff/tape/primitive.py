@@ -203,7 +203,8 @@ class Primitive(Declaration):
         gradients: Any = [None] * len(needs)
         if self.joint:
             _, rule = recipe.rules[0]
-            gradients = rule(g, saved | {"needs": needs})
+            saved["needs"] = needs
+            gradients = rule(g, saved)
         else:
             for i, rule in recipe.rules:
                 if needs[i]:

@@ -243,12 +243,12 @@ def backpropagate(
     return arrivals.sums
 
 
-_only = {0: object()}
-_REFERENCES = getrefcount(_only[0])  # to what only a dict has: the dict's, and that of the call
+for _, _only in {0: object()}.items():
+    _REFERENCES = getrefcount(_only)  # to what only a dict has: the dict's, the loop's, the call's
 
 
 def copy_shared(gradients: dict[Any, Any]) -> None:
     """Copy those arrays that others have too, or a part of: who gets a gradient may write to it."""
-    for receiver in gradients:
-        if getrefcount(gradients[receiver]) > _REFERENCES or gradients[receiver].base is not None:
-            gradients[receiver] = gradients[receiver].copy()
+    for receiver, gradient in gradients.items():
+        if getrefcount(gradient) > _REFERENCES or gradient.base is not None:
+            gradients[receiver] = gradient.copy()
