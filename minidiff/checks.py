@@ -174,7 +174,7 @@ def samples(name: str, array: Any, namespace: ModuleType | Any = np) -> Any:
     if array.ndim < 1:
         raise ValueError(f"{name}: given shape {array.shape}, wanted (batch, ...)")
     finite = namespace.isfinite(array)
-    if not bool(finite.all()):
+    if not bool(namespace.all(finite)):
         count = array.size - int(namespace.sum(finite))
         first = np.unravel_index(int(namespace.argmin(finite)), array.shape)
         raise ValueError(

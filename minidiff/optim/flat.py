@@ -89,7 +89,7 @@ class FlatParameters:
         """
         if not all(map(is_, map(_data, self.parameters), self.bound)):
             self.rebind()
-        keys: list[int | None] = self.steps.copy()
+        keys: list[int | None] = [*self.steps]
         for i, p in enumerate(self.parameters):
             if p._grad is None or not p.requires_grad:
                 keys[i] = None
@@ -109,7 +109,7 @@ class FlatParameters:
             else:
                 arrays = self.flat if count == len(keys) else self._slice(start, stop)
                 xp = kernels.namespace(gradients[0])
-                yield arrays, xp.concatenate([g.ravel() for g in gradients]), step + 1
+                yield arrays, xp.concatenate([g.reshape(-1) for g in gradients]), step + 1
             for p in parameters:
                 p.version[0] += 1
 
