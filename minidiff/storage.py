@@ -177,7 +177,7 @@ def load(path: str | os.PathLike, model: Module | None = None, weights: str = "e
         state = {
             name.removeprefix("average."): array
             for name, array in averaged.items()
-            if name != "updates"
+            if name.startswith("average.")
         }
     model.load_state_dict(state)
     model.parameterization = checkpoint.parameterization

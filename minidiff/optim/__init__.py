@@ -9,6 +9,7 @@ from .. import first_guesses
 from .average import EMA
 from .clipping import clip_grad_norm
 from .optimizers import SGD, Adam, AdamW, Optimizer
+from .post_hoc import PostHocEMA, PowerLaw
 from .schedules import warmup_cosine
 from .stateful import Stateful
 
@@ -18,6 +19,8 @@ __all__ = [
     "Adam",
     "AdamW",
     "Optimizer",
+    "PostHocEMA",
+    "PowerLaw",
     "Stateful",
     "clip_grad_norm",
     "warmup_cosine",

@@ -1,6 +1,6 @@
 """Averaged weights: they draw better than those of the last step."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from .. import checks, kernels
@@ -13,18 +13,21 @@ from .stateful import Stateful
 class EMA(Stateful):
     """An exponential moving average of a model's weights: average ← d·average + (1 − d)·weights.
 
-    Call `update` after each step of the optimiser. At update k, from 0, d is the smaller of `decay`
-    and (1 + k) / (10 + k): a young average forgets the start faster (the warm-up of TensorFlow's
-    ExponentialMovingAverage). Buffers are not averaged but copied. A checkpoint has "updates", and
+    Call `update` after each step of the optimiser. At update k, from 1, d is the smaller of `decay`
+    and k / (9 + k): a young average forgets the start faster (the warm-up of TensorFlow's
+    ExponentialMovingAverage). `decay` may also be a function of k that gives d, such as
+    `power_law(0.1)`. Buffers are not averaged but copied. A checkpoint has "updates", and
     "average.<name>" for each parameter and buffer.
 
     Raises ValueError unless 0 ≤ decay < 1, TypeError for what is no Module.
     """
 
-    def __init__(self, model: Module, decay: float = 0.999):
+    def __init__(self, model: Module, decay: float | Callable[[int], float] = 0.999):
         if not isinstance(model, Module):
             raise TypeError(f"model: given {type(model).__name__}, wanted a Module")
-        self.decay = float(checks.among("decay", decay, checks.Between(0, 1, "[)")))
+        self.decay = decay
+        if not callable(decay):
+            self.decay = float(checks.among("decay", decay, checks.Between(0, 1, "[)")))
         self.updates = 0
         self.model = model
         self.parameters = dict(model.named_parameters())
@@ -38,8 +41,8 @@ class EMA(Stateful):
 
         Raises TypeError where a parameter has another dtype by now.
         """
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
+        decay = self._decay_at(self.updates)
         for name, p in self.parameters.items():
             average = self.average[name]
             weights = p.data
@@ -47,6 +50,12 @@ class EMA(Stateful):
                 average = self._moved(name, p)
             kernels.call("ema", average, weights, decay=decay)
         self._copy_buffers()
+
+    def _decay_at(self, k: int) -> float:
+        """The share of the average that update k keeps."""
+        if not callable(self.decay):
+            return min(self.decay, k / (9 + k))
+        return checks.among(f"decay({k})", self.decay(k), checks.Between(0, 1))
 
     def _moved(self, name: str, p: Tensor) -> Array:
         """The average on the device that the model was moved to since."""

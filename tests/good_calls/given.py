@@ -205,6 +205,13 @@ def ema(mlp):
 
 
 @recipe
+def post_hoc(mlp):
+    ema = md.optim.PostHocEMA(mlp, [1, 2])
+    ema.update()
+    return ema
+
+
+@recipe
 def ema_state(ema):
     return ema.state_dict()
 
