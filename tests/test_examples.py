@@ -97,7 +97,7 @@ def test_mnist_is_trained_resumed_and_drawn(here, few_digits, monkeypatch, capsy
     example.main()
     notes = storage.read(folder / "checkpoint.safetensors").notes
     assert len(notes["history"]["training"]) == 2
-    assert rates == [1e-4] * 3, "where the first run ended, and not up again"
+    assert rates == [example.LAST_RATE] * 2, "where the first run ended, and not up again"
     monkeypatch.setattr(sys, "argv", ["mnist_guided", "--epochs", "1", "--resume"])
     with pytest.raises(SystemExit):
         example.main()
@@ -107,6 +107,9 @@ def test_mnist_is_trained_resumed_and_drawn(here, few_digits, monkeypatch, capsy
     monkeypatch.setattr(sys, "argv", ["mnist_guided", "--digits", "31", "--checkpoint", checkpoint])
     example.main()
     assert (folder / "digits_31.png").stat().st_size > 1000
+    monkeypatch.setattr(sys, "argv", ["mnist_guided", "--pretrained"])
+    example.main()
+    assert (folder / "digits_0123456789.png").stat().st_size > 1000
 
 
 @pytest.mark.parametrize(
@@ -116,6 +119,8 @@ def test_mnist_is_trained_resumed_and_drawn(here, few_digits, monkeypatch, capsy
         (["--digits", "3a", "--checkpoint", "x"], "--digits must be digits"),
         (["--digits", "3", "--checkpoint", "x"], "path: given x, wanted a checkpoint"),
         (["--digits", "3", "--checkpoint", LENET], "holds a LeNet5, wanted a UNet"),
+        (["--pretrained", "--resume"], "--pretrained goes with neither"),
+        (["--pretrained", "--digits", "3", "--checkpoint", "x"], "--pretrained goes with neither"),
         (["--resume"], "path: given runs/mnist/checkpoint.safetensors, wanted a checkpoint"),
         (["--name", LENET], "wanted a file in a folder"),
         (["--device", "abacus"], "argument --device: invalid choice: 'abacus'"),
