@@ -84,6 +84,7 @@ ARRAYS = {
     "alpha_bar": np.array([1.0, 0.9, 0.5]),
     "means": np.array([[1.0, 0.0], [-1.0, 0.0]]),
     "rows": normal(6, 2).astype(np.float64),
+    "many_rows": normal(20, 2).astype(np.float64),
     "low": np.zeros(2),
     "high": np.ones(2),
     "images": np.tanh(normal(3, 8, 8, 1)),
@@ -107,6 +108,7 @@ FUNCTIONS = {
     "total": lambda x: ops.sum(ops.tanh(x)),
     "keep": lambda gradient: None,
     "predicting": lambda x, t, condition: diffusion.Prediction(x, x),
+    "column_mean": lambda rows: rows.mean(axis=0),
     "snr_weight": lambda snr: snr,
     "draw_times": lambda rng, n: (np.ones(n, np.int64), np.ones(n)),
     "keep_losses": lambda t, losses: None,
@@ -153,6 +155,11 @@ def profiled(leaf):
 @recipe
 def mlp():
     return md.models.ConditionalMLP(4, 3, 20)
+
+
+@recipe
+def moments():
+    return md.metrics.Moments()
 
 
 @recipe

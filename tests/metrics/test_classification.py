@@ -1,4 +1,4 @@
-"""Fréchet distance and classification report against closed forms and against plain counting."""
+"""Predictions and the classification report against plain counting."""
 
 import numpy as np
 import pytest
@@ -7,81 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from minidiff import Tensor
-from minidiff.metrics import accuracy, classification_report, frechet_distance, predict
-
-
-def rows_with(mean, covariance, n=50, seed=0):
-    """Rows whose sample mean and covariance are these, to rounding."""
-    rows = np.random.default_rng(seed).standard_normal((n, len(mean)))
-    rows -= rows.mean(axis=0)
-    whitened = rows @ np.linalg.inv(np.linalg.cholesky(np.cov(rows.T)).T)
-    return whitened @ np.linalg.cholesky(covariance).T + mean
-
-
-def test_commuting_gaussians():
-    """Diagonal covariances: the distance is that of the means and of the standard deviations."""
-    a = rows_with([0, 1, 2], np.diag([1.0, 4.0, 9.0]))
-    b = rows_with([3, 1, 2], np.diag([16.0, 4.0, 1.0]), n=80, seed=1)
-    of_means = 3**2
-    of_deviations = (4 - 1) ** 2 + (2 - 2) ** 2 + (3 - 1) ** 2
-    assert frechet_distance(a, b) == pytest.approx(of_means + of_deviations, rel=1e-10)
-
-
-def test_covariances_that_do_not_commute():
-    """In two dimensions, trace (AB)^1/2 = sqrt(trace AB + 2 sqrt(det AB))."""
-    first = np.array([[2.0, 1.0], [1.0, 3.0]])
-    second = np.array([[1.0, -0.5], [-0.5, 2.0]])
-    product = first @ second
-    expected = np.trace(first + second) - 2 * np.sqrt(
-        np.trace(product) + 2 * np.sqrt(np.linalg.det(product))
-    )
-    distance = frechet_distance(rows_with([0, 0], first), rows_with([0, 0], second, seed=1))
-    assert distance == pytest.approx(expected, rel=1e-10)
-
-
-rows = arrays.arrays(
-    np.float64, st.tuples(st.integers(2, 12), st.just(4)), elements=st.floats(-100, 100, width=32)
-)
-
-
-@given(a=rows, b=rows)
-@settings(deadline=None, max_examples=100)
-def test_distance_is_real_not_negative_and_symmetric(a, b):
-    """Also with fewer rows than features, and with features that never change (dead units)."""
-    scale = 1 + np.abs(a).max() ** 2 + np.abs(b).max() ** 2
-    assert frechet_distance(a, b) >= 0
-    assert frechet_distance(a, b) == pytest.approx(frechet_distance(b, a), abs=1e-12 * scale)
-    assert frechet_distance(a, a) <= 1e-12 * scale
-    assert frechet_distance(a, a + 2) == pytest.approx(4 * 4, abs=1e-12 * scale)
-
-
-def test_float32_rows_are_computed_in_float64():
-    a, b = (rows_with([1000.0, 0.0], np.eye(2), seed=seed).astype(np.float32) for seed in (0, 1))
-    assert frechet_distance(a, b) == frechet_distance(a.astype(np.float64), b.astype(np.float64))
-
-
-@pytest.mark.parametrize(
-    "a, b, message",
-    [
-        (np.zeros((5, 3)), np.zeros((5, 4)), "a, b: given 3 and 4 features"),
-        (np.zeros(5), np.zeros((5, 1)), r"a: given shape \(5,\), wanted \(n, d\)"),
-        (
-            np.zeros((5, 3)),
-            np.zeros((1, 3)),
-            r"b: given shape \(1, 3\), wanted \(n, d\): 2 feature rows or more",
-        ),
-        (np.zeros((5, 0)), np.zeros((5, 0)), r"a: given shape \(5, 0\)"),
-        (
-            np.zeros((5, 3)),
-            np.full((5, 3), np.nan),
-            "b: given NaN or infinity in 15 of 15 values",
-        ),
-    ],
-)
-def test_bad_rows(a, b, message):
-    with pytest.raises(ValueError, match=message):
-        frechet_distance(a, b)
-
+from minidiff.metrics import accuracy, classification_report, predict
 
 labels = arrays.arrays(np.int64, st.shared(st.integers(1, 40), key="n"), elements=st.integers(1, 5))
 

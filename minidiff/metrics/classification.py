@@ -1,53 +1,12 @@
-"""Figures that judge drawn samples.
-
-`frechet_distance` says how far their features are from those of real data;
-`classification_report` and `accuracy` say how often a classifier recognises what was asked for.
-"""
+"""What a classifier reads in drawn samples, and how often it is what was asked for."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from . import checks
-from .autograd.tensor import as_tensor, no_grad
-
-
-def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """The squared Fréchet distance between Gaussians fitted to two sets of feature rows.
-
-    |mean_a − mean_b|² + trace(C_a + C_b − 2 (C_a^½ C_b C_a^½)^½), for rows a (n, d) and b (m, d),
-    computed in float64; the covariances C have n − 1 in their denominator. With LeNet's features
-    this is the Fréchet LeNet distance, in units of that LeNet. Few rows make it too large: compare
-    sets of equal size only, and give the distance between two sets of real data beside it.
-
-    Raises ValueError for rows that are not finite or not (n ≥ 2, d) with the same d. Source: Dowson
-    and Landau (1982); Heusel et al., "GANs trained by a two time-scale update rule" (2017), eq. 6.
-    """
-    mean_a, root_a = _mean_and_root(a, "a")
-    mean_b, root_b = _mean_and_root(b, "b")
-    if len(mean_a) != len(mean_b):
-        raise ValueError(
-            f"a, b: given {len(mean_a)} and {len(mean_b)} features a row, wanted the same number"
-        )
-    squared_shift = np.sum((mean_a - mean_b) ** 2)
-    total_variance = np.sum(root_a**2) + np.sum(root_b**2)
-    # With C = RᵀR, the trace of (C_a^½ C_b C_a^½)^½ is the sum of the singular values of R_a R_bᵀ.
-    # So nothing under a root is ever negative or complex, whatever the rounding, and exchanging a
-    # and b changes nothing.
-    shared_deviation = np.linalg.norm(root_a @ root_b.T, ord="nuc")
-    return float(squared_shift + max(total_variance - 2 * shared_deviation, 0.0))
-
-
-def _mean_and_root(rows: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """The rows' mean (d,) and a root R (min(n, d), d) of their covariance RᵀR."""
-    rows = np.asarray(rows, np.float64)
-    if rows.ndim != 2 or len(rows) < 2 or rows.shape[1] < 1:
-        raise ValueError(f"{name}: given shape {rows.shape}, wanted (n, d): 2 feature rows or more")
-    checks.data_set(name, rows)
-    mean = rows.mean(axis=0)
-    root = np.linalg.qr(rows - mean, mode="r") / np.sqrt(len(rows) - 1)
-    return mean, root
+from .. import checks
+from ..autograd.tensor import as_tensor, no_grad
 
 
 def predict(classifier: Callable, images: np.ndarray, chunk: int = 250) -> np.ndarray:
@@ -115,6 +74,9 @@ class Report:
 
 def classification_report(labels: np.ndarray, predicted: np.ndarray) -> Report:
     """How `predicted` (n,) agrees with `labels` (n,), for each class that occurs in either.
+
+    Where `labels` are the classes that samples were drawn for, `recall` is the agreement by class,
+    of `support` samples each.
 
     Raises ValueError unless both are integers, of one length of at least 1.
     """
