@@ -30,15 +30,18 @@ def test_rows_stay_whole_and_a_statistic_may_be_an_array():
 
 def test_lengths_are_kept_and_the_seed_makes_the_draws():
     lengths = set()
+    values = []
 
     def statistic(a, b):
         lengths.add((len(a), len(b)))
-        return a.mean() + b.mean()
+        values.append(a.mean() + b.mean())
+        return values[-1]
 
     a = np.arange(7.0)
     b = np.arange(5.0)
     first = standard_error(statistic, a, b, rng=2, rounds=3)
     assert lengths == {(7, 5)}
+    assert first == pytest.approx(np.sqrt(np.sum((values - np.mean(values)) ** 2) / 2))
     assert first == standard_error(statistic, a, b, rng=np.random.default_rng(2), rounds=3)
     assert first != standard_error(statistic, a, b, rng=3, rounds=3)
 
