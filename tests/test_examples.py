@@ -18,6 +18,7 @@ LENET = str(FOLDER.parent / "minidiff/weights/lenet.safetensors")
 
 def run(name: str, monkeypatch, *arguments: str):
     """An example's module, after its `main` was run with these arguments."""
+    monkeypatch.syspath_prepend(FOLDER)  # as Python does for a script
     spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

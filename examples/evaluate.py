@@ -1,0 +1,199 @@
+"""How good are the digits? Draw thousands, by one or more networks and settings, and judge them.
+
+python examples/evaluate.py                           the network that ships, plain and guided
+python examples/evaluate.py runs/mnist/checkpoint.safetensors --guidance 1 1.25 2 \\
+    --sampler ddpm dpmpp_2m --steps 100 20            each network by each guidance, sampler, steps
+
+Results go to runs/evaluate/NAME/: results.json, and report.html for a browser, with pictures. The
+work is kept in small files: if it is stopped, the same command goes on. Start that command several
+times and the processes share the work.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+from evaluation import report, results
+from evaluation.cells import Cell, make_all
+from evaluation.drawing import Network, Setting, chunks, first_pixels
+from evaluation.judging import ASKED, Court
+
+import minidiff as md
+from minidiff import command_line, diffusion
+from minidiff.data.files import write_whole
+from minidiff.diffusion import guidance
+
+SHIPPED = "mnist"
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "checkpoints",
+        metavar="CHECKPOINT",
+        nargs="*",
+        type=checkpoint,
+        help=f"networks for MNIST; {SHIPPED} is the one that ships (default: {SHIPPED})",
+    )
+    parser.add_argument(
+        "--guidance",
+        nargs="+",
+        type=command_line.real(-100, 100),
+        default=[1.0, 2.0],
+        help="scales (default: 1 2); the null label is drawn as well, without guidance",
+    )
+    parser.add_argument(
+        "--interval",
+        nargs=2,
+        action="append",
+        metavar=("LOW", "HIGH"),
+        type=command_line.real(0, 1e6),
+        help="guide only at times LOW < t <= HIGH; may be given again, for another interval",
+    )
+    parser.add_argument(
+        "--rescale",
+        nargs="+",
+        metavar="PHI",
+        type=command_line.real(0, 1),
+        help="guide with noise that is rescaled, from 0, which is plain guidance, to 1",
+    )
+    parser.add_argument(
+        "--sampler",
+        nargs="+",
+        default=["ddpm"],
+        choices=diffusion.samplers.SAMPLERS,
+        metavar="SAMPLER",
+        help=f"of {', '.join(diffusion.samplers.SAMPLERS)} (default: ddpm)",
+    )
+    parser.add_argument(
+        "--steps",
+        nargs="+",
+        type=command_line.whole(1),
+        default=[100],
+        help="of each sampler (default: 100)",
+    )
+    parser.add_argument(
+        "--count",
+        type=command_line.whole(20),
+        default=10_000,
+        help="digits to draw by each setting (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--name", default="mnist", help="results go to runs/evaluate/NAME (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed",
+        type=command_line.whole(),
+        default=0,
+        help="of all that is drawn (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="FOLDER",
+        type=command_line.mnist_folder,
+        help="where the four MNIST files are, if you have them",
+    )
+    parser.add_argument(
+        "--threads",
+        type=command_line.whole(1),
+        help="how many to use (default: one for each processor)",
+    )
+    args = parser.parse_args()
+    args.folder = Path("runs/evaluate") / args.name
+    try:
+        command_line.new_file(str(args.folder / "results.json"))
+        args.networks = named(args.checkpoints or [checkpoint(SHIPPED)])
+        args.settings = list(dict.fromkeys(settings(args)))
+        check_times(args)
+    except (argparse.ArgumentTypeError, ValueError) as error:
+        parser.error(str(error))
+    return args
+
+
+def checkpoint(text: str) -> tuple[str, md.nn.Module]:
+    """What the user called it, and the network."""
+    model = md.pretrained(text) if text == SHIPPED else command_line.digits_network(text)
+    return text, model
+
+
+def named(checkpoints: list[tuple[str, md.nn.Module]]) -> list[Network]:
+    """Networks with names as short as tells them apart: the last folder and the file's stem."""
+    short = [(Path(text).parent / Path(text).stem).parts[-2:] for text, _ in checkpoints]
+    names = ["/".join(parts) for parts in short]
+    if len(set(names)) < len(names):
+        names = [text for text, _ in checkpoints]
+    return [Network(name, model) for name, (_, model) in zip(names, checkpoints)]
+
+
+def settings(args: argparse.Namespace) -> Iterator[Setting]:
+    """Each guidance by each sampler; then, by each, the null label."""
+    rules = [{"interval": (low, high)} for low, high in args.interval or []]
+    rules += [{"rescale": phi} if phi else {} for phi in args.rescale or []]
+    samplers = list(product(args.sampler, args.steps))
+    for (sampler, steps), scale, rule in product(samplers, args.guidance, rules or [{}]):
+        yield Setting(scale, sampler, steps, **(rule if scale != 1 else {}))
+    for sampler, steps in samplers:
+        yield Setting(None, sampler, steps)
+
+
+def check_times(args: argparse.Namespace) -> None:
+    """ValueError for steps that a schedule has not, and for empty intervals."""
+    for low, high in args.interval or []:
+        guidance.interval(2.0, low, high)
+    for network, steps in product(args.networks, args.steps):
+        diffusion.times(network.model.parameterization.schedule, steps)
+
+
+def main() -> None:
+    args = arguments()
+    if args.threads:
+        md.set_num_threads(args.threads)
+    court = Court(args.data)
+    floor = court.floor_cell(args.folder / "training_images", args.count)
+    work = [
+        (network, setting, *cells_of(network, setting, court, args))
+        for network, setting in product(args.networks, args.settings)
+    ]
+    cells = [cell for *_, drawn, figures in work for cell in (*drawn, figures)]
+    try:
+        make_all([floor, *cells])
+    except KeyboardInterrupt:
+        raise SystemExit(
+            f"\nstopped; what is in {args.folder} is whole, and the same command goes on from it"
+        ) from None
+
+    found = {
+        "count": args.count,
+        "seed": args.seed,
+        "accuracy": court.accuracy,
+        "floor": floor.read(),
+        "rows": [
+            results.with_floor(results.row(network, setting, drawn, figures.read()), floor.read())
+            for network, setting, drawn, figures in work
+        ],
+    }
+    print(results.terminal_table(found))
+    write_whole(args.folder / "results.json", json.dumps(found, indent=1).encode())
+    first = [first_pixels(drawn, ASKED) for _, _, drawn, _ in work]
+    page = report.page(found, first, court.training[0], args.name)
+    write_whole(args.folder / "report.html", page.encode())
+    print(f"written: {args.folder / 'results.json'}, {args.folder / 'report.html'}")
+
+
+def cells_of(
+    network: Network, setting: Setting, court: Court, args: argparse.Namespace
+) -> tuple[list[Cell], Cell]:
+    """The cells in which digits are drawn, and the one in which they are judged."""
+    stem = f"{Path(network.name).name}-{network.fingerprint}"
+    folder = args.folder / stem / setting.folder / f"seed-{args.seed}"
+    drawn = chunks(folder, network.model, setting, args.count, args.seed)
+    has_labels = setting.guidance is not None
+    return drawn, court.cell(folder, drawn, args.count, has_labels)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""What is drawn: networks, the settings to draw by, and the digits, cut into chunks.
+
+A chunk is a file of at most CHUNK digits, drawn by one call with a seed of its own.
+"""
+
+import hashlib
+import io
+import math
+import time
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from minidiff import diffusion
+from minidiff.diffusion import guidance
+from minidiff.nn import Module
+
+from .cells import Cell
+
+CHUNK = 500
+SEEDS_APART = 1_000_000  # between the chunks of one seed and those of the next
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError, ValueError)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network and what it is called; the fingerprint tells it from others of that name."""
+
+    name: str
+    model: Module
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return fingerprint(self.model)
+
+
+def fingerprint(model: Module) -> str:
+    """Eight letters that change with any weight, and with what the network predicts."""
+    digest = hashlib.sha256(repr((type(model).__name__, model.config)).encode())
+    own = model.parameterization
+    if own is not None:
+        digest.update(repr((own.predicts, own.learned_variance)).encode())
+        digest.update(own.schedule.alpha_bar.tobytes())
+    for name, array in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()[:8]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How digits are drawn: the guidance scale, None for the null label; its rule; the sampler.
+
+    At scale 1 all rules are the plain network.
+    """
+
+    guidance: float | None
+    sampler: str
+    steps: int
+    interval: tuple[float, float] | None = None  # times at which to guide
+    rescale: float | None = None  # the phi of `guidance.rescaled`
+
+    @property
+    def rule(self) -> str:
+        if self.interval is not None:
+            low, high = self.interval
+            return f"interval {low:g}–{high:g}"
+        return "plain" if self.rescale is None else f"rescaled {self.rescale:g}"
+
+    @property
+    def scale(self) -> str:
+        return "null" if self.guidance is None else f"{self.guidance:g}"
+
+    @property
+    def folder(self) -> str:
+        """A name for files, which no other setting has."""
+        guidance = "null" if self.guidance is None else repr(self.guidance)
+        low_high = () if self.interval is None else self.interval
+        rescale = () if self.rescale is None else (self.rescale,)
+        rule = ["interval", *map(repr, low_high)] if low_high else ["rescaled", *map(repr, rescale)]
+        parts = [self.sampler, str(self.steps), guidance]
+        return "-".join(parts + rule if low_high or rescale else parts)
+
+    def denoiser(self, model: Module) -> diffusion.Denoise:
+        denoise = diffusion.denoiser(model)
+        if self.guidance is None:
+            return denoise
+        if self.rescale is not None:
+            rule = guidance.rescaled(self.rescale)
+            return guidance.guided(denoise, self.guidance, combine=rule)
+        if self.interval is not None:
+            return guidance.classifier_free(
+                denoise, guidance.interval(self.guidance, *self.interval)
+            )
+        return guidance.classifier_free(denoise, self.guidance)
+
+    def draw(self, model: Module, start: int, stop: int, seed: int) -> np.ndarray:
+        """The digits start … stop − 1, images (n, 28, 28, 1)."""
+        return diffusion.sample(
+            self.denoiser(model),
+            None if self.guidance is None else wanted(start, stop) + 1,
+            n=stop - start,
+            sampler=self.sampler,
+            steps=self.steps,
+            rng=seed,
+        )
+
+
+def wanted(start: int, stop: int) -> np.ndarray:
+    """The classes of the digits start … stop − 1: 0 to 9, again and again."""
+    return np.arange(start, stop) % 10
+
+
+class Drawn(NamedTuple):
+    pixels: np.ndarray  # (n, 28, 28), uint8
+    seconds: float
+
+
+def as_images(pixels: np.ndarray) -> np.ndarray:
+    """As `data.mnist` gives them: (n, 28, 28, 1), float32 in [−1, 1]."""
+    return pixels[..., None].astype(np.float32) / 127.5 - 1
+
+
+def as_pixels(images: np.ndarray) -> np.ndarray:
+    """Images in [−1, 1] in 256 grey levels, as real ones are, (n, 28, 28)."""
+    return np.rint((images[..., 0].clip(-1, 1) + 1) * 127.5).astype(np.uint8)
+
+
+def chunks(folder: Path, model: Module, setting: Setting, count: int, seed: int) -> list[Cell]:
+    """The cells that hold the first `count` digits of this seed."""
+
+    def chunk(start: int) -> Cell:
+        stop = min(start + CHUNK, count)
+
+        def make() -> bytes:
+            begin = time.perf_counter()
+            images = setting.draw(model, start, stop, seed * SEEDS_APART + start // CHUNK)
+            seconds = time.perf_counter() - begin
+            content = io.BytesIO()
+            np.savez_compressed(content, pixels=as_pixels(images), seconds=seconds)
+            return content.getvalue()
+
+        path = folder / f"{start:06d}-{stop:06d}.npz"
+        return Cell(path, make, lambda content: _parsed(content, stop - start))
+
+    return [chunk(start) for start in range(0, count, CHUNK)]
+
+
+def first_pixels(chunks: Sequence[Cell], count: int) -> np.ndarray:
+    """The pixels of the first `count` digits, or of all where there are fewer."""
+    needed = chunks[: math.ceil(count / CHUNK)]
+    return np.concatenate([chunk.read().pixels for chunk in needed])[:count]
+
+
+def _parsed(content: bytes, n: int) -> Drawn:
+    """What a chunk holds. ValueError where it is damaged."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            damaged = archive.testzip()
+        with np.load(io.BytesIO(content)) as arrays:
+            drawn = Drawn(arrays["pixels"], float(arrays["seconds"]))
+    except DAMAGE as error:
+        raise ValueError(f"damaged: {error!r}") from None
+    if damaged or drawn.pixels.shape != (n, 28, 28):
+        raise ValueError(f"given {drawn.pixels.shape} pixels, wanted {(n, 28, 28)}, undamaged")
+    return drawn

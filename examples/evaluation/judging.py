@@ -1,0 +1,231 @@
+"""How digits are judged: by two networks, against all test images, and beside training images.
+
+What is asked of drawn digits is asked of as many training images, too: real data is the floor.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+import minidiff as md
+from minidiff import data, metrics
+from minidiff.nn import Module
+
+from .cells import Cell
+from .drawing import CHUNK, as_images, fingerprint, wanted
+
+JUDGES = ("lenet", "judge")
+AT_ONCE = 250  # images that a judge looks at
+KEPT = 10_000  # as many as there are test images; figures of single rows look at no more
+ASKED = 2_000  # images whose nearest training image is looked for
+TRAINING_AT_ONCE = 10_000  # training images that it is looked for among: 60 MiB
+PAIRS = 10  # the nearest of all, which are shown
+KERNEL_SIZE = 1000
+DIGITS = 6  # significant ones: another number of threads may change those behind
+
+
+class Court:
+    """The judges, the real digits that they know, and what they say of others.
+
+    Everything is loaded and computed when it is first needed: a process that only draws needs none.
+    """
+
+    def __init__(self, folder: Path | None):
+        self.folder = folder
+        self.judges = {name: md.pretrained(name) for name in JUDGES}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        both = "".join(fingerprint(judge) for judge in self.judges.values())
+        return hashlib.sha256(both.encode()).hexdigest()[:8]
+
+    @cached_property
+    def training(self) -> tuple[np.ndarray, np.ndarray]:
+        return data.mnist("train", self.folder)
+
+    @cached_property
+    def test(self) -> tuple[np.ndarray, np.ndarray]:
+        return data.mnist("test", self.folder)
+
+    @cached_property
+    def accuracy(self) -> dict[str, float]:
+        """The share of test images that each judge reads right: nothing drawn can do better."""
+        images, labels = self.test
+        classes = labels - 1
+        return {
+            name: metrics.accuracy(classes, metrics.predict(judge, images))
+            for name, judge in self.judges.items()
+        }
+
+    @cached_property
+    def test_rows(self) -> dict[str, np.ndarray]:
+        return {name: features(judge, self.test[0]) for name, judge in self.judges.items()}
+
+    @cached_property
+    def test_distances(self) -> np.ndarray:
+        return self.nearest(self.test[0][:ASKED])[0]
+
+    def nearest(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The distance of each image to the nearest training image, in pixels, and its index."""
+        rows = self.training[0].reshape(len(self.training[0]), -1)
+        queries = images.reshape(len(images), -1)
+        distance = np.full(len(images), np.inf)
+        index = np.zeros(len(images), int)
+        for start in range(0, len(rows), TRAINING_AT_ONCE):
+            near, where = metrics.nearest(queries, rows[start : start + TRAINING_AT_ONCE])
+            nearer = near < distance
+            distance[nearer] = near[nearer]
+            index[nearer] = where[nearer] + start
+        return distance, index
+
+    # --- cells ---
+
+    def cell(self, path: Path, chunks: list[Cell], count: int, has_labels: bool) -> Cell:
+        """The figures of drawn digits."""
+
+        def make() -> bytes:
+            classes = wanted(0, count) if has_labels else None
+            batches = (as_images(chunk.read().pixels) for chunk in chunks)
+            drawn, first = self.figures(batches, classes)
+            return as_json(drawn | self.copies(first))
+
+        return Cell(path / f"figures-{count}-{self.fingerprint}.json", make, json.loads, chunks)
+
+    def floor_cell(self, path: Path, count: int) -> Cell:
+        """The figures of as many training images, chosen by chance."""
+
+        def make() -> bytes:
+            images, labels = self.training
+            chosen = np.random.default_rng(0).permutation(len(images))[:count]
+            batches = (images[chosen[i : i + CHUNK]] for i in range(0, len(chosen), CHUNK))
+            return as_json(self.figures(batches, labels[chosen] - 1)[0])
+
+        return Cell(path / f"figures-{count}-{self.fingerprint}.json", make, json.loads)
+
+    # --- figures ---
+
+    def figures(
+        self, batches: Iterable[np.ndarray], classes: np.ndarray | None
+    ) -> tuple[dict, np.ndarray]:
+        """What each judge says of images, wanted to be of these classes; and the first images.
+
+        The images are taken batch by batch, and no more than the first KEPT rows of features stay.
+        """
+        seen = {name: Seen(judge) for name, judge in self.judges.items()}
+        first: list[np.ndarray] = []
+        for images in batches:
+            for each in seen.values():
+                each.look(images)
+            if sum(map(len, first)) < ASKED:
+                first.append(images)
+        said = {
+            name: each.read(classes) | each.compared(self.test_rows[name])
+            for name, each in seen.items()
+        }
+        return {"judges": said}, np.concatenate(first)[:ASKED]
+
+    def copies(self, images: np.ndarray) -> dict:
+        """How near images are to training images, measured by how near test images are.
+
+        Of test images one half is nearer than their median, and 1 % are "very near".
+        """
+        distance, index = self.nearest(images)
+        median, very_near = np.quantile(self.test_distances, [0.5, 0.01])
+        closest = np.argsort(distance, kind="stable")[:PAIRS]
+        return {
+            "nearest": {
+                "distance": np.median(distance),
+                "distance_of_test_images": median,
+                "nearer": np.mean(distance < median),
+                "very_near": np.mean(distance < very_near),
+                "closest": [
+                    {"drawn": i, "training": index[i], "distance": distance[i]} for i in closest
+                ],
+            }
+        }
+
+
+class Seen:
+    """What one judge sees in images that come in batches."""
+
+    def __init__(self, judge: Module):
+        self.judge = judge
+        self.moments = metrics.Moments()
+        self.rows: list[np.ndarray] = []
+        self.classes: list[np.ndarray] = []
+
+    def look(self, images: np.ndarray) -> None:
+        rows = features(self.judge, images)
+        self.moments.add(rows)
+        self.classes.append(metrics.predict(self.judge, images))
+        left = KEPT - sum(map(len, self.rows))
+        if left > 0:
+            self.rows.append(rows[:left])
+
+    def read(self, classes: np.ndarray | None) -> dict:
+        """Agreement with the classes that were wanted, if any were; the share of each digit."""
+        read = np.concatenate(self.classes)
+        shares = np.bincount(read, minlength=10) / len(read)
+        if classes is None:
+            return {"shares": shares}
+        agrees = read == classes
+        share = agrees.mean()
+        hits = np.bincount(classes[agrees], minlength=10)
+        return {
+            "agreement": share,
+            "agreement_error": math.sqrt(share * (1 - share) / len(read)),
+            "by_class": hits / np.maximum(np.bincount(classes, minlength=10), 1),
+            "shares": shares,
+        }
+
+    def compared(self, real: np.ndarray) -> dict:
+        """Distances to the rows of real images, and where these lie."""
+        rows = np.concatenate(self.rows)
+        of_real = metrics.Moments(real)
+        distance_of = lambda rows: metrics.frechet_distance(of_real, rows)
+        error = metrics.standard_error(distance_of, rows, rng=0)
+        size = min(KERNEL_SIZE, len(rows) // 2, len(real) // 2)
+        kernel = metrics.kernel_distance(real, rows, rng=0, size=size)
+        lie = metrics.manifold(real, rows)
+        return {
+            "frechet": distance_of(self.moments),
+            "frechet_error": error * math.sqrt(len(rows) / self.moments.count),
+            "frechet_at_infinity": metrics.extrapolated_frechet(of_real, rows, rng=0),
+            "kernel": kernel.value,
+            "kernel_error": kernel.standard_error,
+            "precision": lie.precision,
+            "recall": lie.recall,
+            "density": lie.density,
+            "coverage": lie.coverage,
+        }
+
+
+def features(judge: Module, images: np.ndarray) -> np.ndarray:
+    with md.no_grad():
+        pieces = [judge.features(part).numpy() for part in batches_of(images)]
+    return np.concatenate(pieces)
+
+
+def batches_of(images: np.ndarray) -> Iterator[np.ndarray]:
+    for start in range(0, len(images), AT_ONCE):
+        yield images[start : start + AT_ONCE]
+
+
+def as_json(value: dict) -> bytes:
+    return json.dumps(_plain(value), indent=1).encode()
+
+
+def _plain(value):
+    """With NumPy's numbers as Python's, rounded to DIGITS."""
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, list | np.ndarray):
+        return [_plain(part) for part in value]
+    if isinstance(value, float | np.floating):
+        return float(f"{value:.{DIGITS}g}")
+    return int(value) if isinstance(value, np.integer) else value

@@ -1,0 +1,92 @@
+"""What was found, as rows: one for each network and setting, and the lines of a table."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .cells import Cell
+from .drawing import Network, Setting
+from .judging import JUDGES
+
+
+def row(network: Network, setting: Setting, chunks: Sequence[Cell], figures: dict) -> dict:
+    """One row of the results. Seconds are those of a typical chunk: the first one compiles."""
+    drawn = [chunk.read() for chunk in chunks]
+    return {
+        "network": network.name,
+        "fingerprint": network.fingerprint,
+        "guidance": setting.guidance,
+        "sampler": setting.sampler,
+        "steps": setting.steps,
+        "rule": setting.rule,
+        "seconds_per_1000": 1000 * float(np.median([c.seconds / len(c.pixels) for c in drawn])),
+        **figures,
+    }
+
+
+def with_floor(row: dict, floor: dict) -> dict:
+    """The row with each Fréchet distance in multiples of that of training images, too."""
+    judges = {
+        name: said | multiples(said, floor["judges"][name]["frechet"])
+        for name, said in row["judges"].items()
+    }
+    return row | {"judges": judges}
+
+
+def multiples(said: dict, floor: float) -> dict:
+    return {
+        "times_floor": said["frechet"] / floor,
+        "times_floor_error": said["frechet_error"] / floor,
+        "times_floor_at_infinity": said["frechet_at_infinity"] / floor,
+    }
+
+
+def guidance_of(row: dict) -> str:
+    if row["guidance"] is None:
+        return "null label"
+    rule = "" if row["rule"] == "plain" else f", {row['rule']}"
+    return f"{row['guidance']:g}{rule}"
+
+
+def sampler_of(row: dict) -> str:
+    return f"{row['sampler']} {row['steps']}"
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def agreement(said: dict) -> str:
+    if "agreement" not in said:
+        return "–"
+    return f"{100 * said['agreement']:.2f} ± {100 * said['agreement_error']:.2f}"
+
+
+def times_floor(said: dict) -> str:
+    return f"{said['times_floor']:.2f} ± {said['times_floor_error']:.2f}"
+
+
+def terminal_table(results: dict) -> str:
+    """What matters most, in lines of a hundred characters or so."""
+    head = ["network", "guidance", "sampler"]
+    head += [f"{what}, {name}" for what in ("agreement %", "FLD × floor") for name in JUDGES]
+    head += ["coverage", "very near %", "s/1000"]
+    lines = [head]
+    for row in results["rows"]:
+        by = [row["judges"][name] for name in JUDGES]
+        lines.append(
+            [row["network"], guidance_of(row), sampler_of(row)]
+            + [agreement(said) for said in by]
+            + [times_floor(said) for said in by]
+            + [f"{by[0]['coverage']:.3f}", percent(row["nearest"]["very_near"])]
+            + [f"{row['seconds_per_1000']:.1f}"]
+        )
+    floor = [results["floor"]["judges"][name] for name in JUDGES]
+    lines.append(
+        ["training images", "–", "–"]
+        + [agreement(said) for said in floor]
+        + [times_floor(said | multiples(said, said["frechet"])) for said in floor]
+        + [f"{floor[0]['coverage']:.3f}", "–", "–"]
+    )
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
