@@ -176,7 +176,7 @@ def main() -> None:
             for network, setting, drawn, figures in work
         ],
     }
-    print(results.terminal_table(found))
+    print(results.terminal_table(found), results.caution(found), sep="\n")
     write_whole(args.folder / "results.json", json.dumps(found, indent=1).encode())
     first = [first_pixels(drawn, ASKED) for _, _, drawn, _ in work]
     page = report.page(found, first, court.training[0], args.name)

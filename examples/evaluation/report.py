@@ -16,7 +16,7 @@ from minidiff import plot
 
 from .drawing import as_images
 from .judging import JUDGES
-from .results import agreement, guidance_of, multiples, percent, sampler_of, times_floor
+from .results import agreement, caution, guidance_of, multiples, percent, sampler_of, times_floor
 
 ROWS_OF_A_GRID = 5
 ZOOM = 2  # a pixel of a digit is 2 × 2 in the page's pictures
@@ -36,6 +36,7 @@ def page(results: dict, first: Sequence[np.ndarray], training: np.ndarray, name:
             f"{html.escape(judge)} (reads {percent(share)} % of the test images right)"
             for judge, share in results["accuracy"].items()
         ),
+        caution=caution(results),
         curves=curves(labelled),
         figures="".join(figures_table(results, judge) for judge in JUDGES),
         by_class="".join(
@@ -124,7 +125,7 @@ def curves(rows: Sequence[dict]) -> str:
     content = io.BytesIO()
     figure.savefig(content, format="png", metadata={"Software": None})
     alt = "Agreement and Fréchet LeNet distance against the guidance scale"
-    return f'<figure><img alt="{alt}" src="{data_uri(content.getvalue())}"></figure>'
+    return f'<figure><img class="curves" alt="{alt}" src="{data_uri(content.getvalue())}"></figure>'
 
 
 def two_and_five(value: float, position: int) -> str:
@@ -151,7 +152,7 @@ def _cell(content: str) -> str:
 
 def figures_table(results: dict, judge: str) -> str:
     head = ["", "agreement, %", "FLD", "times the floor", "at ∞ digits", "kernel distance"]
-    head += ["precision", "recall", "density", "coverage", "seconds per 1,000"]
+    head += ["precision", "recall", "density", "coverage", "s per 1,000"]
     lines = []
     for row in results["rows"]:
         seconds = f"{row['seconds_per_1000']:.1f}"

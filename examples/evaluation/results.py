@@ -6,7 +6,7 @@ import numpy as np
 
 from .cells import Cell
 from .drawing import Network, Setting
-from .judging import JUDGES
+from .judging import JUDGES, KEPT
 
 
 def row(network: Network, setting: Setting, chunks: Sequence[Cell], figures: dict) -> dict:
@@ -66,27 +66,42 @@ def times_floor(said: dict) -> str:
     return f"{said['times_floor']:.2f} ± {said['times_floor_error']:.2f}"
 
 
+def caution(results: dict) -> str:
+    """What must be said of small counts; nothing where as many are drawn as there is real data."""
+    if results["count"] >= KEPT:
+        return ""
+    return (
+        f"With fewer than {KEPT:,} digits the distances, the floor's too, are largely those of "
+        "small counts: multiples of the floor come out too well, and coverage too low."
+    )
+
+
 def terminal_table(results: dict) -> str:
-    """What matters most, in lines of a hundred characters or so."""
+    """What matters most; the rest is in the report."""
     head = ["network", "guidance", "sampler"]
     head += [f"{what}, {name}" for what in ("agreement %", "FLD × floor") for name in JUDGES]
-    head += ["coverage", "very near %", "s/1000"]
+    head += [f"at ∞, {JUDGES[0]}", "coverage", "very near %", "s/1000"]
     lines = [head]
     for row in results["rows"]:
-        by = [row["judges"][name] for name in JUDGES]
+        judged = _judged([row["judges"][name] for name in JUDGES])
+        very_near = percent(row["nearest"]["very_near"])
+        seconds = f"{row['seconds_per_1000']:.1f}"
         lines.append(
-            [row["network"], guidance_of(row), sampler_of(row)]
-            + [agreement(said) for said in by]
-            + [times_floor(said) for said in by]
-            + [f"{by[0]['coverage']:.3f}", percent(row["nearest"]["very_near"])]
-            + [f"{row['seconds_per_1000']:.1f}"]
+            [row["network"], guidance_of(row), sampler_of(row), *judged, very_near, seconds]
         )
     floor = [results["floor"]["judges"][name] for name in JUDGES]
-    lines.append(
-        ["training images", "–", "–"]
-        + [agreement(said) for said in floor]
-        + [times_floor(said | multiples(said, said["frechet"])) for said in floor]
-        + [f"{floor[0]['coverage']:.3f}", "–", "–"]
-    )
+    judged = _judged([said | multiples(said, said["frechet"]) for said in floor])
+    lines.append(["training images", "–", "–", *judged, "–", "–"])
     widths = [max(map(len, column)) for column in zip(*lines)]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def _judged(said: Sequence[dict]) -> list[str]:
+    """The cells in which judges say something; the last two are the first judge's alone."""
+    first = said[0]
+    return [
+        *map(agreement, said),
+        *map(times_floor, said),
+        f"{first['times_floor_at_infinity']:.2f}",
+        f"{first['coverage']:.3f}",
+    ]
