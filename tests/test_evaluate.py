@@ -170,10 +170,11 @@ def test_digits_are_those_that_a_user_draws(evaluate):
     assert distances[closest["drawn"], closest["training"]] == distances.min()
 
 
-def test_a_copy_of_training_images_is_seen(evaluate):
-    from evaluation.judging import Court
+def test_a_copy_of_training_images_is_seen(evaluate, monkeypatch):
+    from evaluation import judging
 
-    court = Court(None)
+    monkeypatch.setattr(judging, "TRAINING_AT_ONCE", 7)
+    court = judging.Court(None)
     training = md.data.mnist("train")[0]
     copied = court.copies(training[5:25])["nearest"]
     assert copied["nearer"] == copied["very_near"] == 1
@@ -277,6 +278,27 @@ def test_a_damaged_chunk_is_drawn_again(damage, evaluate, whole, capsys):
     with np.load(io.BytesIO(good)) as before, np.load(chunk) as after:
         assert np.array_equal(before["pixels"], after["pixels"])
     assert capsys.readouterr().out.count("it is made again") == 2
+
+
+def test_every_damage_to_a_chunk_is_seen(here):
+    """Whichever bit is flipped: an error, or the same pixels."""
+    from evaluation.drawing import Setting, chunks
+
+    model = md.load("tiny.safetensors")
+    (chunk,) = chunks(here, model, Setting(1.0, "ddim", 2), 20, seed=0)
+    content = chunk.make()
+    good = chunk.parse(content).pixels
+    seen = 0
+    for place in range(0, len(content), 7):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << place % 8
+        try:
+            assert np.array_equal(chunk.parse(bytes(flipped)).pixels, good)
+        except ValueError:
+            seen += 1
+    assert seen > 0.9 * len(range(0, len(content), 7))
+    with pytest.raises(ValueError, match="given \\(20, 28, 28\\) pixels, wanted \\(40"):
+        chunks(here, model, Setting(1.0, "ddim", 2), 40, seed=0)[0].parse(content)
 
 
 def test_two_processes_share_the_work(evaluate, whole):

@@ -7,8 +7,6 @@ import hashlib
 import io
 import math
 import time
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +23,6 @@ from .cells import Cell
 
 CHUNK = 500
 SEEDS_APART = 1_000_000  # between the chunks of one seed and those of the next
-DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -161,12 +158,10 @@ def first_pixels(chunks: Sequence[Cell], count: int) -> np.ndarray:
 def _parsed(content: bytes, n: int) -> Drawn:
     """What a chunk holds. ValueError where it is damaged."""
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            damaged = archive.testzip()
         with np.load(io.BytesIO(content)) as arrays:
             drawn = Drawn(arrays["pixels"], float(arrays["seconds"]))
-    except DAMAGE as error:
+    except Exception as error:  # zip, zlib and the reader of headers meet what nobody foresees
         raise ValueError(f"damaged: {error!r}") from None
-    if damaged or drawn.pixels.shape != (n, 28, 28):
-        raise ValueError(f"given {drawn.pixels.shape} pixels, wanted {(n, 28, 28)}, undamaged")
+    if drawn.pixels.shape != (n, 28, 28):
+        raise ValueError(f"given {drawn.pixels.shape} pixels, wanted {(n, 28, 28)}")
     return drawn
