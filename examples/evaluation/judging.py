@@ -1,4 +1,4 @@
-"""How digits are judged: by two networks, against all test images, and beside training images.
+"""How digits are judged: by classifiers, against all test images, and beside training images.
 
 What is asked of drawn digits is asked of as many training images, too: real data is the floor.
 """
@@ -19,7 +19,7 @@ from minidiff.nn import Module
 from .cells import Cell
 from .drawing import CHUNK, as_images, fingerprint, wanted
 
-JUDGES = ("lenet", "judge")
+JUDGES = ("lenet",)
 AT_ONCE = 250  # images that a judge looks at
 KEPT = 10_000  # as many as there are test images; figures of single rows look at no more
 ASKED = 2_000  # images whose nearest training image is looked for

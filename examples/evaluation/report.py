@@ -103,7 +103,7 @@ def curves(rows: Sequence[dict]) -> str:
         rule = "" if row["rule"] == "plain" else f", {row['rule']}"
         lines.setdefault(f"{row['network']}, {sampler_of(row)}{rule}", []).append(row)
     figure = Figure(figsize=(5.5, 5.5 + 0.2 * len(lines)), layout="constrained", dpi=160)
-    panels = figure.subplots(2, len(JUDGES), sharex=True, sharey="row")
+    panels = figure.subplots(2, len(JUDGES), sharex=True, sharey="row", squeeze=False)
     for column, judge in zip(panels.T, JUDGES):
         for name, points in lines.items():
             points = sorted(points, key=lambda row: row["guidance"])
