@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import minidiff as md
-from minidiff import command_line, data, diffusion, metrics, nn, ops, optim, plot
+from minidiff import command_line, diffusion, metrics, nn, ops, optim, plot
 from minidiff.diffusion import guidance
 from minidiff.training import Trainer
 
@@ -91,7 +91,7 @@ def main() -> None:
 
 
 def train(args: argparse.Namespace, schedule: diffusion.Schedule) -> NoisyClassifier:
-    training = data.mnist("train", args.data)
+    training = command_line.mnist("train", args.data)
     classifier = NoisyClassifier(np.random.default_rng(args.seed))
 
     def loss(x0, labels, rng):
@@ -103,7 +103,7 @@ def train(args: argparse.Namespace, schedule: diffusion.Schedule) -> NoisyClassi
 
     optimizer = optim.Adam(classifier.parameters(), lr=1e-3)
     Trainer(classifier, loss, optimizer, batch_size=64, seed=args.seed).fit(training, args.epochs)
-    images, labels = data.mnist("test", args.data)
+    images, labels = command_line.mnist("test", args.data)
     for t in (1, 25, 50, 75):
         noisy = diffusion.q_sample(schedule, images[:1000], t, rng=np.random.default_rng(t))
         read = metrics.predict(lambda x, t=t: classifier(x, t), noisy)

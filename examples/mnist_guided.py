@@ -166,7 +166,7 @@ def main() -> None:
 
 def train(args: argparse.Namespace) -> Trainer:
     """The whole training: 90 % of the images, every tenth label dropped, averaged weights."""
-    images, labels = data.mnist("train", args.data)
+    images, labels = command_line.mnist("train", args.data)
     if args.shuffle_labels:
         labels = np.random.default_rng(args.seed).permutation(labels)
     training, validation = data.split_validation(images, labels, seed=args.seed)
@@ -244,8 +244,8 @@ def judge(model, args: argparse.Namespace, path: Path) -> None:
     lenet = md.pretrained("lenet")
     classes = np.repeat(np.arange(10), COUNT)
     denoise = diffusion.denoiser(model)
-    real = features(lenet, data.mnist("train", args.data)[0][: len(classes)])
-    other = features(lenet, data.mnist("test", args.data)[0][: len(classes)])
+    real = features(lenet, command_line.mnist("train", args.data)[0][: len(classes)])
+    other = features(lenet, command_line.mnist("test", args.data)[0][: len(classes)])
     floor = metrics.frechet_distance(real, other)
 
     def draw(scale: float, condition: np.ndarray | None) -> tuple[np.ndarray, str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import minidiff as md
-from minidiff import command_line, data, diffusion, metrics, plot
+from minidiff import command_line, diffusion, metrics, plot
 from minidiff.diffusion import samplers
 from minidiff.diffusion.exact import GaussianMixture
 from minidiff.diffusion.grids import SPACINGS
@@ -100,8 +100,8 @@ def digits(args: argparse.Namespace, path: Path) -> None:
     features = lambda x: np.concatenate(
         [lenet.features(x[i : i + 250]).numpy() for i in range(0, len(x), 250)]
     )
-    training = features(data.mnist("train", args.data)[0][:count])
-    test = features(data.mnist("test", args.data)[0][:count])
+    training = features(command_line.mnist("train", args.data)[0][:count])
+    test = features(command_line.mnist("test", args.data)[0][:count])
     floor = metrics.frechet_distance(training, test)
     print(
         "digits: Fréchet LeNet distance, "

@@ -46,8 +46,8 @@ def main() -> None:
     )
     args = parser.parse_args()
 
-    images, labels = data.mnist("train", args.data)
-    test_images, test_labels = data.mnist("test", args.data)
+    images, labels = command_line.mnist("train", args.data)
+    test_images, test_labels = command_line.mnist("test", args.data)
     model = md.models.LeNet5(rng=args.seed)
     steps = args.epochs * data.batch_count(len(images), BATCH)
     optimizer = optim.Adam(

@@ -56,6 +56,23 @@ def sizes(**sizes: Any) -> tuple[int, ...]:
     return checked
 
 
+# An operation may make so many times as much of an array that is large already.
+_MOST_TIMES = 16
+
+
+def growth(name: str, value: Any, before: int, after: int) -> None:
+    """ValueError where a count, such as a width or a number of copies, makes too much of little.
+
+    `before` and `after` are how many numbers the operand and the result have.
+    """
+    most = max(MOST_NUMBERS, _MOST_TIMES * before)
+    if after > most:
+        raise ValueError(
+            f"{name}: given {value!r}, which makes {after:,} numbers of {before:,}, "
+            f"wanted at most {most:,}"
+        )
+
+
 @dataclass(frozen=True)
 class Between:
     """The real numbers from low to high. `ends` says which of the two belong: "[]", "(]", …"""
@@ -149,6 +166,15 @@ def gives(name: str, value: Any, shape: tuple[int, ...], dtype: Any = None) -> A
 # --- arrays ---
 
 
+def plain(name: str, array: Any) -> None:
+    """TypeError for a masked array: NumPy's functions drop the mask, and nobody would notice."""
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name}: given a masked array, wanted a plain one: type a.filled(value), or "
+            f"ops.where(a.mask, value, a.data) with what is to stand where it is masked"
+        )
+
+
 def same_shape_and_dtype(name: str, array: Any, other_name: str, other: Any) -> None:
     """ValueError for another shape than the other array's, TypeError for another dtype."""
     for given, value in {name: array, other_name: other}.items():
@@ -166,6 +192,7 @@ def same_shape_and_dtype(name: str, array: Any, other_name: str, other: Any) -> 
 
 def samples(name: str, array: Any, namespace: ModuleType | Any = np) -> Any:
     """A finite array of floats with the batch first. `namespace` has the functions for its kind."""
+    plain(name, array)
     dtype = getattr(array, "dtype", None)
     if dtype not in (np.float32, np.float64):
         kind = type(array).__name__ if dtype is None else dtype
@@ -220,6 +247,7 @@ def data_set(name: str, array: Any) -> np.ndarray:
 
 def labels(name: str, values: Any, n: int, low: int = 0, high: float = math.inf) -> np.ndarray:
     """Integer labels from low to high, (n,), on the host; 0 is the null label."""
+    plain(name, values)
     array = np.asarray(values)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name}: given {array.dtype}, wanted integer labels")
@@ -239,6 +267,7 @@ def times(name: str, values: Any, last: int, n: int | None = None, first: int = 
 
     They may have any shape, or, for n samples, () or (n,).
     """
+    plain(name, values)
     array = np.asarray(values)
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{name}: given {array.dtype}, wanted integers or floats on the host")

@@ -2,13 +2,16 @@
 
 import argparse
 import math
+import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 from . import checks, storage
-from .data import files
+from .data import digits, files
 from .models import UNet
 from .nn import Module
 
@@ -72,6 +75,23 @@ def mnist_folder(text: str) -> Path:
     for name in files.FILES:
         files.read(folder, name)
     return folder
+
+
+def mnist(split: str, folder: Path | None) -> tuple[np.ndarray, np.ndarray]:
+    """`data.mnist`; where it is not to be had, the script ends with one sentence, as for options.
+
+    `folder` is what the option --data gave.
+    """
+    try:
+        return digits.mnist(split, folder)
+    except (FileNotFoundError, ValueError) as error:
+        reason = str(error).partition("\n")[0].rstrip(":")
+    print(
+        f"{Path(sys.argv[0]).name}: error: MNIST is missing: {reason}; "
+        "type --data FOLDER, with a folder that holds its four files",
+        file=sys.stderr,
+    )
+    raise SystemExit(2)
 
 
 @_option

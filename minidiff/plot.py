@@ -23,6 +23,7 @@ File = str | PathLike | None  # where a picture is written, if anywhere
 
 GAP = 2  # pixels between the tiles of a montage
 # The view of points in [−1, 1].
+MOST_ZOOM = 64  # a pixel of a video as a square of so many
 PLANE = {"xlim": (-1.5, 1.5), "ylim": (-1.5, 1.5), "aspect": "equal"}
 
 
@@ -129,6 +130,7 @@ def denoising_video(
             f"xs, x0s: given {len(xs)} and {len(x0s)} steps, wanted as many of both, 1 or more"
         )
     captions = _captions(times, len(xs))
+    checks.whole("zoom", zoom, 1, MOST_ZOOM)
 
     def frame(x: np.ndarray, x0: np.ndarray, caption: str) -> np.ndarray:
         tiles = montage(np.stack([x, x0])).repeat(zoom, axis=0).repeat(zoom, axis=1)

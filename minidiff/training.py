@@ -285,6 +285,8 @@ def _data_set(name: str, data: np.ndarray | Sequence) -> Sequence:
     """Its arrays, samples first; one array alone is samples without labels."""
     parts = data if isinstance(data, tuple | list) else (data,)
     arrays = [np.asarray(part) if isinstance(part, list) else part for part in parts]
+    for array in arrays:
+        checks.plain(name, array)
     if not arrays:
         raise ValueError(f"{name}: given no array, wanted one or more, such as (images, labels)")
     checks.data_set(name, arrays[0])

@@ -40,6 +40,7 @@ FLOORS = [
 NEIGHBOURS = {
     ("tools", "autograd"),
     ("data", "checks"),
+    ("messages", "first_guesses"),
     ("pictures", "checks"),
     ("pictures", "data"),
 }

@@ -37,6 +37,8 @@ def minibatches(
     left: a mean over the epoch weighs each batch by its length. ValueError for arrays of different
     lengths, or a `size` or `start` that cannot be.
     """
+    for array in arrays:
+        checks.plain("arrays", array)
     lengths = {len(array) for array in arrays if array is not None}
     if len(lengths) != 1:
         raise ValueError(

@@ -8,6 +8,8 @@ import numpy as np
 
 from .. import checks
 
+MOST_POINTS = checks.MOST_NUMBERS // 2  # each has two numbers
+
 
 def spiral(n: int, rng: np.random.Generator | int) -> np.ndarray:
     """Points (t cos t, t sin t) with t uniform in [1.5 pi, 4.5 pi)."""
@@ -35,7 +37,7 @@ def moons(n: int, rng: np.random.Generator | int) -> np.ndarray:
 
 
 def _uniform(n: int, rng: np.random.Generator | int, low: float, high: float) -> np.ndarray:
-    return checks.generator("rng", rng).uniform(low, high, checks.whole("n", n))
+    return checks.generator("rng", rng).uniform(low, high, checks.whole("n", n, 0, MOST_POINTS))
 
 
 def _points(x: np.ndarray, y: np.ndarray) -> np.ndarray:

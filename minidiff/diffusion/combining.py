@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .. import checks
+from .. import checks, messages
 from ..kernels import Array, namespace
 from .per_sample import dot, weighted_sum
 from .prediction import FreeNoise, Prediction, checked_prediction
@@ -18,7 +18,7 @@ Combine = Callable[[Prediction, Prediction, Any], Prediction]
 
 
 @dataclass(frozen=True)
-class Rule:
+class Rule(messages.Made):
     """A function that combines two predictions, and the scales at which one of them is enough.
 
     `one_pass` are the scales at which the rule gives back one of the two, 1 the positive and 0 the
@@ -31,6 +31,9 @@ class Rule:
     def __call__(self, positive: Prediction, negative: Prediction, scale: Any) -> Prediction:
         combined = self.combine(positive, negative, scale)
         return checked_prediction("combine", combined, positive.x0, Prediction._fields)
+
+    def _name(self) -> tuple[str, str]:
+        return getattr(self.combine, "__module__", ""), getattr(self.combine, "__name__", "")
 
 
 def rule(one_pass: tuple[float, ...]) -> Callable[[Combine], Rule]:

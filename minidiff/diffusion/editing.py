@@ -13,13 +13,26 @@ from ..nn import Module
 from .forward_process import posterior, q_sample
 from .grids import times
 from .network import as_denoise
-from .per_sample import Rng, as_rng, check_clean, dot, draw_noise, weighted_sum
+from .per_sample import (
+    Rng,
+    as_rng,
+    check_array,
+    check_clean,
+    check_samples,
+    dot,
+    draw_noise,
+    weighted_sum,
+)
 from .prediction import Denoise
 from .samplers import Step, Walk, ddim, invert, sampler
 from .sampling import as_sampler, final
+from .schedule import MOST_TIMES
+
+# More rounds than that are a slip: each goes through the network `jump` times, everywhere.
+MOST_ROUNDS = 1000
 
 
-@sampler(jump=checks.Between(1), rounds=checks.Between(1))
+@sampler(jump=checks.Between(1), rounds=checks.Between(1, MOST_ROUNDS))
 def inpaint(
     walk: Walk, x: Array, *, known: Array, mask: Array, jump: int = 10, rounds: int = 10
 ) -> Iterator[Step]:
@@ -31,6 +44,7 @@ def inpaint(
     to more noise, `rounds` times in all from each place: `repaint_path`. So there are more than
     len(times) - 1 steps. Source: Lugmayr et al. 2022, arXiv 2201.09865, algorithm 1.
     """
+    check_array("known", known)
     checks.same_shape_and_dtype("known", known, "x", x)
     mask = _as_mask(mask, x)
     xp = namespace(x)
@@ -70,6 +84,8 @@ def _check_known(known: Array) -> None:
 def _as_mask(mask: Any, x: Array) -> Array:
     """The mask with x's dtype, on x's device."""
     if hasattr(mask, "dtype"):
+        check_array("mask", mask)
+    if hasattr(mask, "dtype"):
         mask = mask.astype(x.dtype)
     else:
         mask = from_host(np.asarray(mask, x.dtype), x)
@@ -87,6 +103,9 @@ def repaint_path(steps: int, jump: int, rounds: int) -> list[int]:
     It goes down from `steps` to 0, and at 1, 1 + jump, 1 + 2 jump, … it goes `rounds` - 1 times
     `jump` steps up and down again.
     """
+    checks.whole("steps", steps, 1, MOST_TIMES)
+    checks.whole("jump", jump, 1)
+    checks.whole("rounds", rounds, 1, MOST_ROUNDS)
     turns = range(1, steps - jump + 1, jump)
     path = [steps]
     for left in reversed(range(steps)):
@@ -118,6 +137,11 @@ def image_to_image(
     own = {name: value for name, value in options.items() if name not in ("condition", "clip")}
     function = as_sampler(sampler, own)
     check_clean("x0", x0)
+    if isinstance(start, int | float) and 0 < start < 1:
+        raise ValueError(
+            f"start: given {start}, wanted a time in 1 … {denoise.schedule.timesteps}; where other "
+            f"libraries take strength={start}, type start={start} * schedule.timesteps"
+        )
     grid = times(denoise.schedule, steps, start=start)
     rng = as_rng(rng, len(x0))
     x = q_sample(denoise.schedule, x0, start, draw_noise(rng, x0))
@@ -148,6 +172,8 @@ def slerp(a: Array, b: Array, share: float) -> Array:
     It is (sin((1 - share) θ) a + sin(share θ) b) / sin θ, where θ is the angle between the two; on
     the straight line where they have one direction, or one of them is 0.
     """
+    check_samples("a", a)
+    check_samples("b", b)
     checks.same_shape_and_dtype("b", b, "a", a)
     checks.among("share", share, checks.Between(-math.inf, math.inf, "()"))
     xp = namespace(a)

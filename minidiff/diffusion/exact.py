@@ -35,6 +35,7 @@ class GaussianMixture:
     """
 
     def __init__(self, means, stds=1.0, weights=1.0, labels=None):
+        checks.plain("means", means)
         self.means = np.asarray(means, np.float64)
         if self.means.ndim < 2 or not len(self.means) or not np.isfinite(self.means).all():
             raise ValueError(
@@ -62,6 +63,7 @@ class GaussianMixture:
         `rng` is a seed or a Generator.
         """
         n = checks.whole("n", n)
+        checks.growth("n", n, 1, n * self.means.size)
         rng = checks.generator("rng", rng)
         shares = np.cumsum(self._allowed(condition, n) * self.weights, axis=1)
         k = np.sum(rng.random((n, 1)) * shares[:, -1:] >= shares, axis=1)
@@ -222,6 +224,7 @@ class FiniteData(GaussianMixture):
     """
 
     def __init__(self, points, weights=1.0, labels=None):
+        checks.plain("points", points)
         points = checks.clean_samples("points", np.asarray(points, np.float64))
         super().__init__(points, 0.0, weights, labels)
 

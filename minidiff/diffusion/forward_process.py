@@ -27,6 +27,8 @@ def q_sample(
     if noise is None:
         check_samples("x0", x0)
         noise = draw_noise(as_rng(rng, len(x0)), x0)
+    checks.plain("x0", x0)
+    checks.plain("noise", noise)
     checks.same_shape_and_dtype("noise", noise, "x0", x0)
     alpha, sigma = schedule.alpha_sigma(t, x0)
     return weighted_sum(alpha, x0, sigma, noise)

@@ -90,6 +90,7 @@ def falling_times(schedule: Schedule, grid: Any) -> list[float]:
     """
     if grid is None:
         return list(range(schedule.timesteps, -1, -1))
+    checks.plain("times", grid)
     array = np.asarray(grid)
     if array.ndim != 1 or len(array) < 2 or array.dtype.kind not in "iuf":
         raise ValueError(

@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks, ops
+from .. import checks, messages, ops
 from ..autograd.transforms import grad
 from ..kernels import Array, namespace
 from ..nn import Module
@@ -86,6 +86,8 @@ def guided(
         raise ValueError(
             f"against: given a Denoise of {weak.schedule}, wanted one of {denoise.schedule}"
         )
+    messages.refuse_maker("combine", combine)
+    messages.refuse_maker("scale", scale)
     rule = combine if isinstance(combine, Rule) else Rule(combine)
 
     def negative_alone(x: Array, t, condition: Array | None) -> Prediction:
@@ -146,6 +148,8 @@ def composed(denoise: Denoise | Module, conditions: Sequence, weights: Sequence)
         raise ValueError(
             f"weights: given {len(weights)} for {len(conditions)} conditions, wanted one for each"
         )
+    for weight in weights:
+        messages.refuse_maker("weights", weight)
     null_weight = 1 - sum(np.asarray(w, np.float64) for w in weights)
     terms = list(zip([None, *conditions], [null_weight, *weights]))
 
@@ -193,6 +197,9 @@ def classifier(denoise: Denoise | Module, log_prob: Callable, scale: Scale) -> D
 
 def gradient(log_prob: Callable, scale: Scale = 1.0) -> Callable:
     """The function (x_t, t, condition) -> scale · grad_x log p(y given x_t), an array like x_t."""
+
+    messages.refuse_maker("log_prob", log_prob)
+    messages.refuse_maker("scale", scale)
 
     def shift(x: Array, t, condition) -> Array:
         if condition is None:

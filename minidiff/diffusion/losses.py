@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks, ops
+from .. import checks, messages, ops
 from ..autograd.tensor import Tensor
 from ..autograd.threads import sharded
 from ..kernels import Array, from_host
@@ -67,6 +67,8 @@ def loss(
     """
     check_clean("x0", x0)
     batch = x0.shape[0]
+    if batch == 0:
+        raise ValueError(f"x0: given shape {x0.shape}, wanted at least one sample")
     condition = as_condition(condition, batch)
     parameterization = parameterization_of(
         model, schedule, predicts, learned_variance, x0.shape[1:]
@@ -76,7 +78,7 @@ def loss(
         t = rng.integers(1, schedule.timesteps + 1, size=batch)
         factors = None  # all are 1
     else:
-        t, factors = _drawn(draw, rng, batch)
+        t, factors = _drawn(draw, rng, batch, schedule.timesteps)
     noise = draw_noise(rng, x0)
     alpha, sigma = schedule.alpha_sigma(t, x0)
     x_t = weighted_sum(alpha, x0, sigma, noise)
@@ -92,6 +94,7 @@ def loss(
         _note(model, parameterization)
         return total
 
+    messages.refuse_maker("callback", callback)
     weights = _weights(weight, parameterization, t)
     losses = np.empty(batch)
 
@@ -123,8 +126,17 @@ def _note(model: Any, parameterization: Parameterization) -> None:
         model.parameterization = parameterization
 
 
-def _drawn(draw: Callable, rng: np.random.Generator, batch: int) -> tuple[np.ndarray, np.ndarray]:
-    """The times and the factors, each (batch,)."""
+def _drawn(
+    draw: Callable, rng: np.random.Generator, batch: int, last: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The times in 1 … last and the factors, each (batch,)."""
+    of = getattr(draw, "__self__", None)
+    if isinstance(of, ImportanceSampler) and len(of.losses) != last:
+        raise ValueError(
+            f"draw: given an ImportanceSampler({len(of.losses)}), wanted one of the schedule's "
+            f"times: type ImportanceSampler({last})"
+        )
+    messages.refuse_maker("draw", draw)
     drawn = draw(rng, batch)
     if not isinstance(drawn, tuple) or len(drawn) != 2:
         raise TypeError(
@@ -132,6 +144,7 @@ def _drawn(draw: Callable, rng: np.random.Generator, batch: int) -> tuple[np.nda
             "wanted one that gives two arrays (batch,): the times and their factors"
         )
     t, factors = (checks.gives("draw", array, (batch,)) for array in drawn)
+    checks.times("draw", t, last, batch, first=1)
     return t, factors
 
 
@@ -139,11 +152,7 @@ def _weights(weight: Weight | None, parameterization: Parameterization, t: np.nd
     """The weights (batch,) of the squared error in what is predicted, float64 on the host."""
     if weight is None:
         return np.ones(len(t))
-    if weight in (min_snr, p2):
-        name = weight.__name__
-        raise TypeError(
-            f"weight: given the function {name}, wanted a weight that it gives: {name}()"
-        )
+    messages.refuse_maker("weight", weight)
     alpha_bar = parameterization.schedule.alpha_bar[t]
     snr = alpha_bar / (1 - alpha_bar)
     per_x0 = {"noise": snr, "x0": np.ones_like(snr), "v": snr + 1}
@@ -235,8 +244,7 @@ class ImportanceSampler:
     """
 
     def __init__(self, timesteps: int, history: int = 10):
-        timesteps = checks.whole("timesteps", timesteps, 1)
-        self.losses = np.zeros((timesteps, checks.whole("history", history, 1)))
+        self.losses = np.zeros(checks.sizes(timesteps=timesteps, history=history))
         self.seen = np.zeros(timesteps, np.int64)
 
     def probabilities(self) -> np.ndarray:
@@ -267,7 +275,8 @@ class LossByTime:
 
     def __init__(self, timesteps: int, bins: int = 10):
         timesteps = checks.whole("timesteps", timesteps, 1)
-        self.edges = np.linspace(0, timesteps, checks.whole("bins", bins, 1) + 1)
+        checks.sizes(bins=bins)
+        self.edges = np.linspace(0, timesteps, bins + 1)
         self.sums = np.zeros(bins)
         self.counts = np.zeros(bins)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import messages
 from ..autograd.tensor import Tensor
 from ..autograd.threads import sharded
 from ..kernels import Array
@@ -58,6 +59,7 @@ def as_denoise(denoise: Any, name: str = "denoise") -> Denoise:
         return denoise
     if getattr(denoise, "parameterization", None) is not None:
         return denoiser(denoise)
+    messages.refuse_maker(name, denoise)
     raise TypeError(
         f"{name}: given {type(denoise).__name__}, wanted a Denoise: "
         "type diffusion.denoiser(model, schedule) for a network that diffusion.loss did not train, "

@@ -29,6 +29,14 @@ def check_clean(name: str, x: Any) -> None:
     checks.clean_samples(name, x, _functions_for(name, x))
 
 
+def check_array(name: str, x: Any) -> None:
+    """Raise TypeError, saying what to type, for a Tensor, a masked array or what is no array."""
+    _functions_for(name, x)
+    if not hasattr(x, "dtype"):
+        raise TypeError(f"{name}: given {type(x).__name__}, wanted an array")
+    checks.plain(name, x)
+
+
 def _functions_for(name: str, x: Any) -> Any:
     """The functions for an array like x; NumPy's for what is none. TypeError for a Tensor."""
     if isinstance(x, Tensor):
@@ -146,6 +154,7 @@ def as_condition(condition: Any, batch: int, name: str = "condition") -> Array |
     """
     if condition is None:
         return None
+    checks.plain(name, condition)
     given = type(condition).__name__
     if not hasattr(condition, "dtype"):
         condition = np.asarray(condition)

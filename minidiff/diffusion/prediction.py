@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import checks
+from .. import checks, messages
 from ..kernels import Array, namespace
 from .per_sample import as_condition, weighted_sum
 from .schedule import Schedule, check_schedule
@@ -47,7 +47,7 @@ class FreeNoise(Prediction):
 
 
 @dataclass(frozen=True)
-class Denoise:
+class Denoise(messages.Made):
     """A function (x_t, t, condition) -> Prediction, with the schedule that t and x_t belong to.
 
     x_t is (batch, ...); t one host number or (batch,), in 0 … T; the condition None (null), labels
@@ -65,6 +65,7 @@ class Denoise:
     sample_shape: tuple[int, ...] | None = None
 
     def __post_init__(self):
+        messages.refuse_maker("function", self.function)
         checks.function_of("function", self.function, "x, t, condition")
         check_schedule(self.schedule)
 

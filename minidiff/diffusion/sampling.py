@@ -1,12 +1,13 @@
 """From a denoiser to samples in one call, and what can be made of a sampler's steps."""
 
 import inspect
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from .. import checks, first_guesses
+from .. import checks, first_guesses, messages
 from ..kernels import Array, to_device, to_host
 from ..nn import Module
 from .grids import times
@@ -95,6 +96,7 @@ def sample_steps(
     grid = times(denoise.schedule, steps, spacing)
     _check_start(denoise.schedule, grid[0])
     n = checks.whole("n", _count(condition, rng) if n is None else n, 0)
+    checks.growth("n, shape", (n, shape), 1, n * math.prod(shape))
     condition = as_condition(condition, n)
     if condition is not None and condition.dtype.kind == "f":
         condition = to_device(condition.astype(dtype), device)
@@ -107,6 +109,7 @@ def as_sampler(sampler: str | Callable, options: dict[str, Any]) -> Callable:
     """The sampler of this name, or the function as it is, if it takes these options."""
     if callable(sampler) and inspect.unwrap(sampler) is inspect.unwrap(invert):
         raise ValueError("sampler: given invert, wanted one that goes from noise to data")
+    messages.refuse_maker("sampler", sampler)
     if not callable(sampler):
         sampler = SAMPLERS[checks.among("sampler", sampler, SAMPLERS)]
     arguments = "denoise, x, condition, times, rng, clip"

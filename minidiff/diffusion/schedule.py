@@ -18,6 +18,9 @@ from .. import checks, first_guesses
 from ..kernels import Array
 from .per_sample import column
 
+# More timesteps than that are a slip: a thousand are common.
+MOST_TIMES = 10**6
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Schedule:
@@ -36,6 +39,7 @@ class Schedule:
     sigma: np.ndarray = field(init=False)
 
     def __post_init__(self):
+        checks.plain("beta", self.beta)
         beta = np.array(self.beta, np.float64)
         if beta.ndim != 1 or len(beta) < 2 or beta[0] != 0:
             raise ValueError(
@@ -62,6 +66,7 @@ class Schedule:
 
         Raises ValueError for any other table, TypeError for what holds no real numbers.
         """
+        checks.plain("alpha_bar", alpha_bar)
         table = np.asarray(alpha_bar)
         if table.dtype.kind not in "iuf":
             raise TypeError(f"alpha_bar: given {table.dtype}, wanted real numbers")
@@ -198,7 +203,7 @@ def linear_schedule(timesteps: int) -> Schedule:
     Source: Ho et al. 2020, arXiv 2006.11239, section 4. Raises ValueError for T <= 20, where beta
     would reach 1.
     """
-    scale = 1000 / checks.whole("timesteps", timesteps, 1)
+    scale = 1000 / checks.whole("timesteps", timesteps, 1, MOST_TIMES)
     if 0.02 * scale >= 1:
         raise ValueError(
             f"timesteps: given {timesteps}, wanted more than 20: "
@@ -212,7 +217,7 @@ def cosine_schedule(timesteps: int, s: float = 0.008) -> Schedule:
 
     Source: Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 17.
     """
-    u = np.arange(checks.whole("timesteps", timesteps, 1) + 1) / timesteps
+    u = np.arange(checks.whole("timesteps", timesteps, 1, MOST_TIMES) + 1) / timesteps
     checks.among("s", s, checks.Between(0))
     return _with_beta_below_1(np.cos((u + s) / (1 + s) * math.pi / 2) ** 2)
 
@@ -225,7 +230,7 @@ def sigmoid_schedule(
     It is scaled to go from 1 to 0. Source: Jabri et al. 2022, arXiv 2212.11972, algorithm 1 (which
     calls alpha_bar gamma).
     """
-    u = np.arange(checks.whole("timesteps", timesteps, 1) + 1) / timesteps
+    u = np.arange(checks.whole("timesteps", timesteps, 1, MOST_TIMES) + 1) / timesteps
     checks.among("tau", tau, checks.Between(0, ends="(]"))
     checks.among("end", end, checks.Between(start, ends="(]"))
     falling = 1 / (1 + np.exp((start + u * (end - start)) / tau))

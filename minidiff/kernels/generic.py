@@ -6,30 +6,16 @@ channels), weights (kh, kw, in, out); `stride`, `padding` and `dilation` are (ro
 """
 
 import math
-from itertools import accumulate, product
+from itertools import accumulate
 
 from . import backend_of, namespace
 from .sums import dtype_of_sums, largest, mean, scatter_add, total
+from .taps import check_window, conv_size, taps
 
 _TANH = math.sqrt(2 / math.pi)  # of gelu
 
 
 # --- convolution: corners of one trilinear form  Σ g[n,i,j,o] · x[n,s·i+u,s·j+v,c] · w[u,v,c,o] ---
-def conv_size(size, kernel, stride, padding, dilation):
-    """Height and width of y: ⌊(size + 2·padding − dilation·(kernel − 1) − 1) / stride⌋ + 1."""
-    axes = zip(size, kernel, stride, padding, dilation, strict=True)
-    return tuple([(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in axes])
-
-
-def _taps(kernel, size, stride, dilation):
-    """Each tap (i, j), with the rows and columns of the bordered input that it meets, as slices."""
-    high, wide = ((n - 1) * s + 1 for n, s in zip(size, stride, strict=True))
-    for i, j in product(range(kernel[0]), range(kernel[1])):
-        top = i * dilation[0]
-        left = j * dilation[1]
-        yield i, j, slice(top, top + high, stride[0]), slice(left, left + wide, stride[1])
-
-
 def _by_groups(kernel, a, b, groups, *sizes):
     """The kernel's results for each group of channels of a and b, joined."""
     xp = namespace(a)
@@ -44,7 +30,7 @@ def conv2d(x, w, stride, padding, dilation, groups):
     size = conv_size(x.shape[1:3], w.shape[:2], stride, padding, dilation)
     x = pad(x, [(0, 0), *zip(padding, padding), (0, 0)], 0)
     y = namespace(x).zeros((x.shape[0], *size, w.shape[3]), x.dtype)
-    for i, j, rows, columns in _taps(w.shape[:2], size, stride, dilation):
+    for i, j, rows, columns in taps(w.shape[:2], size, stride, dilation):
         y += namespace(x).matmul(x[:, rows, columns], w[i, j])
     return y
 
@@ -57,7 +43,7 @@ def conv2d_dx(g, w, x_size, stride, padding, dilation, groups):
     high, wide = x_size
     top, left = padding
     dx = xp.zeros((g.shape[0], high + 2 * top, wide + 2 * left, w.shape[2]), g.dtype)
-    for i, j, rows, columns in _taps(w.shape[:2], g.shape[1:3], stride, dilation):
+    for i, j, rows, columns in taps(w.shape[:2], g.shape[1:3], stride, dilation):
         dx[:, rows, columns] += xp.matmul(g, xp.transpose(w[i, j]))
     return dx[:, top : top + high, left : left + wide]
 
@@ -68,7 +54,7 @@ def conv2d_dw(g, x, kernel, stride, padding, dilation, groups):
         return _by_groups(conv2d_dw, g, x, groups, kernel, stride, padding, dilation)
     x = pad(x, [(0, 0), *zip(padding, padding), (0, 0)], 0)
     dw = namespace(g).zeros((*kernel, x.shape[3], g.shape[3]), g.dtype)
-    for i, j, rows, columns in _taps(kernel, g.shape[1:3], stride, dilation):
+    for i, j, rows, columns in taps(kernel, g.shape[1:3], stride, dilation):
         dw[i, j] = namespace(g).tensordot(x[:, rows, columns], g, ((0, 1, 2), (0, 1, 2)))
     return dw
 
@@ -127,15 +113,17 @@ def embedding_dtable(g, ids, rows):
 # --- pooling and resampling ---
 def windows(x, size, stride):
     """A pooling's windows, (kh·kw, b, h′, w′, c): one slice for each place in a window."""
-    taps = _taps(size, conv_size(x.shape[1:3], size, stride, (0, 0), (1, 1)), stride, (1, 1))
-    return namespace(x).stack([x[:, rows, columns] for _, _, rows, columns in taps])
+    check_window(size, x.shape[1:3])
+    places = taps(size, conv_size(x.shape[1:3], size, stride, (0, 0), (1, 1)), stride, (1, 1))
+    return namespace(x).stack([x[:, rows, columns] for _, _, rows, columns in places])
 
 
 def windows_dx(g, x_size, size, stride):
     """Each pixel's sum over the windows it was in."""
     dx = namespace(g).zeros((g.shape[1], *x_size, g.shape[4]), dtype_of_sums(g.dtype))
-    taps = _taps(size, g.shape[2:4], stride, (1, 1))
-    for part, (_, _, rows, columns) in zip(g, taps, strict=True):
+    check_window(size, x_size)
+    places = taps(size, g.shape[2:4], stride, (1, 1))
+    for part, (_, _, rows, columns) in zip(g, places, strict=True):
         dx[:, rows, columns] += part
     return dx
 
@@ -148,7 +136,9 @@ def max_pool2d(x, size, stride):
 
 def max_pool2d_dx(g, index, x_size, size, stride):
     """Each gradient goes to the place that its maximum came from."""
-    parts = namespace(g).stack([namespace(g).where(index == k, g, 0) for k in range(size * size)])
+    xp = namespace(g)
+    check_window((size, size), x_size)
+    parts = xp.stack([xp.where(index == k, g, 0) for k in range(size * size)])
     return windows_dx(parts, x_size, (size, size), (stride, stride))
 
 

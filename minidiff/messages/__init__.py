@@ -7,3 +7,5 @@ from .doors import open_class as open_class
 from .doors import open_doors as open_doors
 from .doors import shown as shown
 from .kinds import operands_and_statics as operands_and_statics
+from .makers import Made as Made
+from .makers import refuse_maker as refuse_maker

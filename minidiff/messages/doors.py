@@ -19,7 +19,9 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from .. import first_guesses
 from .kinds import ANYTHING, Kind, kind_of
+from .makers import Made, MadeFunction, makes_function
 
 # What minidiff itself calls: an error that comes out of these is an answer to arguments.
 _CALLED = {"minidiff", "numpy", "numba", "llvmlite", "cupy", "threadpoolctl", "safetensors"}
@@ -35,6 +37,8 @@ _ALLOWED = (
     ValueError,
 )
 _LONGEST = 60
+# Where other libraries have other words for the arguments.
+_DIFFUSION = f"{__name__.partition('.')[0]}.diffusion"
 
 
 def explained(
@@ -42,6 +46,7 @@ def explained(
 ) -> Exception:
     """The error of a call of `name` in the form «name: given A, wanted B»; itself if it has it."""
     answer = _explained(name, error, arguments, kinds)
+    answer.sentence = str(answer).removeprefix(f"{name}: ")  # type: ignore[attr-defined]
     if answer is not error:
         for note in getattr(error, "__notes__", []):
             answer.add_note(note)
@@ -51,26 +56,28 @@ def explained(
 def _explained(
     name: str, error: Exception, arguments: dict[str, Any], kinds: dict[str, Kind]
 ) -> Exception:
-    text = str(error)
+    # without the name of another door that it came through: the outermost is what the user called
+    text = getattr(error, "sentence", str(error)).removeprefix(f"{name}: ")
     if not _is_own(error) or isinstance(error, _Untouched):
         return error
-    first = re.match(r"[\w.*, ]+", text)
+    first = re.match(r"(?!given )[\w.*, ]+", text)
     speaks = "wanted" in text and type(error) in (*_ALLOWED, RuntimeError)
     subjects = set(first[0].replace(",", " ").split()) if first else set()
-    if speaks and subjects & {*arguments, *kinds}:
-        return error
+    wrong = _wrong_kind(name, arguments, kinds)
+    is_whole = text == str(error)  # else the argument is another call's, perhaps of the same name
+    if speaks and subjects & {*arguments, *kinds} and (is_whole or not wrong):
+        return error if is_whole else type(error)(text)
     of_the_run = isinstance(error, RuntimeError) and not isinstance(error, RecursionError)
     if speaks and "type " in text and not of_the_run:
         # it knows more than the kinds: what to write instead
         return _of_class(error, ValueError)(f"{name}: {text}")
-    wrong = _wrong_kind(name, arguments, kinds)
     if wrong:
         return _of_class(error, TypeError)(wrong)
     if of_the_run:
         return error
     if speaks:
-        is_named = name in subjects
-        return error if is_named else _of_class(error, ValueError)(f"{name}: {text}")
+        sentence = f"{name}: {text}"
+        return error if sentence == str(error) else _of_class(error, ValueError)(sentence)
     given = ", ".join(f"{argument}={shown(value)}" for argument, value in arguments.items())
     sentence = f"{name}: {text or type(error).__name__}; given {given}, wanted {_call(name, kinds)}"
     return _of_class(error, ValueError)(sentence)
@@ -161,8 +168,11 @@ def door(function: Callable, called: str | None = None) -> Callable:
                     raise TypeError(wrong)
                 if isinstance(made, types.GeneratorType):
                     return _explained_steps(made, function, called, args, kwargs)
-                is_own = isinstance(made, types.FunctionType) and _is_within(made.__globals__)
-                return door(made, called) if is_own else made
+                if isinstance(made, types.FunctionType) and _is_within(made.__globals__):
+                    made = MadeFunction(door(made, called))
+                if isinstance(made, Made):
+                    made._made_by(public, args, kwargs)
+                return made
             raise of_call(function, called, failed, args, kwargs) from failed
 
     public.is_door = True  # type: ignore[attr-defined]
@@ -173,11 +183,8 @@ def _makes_something(function: Callable) -> bool:
     """Whether it makes an object, a function, or a generator."""
     gives = function.__annotations__.get("return", Callable)
     origin = typing.get_origin(gives) or gives
-    is_called = isinstance(gives, type) and any("__call__" in vars(c) for c in gives.__mro__[:-1])
-    return function.__name__ == "__init__" or origin in _LATER or is_called
-
-
-_LATER = (Callable, typing.get_origin(Callable[[], Any]), Iterator)
+    is_later = origin is Iterator or "return" not in function.__annotations__
+    return function.__name__ == "__init__" or is_later or makes_function(function)
 
 
 def _explained_steps(
@@ -202,8 +209,13 @@ def of_call(
     except TypeError:
         if not _is_own(error):
             return error
-        wanted = _call(called, _described(function)[1])
-        return TypeError(f"{called}: {error}; wanted {wanted}")
+        signature, described = _described(function)
+        sentence = f"{called}: {error}; wanted {_call(called, described)}"
+        if function.__module__.startswith(_DIFFUSION):
+            others = [name for name in kwargs if name not in signature.parameters]
+            other_word = first_guesses.misnamed(called, others, first_guesses.SAMPLING)
+            sentence += f"; {other_word}" if other_word else ""
+        return TypeError(sentence)
     return explained(called, error, arguments, kinds)
 
 

@@ -98,6 +98,8 @@ def classification_report(labels: np.ndarray, predicted: np.ndarray) -> Report:
 
 
 def _pair(labels: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    checks.plain("labels", labels)
+    checks.plain("predicted", predicted)
     labels = np.asarray(labels)
     predicted = np.asarray(predicted)
     for name, array in (("labels", labels), ("predicted", predicted)):

@@ -91,6 +91,8 @@ class SinusoidalEmbedding(Module):
         kind = t.dtype.kind if isinstance(t, np.ndarray) and t.ndim == 1 else None
         if kind not in ("i", "u", "f"):
             raise TypeError(f"t: given {type(t).__name__}, wanted an array (batch,) of numbers")
+        if not hasattr(like, "dtype"):
+            raise TypeError(f"like: given {type(like).__name__}, wanted an array")
         if self.table is None or kind == "f":
             waves = self._waves(t)
         else:

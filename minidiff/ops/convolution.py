@@ -18,12 +18,13 @@ Hence the derivatives of each corner are the other two corners, to any order.
 # Rules name operations that are defined further down.
 # mypy: disable-error-code="has-type"
 
+import math
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from ..checks import whole
+from ..checks import growth, whole
 from ..kernels import call
 from ..tape.primitive import Primitive
 from .shapes import expand_dims, squeeze, swapaxes
@@ -130,6 +131,12 @@ def conv_transpose2d(
             f"padding: given {padding}, wanted less: nothing is left of the output, "
             f"{y_size[0]} × {y_size[1]}"
         )
+    growth(
+        "stride, dilation",
+        (stride, dilation),
+        math.prod(x.shape),
+        x.shape[0] * math.prod(y_size) * w.shape[2],
+    )
     y = conv2d_dx(x, swapaxes(w, axis1=2, axis2=3), x_size=tuple(y_size), **geometry)
     return y if b is None else y + b
 
@@ -220,3 +227,5 @@ def _check_shapes(operation, x, w, b, stride, padding, dilation, groups):
             f"conv2d: given an image {x[1:3]} padded by {padding}, wanted one that the kernel "
             f"{w[:2]} fits in"
         )
+    padded = [n + 2 * p for n, p in zip(x[1:3], padding)]
+    growth("padding", padding, math.prod(x), x[0] * x[3] * math.prod(padded))

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import Between, among
+from ..checks import Between, among, growth, plain
 from ..kernels import call, from_host, namespace
 from ..tape.draws import piece_generator
 from ..tape.primitive import Primitive
@@ -142,6 +142,7 @@ def embedding(table: Any, ids: Any) -> Any:
 def one_hot(ids: Any, num_classes: int, dtype: Any = np.float32) -> Any:
     """ids.shape + (num_classes,): 1 at each id, 0 elsewhere; raises as `embedding` does."""
     array = checked_ids("ids", ids, num_classes)
+    growth("num_classes", num_classes, array.size, array.size * num_classes)
     rows = (array[..., None] == namespace(array).arange(num_classes)).astype(dtype)
     return type(ids)(rows) if isinstance(ids, Value) else rows
 
@@ -248,6 +249,7 @@ def checked_ids(name: str, ids: Any, n: int) -> Any:
 
     The values are looked at on the host only: on a device that would wait for its work.
     """
+    plain(name, ids)
     if not isinstance(ids, np.ndarray):
         ids = np.asarray(ids) if isinstance(ids, int | tuple | np.integer) else plain_index(ids, np)
     if ids.dtype.kind not in "iu":

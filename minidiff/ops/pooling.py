@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import among, whole
+from ..checks import Between, among, growth, whole
 from ..tape.primitive import Primitive
 from .convolution import pair
 from .elementwise import as_floats
@@ -126,6 +126,7 @@ def adaptive_avg_pool2d(x: Any, output_size: Any) -> Any:
     Windows overlap where the output size does not divide the image's.
     """
     height, width = pair("output_size", output_size, 1)
+    _check_growth("output_size", output_size, x, height, width)
     rows = _averaging_matrix(x.shape[1], height)
     columns = _averaging_matrix(x.shape[2], width)
     return _resample(x, rows, columns)
@@ -136,7 +137,9 @@ def upsample_nearest(x: Any, scale: int) -> Any:
 
     Raises ValueError unless `scale` is an integer of at least 1.
     """
-    return _upsample_nearest(x, scale=whole("scale", scale, 1))
+    scale = whole("scale", scale, 1)
+    _check_growth("scale", scale, x, scale * x.shape[1], scale * x.shape[2])
+    return _upsample_nearest(x, scale=scale)
 
 
 def interpolate(
@@ -170,12 +173,15 @@ def interpolate(
             f"mode='bilinear' or 'bicubic', and align_corners=False"
         )
     source = x.shape[1:3]
-    if scale_factor:
+    if scale_factor is not None:
+        among("scale_factor", scale_factor, Between(0, ends="(]"))
         target = [int(n * scale_factor) for n in source]
         steps = [1 / scale_factor] * 2
     else:
         target = list(pair("size", size, 1))
         steps = [n / m for n, m in zip(source, target)]
+    given = size or scale_factor
+    _check_growth("size" if size else "scale_factor", given, x, *target)
     axes = list(zip(source, target, steps))
     if is_nearest:
         xp = array_namespace(x)
@@ -189,6 +195,14 @@ def interpolate(
         _interpolation_matrix(*axis, kernel, align_corners, antialias) for axis in axes
     )
     return _resample(x, rows, columns)
+
+
+def _check_growth(name, value, x, height, width):
+    """ValueError where an image, or the matrix that makes it, would be huge."""
+    before = math.prod(x.shape)
+    batch, rows, columns, channels = x.shape
+    largest = max(batch * height * width * channels, height * rows, width * columns)
+    growth(name, value, before, largest)
 
 
 NO_BORDER = ((0, 0), (0, 0))

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from ..checks import among, whole
+from ..checks import among, growth, plain, whole
 from ..kernels import namespace
 from ..kernels.sums import dtype_of_sums
 from ..tape.primitive import Primitive, broadcast_to, sum_to
@@ -138,6 +138,8 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
     if any(before < 0 or after < 0 for before, after in width):
         raise ValueError(f"pad_width: given {pad_width}, wanted no negative numbers")
     among("mode", mode, ("constant", "reflect", "edge", "wrap", "symmetric"))
+    padded = [before + n + after for n, (before, after) in zip(x.shape, width)]
+    growth("pad_width", pad_width, math.prod(x.shape), math.prod(padded))
     if mode == "constant":
         return _pad(x, width=tuple(map(tuple, width)), value=constant_values)
     # NumPy pads the numbers of the places along each axis, and x is read at those places.
@@ -201,9 +203,13 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
 
     `repeats` is an int, or has an int for each of them.
     """
+    plain("repeats", repeats)
     xp = array_namespace(x)
     x = x if x.shape else reshape(x, shape=(1,))
-    n = math.prod(x.shape) if axis is None else x.shape[axis]
+    size = math.prod(x.shape)
+    n = size if axis is None else x.shape[axis]
+    copies = int(np.sum(repeats, dtype=object))  # in all, or, of one number, for each
+    growth("repeats", repeats, size, size * copies // (1 if np.size(repeats) == 1 else n or 1))
     return take(x, xp.repeat(xp.arange(n), repeats), axis)
 
 
@@ -216,6 +222,7 @@ def tile(x: Any, reps: Any) -> Any:
     ndim = max(len(copies), len(x.shape))
     copies = [1] * (ndim - len(copies)) + copies
     sizes = [1] * (ndim - len(x.shape)) + list(x.shape)
+    growth("reps", reps, math.prod(x.shape), math.prod(sizes) * math.prod(copies))
     # Along each axis: size → 1 × size → copies × size → copies · size.
     x = reshape(x, shape=tuple(n for size in sizes for n in (1, size)))
     x = broadcast_to(x, shape=tuple(n for pair in zip(copies, sizes) for n in pair))
@@ -260,6 +267,7 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
 
     Raises TypeError for a mask: x[mask] takes what it marks.
     """
+    plain("indices", indices)
     given = np.dtype(getattr(indices, "dtype", None) or np.asarray(indices).dtype)
     if given.kind not in "iu" and np.size(indices):
         raise TypeError(f"indices: given {given}, wanted integers; for a mask type x[mask]")
@@ -320,6 +328,7 @@ def diag(x: Any, k: int = 0) -> Any:
     i = array_namespace(x).arange(n)
     index = (i + row, i + column)
     if is_vector:
+        growth("k", k, n, (n + abs(k)) ** 2)
         return placed(x, index, (n + abs(k), n + abs(k)))
     return getitem(x, index)
 
@@ -334,7 +343,10 @@ def plain_index(index: Any, xp: Any) -> Any:
     if isinstance(index, tuple):
         return tuple(plain_index(part, xp) for part in index)
     if isinstance(index, list):
+        for part in index:
+            plain("index", part)
         return xp.asarray(index)
+    plain("index", index)
     return index.data if isinstance(index, Value) else index
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks, kernels
+from .. import checks, kernels, messages
 from ..autograd.tensor import Tensor, is_parameter
 from ..checks import Between
 from ..kernels import Array
@@ -19,6 +19,7 @@ Parameters = Iterable[Tensor] | Iterable[Mapping[str, Any]]
 
 def _learning_rate(name: str, value: Any) -> LearningRate:
     if callable(value):
+        messages.refuse_maker(name, value)
         return value
     if value not in Between(0, ends="[)"):
         raise ValueError(

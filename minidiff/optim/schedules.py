@@ -26,7 +26,13 @@ def warmup_cosine(peak: float, warmup: int, total: int, end: float = 0.0) -> Cal
 
 
 def _warmup_cosine(step: int, peak: float, warmup: int, total: int, end: float) -> float:
-    if step < warmup:
+    try:
+        is_rising = step < warmup
+    except TypeError as error:
+        raise TypeError(
+            f"step: given {step!r}, wanted the number of a step, counted from 1"
+        ) from error
+    if is_rising:
         return peak * step / warmup
     progress = min((step - warmup) / (total - warmup), 1.0)
     return end + (peak - end) * 0.5 * (1 + math.cos(math.pi * progress))

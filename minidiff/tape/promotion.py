@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import checks
 from ..kernels import _backends, backend_of
 
 FLOAT32 = np.dtype(np.float32)
@@ -109,11 +110,7 @@ def refuse_subclass(name: str, array: Any) -> None:
     """TypeError for NumPy arrays that mean more than their numbers: a mask, or always a matrix."""
     if type(array) is np.ndarray or not isinstance(array, np.ndarray):
         return
-    if isinstance(array, np.ma.MaskedArray):
-        raise TypeError(
-            f"{name}: given a masked array, wanted a plain one: type a.filled(value), or "
-            f"ops.where(a.mask, value, a.data) with what is to stand where it is masked"
-        )
+    checks.plain(name, array)
     if isinstance(array, np.matrix):
         raise TypeError(
             f"{name}: given an np.matrix, wanted a plain array: type np.asarray(a), and @ for the "

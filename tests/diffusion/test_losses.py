@@ -228,7 +228,7 @@ def test_weights_that_cannot_be_are_refused():
         (lambda: L.p2(gamma=float("nan")), "gamma: given nan, wanted a number >= 0"),
         (
             lambda: D.loss(Line(), SCHEDULE, X0, None, 0, weight=L.min_snr),
-            r"weight: given the function min_snr, wanted a weight that it gives: min_snr\(\)",
+            r"weight: given the function min_snr, wanted what it gives: type min_snr\(\)",
         ),
     ):
         with pytest.raises((TypeError, ValueError), match=words):

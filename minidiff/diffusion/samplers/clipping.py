@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ... import checks
+from ... import checks, messages
 from ...kernels import Array, namespace
 
 Clip = Callable[[Array], Array]
@@ -23,6 +23,7 @@ def as_clip(clip: Any, x: Array) -> Clip | None:
     if clip is None or clip is False:
         return None
     if callable(clip):
+        messages.refuse_maker("clip", clip)
         return clip
     ends = np.asarray(1.0 if clip is True else clip)
     if ends.dtype.kind in "iuf" and ends.ndim == 0:

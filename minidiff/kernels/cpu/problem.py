@@ -33,7 +33,15 @@ class Problem(NamedTuple):
         """
         images, height, width, inputs = x_shape
         size = (height, width)
-        out = conv_size(size, kernel, stride, padding, dilation) if out is None else out
+        most = (0, 0)
+        if min(*kernel, *stride, *dilation) > 0:
+            most = conv_size(size, kernel, stride, padding, dilation)
+        out = most if out is None else out
+        if out[0] > most[0] or out[1] > most[1]:  # a compiled loop would go on beyond the arrays
+            raise ValueError(
+                f"y: given height and width {out}, wanted at most {most}, which kernel {kernel}, "
+                f"stride {stride}, padding {padding} and dilation {dilation} make of {size}"
+            )
         return cls(images, size, inputs, outputs, kernel, stride, padding, dilation, groups, out)
 
     def transposed(self) -> "Problem":

@@ -1,11 +1,13 @@
 """Joining, cutting and turning arrays."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
+from ...checks import growth, whole
 from ...tape.primitive import Primitive, broadcast_to
 from ...tape.tape import Value
 from ..elementwise import where
@@ -163,11 +165,15 @@ def meshgrid(*xi: Any, indexing: str = "xy") -> list:
 
 # --- cutting ---
 
+# A list of more arrays than that is a slip.
+MOST_PARTS = 2**20
+
 
 def array_split(x: Any, indices_or_sections: Any, axis: int = 0) -> list:
     """Cut into so many parts, the first ones longer by one; or before the given indices."""
     if isinstance(indices_or_sections, int | np.integer):
-        parts = np.array_split(np.arange(x.shape[axis]), indices_or_sections)
+        sections = whole("indices_or_sections", indices_or_sections, 1, MOST_PARTS)
+        parts = np.array_split(np.arange(x.shape[axis]), sections)
         indices_or_sections = np.cumsum([len(part) for part in parts])[:-1].tolist()
     return split(x, indices_or_sections, axis)
 
@@ -241,6 +247,8 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
 def make_diagonal(x: Any, offset: int = 0, axis1: int = -2, axis2: int = -1) -> Any:
     """Square matrices in two new axes, with x's last axis as diagonals and zeros elsewhere."""
     n = x.shape[-1] + abs(offset)
+    size = math.prod(x.shape)
+    growth("offset", offset, size, math.prod(x.shape[:-1]) * n * n)
     i = array_namespace(x).arange(x.shape[-1])
     index = (..., i + max(-offset, 0), i + max(offset, 0))
     return moveaxis(placed(x, index, (*x.shape[:-1], n, n)), (-2, -1), (axis1, axis2))

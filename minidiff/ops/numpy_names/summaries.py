@@ -1,11 +1,13 @@
 """Over axes: products so far, differences, means with weights, medians and quantiles; sequences."""
 
+import builtins
 import math
 from typing import Any
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
+from ...checks import growth, whole
 from ...tape.primitive import Primitive
 from ..elementwise import as_floats, isnan, not_equal, subtract, where, zeros_like
 from ..reductions import max, mean, min, sort, sum
@@ -52,9 +54,11 @@ def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True) -> Any
 
     `stop` itself is the last one unless `endpoint` is False.
     """
-    steps = np.linspace(0.0, 1.0, num, endpoint)
     start, stop = as_floats(start, stop)
     difference = stop - start
+    size = math.prod(getattr(difference, "shape", ()))
+    growth("num", num, size, size * whole("num", num))
+    steps = np.linspace(0.0, 1.0, num, endpoint)
     if not hasattr(difference, "shape"):
         return start * (1 - steps) + stop * steps
     shape = (num,) + (1,) * len(difference.shape)
@@ -107,11 +111,11 @@ def cumprod(x: Any, axis: int | None = None) -> Any:
 
 def diff(x: Any, n: int = 1, axis: int = -1) -> Any:
     """The difference of each element and the one before it, n times over."""
-    if n < 0:
-        raise ValueError(f"n: given {n}, wanted an integer of at least 0")
+    whole("n", n)
     x = array(x)
+    length = x.shape[normalize_axis_index(axis, len(x.shape))] if n else 0
     step = not_equal if x.dtype == bool else subtract
-    for _ in range(n):
+    for _ in range(builtins.min(n, length)):  # then nothing is left
         x = step(_cut(x, axis, 1, None), _cut(x, axis, None, -1))
     return x
 

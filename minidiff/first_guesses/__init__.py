@@ -5,7 +5,10 @@ row of docs/coming-from-pytorch.md. `unknown` makes the error; modules call it i
 """
 
 from collections.abc import Container
-from typing import Any
+
+from .keywords import KEYWORDS as KEYWORDS
+from .keywords import SAMPLING as SAMPLING
+from .keywords import misnamed as misnamed
 
 MD = {
     "zeros": "md.Tensor(np.zeros(shape, np.float32))",
@@ -215,6 +218,14 @@ DIFFUSION = {
 SCHEDULE = {
     "betas": "schedule.beta, with beta[0] = 0 for t = 0",
     "alphas_cumprod": "schedule.alpha_bar, with alpha_bar[0] = 1 for t = 0",
+    "alphas": "1 - schedule.beta; schedule.alpha is the root of alpha_bar",
+    "sigmas": "schedule.sigma / schedule.alpha; schedule.sigma is the root of 1 - alpha_bar",
+    "sqrt_alphas_cumprod": "schedule.alpha, with alpha[0] = 1 for t = 0",
+    "sqrt_one_minus_alphas_cumprod": "schedule.sigma, with sigma[0] = 0 for t = 0",
+    "snr": "(schedule.alpha / schedule.sigma) ** 2, from t = 1 on",
+    "log_snr": "2 * schedule.half_log_snr(t)",
+    "set_timesteps": "diffusion.times(schedule, steps), or steps= of diffusion.sample",
+    "step": "diffusion.sample_steps(denoise, labels), which gives all steps",
     "T": "schedule.timesteps",
     "num_train_timesteps": "schedule.timesteps",
     "add_noise": "diffusion.q_sample(schedule, x0, t, noise)",
@@ -330,31 +341,6 @@ TABLE = {
     "Module": MODULE,
 }
 
-KEYWORDS = {
-    "dim": "dim is called axis here",
-    "dims": "dims is called axis here",
-    "dim0": "dim0 is called axis1 here",
-    "dim1": "dim1 is called axis2 here",
-    "keepdim": "keepdim is called keepdims here",
-    "unbiased": "unbiased is called ddof here: ddof=1 is what unbiased=True means",
-    "correction": "correction is called ddof here",
-    "inplace": "there is no inplace: operations give a new array",
-    "dtype": "there is no dtype: use .astype(dtype), before or after",
-    "device": 'there is no device: use .to("cuda")',
-    "min": "min is called a_min here",
-    "max": "max is called a_max here",
-    "other": "the other operand is given by position",
-    "input": "the array is given by position",
-    "a": "the array is given by position",
-    "descending": "there is no descending: sort -x",
-    "p": "p is called ord here",
-    "initial": "there is no initial: use ops.maximum, or + on the result",
-    "order": "there is no order: elements are in C order",
-    "training": "there is no training: leave the call out when not training",
-    "eps": "eps is a keyword of normalisations and optimisers only",
-}
-"""What to do about a keyword that an operation does not have."""
-
 
 def unknown(
     place: str, name: str, operations: Container[str] = (), owner: str | None = None
@@ -370,22 +356,6 @@ def unknown(
         here = f"md.ops.{name}(x)" if place == "Tensor" else f"md.ops.{name}"
     text = f"{owner or place} has no {name!r}"
     return AttributeError(text if here is None else f"{text}; type {here}", name=name)
-
-
-# Of diffusion.sample; KEYWORDS are those of operations.
-SAMPLING = {
-    "num_inference_steps": "num_inference_steps is called steps here",
-    "guidance_scale": "there is none: type sample(guidance.classifier_free(denoise, scale))",
-    "generator": "generator is called rng here",
-    "seed": "seed is called rng here",
-    "labels": "labels are called condition here",
-}
-
-
-def misnamed(operation: str, keywords: Any, table: dict[str, str] = KEYWORDS) -> str | None:
-    """«sum: dim is called axis here»; None unless one of the keywords is one that people try."""
-    sentences = [table[name] for name in keywords if name in table]
-    return f"{operation}: {', '.join(sentences)}" if sentences else None
 
 
 def rows() -> list[str]:

@@ -1,0 +1,25 @@
+"""Where the taps of a window meet an image: what convolution and pooling share."""
+
+from collections.abc import Iterator
+from itertools import product
+
+
+def conv_size(size, kernel, stride, padding, dilation):
+    """Height and width of y: ⌊(size + 2·padding − dilation·(kernel − 1) − 1) / stride⌋ + 1."""
+    axes = zip(size, kernel, stride, padding, dilation, strict=True)
+    return tuple([(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in axes])
+
+
+def check_window(size, x_size) -> None:
+    """ValueError for a window larger than the image: it would be gone through tap by tap."""
+    if any(k > n for k, n in zip(size, x_size)):
+        raise ValueError(f"size: given {size}, wanted a window that fits in {tuple(x_size)}")
+
+
+def taps(kernel, size, stride, dilation) -> Iterator[tuple]:
+    """Each tap (i, j), with the rows and columns of the bordered input that it meets, as slices."""
+    high, wide = ((n - 1) * s + 1 for n, s in zip(size, stride, strict=True))
+    for i, j in product(range(kernel[0]), range(kernel[1])):
+        top = i * dilation[0]
+        left = j * dilation[1]
+        yield i, j, slice(top, top + high, stride[0]), slice(left, left + wide, stride[1])
