@@ -60,11 +60,11 @@ def _explained(
     text = getattr(error, "sentence", str(error)).removeprefix(f"{name}: ")
     if not _is_own(error) or isinstance(error, _Untouched):
         return error
-    first = re.match(r"(?!given )[\w.*, ]+", text)
+    is_whole = text == str(error)  # else the argument is another call's, perhaps of the same name
+    first = re.match(r"[\w.*, ]+" if is_whole else r"[\w.*, ]+(?=: )", text)
     speaks = "wanted" in text and type(error) in (*_ALLOWED, RuntimeError)
     subjects = set(first[0].replace(",", " ").split()) if first else set()
     wrong = _wrong_kind(name, arguments, kinds)
-    is_whole = text == str(error)  # else the argument is another call's, perhaps of the same name
     if speaks and subjects & {*arguments, *kinds} and (is_whole or not wrong):
         return error if is_whole else type(error)(text)
     of_the_run = isinstance(error, RuntimeError) and not isinstance(error, RecursionError)
