@@ -170,3 +170,36 @@ def test_points_in_the_plane(name, parameters, here, monkeypatch):
     assert md.load(folder / "checkpoint.safetensors").num_parameters == parameters
     assert frames(next(folder.glob("*.gif"))) > 10
     assert "scaling" in storage.read(folder / "checkpoint.safetensors").notes
+
+
+def test_what_ships_are_the_averaged_weights(here, monkeypatch, capsys):
+    run("patterns_guided", monkeypatch, "--epochs", "1").main()
+    ships = md.load("runs/patterns/patterns.safetensors").state_dict()
+    averaged = md.load("runs/patterns/checkpoint.safetensors").state_dict()
+    assert all(np.array_equal(ships[name], averaged[name]) for name in averaged)
+    assert "the null label draws: spiral " in capsys.readouterr().out
+
+
+def test_distances_of_points_are_told_both_ways(monkeypatch, capsys):
+    """Real points are where real points are; what is not drawn is far from samples."""
+    example = run("patterns_guided", monkeypatch)
+    labels = np.repeat([1, 2, 3], 3000)
+    line = np.linspace(-1, 1, 3000)
+    points = np.concatenate([np.stack([line, np.full(3000, y)], axis=1) for y in (-1, 0, 1)])
+    of_all = points[:: len(points) // 1000][:1000]
+    part = points[:1000]
+    beside = points[6000::3] + np.array([0, 0.5])
+    drawn = np.stack([of_all, part, points[3000:6000:3], beside])
+    example.print_distances(drawn, (points, labels), (points, labels))
+    _, spiral, s_curve, moons, null = capsys.readouterr().out.strip().split("\n")
+    assert spiral.startswith("spiral") and s_curve.startswith("s-curve")
+    assert moons.startswith("moons") and null.startswith("null label")
+    to_data, _, back, _ = s_curve.split()[-4:]
+    assert to_data == "0.0000" and float(back) < 0.001
+    to_data, _, back, _ = spiral.split()[-4:]
+    assert to_data == "0.0000" and 0.4 < float(back) < 0.5, "two thirds of it are 0 to 4/3 away"
+    to_data, _, back, _ = moons.split()[-4:]
+    assert to_data == "0.5000" and float(back) == 0.5
+    assert null.split()[-4] == "0.0000" and float(null.split()[-2]) < 0.01
+    assert example.shares(example.nearest_labels(part, points, labels)).startswith("spiral 100%")
+    assert example.shares(labels) == "spiral 33%, s-curve 33%, moons 33%"
