@@ -163,6 +163,44 @@ def test_a_wrong_value_of_an_option_is_told_in_one_sentence(name, here, monkeypa
     assert not list(here.iterdir())
 
 
+@pytest.mark.parametrize("judge", ["lenet", "resnet"])
+def test_a_judge_is_trained_and_goes_on_as_if_it_had_not_been_stopped(
+    judge, here, few_digits, monkeypatch, capsys
+):
+    example = run("train_judges", monkeypatch, "--judge", judge, "--resume")
+    with pytest.raises(SystemExit):
+        example.main()
+    assert "--resume: wanted runs" in capsys.readouterr().err
+
+    def weights(*arguments):
+        monkeypatch.setattr(sys, "argv", ["x", "--judge", judge, "--epochs", "2", *arguments])
+        example.main()
+        return md.load(here / "judge.safetensors").state_dict()
+
+    whole = weights("--out", "judge.safetensors")
+    out = capsys.readouterr().out
+    assert "test accuracy" in out and "Fréchet distance of 80 training images" in out
+    written = storage.read("judge.safetensors")
+    assert [group for group, arrays in written.arrays.items() if arrays] == ["model"]
+    assert written.notes.keys() == {"test_accuracy"}
+    averages = storage.read("judge.checkpoint").arrays["ema"]
+    for name, array in whole.items():
+        np.testing.assert_array_equal(array, averages[f"average.{name}"])
+    save = example.Trainer.save
+
+    def stopped(trainer):
+        save(trainer)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(example.Trainer, "save", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        weights("--out", "judge.safetensors")
+    monkeypatch.setattr(example.Trainer, "save", save)
+    resumed = weights("--out", "judge.safetensors", "--resume")
+    for name, array in whole.items():
+        np.testing.assert_array_equal(resumed[name], array)
+
+
 @pytest.mark.parametrize(("name", "parameters"), [("spiral", 1442), ("patterns_guided", 5826)])
 def test_points_in_the_plane(name, parameters, here, monkeypatch):
     run(name, monkeypatch, "--epochs", "1").main()

@@ -5,6 +5,7 @@ Each has a `config`, plain values from which `type(model)(**model.config)` is bu
 
 from .lenet import LeNet5
 from .mlp import ConditionalMLP
+from .resnet import ResNet
 from .unet import UNet
 
-__all__ = ["ConditionalMLP", "LeNet5", "UNet"]
+__all__ = ["ConditionalMLP", "LeNet5", "ResNet", "UNet"]

@@ -32,6 +32,13 @@ def check_x(x: Any, shape: str, channels: int, weight: Tensor) -> None:
         )
 
 
+def check_digits(x: Any, weight: Tensor) -> None:
+    """Raise unless x is digits (batch, 28, 28, 1) that fit the model, as `check_x` does."""
+    check_x(x, "(batch, 28, 28, 1)", 1, weight)
+    if x.shape[1:3] != (28, 28):
+        raise ValueError(f"x: given images of {x.shape[1]} × {x.shape[2]}, wanted 28 × 28")
+
+
 def as_times(t: Any, batch: int, timesteps: int) -> np.ndarray:
     """A time for all samples, or one for each, in 0 … timesteps, as (batch,)."""
     times = checks.times("t", t, timesteps, batch)

@@ -173,6 +173,11 @@ def lenet():
 
 
 @recipe
+def resnet():
+    return md.models.ResNet()
+
+
+@recipe
 def unet():
     return md.models.UNet(1, 8, (1,), classes=3, timesteps=20, attention=False)
 

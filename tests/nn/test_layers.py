@@ -203,6 +203,7 @@ def test_dropout_draws_in_training_only():
         lambda rng: nn.Upsample(2, 2, rng),
         lambda rng: nn.Attention(4, rng),
         lambda rng: models.LeNet5(rng),
+        lambda rng: models.ResNet(rng),
         lambda rng: models.ConditionalMLP(4, rng=rng),
         lambda rng: models.UNet(width=8, multipliers=(1,), rng=rng),
     ],

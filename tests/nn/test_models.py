@@ -7,7 +7,8 @@ import pytest
 from strict import registered
 
 import minidiff as md
-from minidiff.models import ConditionalMLP, LeNet5, UNet
+from minidiff import ops
+from minidiff.models import ConditionalMLP, LeNet5, ResNet, UNet
 
 TABLE = [
     (5_826, ConditionalMLP, {}),
@@ -29,6 +30,7 @@ TABLE = [
     # the Embedding becomes a Dense with bias
     (420_497 - 11 * 64 + 84 * 64 + 64, UNet, {"condition_dim": 84}),
     (44_426, LeNet5, {}),
+    (200_874, ResNet, {}),
 ]
 
 
@@ -49,7 +51,7 @@ def test_a_model_is_rebuilt_from_its_configuration(count, kind, config):
     again.load_state_dict(model.state_dict())
 
 
-@pytest.mark.parametrize("kind", [ConditionalMLP, UNet, LeNet5])
+@pytest.mark.parametrize("kind", [ConditionalMLP, UNet, LeNet5, ResNet])
 def test_the_seed_makes_the_weights(kind):
     def same(a, b):
         return all(np.array_equal(p.data, q.data) for p, q in zip(a.parameters(), b.parameters()))
@@ -285,15 +287,15 @@ def test_a_training_step_on_a_device_is_the_one_on_the_host(which, condition):
             np.testing.assert_allclose(array, other[name], rtol=1e-3, atol=2e-4, err_msg=name)
 
 
-class TestLeNet:
-    def test_features_are_what_the_last_layer_sees(self):
-        model = LeNet5()
+@pytest.mark.parametrize(("kind", "count", "last"), [(LeNet5, 84, "dense3"), (ResNet, 64, "leave")])
+class TestJudges:
+    def test_features_are_what_the_last_layer_sees(self, kind, count, last):
+        model = kind()
         x = images(3)
         features = model.features(x)
-        assert features.shape == (3, 84)
-        assert features.numpy().min() == 0
+        assert features.shape == (3, count)
         assert model(x).shape == (3, 10)
-        np.testing.assert_array_equal(model(x).numpy(), model.dense3(features).numpy())
+        np.testing.assert_array_equal(model(x).numpy(), getattr(model, last)(features).numpy())
 
     @pytest.mark.parametrize(
         ("x", "error", "message"),
@@ -308,6 +310,24 @@ class TestLeNet:
             (images().astype(np.float64), TypeError, "x: given float64, wanted float32"),
         ],
     )
-    def test_what_is_no_digit_is_named(self, x, error, message):
+    def test_what_is_no_digit_is_named(self, kind, count, last, x, error, message):
         with pytest.raises(error, match=message):
-            LeNet5()(x)
+            kind()(x)
+
+
+def test_a_residual_network_is_the_sum_of_its_blocks():
+    """By its definition, x + silu(norm(conv(silu(norm(conv(x)))))), of operations alone."""
+    model = ResNet(rng=1)
+
+    def branch(block, x):
+        for conv, norm in ((block.conv1, block.norm1), (block.conv2, block.norm2)):
+            x = ops.silu(ops.group_norm(conv(x), 8, norm.weight, norm.bias))
+        return x
+
+    h = model.enter(images(2))
+    h = h + branch(model.wide, h)
+    h = model.shrink(h)
+    for block in model.deep.layers:
+        h = h + branch(block, h)
+    expected = np.mean(h.numpy(), axis=(1, 2))
+    np.testing.assert_allclose(model.features(images(2)).numpy(), expected, rtol=1e-4, atol=1e-5)
