@@ -176,5 +176,18 @@ def test_arguments_in_another_order_are_named(tmp_path):
 def test_what_ships_loads_and_other_names_are_refused():
     assert md.pretrained("lenet").num_parameters == 44_426
     assert md.pretrained("mnist").num_parameters == 420_497
-    with pytest.raises(ValueError, match="name: given 'imagenet', wanted one of 'lenet', 'mnist'"):
+    assert md.pretrained("judge").num_parameters == 200_874
+    names = "'judge', 'lenet', 'mnist'"
+    with pytest.raises(ValueError, match=f"name: given 'imagenet', wanted one of {names}"):
         md.pretrained("imagenet")
+
+
+@pytest.mark.parametrize("name", ["lenet", "judge"])
+def test_a_judge_ships_with_its_card(name):
+    """A card says what the file says of itself, and the file is small."""
+    weights = Path(md.__file__).parent / "weights" / f"{name}.safetensors"
+    card = weights.with_suffix(".md").read_text(encoding="utf-8")
+    model = md.pretrained(name)
+    assert weights.stat().st_size < 2e6
+    assert f"{model.num_parameters:,} parameters" in card
+    assert f"| accuracy | {storage.read(weights).notes['test_accuracy']:.2%}".replace("%", " %") in card

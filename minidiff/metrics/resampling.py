@@ -19,8 +19,10 @@ def standard_error(
     comes out, like it a number or an array. Each argument is drawn from on its own: what belongs
     together goes into one array, such as `labels == predicted`.
 
-    With 20 rounds it is itself off by a sixth. Repeated rows shift a Fréchet distance or a coverage
-    upwards or downwards; the deviation hardly feels that, so take the figure itself from all rows.
+    With 20 rounds it is itself off by a sixth. Repeated rows shift a Fréchet distance upwards and a
+    coverage downwards, so take the figure itself from all rows. Between equal distributions, as at
+    the floor, a squared distance's error comes out too large, up to √3 times: each draw adds an
+    accident of its own to that of the rows.
 
     Raises TypeError or ValueError without rows, for rows that are no arrays of 1 or more, or for
     fewer than 2 rounds. Source: Efron, "Bootstrap methods" (1979).
