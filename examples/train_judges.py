@@ -74,7 +74,7 @@ def train(args: argparse.Namespace) -> None:
     """On all training images, distorted anew in every epoch; the checkpoint is kept."""
     kind, epochs, rate = JUDGES[args.judge]
     epochs = args.epochs or epochs
-    images, labels = data.mnist("train", args.data)
+    images, labels = command_line.mnist("train", args.data)
     # labels count from 1, since 0 is the null condition; a classifier's classes from 0
     classes = labels - 1
     model = kind(rng=args.seed)
@@ -99,14 +99,14 @@ def train(args: argparse.Namespace) -> None:
 
 def judge(model, folder) -> float:
     """Print what the network reads in test images, and its distances between real images."""
-    images, labels = data.mnist("test", folder)
+    images, labels = command_line.mnist("test", folder)
     read = metrics.predict(model, images)
     print(metrics.classification_report(labels - 1, read))
     hits = read == labels - 1
     error = metrics.standard_error(np.mean, hits, rng=0, rounds=1000)
     print(f"test accuracy {np.mean(hits):.2%} ± {error:.2%}")
 
-    training, _ = data.mnist("train", folder)
+    training, _ = command_line.mnist("train", folder)
     count = min(COUNT, len(images))
     chosen = np.random.default_rng(0).choice(training, count, replace=False)
     real = features(model, images[:count])

@@ -10,8 +10,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from . import checks, storage
-from .data import digits, files
+from . import checks, data, storage
+from .data import files
 from .models import UNet
 from .nn import Module
 
@@ -83,7 +83,7 @@ def mnist(split: str, folder: Path | None) -> tuple[np.ndarray, np.ndarray]:
     `folder` is what the option --data gave.
     """
     try:
-        return digits.mnist(split, folder)
+        return data.mnist(split, folder)
     except (FileNotFoundError, ValueError) as error:
         reason = str(error).partition("\n")[0].rstrip(":")
     print(

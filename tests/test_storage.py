@@ -1,6 +1,7 @@
 """Checkpoints: what goes in comes out, and what is broken says so."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -190,4 +191,7 @@ def test_a_judge_ships_with_its_card(name):
     model = md.pretrained(name)
     assert weights.stat().st_size < 2e6
     assert f"{model.num_parameters:,} parameters" in card
-    assert f"| accuracy | {storage.read(weights).notes['test_accuracy']:.2%}".replace("%", " %") in card
+    assert (
+        f"| accuracy | {storage.read(weights).notes['test_accuracy']:.2%}".replace("%", " %")
+        in card
+    )
