@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 
 import minidiff as md
-from minidiff import data, metrics
+from minidiff import command_line, metrics
 from minidiff.nn import Module
 
 from .cells import Cell
 from .drawing import CHUNK, as_images, fingerprint, wanted
 
-JUDGES = ("lenet",)
+JUDGES = ("lenet", "judge")
 AT_ONCE = 250  # images that a judge looks at
 KEPT = 10_000  # as many as there are test images; figures of single rows look at no more
 ASKED = 2_000  # images whose nearest training image is looked for
@@ -46,11 +46,11 @@ class Court:
 
     @cached_property
     def training(self) -> tuple[np.ndarray, np.ndarray]:
-        return data.mnist("train", self.folder)
+        return command_line.mnist("train", self.folder)
 
     @cached_property
     def test(self) -> tuple[np.ndarray, np.ndarray]:
-        return data.mnist("test", self.folder)
+        return command_line.mnist("test", self.folder)
 
     @cached_property
     def accuracy(self) -> dict[str, float]:
