@@ -240,13 +240,17 @@ def draw_video(model, seed: int, device: str, path: Path) -> None:
 
 
 def judge(model, args: argparse.Namespace, path: Path) -> None:
-    """What a LeNet reads in 1,000 drawn digits, and how far they are from real ones."""
+    """What a LeNet reads in 1,000 drawn digits, and how far they are from all test images.
+
+    The distance is given in multiples of that of as many training images. 1,000 are few: see
+    `examples/evaluate.py` for figures that can be compared.
+    """
     lenet = md.pretrained("lenet")
     classes = np.repeat(np.arange(10), COUNT)
     denoise = diffusion.denoiser(model)
-    real = features(lenet, command_line.mnist("train", args.data)[0][: len(classes)])
-    other = features(lenet, command_line.mnist("test", args.data)[0][: len(classes)])
-    floor = metrics.frechet_distance(real, other)
+    real = metrics.Moments(features(lenet, command_line.mnist("test", args.data)[0]))
+    training = command_line.mnist("train", args.data)[0][: len(classes)]
+    floor = metrics.frechet_distance(real, features(lenet, training))
 
     def draw(scale: float, condition: np.ndarray | None) -> tuple[np.ndarray, str]:
         """What the LeNet reads in the digits drawn, and their figures."""
@@ -262,7 +266,7 @@ def judge(model, args: argparse.Namespace, path: Path) -> None:
         seconds = time.perf_counter() - start
         images = md.kernels.to_host(images)
         distance = metrics.frechet_distance(real, features(lenet, images)) / floor
-        figures = f"Fréchet distance {distance:.1f} × that of test images, {seconds:.1f} s"
+        figures = f"Fréchet distance {distance:.1f} × that of real ones, {seconds:.1f} s"
         return metrics.predict(lenet, images), figures
 
     for scale in (1.0, 2.0):
