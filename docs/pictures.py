@@ -33,7 +33,7 @@ FLOORS = [
         "#ebedd0",
         [
             ("diffusion/", "noise, samplers, guidance"),
-            ("models/", "UNet, MLP, LeNet"),
+            ("models/", "UNet, MLP, judges"),
             ("optim, metrics", "Adam, EMA; distances"),
         ],
     ),
