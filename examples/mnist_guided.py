@@ -22,7 +22,7 @@ from minidiff.training import Trainer
 TIMESTEPS = 100
 EPOCHS = 6
 BATCH = 64
-# The recipe; benchmarks/quality.md has what each of it gave.
+# The recipe; benchmarks/quality.md says what it gives.
 PREDICTS = "v"
 FIRST_RATE = 2e-3
 LAST_RATE = 4e-5

@@ -13,6 +13,7 @@ from ..kernels import Array
 SMALL_PARAMETER = 4096
 
 _data = attrgetter("_data")
+_grad = attrgetter("_grad")
 
 
 def flat_groups(
@@ -101,9 +102,7 @@ class FlatParameters:
                 continue
             self.steps[start:stop] = [step + 1] * count
             parameters = self.parameters[start:stop]
-            gradients = [p._grad for p in parameters]
-            if Tensor in map(type, gradients):
-                gradients = [g.data if isinstance(g, Tensor) else g for g in gradients]
+            gradients = [g.data if isinstance(g, Tensor) else g for g in map(_grad, parameters)]
             if count == 1:
                 yield self.views[start], gradients[0], step + 1
             else:
