@@ -1,4 +1,5 @@
-# `make demo` trains and draws digits, `make test` runs the tests; both set up .venv first, once.
+# `make demo` trains and draws digits, `make test` runs the tests, `make torture` breaks things on
+# purpose, for 20 minutes; all set up .venv first, once.
 ifeq ($(OS),Windows_NT)
     PYTHON ?= python
     BIN := .venv/Scripts
@@ -7,12 +8,15 @@ else
     BIN := .venv/bin
 endif
 
-.PHONY: demo test
+.PHONY: demo test torture
 demo: .venv/installed
 	$(BIN)/python examples/mnist_guided.py
 
 test: .venv/installed
 	$(BIN)/python -m pytest -n auto  # one process for each core
+
+torture: .venv/installed
+	$(BIN)/python benchmarks/reliability/torture.py
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
