@@ -1,6 +1,10 @@
 """One thread or several: the same bits, of each operation and of pieces of a batch."""
 
+import os
+import signal
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import repeat
@@ -14,6 +18,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 import minidiff as md
 from minidiff import Tensor, diffusion, nn, ops, optim
+from minidiff.autograd.blas import one_thread
 from minidiff.diffusion.guidance import classifier_free
 
 
@@ -234,6 +239,124 @@ def test_the_first_piece_that_fails_is_the_one_that_is_told():
     for n in (1, 2, 8):
         with pytest.raises(ValueError, match="row 0"):
             with_threads(n, lambda: md.sharded(fails)(rows))
+
+
+@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("failing", range(4))
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_when_an_exception_is_raised_no_piece_runs(kind, failing, n):
+    begun = []
+    ended = []
+
+    def piece(x):
+        k = int(x[0, 0]) // 60
+        begun.append(k)
+        try:
+            if k == failing:
+                raise kind("told")
+            time.sleep(0.02)
+        finally:
+            ended.append(k)
+        return ops.mean(x)
+
+    rows = np.repeat(np.arange(600.0)[:, None], 64, axis=1)
+    with pytest.raises(kind, match="told"):
+        with_threads(n, lambda: md.sharded(piece)(rows))
+    assert sorted(ended) == sorted(begun)
+    assert len(begun) <= failing + n
+    assert not one_thread.inside
+
+
+def test_an_interrupt_comes_before_an_error_and_after_the_last_piece():
+    """Ctrl-C while the caller waits for a helper, which then fails."""
+    ended = []
+    first = threading.Event()
+
+    def piece(x):
+        if threading.current_thread() is threading.main_thread():
+            first.wait(10)
+            return ops.mean(x)
+        first.set()
+        time.sleep(0.05)  # the caller has nothing left to do by then
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.02)
+        ended.append(True)
+        raise ValueError("not this one")
+
+    with pytest.raises(KeyboardInterrupt):
+        with_threads(2, lambda: md.sharded(piece)(X[:128]))
+    assert ended == [True]
+    assert not one_thread.inside
+
+
+# --- a model that several threads share ---
+
+
+def in_threads(*functions):
+    """Runs them at once; the first error of any."""
+    with ThreadPoolExecutor(len(functions)) as pool:
+        for future in [pool.submit(function) for function in functions]:
+            future.result()
+
+
+def test_a_model_that_threads_sample_from_keeps_its_mode(impatient):
+    model = md.models.ConditionalMLP(hidden=8, classes=3, timesteps=10)
+    denoise = diffusion.denoiser(model, diffusion.cosine_schedule(10))
+    draw = lambda: diffusion.sample(denoise, np.array([1, 2, 3]), shape=(2,), steps=10)
+    alone = draw().tobytes()
+    for _ in range(5):
+        assert model.training
+        in_threads(*[lambda: draw().tobytes() == alone or pytest.fail("other bits")] * 4)
+    assert all(module.training for module in model.modules())
+
+
+def test_one_thread_evaluates_what_another_trains():
+    model = nn.Sequential(nn.Dense(1, 1, 0), nn.Dropout(0.5, 0))
+    both = threading.Barrier(2, timeout=10)
+    found = {}
+
+    def evaluates():
+        with model.evaluating():
+            both.wait()
+            found["evaluated"] = [module.training for module in model.modules()]
+            both.wait()
+
+    def trains():
+        both.wait()
+        found["trained"] = [module.training for module in model.modules()]
+        both.wait()
+
+    in_threads(evaluates, trains)
+    assert found == {"evaluated": [False] * 3, "trained": [True] * 3}
+    with model.evaluating():  # its pieces are in eval mode too, whichever thread they run on
+        x = np.ones((9000, 1), np.float32)
+        rows = md.sharded(lambda x: model(x) * model.training)(x)
+    assert not np.any(rows)
+
+
+def test_averages_applied_in_several_threads_and_in_one_another():
+    model = nn.Dense(2, 2, 0)
+    ema = optim.EMA(model, 0.5)
+    model.weight.data = model.weight.data + 1
+    weights = model.weight.data.copy()
+    averages = ema.average["weight"].copy()
+    inside = threading.Barrier(2, timeout=10)
+
+    def applies(first_to_leave):
+        with ema.applied():
+            inside.wait()
+            if first_to_leave:
+                return
+            time.sleep(0.02)
+            np.testing.assert_array_equal(model.weight.data, averages)
+
+    in_threads(lambda: applies(True), lambda: applies(False))
+    np.testing.assert_array_equal(model.weight.data, weights)
+    with ema.applied(), ema.applied():
+        np.testing.assert_array_equal(model.weight.data, averages)
+        np.testing.assert_array_equal(ema.state_dict()["average.weight"], averages)
+    np.testing.assert_array_equal(model.weight.data, weights)
 
 
 def test_helpers_see_the_callers_errstate():

@@ -21,7 +21,7 @@ as many pieces as there are threads are in memory at a time.
 import os
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from functools import cache
 from itertools import chain, pairwise
@@ -201,33 +201,60 @@ def _of_piece(part: Any) -> Any:
 def _on_threads(threads: int, f: Callable, count: int) -> list:
     """[f(0), …, f(count − 1)]: whoever is free takes the next, the caller's thread too.
 
-    If several raise, the error of the first is raised, whichever thread was faster.
+    Nobody starts another where one has raised, or the caller was interrupted, and nothing is raised
+    before those that were begun have ended. If several raise, the error of the first is raised,
+    whichever thread was faster.
     """
     results: list = [None] * count
-    errors: dict[int, BaseException] = {}
+    errors: dict[int, Exception] = {}
     turns = iter(range(count))  # shared by all threads
 
-    def take_turns() -> None:
-        with one_thread:
-            for k in turns:
-                try:
-                    results[k] = f(k)
-                except BaseException as error:
-                    errors[k] = error
-                    deque(turns, maxlen=0)  # nobody starts another
+    def stop() -> None:
+        deque(turns, maxlen=0)
 
-    # Helpers see the caller's np.errstate.
-    helpers = [
-        _pool().submit(copy_context().run, take_turns) for _ in range(min(count, threads) - 1)
-    ]
-    take_turns()
-    for helper in helpers:
-        # One that has not begun waits for a thread that may wait for us, inside another `sharded`.
-        if not helper.cancel():
-            helper.result()
+    def take_turns() -> None:
+        try:
+            with one_thread:
+                for k in turns:
+                    try:
+                        results[k] = f(k)
+                    except Exception as error:
+                        errors[k] = error
+                        stop()
+        finally:
+            stop()  # an interrupt, say, which comes before all errors
+
+    helpers: list[Future] = []
+    try:
+        for _ in range(min(count, threads) - 1):
+            # Helpers see the caller's np.errstate.
+            helpers.append(_pool().submit(copy_context().run, take_turns))
+        take_turns()
+    finally:
+        stop()
+        _wait(helpers)
     if errors:
         raise errors[min(errors)]
     return results
+
+
+def _wait(helpers: list[Future]) -> None:
+    """Wait until no helper runs; one that has raised raises here.
+
+    One that has not begun is not waited for: it waits for a thread, which may wait for us, inside
+    another `sharded`. An interrupt meanwhile is raised at the end, or pieces would run on.
+    """
+    interrupt = None
+    running = [helper for helper in helpers if not helper.cancel()]
+    while not all(helper.done() for helper in running):
+        try:
+            wait(running)
+        except KeyboardInterrupt as error:
+            interrupt = error
+    if interrupt:
+        raise interrupt
+    for helper in running:
+        helper.result()
 
 
 def _mean_or_rows(out: Any) -> Any:

@@ -12,11 +12,20 @@ import numba
 import numpy as np
 
 from . import generic
+from .disk_cache import keep
 from .sums import dtype_of_sums, in_pieces, total
 
 # "contract" lets a product and its sum be one instruction, "reassoc" lets several parts of a sum
 # run side by side. The other parts of fast mathematics would lose NaN and infinity.
-compiled = numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc"})
+_jit = numba.njit(nogil=True, fastmath={"contract", "reassoc"})
+
+
+def compiled(loop):
+    """The loop as machine code, which is kept on disk; as it is without a compiler."""
+    fast = _jit(loop)
+    if fast is not loop:
+        keep(fast)
+    return fast
 
 
 def contiguous(array):

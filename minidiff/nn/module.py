@@ -8,12 +8,16 @@ inside it, so optimisers and averages made earlier go on with it.
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Self
 
 import numpy as np
 
 from .. import checks, first_guesses, kernels
 from ..autograd.tensor import Tensor, as_tensor, is_parameter, no_grad
+
+# The ids of the modules inside whose `evaluating` this thread is.
+_evaluated: ContextVar[frozenset[int]] = ContextVar("evaluated", default=frozenset())
 
 
 class Module:
@@ -28,7 +32,6 @@ class Module:
     ways counts once.
     """
 
-    training = True
     config: dict[str, Any] = {}  # of models: the plain values that they are built from
     # of models: what a diffusion network predicts, and its schedule; noted by `diffusion.loss`
     parameterization: Any = None
@@ -179,6 +182,15 @@ class Module:
 
     # --- mode and place ---
 
+    @property
+    def training(self) -> bool:
+        """Whether it computes as in training; never inside `evaluating`."""
+        return vars(self).get("training", True) and id(self) not in _evaluated.get()
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        vars(self)["training"] = mode
+
     def train(self, mode: bool = True) -> Self:
         """Set the flag `training` here and in all modules inside."""
         checks.flag("mode", mode)
@@ -196,15 +208,17 @@ class Module:
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """A block in eval mode in which nothing is recorded; after it, each mode before returns."""
-        before = [(module, module.training) for module in self.modules()]
-        self.eval()
+        """A block in which it and all inside are in eval mode, and nothing is recorded.
+
+        It holds for the thread that runs the block, and for the pieces of its batches: another
+        thread may train the same model meanwhile. After it, each mode before returns.
+        """
+        before = _evaluated.set(_evaluated.get().union(map(id, self.modules())))
         try:
             with no_grad():
                 yield
         finally:
-            for module, mode in before:
-                module.training = mode
+            _evaluated.reset(before)
 
     def to(self, device: str) -> Self:
         """Move all parameters, their gradients, and the buffers to "cpu" or "cuda".

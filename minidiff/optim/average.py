@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from threading import Lock
 
 from .. import checks, kernels
 from ..autograd.tensor import Tensor
 from ..kernels import Array
 from ..nn import Module
 from .stateful import Stateful
+
+# One lock for all averages: a lock of its own would not be pickled.
+_APPLYING = Lock()
 
 
 class EMA(Stateful):
@@ -29,6 +33,8 @@ class EMA(Stateful):
         if not callable(decay):
             self.decay = float(checks.among("decay", decay, checks.Between(0, 1, "[)")))
         self.updates = 0
+        self.blocks = 0  # how many blocks of `applied` have begun and not ended
+        self.weights: dict[Tensor, Array] = {}  # the model's own, meanwhile
         self.model = model
         self.parameters = dict(model.named_parameters())
         self.average = {name: _copy(p.data) for name, p in self.parameters.items()}
@@ -79,20 +85,32 @@ class EMA(Stateful):
     def applied(self) -> Iterator[None]:
         """A block in which the model has the averaged weights: `with ema.applied(): …`.
 
-        Do not train inside.
+        Where blocks overlap, one inside another or in several threads, the last to end gives the
+        weights back. All threads see the averages meanwhile: do not train inside.
         """
-        self._swap()
+        with _APPLYING:
+            self.blocks += 1
+            if self.blocks == 1:
+                self._apply()
         try:
             yield
         finally:
-            self._swap()
+            with _APPLYING:
+                self.blocks -= 1
+                if not self.blocks:
+                    self._give_back()
 
-    def _swap(self) -> None:
-        """Exchange the model's weights and buffers and the averaged ones."""
-        for name, tensor in (self.parameters | self._buffers()).items():
-            averaged = kernels.to_device(self.average[name], tensor.device)
-            self.average[name] = tensor.data
-            tensor.data = averaged
+    def _apply(self) -> None:
+        """Give the averages to the model, whose own weights and buffers are kept meanwhile."""
+        tensors = self.parameters | self._buffers()
+        self.weights = {tensor: tensor.data for tensor in tensors.values()}
+        for name, tensor in tensors.items():
+            tensor.data = kernels.to_device(self.average[name], tensor.device)
+
+    def _give_back(self) -> None:
+        for tensor, array in self.weights.items():
+            tensor.data = array
+        self.weights = {}
 
     def _arrays(self) -> dict[str, Array]:
         return {f"average.{name}": array for name, array in self.average.items()}

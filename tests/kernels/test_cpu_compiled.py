@@ -119,7 +119,7 @@ def test_a_kernel_from_the_cache_gives_the_bits_of_a_fresh_one(tmp_path):
         ).stdout
     )
     fresh = run()
-    assert list(tmp_path.rglob("*.nbi"))
+    assert list(tmp_path.rglob("*.kernel"))
     assert run() == fresh
 
 

@@ -9,7 +9,7 @@ when any file here changes.
 import hashlib
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import cache, partial
 from pathlib import Path
 from types import FunctionType
@@ -20,6 +20,7 @@ import numpy as np
 from numba.core import config
 from numba.core.compiler_lock import global_compiler_lock
 
+from ..disk_cache import keep
 from . import plans
 from .vector import JIT, vector
 
@@ -71,10 +72,7 @@ def compiled(function: Callable, arguments: tuple, name: str = "", **bound: Any)
     if not JIT:
         return variant
     dispatcher: Any = _jit()(variant)
-    # where no folder can be written to, each process compiles for itself
-    with suppress(RuntimeError):
-        dispatcher.enable_caching()
-        dispatcher._cache._cache_file._source_stamp = _sources()
+    keep(dispatcher, stamp=_sources())
     with global_compiler_lock, ExitStack() as undo:
         undo.callback(setattr, settings, "OPT", settings.OPT)
         # LLVM's level 3 takes a fifth longer, and finds nothing more in vectors
