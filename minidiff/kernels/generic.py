@@ -184,25 +184,36 @@ def group_norm_grads(g, x, weight, bias, aux, groups):
     return xp.reshape(dx, x.shape), dweight, total(g, axes)
 
 
-def _shifted(y, shift):
-    if shift is None:
-        return y
-    return y + reshape(shift, (len(shift), *(1,) * (y.ndim - 2), shift.shape[1]))
+def _of_samples(vectors, x):
+    """Vectors (b, channels), as they go with x (b, …, channels)."""
+    return reshape(vectors, (len(vectors), *(1,) * (x.ndim - 2), vectors.shape[1]))
 
 
-def group_norm_silu(x, weight, bias, shift, skip, groups, eps):
-    """(y, aux): silu(group_norm(x) + shift) + skip; shift (b, channels), skip like x, or None."""
+def _scaled_and_shifted(y, scale, shift):
+    y = y if scale is None else y * (1 + _of_samples(scale, y))
+    return y if shift is None else y + _of_samples(shift, y)
+
+
+def group_norm_silu(x, weight, bias, scale, shift, skip, groups, eps):
+    """(y, aux): silu(group_norm(x) · (1 + scale) + shift) + skip.
+
+    scale and shift are (b, channels), skip is like x; each may be None.
+    """
     y, aux = group_norm(x, weight, bias, groups, eps)
-    return silu(_shifted(y, shift)) + (0 if skip is None else skip), aux
+    y = silu(_scaled_and_shifted(y, scale, shift))
+    return y if skip is None else y + skip, aux
 
 
-def group_norm_silu_grads(g, x, weight, bias, shift, aux, groups):
-    """(dx, dweight, dbias, dshift); the normalised input is computed again rather than kept."""
+def group_norm_silu_grads(g, x, weight, bias, scale, shift, aux, groups):
+    """(dx, dweight, dbias, dscale, dshift); the normalised input is computed again, not kept."""
     middle, rstd = aux
     y = reshape((_grouped(x, groups) - middle) * rstd, x.shape) * weight + bias
-    g = silu_dx(g, _shifted(y, shift))
-    dshift = None if shift is None else total(g, tuple(range(1, x.ndim - 1)))
-    return *group_norm_grads(g, x, weight, bias, aux, groups), dshift
+    g = silu_dx(g, _scaled_and_shifted(y, scale, shift))
+    positions = tuple(range(1, x.ndim - 1))
+    dscale = None if scale is None else total(g * y, positions)
+    dshift = None if shift is None else total(g, positions)
+    g = g if scale is None else g * (1 + _of_samples(scale, x))
+    return *group_norm_grads(g, x, weight, bias, aux, groups), dscale, dshift
 
 
 # --- softmax, attention, losses ---

@@ -40,13 +40,14 @@ class GroupNorm(Module):
 
 
 class GroupNormSilu(GroupNorm):
-    """silu(group_norm(x) + shift) + skip as one operation.
+    """silu(group_norm(x) · (1 + scale) + shift) + skip as one operation.
 
-    `shift` (batch, channels) is the same for all pixels, `skip` is like x; both may be left out.
+    `scale` and `shift` (batch, channels) are the same for all pixels, `skip` is like x; each may be
+    left out.
     """
 
-    def __call__(self, x: Any, shift: Any = None, skip: Any = None) -> Tensor:
-        return ops.group_norm_silu(x, self.groups, self.weight, self.bias, shift, skip)
+    def __call__(self, x: Any, scale: Any = None, shift: Any = None, skip: Any = None) -> Tensor:
+        return ops.group_norm_silu(x, self.groups, self.weight, self.bias, scale, shift, skip)
 
 
 class LayerNorm(Module):

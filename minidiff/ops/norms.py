@@ -31,18 +31,21 @@ def _plain_group_norm(x, weight, bias, groups, eps):
     return _scale_and_shift(normalised, weight, bias)
 
 
-def _plain_group_norm_silu(x, weight, bias, shift, skip, groups, eps):
+def _plain_group_norm_silu(x, weight, bias, scale, shift, skip, groups, eps):
+    batch, *positions, channels = x.shape
+    of_samples = (batch, *(1 for _ in positions), channels)
     y = _plain_group_norm(x, weight, bias, groups, eps)
+    if scale is not None:
+        y = y * (1 + reshape(scale, shape=of_samples))
     if shift is not None:
-        batch, *positions, channels = x.shape
-        y = y + reshape(shift, shape=(batch, *(1 for _ in positions), channels))
+        y = y + reshape(shift, shape=of_samples)
     y = silu(y)
     return y if skip is None else y + skip
 
 
-def _group_norm_silu_rule(g, x, weight, bias, shift, aux, groups):
-    """(dx, dweight, dbias, dshift, dskip); what goes around gets the gradient as it is."""
-    return *call("group_norm_silu_grads", g, x, weight, bias, shift, aux, groups=groups), g
+def _group_norm_silu_rule(g, x, weight, bias, scale, shift, aux, groups):
+    """(dx, dweight, dbias, dscale, dshift, dskip); what goes around gets the gradient as it is."""
+    return *call("group_norm_silu_grads", g, x, weight, bias, scale, shift, aux, groups=groups), g
 
 
 # What the kernels hand on (aux) are the mean and 1/σ of each group.
@@ -51,7 +54,8 @@ _group_norm = Primitive("group_norm", "x weight bias * groups eps", wants_floats
                         joint=lambda g, x, weight, bias, aux, groups:
                         call("group_norm_grads", g, x, weight, bias, aux, groups=groups),
                         reference=_plain_group_norm)
-_group_norm_silu = Primitive("group_norm_silu", "x weight bias shift skip * groups eps",
+_group_norm_silu = Primitive("group_norm_silu",
+                             "x weight bias scale shift skip * groups eps",
                              wants_floats=True,
                              joint=_group_norm_silu_rule,
                              reference=_plain_group_norm_silu)
@@ -64,7 +68,7 @@ def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float = 1e-5) -
     weight and bias are (channels,) (Wu & He 2018). Raises ValueError if `groups` does
     not divide the channels, or if the shapes do not fit.
     """
-    _check_shapes("group_norm", x.shape, groups, weight.shape, bias.shape, None, None)
+    _check_shapes("group_norm", x.shape, groups, weight.shape, bias.shape)
     return _group_norm(x, weight, bias, groups=groups, eps=eps)
 
 
@@ -73,21 +77,20 @@ def group_norm_silu(
     groups: int,
     weight: Any,
     bias: Any,
+    scale: Any = None,
     shift: Any = None,
     skip: Any = None,
     eps: float = 1e-5,
 ) -> Any:
-    """silu(group_norm(x) + shift) + skip in one pass.
+    """silu(group_norm(x) · (1 + scale) + shift) + skip in one pass.
 
-    shift (batch, channels) is the same for all of a sample's pixels. skip, like x, is what goes
-    around the layers that end here. Both may be None. Raises ValueError as `group_norm` does.
+    scale and shift (batch, channels) are the same for all of a sample's pixels (Perez et al. 2018,
+    arXiv 1709.07871). skip, like x, is what goes around the layers that end here. Each may be
+    None. Raises ValueError as `group_norm` does.
     """
-    shift_shape = None if shift is None else shift.shape
-    skip_shape = None if skip is None else skip.shape
-    _check_shapes(
-        "group_norm_silu", x.shape, groups, weight.shape, bias.shape, shift_shape, skip_shape
-    )
-    return _group_norm_silu(x, weight, bias, shift, skip, groups=groups, eps=eps)
+    own_shapes = (None if part is None else part.shape for part in (scale, shift, skip))
+    _check_shapes("group_norm_silu", x.shape, groups, weight.shape, bias.shape, *own_shapes)
+    return _group_norm_silu(x, weight, bias, scale, shift, skip, groups=groups, eps=eps)
 
 
 def layer_norm(
@@ -145,7 +148,7 @@ def _scale_and_shift(x, weight, bias):
 
 
 @lru_cache(1024)  # a network asks about the same few shapes again and again
-def _check_shapes(operation, x, groups, weight, bias, shift, skip):
+def _check_shapes(operation, x, groups, weight, bias, scale=None, shift=None, skip=None):
     channels = x[-1]
     if groups < 1 or channels % groups:
         raise ValueError(
@@ -156,9 +159,11 @@ def _check_shapes(operation, x, groups, weight, bias, shift, skip):
             raise ValueError(
                 f"{operation}: given {name} {shape}, wanted ({channels},), one per channel of x {x}"
             )
-    if shift not in (None, (x[0], channels)):
-        raise ValueError(
-            f"{operation}: given shift {shift}, wanted ({x[0]}, {channels}), (batch, channels) of x"
-        )
+    for name, shape in (("scale", scale), ("shift", shift)):
+        if shape not in (None, (x[0], channels)):
+            raise ValueError(
+                f"{operation}: given {name} {shape}, wanted ({x[0]}, {channels}), "
+                "(batch, channels) of x"
+            )
     if skip not in (None, x):
         raise ValueError(f"{operation}: given skip {skip}, wanted {x}, the shape of x")

@@ -103,8 +103,8 @@ def test_a_kernel_from_the_cache_gives_the_bits_of_a_fresh_one(tmp_path):
         def draw(*shape):
             return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
         x, shift, ones = draw(4, 7, 7, 48), draw(4, 48), np.ones(48, np.float32)
-        y, aux = KERNELS["group_norm_silu"](x, ones, 0.1 * ones, shift, x, 8, 1e-5)
-        operands = draw(4, 7, 7, 48), x, ones, 0.1 * ones, shift, aux
+        y, aux = KERNELS["group_norm_silu"](x, ones, 0.1 * ones, shift, shift, x, 8, 1e-5)
+        operands = draw(4, 7, 7, 48), x, ones, 0.1 * ones, shift, shift, aux
         grads = KERNELS["group_norm_silu_grads"](*operands, 8)
         print(hashlib.sha256(b"".join(a.tobytes() for a in (y, *grads))).hexdigest())"""
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}

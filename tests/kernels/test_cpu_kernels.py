@@ -18,16 +18,17 @@ def drawn(data, *shapes):
     return [data.draw(cases.arrays(*shape)) for shape in shapes]
 
 
-def check_group_norm(x, weight, bias, shift, g, groups, skip=None):
-    x64, weight64, bias64, shift64, g64, skip64 = cases.wide(x, weight, bias, shift, g, skip)
-    y, aux = cases.runs(
-        "group_norm_silu", "group_norm_silu", x, weight, bias, shift, skip, groups, 1e-5
-    )
-    want, want_aux = generic.group_norm_silu(x64, weight64, bias64, shift64, skip64, groups, 1e-5)
+def check_group_norm(x, weight, bias, scale, shift, g, groups, skip=None):
+    vectors = weight, bias, scale, shift
+    x64, g64, skip64 = cases.wide(x, g, skip)
+    vectors64 = cases.wide(*vectors)
+    name = "group_norm_silu"
+    y, aux = cases.runs(name, name, x, *vectors, skip, groups, 1e-5)
+    want, want_aux = generic.group_norm_silu(x64, *vectors64, skip64, groups, 1e-5)
     cases.close((y, aux), (want, want_aux))
     name = "group_norm_silu_grads"
-    grads = cases.runs(name, name, g, x, weight, bias, shift, aux, groups)
-    wanted = generic.group_norm_silu_grads(g64, x64, weight64, bias64, shift64, want_aux, groups)
+    grads = cases.runs(name, name, g, x, *vectors, aux, groups)
+    wanted = generic.group_norm_silu_grads(g64, x64, *vectors64, want_aux, groups)
     cases.close(grads, wanted, rtol=2e-4)
 
 
@@ -38,20 +39,19 @@ def test_group_norm(data):
     channels = data.draw(st.sampled_from([8, 16, 24, 48]))
     groups = data.draw(st.sampled_from([1, 4, 8] if height * width > 2 else [1]))
     shape = (batch, height, width, channels)
-    x, g, weight, bias, shift = drawn(
-        data, shape, shape, (channels,), (channels,), (batch, channels)
-    )
-    shift, skip = (part if data.draw(st.booleans()) else None for part in (shift, g))
-    check_group_norm(x + np.float32(3), weight, bias, shift, g, groups, skip)
+    x, g, weight, bias = drawn(data, shape, shape, (channels,), (channels,))
+    own = *drawn(data, (batch, channels), (batch, channels)), g
+    scale, shift, skip = (part if data.draw(st.booleans()) else None for part in own)
+    check_group_norm(x + np.float32(3), weight, bias, scale, shift, g, groups, skip)
 
 
 def test_group_norm_on_every_lane_width(lanes):
     rng = np.random.default_rng(0)
     x, g = (rng.standard_normal((2, 5, 7, 32)).astype(np.float32) for _ in range(2))
-    weight, bias, shift = (
-        rng.standard_normal(shape).astype(np.float32) for shape in ((32,), (32,), (2, 32))
+    vectors = (
+        rng.standard_normal(shape).astype(np.float32) for shape in ((32,), (32,), (2, 32), (2, 32))
     )
-    check_group_norm(x, weight, bias, shift, g, 8)
+    check_group_norm(x, *vectors, g, 8)
 
 
 def check_attention(qkv, g, heads):
@@ -158,7 +158,7 @@ def test_not_finite_numbers():
     for bad in (np.nan, np.inf):
         images[0, 0, 0, 3] = bad
         ones = np.ones(16, np.float32)
-        y, _ = KERNELS["group_norm_silu"](images, ones, ones, None, None, 8, 1e-5)
+        y, _ = KERNELS["group_norm_silu"](images, ones, ones, None, None, None, 8, 1e-5)
         assert np.isnan(y[..., 2:4]).all()
         assert np.isfinite(y[..., 4:]).all()
 
@@ -175,8 +175,8 @@ def test_float64_and_nothing_at_all_are_generic():
         assert all((result.size == 0) == (x.size == 0) for result in results)
     assert KERNELS["blend"](np.ones((2, 9000)), np.ones((2, 9000)), 0.5, 1.5).dtype == np.float64
     x, ones = np.ones((2, 3, 3, 16)), np.ones(16)
-    y, aux = KERNELS["group_norm_silu"](x, ones, ones, None, None, 8, 1e-5)
-    dx, *_ = KERNELS["group_norm_silu_grads"](x, x, ones, ones, None, aux, 8)
+    y, aux = KERNELS["group_norm_silu"](x, ones, ones, None, None, None, 8, 1e-5)
+    dx, *_ = KERNELS["group_norm_silu_grads"](x, x, ones, ones, None, None, aux, 8)
     assert y.dtype == dx.dtype == x.dtype
     assert cases.count() == before
 

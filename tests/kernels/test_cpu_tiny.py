@@ -115,12 +115,13 @@ def test_winograd(taps, groups):
 
 
 def test_norm():
-    x, weight, bias, shift = normal(2, 3, 2, 8), normal(8), normal(8), normal(2, 8)
-    y, aux = KERNELS["group_norm_silu"](x, weight, bias, shift, x, 4, 1e-5)
-    want, want_aux = generic.group_norm_silu(*cases.wide(x, weight, bias, shift, x), 4, 1e-5)
+    x = normal(2, 3, 2, 8)
+    vectors = normal(8), normal(8), normal(2, 8), normal(2, 8)
+    y, aux = KERNELS["group_norm_silu"](x, *vectors, x, 4, 1e-5)
+    want, want_aux = generic.group_norm_silu(*cases.wide(x, *vectors, x), 4, 1e-5)
     cases.close((y, aux), (want, want_aux))
-    grads = KERNELS["group_norm_silu_grads"](y, x, weight, bias, shift, aux, 4)
-    wanted = generic.group_norm_silu_grads(*cases.wide(y, x, weight, bias, shift), want_aux, 4)
+    grads = KERNELS["group_norm_silu_grads"](y, x, *vectors, aux, 4)
+    wanted = generic.group_norm_silu_grads(*cases.wide(y, x, *vectors), want_aux, 4)
     cases.close(grads, wanted, rtol=2e-4)
 
 

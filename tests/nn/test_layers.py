@@ -114,7 +114,7 @@ def test_conv2d_refuses_groups_and_dilations_that_cannot_be():
 
 def test_group_norm():
     x = draw(2, 4, 4, 8)
-    shift = draw(2, 8, seed=2)
+    scale, shift = draw(2, 8, seed=1), draw(2, 8, seed=2)
     layer = nn.GroupNorm(2, 8)
     close(layer(x), plain_group_norm(x, 2))
     fused = nn.GroupNormSilu(2, 8)
@@ -122,7 +122,8 @@ def test_group_norm():
     fused.bias.data = draw(8, seed=4)
     y = plain_group_norm(x, 2) * fused.weight.numpy() + fused.bias.numpy()
     close(fused(x), silu(y))
-    close(fused(x, shift, skip=x), silu(y + shift[:, None, None, :]) + x)
+    moved = y * (1 + scale[:, None, None, :]) + shift[:, None, None, :]
+    close(fused(x, scale, shift, x), silu(moved) + x)
     with pytest.raises(ValueError, match="channels: given 9, wanted a multiple of the 2 groups"):
         nn.GroupNorm(2, 9)
 

@@ -27,10 +27,13 @@ def group_norm(x, groups, weight, bias):
     return y * weight + bias
 
 
-def group_norm_silu(x, groups, weight, bias, shift, skip):
+def group_norm_silu(x, groups, weight, bias, scale, shift, skip):
     y = group_norm(x, groups, weight, bias)
+    of_samples = (len(x), *(1,) * (x.ndim - 2), -1)
+    if scale is not None:
+        y = y * (1 + scale.reshape(of_samples))
     if shift is not None:
-        y = y + shift.reshape(len(x), *(1,) * (x.ndim - 2), -1)
+        y = y + shift.reshape(of_samples)
     return y * sigmoid(y) + (0 if skip is None else skip)
 
 
@@ -47,11 +50,11 @@ def grouped(draw):
 
 @st.composite
 def shifted(draw):
-    """(x, groups, weight, bias, shift, skip)"""
+    """(x, groups, weight, bias, scale, shift, skip)"""
     x, groups, weight, bias = draw(grouped())
-    shift = draw(st.none() | arrays((x.shape[0], x.shape[-1])))
+    scale, shift = (draw(st.none() | arrays((x.shape[0], x.shape[-1]))) for _ in range(2))
     skip = draw(st.none() | arrays(x.shape))
-    return x, groups, weight, bias, shift, skip
+    return x, groups, weight, bias, scale, shift, skip
 
 
 @st.composite
@@ -92,8 +95,9 @@ ROWS = [
         shifted(),
         [
             *group_errors,
-            ((x4, 2, ones4, ones4, np.ones((4, 2))), ValueError, r"given shift \(4, 2\)"),
-            ((x4, 2, ones4, ones4, None, x4[1:]), ValueError, r"given skip \(1, 3, 3, 4\)"),
+            ((x4, 2, ones4, ones4, np.ones((4, 2))), ValueError, r"given scale \(4, 2\)"),
+            ((x4, 2, ones4, ones4, None, np.ones((4, 2))), ValueError, r"given shift \(4, 2\)"),
+            ((x4, 2, ones4, ones4, None, None, x4[1:]), ValueError, r"given skip \(1, 3, 3, 4\)"),
         ],
     ),
     Op(

@@ -86,6 +86,11 @@ def torch_pool(f):
     return lambda x, size, stride, padding, **how: hwc(f(chw(x), size, stride, padding, **how))
 
 
+def torch_scaled_norm_silu(x, w, b, scale, shift):
+    to_images = lambda vectors: vectors[:, :, None, None]
+    return F.silu(F.group_norm(x, 2, w, b) * (1 + to_images(scale)) + to_images(shift))
+
+
 def torch_resize(x, **how):
     return hwc(F.interpolate(chw(x), **how))
 
@@ -201,9 +206,18 @@ ROWS = [
     ),
     (
         "group_norm_silu",
-        lambda x, w, b, s: ops.group_norm_silu(x, 2, w, b, s, x),
-        lambda x, w, b, s: hwc(F.silu(F.group_norm(chw(x), 2, w, b) + s[:, :, None, None])) + x,
-        lambda d: ((x := d.images(4, least=2), d.array(4), d.array(4), d.array(len(x), 4)), {}),
+        lambda x, w, b, scale, shift: ops.group_norm_silu(x, 2, w, b, scale, shift, x),
+        lambda x, w, b, scale, shift: hwc(torch_scaled_norm_silu(chw(x), w, b, scale, shift)) + x,
+        lambda d: (
+            (
+                x := d.images(4, least=2),
+                d.array(4),
+                d.array(4),
+                d.array(len(x), 4),
+                d.array(len(x), 4),
+            ),
+            {},
+        ),
     ),
     (
         "rms_norm",

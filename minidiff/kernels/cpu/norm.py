@@ -1,16 +1,17 @@
-"""Group norm with a shift, swish and a skip added, as one kernel: forward, and all gradients.
+"""Group norm, scaled and shifted, swish, a skip added: one kernel forward, one for all gradients.
 
 An image is pixels × channels. A vector of channels goes down all pixels, with its sums in
 registers:
 
             c0 … c15   c16 … c31     1. Σ x down each column of vectors: the mean of each group
     pixel 0    |          |          2. Σ (x − mean)² likewise: with two passes, nothing cancels
-    pixel 1    |          |          3. y = silu(x · a + b) + skip, where a = weight / σ and
-      …        ↓          ↓             b = bias + shift − mean · a
+    pixel 1    |          |          3. y = silu(x · a + b) + skip, where
+      …        ↓          ↓             a = weight · (1 + scale) / σ and
+                                        b = bias · (1 + scale) + shift − mean · a
 
 Backward, with h = x·a + b: a first pass writes d = g · silu'(h) to dx, and sums d and d·(x − mean)
-in registers. The sums give dweight, dbias, dshift and two means of each group. With these, a second
-pass makes dx = d · a + x · slope + offset of what is still in the cache.
+in registers. The sums give the gradients of all vectors, and two means of each group. With these, a
+second pass makes dx = d · a + x · slope + offset of what is still in the cache.
 """
 
 from functools import cache, lru_cache
@@ -34,6 +35,7 @@ class Plan(NamedTuple):
     channels: int
     groups: int
     per_group: int  # channels of a group
+    scales: int  # channels, or 0 where there is no scale
     shifts: int  # channels, or 0 where no shift is added
     skips: int  # 1, or 0 where no skip is added
 
@@ -51,25 +53,25 @@ def _sum_of_squares(e, x, mean, pixels):
     return sweeps.sum_over(e, pixels, add)
 
 
-def _apply(e, x, scale, offset, skip, y, plan):
-    """y = silu(x · scale + offset) + skip"""
+def _apply(e, x, a, b, skip, y, plan):
+    """y = silu(x · a + b) + skip"""
     mask = e.mask_first(plan.skips * e.lanes)
 
     @e.loop(plan.pixels)
     def pixel(i):
-        value = functions.silu(e, e.fma(e.load(x.at(i)), scale, offset))
+        value = functions.silu(e, e.fma(e.load(x.at(i)), a, b))
         e.store(value + e.load(skip.at(i), mask), y.at(i))
 
 
-def _gradient_sums(e, g, x, mean, scale, offset, d, pixels):
-    """d = g · silu'(x · scale + offset); gives Σ d and Σ d·(x − mean)."""
+def _gradient_sums(e, g, x, mean, a, b, d, pixels):
+    """d = g · silu'(x · a + b); gives Σ d and Σ d·(x − mean)."""
     total = e.variable(e.constant(0))
     product = e.variable(e.constant(0))
 
     @e.loop(pixels)
     def pixel(i):
         value = e.load(x.at(i))
-        gradient = functions.silu_dx(e, e.load(g.at(i)), e.fma(value, scale, offset))
+        gradient = functions.silu_dx(e, e.load(g.at(i)), e.fma(value, a, b))
         e.store(gradient, d.at(i))
         total.set(total.get() + gradient)
         product.set(e.fma(gradient, value - mean, product.get()))
@@ -77,13 +79,13 @@ def _gradient_sums(e, g, x, mean, scale, offset, d, pixels):
     return total.get(), product.get()
 
 
-def _combine(e, d, x, scale, slope, offset, pixels):
-    """d ← d · scale + x · slope + offset"""
+def _combine(e, d, x, a, slope, offset, pixels):
+    """d ← d · a + x · slope + offset"""
 
     @e.loop(pixels)
     def pixel(i):
         moved = e.fma(e.load(x.at(i)), slope, offset)
-        e.store(e.fma(e.load(d.at(i)), scale, moved), d.at(i))
+        e.store(e.fma(e.load(d.at(i)), a, moved), d.at(i))
 
 
 # --- bodies: the channels of one image ---
@@ -121,23 +123,26 @@ def _to_channels(e, of_groups, of_channels, groups, per_group):
             e.store(value, of_channels + k * per_group + c, e.mask_first(1))
 
 
-def _scale_and_offset(e, mean, rstd, weight, bias, shift, scale, offset, plan):
-    """x · scale + offset is x normalised, weighted and shifted."""
+def _factors(e, mean, rstd, weight, bias, scale, shift, a, b, plan):
+    """a and b, with which x · a + b is x normalised, weighted, scaled and shifted."""
 
     @_channels(e, plan)
     def vector(c):
-        a = e.load(rstd + c) * e.load(weight + c)
-        b = e.fma(-e.load(mean + c), a, e.load(bias + c))
-        e.store(a, scale + c)
-        e.store(b + e.load(shift + c, e.mask_first(plan.shifts)), offset + c)
+        scaled = e.constant(1) + e.load(scale + c, e.mask_first(plan.scales))
+        factor = e.load(rstd + c) * e.load(weight + c) * scaled
+        e.store(factor, a + c)
+        offset = e.fma(-e.load(mean + c), factor, e.load(bias + c) * scaled)
+        e.store(offset + e.load(shift + c, e.mask_first(plan.shifts)), b + c)
 
 
 # --- bodies: all images; `share` is what one number counts in its group's mean ---
 
 
-@kernel(*(numbers,) * 3, matrix, *(numbers,) * 2, *(matrix,) * 2, numbers, number, number, Plan)
-def norm(e, x, weight, bias, shift, skip, y, means, rstds, memory, share, eps, plan):
-    sums, centre, scale, offset = (memory + plan.channels * k for k in range(4))
+@kernel(
+    *(numbers,) * 3, *(matrix,) * 2, *(numbers,) * 2, *(matrix,) * 2, numbers, number, number, Plan
+)
+def norm(e, x, weight, bias, scale, shift, skip, y, means, rstds, memory, share, eps, plan):
+    sums, centre, a, b = (memory + plan.channels * k for k in range(4))
     groups = plan.groups, plan.per_group
     shape = plan.images, plan.pixels, plan.channels
     x, skip, y = (View.of(array, *shape) for array in (x, skip, y))
@@ -157,22 +162,37 @@ def norm(e, x, weight, bias, shift, skip, y, means, rstds, memory, share, eps, p
 
         inverse_root = lambda variance: e.constant(1) / e.sqrt(variance + eps)
         _group_means(e, sums, share, plan, rstds.at(n), inverse_root)
-        e.call(_to_channels, rstds.at(n), scale, *groups)
-        moved = shift + n * plan.shifts
-        _scale_and_offset(e, centre, scale, weight, bias, moved, scale, offset, plan)
+        e.call(_to_channels, rstds.at(n), a, *groups)
+        own = scale + n * plan.scales, shift + n * plan.shifts
+        _factors(e, centre, a, weight, bias, *own, a, b, plan)
 
         @_channels(e, plan)
         def apply(c):
-            a = e.load(scale + c)
-            b = e.load(offset + c)
-            _apply(e, x[n, :, c:], a, b, skip[n, :, c:], y[n, :, c:], plan)
+            views = skip[n, :, c:], y[n, :, c:]
+            _apply(e, x[n, :, c:], e.load(a + c), e.load(b + c), *views, plan)
 
 
-@kernel(*(numbers,) * 4, *(matrix,) * 3, *(numbers,) * 3, matrix, numbers, number, Plan)
+@kernel(*(numbers,) * 4, *(matrix,) * 4, *(numbers,) * 3, *(matrix,) * 2, numbers, number, Plan)
 def norm_gradients(
-    e, g, x, weight, bias, shift, means, rstds, dx, dweight, dbias, dshift, memory, share, plan
+    e,
+    g,
+    x,
+    weight,
+    bias,
+    scale,
+    shift,
+    means,
+    rstds,
+    dx,
+    dweight,
+    dbias,
+    dscale,
+    dshift,
+    memory,
+    share,
+    plan,
 ):
-    centre, rstd, scale, offset, h, normal_h, h_mean, normal_h_mean = (
+    centre, rstd, a, b, h, normal_h, h_mean, normal_h_mean = (
         memory + plan.channels * k for k in range(8)
     )
     groups = plan.groups, plan.per_group
@@ -185,19 +205,22 @@ def norm_gradients(
     def image(n):
         e.call(_to_channels, means + n * plan.groups, centre, *groups)
         e.call(_to_channels, rstds + n * plan.groups, rstd, *groups)
-        moved = shift + n * plan.shifts
-        _scale_and_offset(e, centre, rstd, weight, bias, moved, scale, offset, plan)
+        own = scale + n * plan.scales, shift + n * plan.shifts
+        _factors(e, centre, rstd, weight, bias, *own, a, b, plan)
 
         @_channels(e, plan)
         def sums(c):
-            mean, a, b = (e.load(array + c) for array in (centre, scale, offset))
-            views = g[n, :, c:], x[n, :, c:], dx[n, :, c:]
-            total, product = _gradient_sums(e, *views[:2], mean, a, b, views[2], plan.pixels)
+            mean, slope, offset = (e.load(array + c) for array in (centre, a, b))
+            of_g, of_x, d = g[n, :, c:], x[n, :, c:], dx[n, :, c:]
+            total, product = _gradient_sums(e, of_g, of_x, mean, slope, offset, d, plan.pixels)
             product = product * e.load(rstd + c)  # Σ d · x̂
-            factor = e.load(weight + c)
+            scaled = e.constant(1) + e.load(own[0] + c, e.mask_first(plan.scales))
+            factor = e.load(weight + c) * scaled
+            of_scale = e.fma(e.load(weight + c), product, e.load(bias + c) * total)
+            e.store(of_scale, dscale + n * plan.channels + c)
             e.store(total, dshift + n * plan.channels + c)
-            e.store(e.load(dbias + c) + total, dbias + c)
-            e.store(e.load(dweight + c) + product, dweight + c)
+            e.store(e.fma(scaled, total, e.load(dbias + c)), dbias + c)
+            e.store(e.fma(scaled, product, e.load(dweight + c)), dweight + c)
             e.store(factor * total, h + c)
             e.store(factor * product, normal_h + c)
 
@@ -210,7 +233,7 @@ def norm_gradients(
             r = e.load(rstd + c)
             slope = -e.load(normal_h + c) * r * r
             constant = e.fma(-e.load(centre + c), slope, -e.load(h + c) * r)
-            _combine(e, dx[n, :, c:], x[n, :, c:], e.load(scale + c), slope, constant, plan.pixels)
+            _combine(e, dx[n, :, c:], x[n, :, c:], e.load(a + c), slope, constant, plan.pixels)
 
 
 # --- the kernels of the table ---
@@ -225,51 +248,53 @@ def _lanes(channels, dtype, most) -> int:
 
 
 @lru_cache(256)  # of shapes: a network asks for the same few again and again
-def _plan(shape, groups, shifted, skipped):
+def _plan(shape, groups, scaled, shifted, skipped):
     """The plan, packed; and what one number counts in its group's mean."""
     images, *size, channels = shape
     pixels = int(np.prod(size))
     per_group = channels // groups
+    scales = channels if scaled else 0
     shifts = channels if shifted else 0
-    plan = Plan(images, pixels, channels, groups, per_group, shifts, int(skipped))
+    plan = Plan(images, pixels, channels, groups, per_group, scales, shifts, int(skipped))
     return packed(plan), 1 / (pixels * per_group)
 
 
-def _operands(x, weight, bias, shift):
+def _operands(x, weight, bias, scale, shift):
     """What both kernels take, as they take it."""
-    shift = np.empty((len(x), 0), np.float32) if shift is None else contiguous(shift)
-    return contiguous(x).reshape(-1), contiguous(weight), contiguous(bias), shift
+    none = np.empty((len(x), 0), np.float32)
+    own = (none if array is None else contiguous(array) for array in (scale, shift))
+    return contiguous(x).reshape(-1), contiguous(weight), contiguous(bias), *own
 
 
-def group_norm_silu(x, weight, bias, shift, skip, groups, eps):
+def group_norm_silu(x, weight, bias, scale, shift, skip, groups, eps):
     lanes = _lanes(x.shape[-1], x.dtype, vector.lanes())
     if x.size == 0 or not lanes:
-        return generic.group_norm_silu(x, weight, bias, shift, skip, groups, eps)
+        return generic.group_norm_silu(x, weight, bias, scale, shift, skip, groups, eps)
     run_counts["group_norm_silu"] += 1
     y = np.empty(x.shape, np.float32)
     mean = np.empty((len(x), groups), np.float32)
     rstd = np.empty((len(x), groups), np.float32)
-    operands = _operands(x, weight, bias, shift)
+    operands = _operands(x, weight, bias, scale, shift)
     skipped = operands[0] if skip is None else contiguous(skip).reshape(-1)
-    plan, share = _plan(x.shape, groups, shift is not None, skip is not None)
+    plan, share = _plan(x.shape, groups, scale is not None, shift is not None, skip is not None)
     memory = scratch(4 * x.shape[-1])
     norm(lanes)(*operands, skipped, y.reshape(-1), mean, rstd, memory, share, eps, plan)
     return y, (mean.reshape(-1, 1, groups, 1), rstd.reshape(-1, 1, groups, 1))
 
 
-def group_norm_silu_grads(g, x, weight, bias, shift, aux, groups):
+def group_norm_silu_grads(g, x, weight, bias, scale, shift, aux, groups):
     channels = x.shape[-1]
     lanes = _lanes(channels, x.dtype, vector.lanes())
     if x.size == 0 or not lanes:
-        return generic.group_norm_silu_grads(g, x, weight, bias, shift, aux, groups)
+        return generic.group_norm_silu_grads(g, x, weight, bias, scale, shift, aux, groups)
     run_counts["group_norm_silu_grads"] += 1
     dx = np.empty(x.shape, np.float32)
     dweight = np.empty(channels, np.float32)
     dbias = np.empty(channels, np.float32)
-    dshift = np.empty((len(x), channels), np.float32)
-    operands = _operands(x, weight, bias, shift)
+    dscale, dshift = (np.empty((len(x), channels), np.float32) for _ in range(2))
+    operands = _operands(x, weight, bias, scale, shift)
     mean, rstd = (contiguous(a).reshape(-1, groups) for a in aux)
-    plan, share = _plan(x.shape, groups, shift is not None, False)
+    plan, share = _plan(x.shape, groups, scale is not None, shift is not None, False)
     norm_gradients(lanes)(
         contiguous(g).reshape(-1),
         *operands,
@@ -278,9 +303,12 @@ def group_norm_silu_grads(g, x, weight, bias, shift, aux, groups):
         dx.reshape(-1),
         dweight,
         dbias,
+        dscale,
         dshift,
         scratch(8 * channels),
         share,
         plan,
     )
-    return dx, dweight, dbias, None if shift is None else dshift
+    of_scale = None if scale is None else dscale
+    of_shift = None if shift is None else dshift
+    return dx, dweight, dbias, of_scale, of_shift
