@@ -22,8 +22,8 @@ from evaluation.judging import ASKED, Court
 
 import minidiff as md
 from minidiff import command_line, diffusion
-from minidiff.data.files import write_whole
 from minidiff.diffusion import guidance
+from minidiff.disk import write_whole
 
 SHIPPED = "mnist"
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image  # matplotlib's own dependency
 
 from . import checks
-from .data.files import write_whole
+from .disk import write_whole
 
 
 class Picture(Figure):

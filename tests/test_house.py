@@ -25,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 
 # Lowest floor first. A room imports from the rooms below its floor, and from itself.
 FLOORS = [
-    {"checks", "data", "first_guesses", "messages", "pictures"},
+    {"checks", "data", "disk", "first_guesses", "messages", "pictures"},
     {"kernels"},
     {"tape"},
     {"ops"},
@@ -40,9 +40,10 @@ FLOORS = [
 NEIGHBOURS = {
     ("tools", "autograd"),
     ("data", "checks"),
+    ("data", "disk"),
     ("messages", "first_guesses"),
     ("pictures", "checks"),
-    ("pictures", "data"),
+    ("pictures", "disk"),
 }
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 
@@ -76,7 +77,16 @@ MAY_SKIP["tests/kernels/test_loops.py"] = {"pytest.mark.skipif"}
 
 LONGEST_FILE = 400
 # Imported when they are first needed: `import minidiff` stays quick.
-SLOW_TO_IMPORT = {"numba", "matplotlib", "safetensors", "pooch", "requests", "tqdm", "hypothesis"}
+SLOW_TO_IMPORT = {
+    "numba",
+    "matplotlib",
+    "safetensors",
+    "pooch",
+    "requests",
+    "tqdm",
+    "hypothesis",
+    "filelock",
+}
 
 
 @dataclass

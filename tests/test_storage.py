@@ -1,14 +1,18 @@
 """Checkpoints: what goes in comes out, and what is broken says so."""
 
+import hashlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 import minidiff as md
 from minidiff import optim, storage
+from minidiff.storage import DamagedError, checkpoints, file_format
 
 
 def small(rng: int = 0) -> md.models.UNet:
@@ -85,17 +89,87 @@ def test_a_truncated_file_is_refused(tmp_path, keep):
         md.load(path)
 
 
-def test_a_damaged_header_is_refused(tmp_path):
-    """Any byte of the header may be another one: a ValueError says so, if it can be noticed."""
-    path = md.save(tmp_path / "m.safetensors", md.models.ConditionalMLP(4, classes=1))
+def test_every_flipped_bit_is_found(tmp_path):
+    """Of the header's length, the header, the checksum itself, each tensor: no byte is left out."""
+    model = md.models.ConditionalMLP(4, classes=1)
+    path = md.save(tmp_path / "m.safetensors", model, optim.EMA(model), step=7)
     whole = path.read_bytes()
+    bits = np.random.default_rng(0).integers(0, 8, len(whole))
     header = 8 + int.from_bytes(whole[:8], "little")
-    for at in range(header):
-        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-        try:
-            md.load(path)
-        except ValueError as error:
-            assert str(path) in str(error) or "state: given another one" in str(error)
+    flips = [(at, bit) for at in range(header) for bit in range(8)]
+    flips += [(at, bits[at]) for at in range(header, len(whole))]
+    for at, bit in flips:
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :])
+        with pytest.raises(DamagedError, match=r"path: given .*wanted"):
+            storage.read(path)
+    path.write_bytes(whole)
+    assert storage.read(path).notes == {"step": 7}
+
+
+def test_the_checksum_is_what_it_is_said_to_be_and_other_tools_read_the_file(tmp_path):
+    """SHA-256 of the file, in which zeros stand for the checksum."""
+    model = small()
+    path = md.save(tmp_path / "m.safetensors", model, text='quotes " and "sha256": "', dash="–")
+    content = path.read_bytes()
+    with safe_open(path, framework="numpy") as file:
+        about = json.loads(file.metadata()["minidiff"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    sha256 = about["sha256"].encode()
+    assert content.count(sha256) == 1
+    assert hashlib.sha256(content.replace(sha256, b"0" * 64)).hexdigest() == sha256.decode()
+    assert same(tensors, {f"model.{name}": array for name, array in model.state_dict().items()})
+    assert storage.read(path).notes == {"text": 'quotes " and "sha256": "', "dash": "–"}
+
+
+def test_a_file_without_a_checksum_is_refused(tmp_path):
+    """Else a flipped bit in the checksum's name would switch the check off."""
+    path = md.save(tmp_path / "m.safetensors", small())
+    with safe_open(path, framework="numpy") as file:
+        about = json.loads(file.metadata()["minidiff"])
+    del about["sha256"]
+    save_file(load_file(path), path, {"minidiff": json.dumps(about)})
+    with pytest.raises(DamagedError, match="it has no checksum"):
+        md.load(path)
+
+
+def test_nothing_that_is_not_finite_is_written_over_a_good_file(tmp_path):
+    model = small()
+    ema = optim.EMA(model)
+    optimizer = optim.Adam(model.parameters())
+    path = md.save(tmp_path / "m.safetensors", model, ema, optimizer)
+    before = path.read_bytes()
+    name, parameter = next(iter(model.named_parameters()))
+    for array, said in (
+        (parameter.data, rf"model\.{name}: given 1 of {parameter.size} numbers"),
+        (ema.average[name], rf"ema\.average\.{name}"),
+        (optimizer.flats[0][0].flat["v"], r"optimizer\.\d+\.v"),
+    ):
+        kept = array.flat[0]
+        for poison in (np.nan, np.inf, -np.inf):
+            array.flat[0] = poison
+            with pytest.raises(FloatingPointError, match=said):
+                md.save(path, model, ema, optimizer)
+        array.flat[0] = kept
+    assert path.read_bytes() == before
+    model.register_buffer("far", np.array([np.inf], np.float32))
+    md.save(path, model)
+
+
+def test_crafted_metadata_is_damage(tmp_path):
+    """With a right checksum, as one who writes files by hand would make it."""
+    good = checkpoints.taken(md.models.ConditionalMLP(4, classes=1), None, None, {}, {})
+    path = tmp_path / "m.safetensors"
+    for change in ({"config": [1]}, {"config": "x"}, {"notes": None}, {"model": 5}):
+        path.write_bytes(file_format.to_bytes(good._replace(**change)))
+        with pytest.raises(DamagedError, match=r"is no (dict|str)"):
+            storage.read(path)
+    path.write_bytes(file_format.to_bytes(good._replace(arrays={"else": {"a": np.zeros(2)}})))
+    with pytest.raises(DamagedError, match="else"):
+        storage.read(path)
+    deep = json.dumps({"__metadata__": {"minidiff": "[" * 100_000}}).encode()
+    path.write_bytes(len(deep).to_bytes(8, "little") + deep)
+    with pytest.raises(DamagedError):
+        storage.read(path)
 
 
 def test_other_files_are_refused(tmp_path):
@@ -126,7 +200,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
         md.save(path, small(1), notes=object())
     with monkeypatch.context() as patch:
         patch.setattr(
-            storage.os, "fsync", lambda handle: (_ for _ in ()).throw(OSError("the disk is full"))
+            os, "fsync", lambda handle: (_ for _ in ()).throw(OSError("the disk is full"))
         )
         with pytest.raises(OSError, match="disk is full"):
             md.save(path, small(1))

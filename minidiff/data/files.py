@@ -6,9 +6,10 @@ so a hash of the compressed file would refuse good ones.
 
 import gzip
 import hashlib
-import os
 import zlib
 from pathlib import Path
+
+from ..disk import write_whole
 
 FILES = {  # name: size, SHA-256
     "train-images-idx3-ubyte": (
@@ -89,26 +90,3 @@ def read(folder: Path, name: str) -> bytes:
 def store(folder: Path, name: str, raw: bytes) -> None:
     """Write `raw` as the file `name` in `folder`, after a check."""
     write_whole(folder / name, check(name, raw, f"{name} to be stored"))
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file beside its place, flush it, rename it.
-
-    Whoever looks sees the old file or the new one, whole. A link stays one, to the new file, and a
-    file that is replaced leaves the new one its mode.
-    """
-    place = path.resolve()
-    if place.is_dir():
-        raise ValueError(f"path: given {path}, a folder, wanted the name of a file")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    temporary = place.with_name(f".{place.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if place.exists():
-            temporary.chmod(place.stat().st_mode & 0o7777)
-        os.replace(temporary, place)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ already reads «name: given A, wanted B» goes through untouched, and so does ev
 function that the caller gave.
 """
 
+import errno
 import functools
 import inspect
 import re
@@ -58,11 +59,11 @@ def _explained(
 ) -> Exception:
     # without the name of another door that it came through: the outermost is what the user called
     text = getattr(error, "sentence", str(error)).removeprefix(f"{name}: ")
-    if not _is_own(error) or isinstance(error, _Untouched):
+    if not _is_own(error) or isinstance(error, _Untouched) or _is_of_the_disk(error):
         return error
     is_whole = text == str(error)  # else the argument is another call's, perhaps of the same name
     first = re.match(r"[\w.*, ]+" if is_whole else r"[\w.*, ]+(?=: )", text)
-    speaks = "wanted" in text and type(error) in (*_ALLOWED, RuntimeError)
+    speaks = "wanted" in text and isinstance(error, (*_ALLOWED, RuntimeError))
     subjects = set(first[0].replace(",", " ").split()) if first else set()
     wrong = _wrong_kind(name, arguments, kinds)
     if speaks and subjects & {*arguments, *kinds} and (is_whole or not wrong):
@@ -85,6 +86,12 @@ def _explained(
 
 # These say something of the computation, and not of how it was called.
 _Untouched = (Warning, FloatingPointError, AssertionError)
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES}
+
+
+def _is_of_the_disk(error: Exception) -> bool:
+    """Whether a disk is full, broken or closed: no other argument would help."""
+    return isinstance(error, OSError) and error.errno in _OF_THE_DISK
 
 
 def _wrong_kind(name: str, arguments: dict[str, Any], kinds: dict[str, Kind]) -> str:
