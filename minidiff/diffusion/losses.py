@@ -16,6 +16,7 @@ from ..autograd.tensor import Tensor
 from ..autograd.threads import sharded
 from ..kernels import Array, from_host
 from ..nn import Module
+from ..optim.stateful import Stateful
 from .forward_process import posterior
 from .likelihood import step_nats
 from .parameterization import Parameterization, parameterization_of
@@ -234,12 +235,12 @@ def p2(gamma: float = 1.0, k: float = 1.0) -> Weight:
 # --- who chooses the times, and who watches the losses ---
 
 
-class ImportanceSampler:
+class ImportanceSampler(Stateful):
     """Draws t with probability ∝ sqrt(E[loss_t²]), and corrects by the factor 1 / (T p_t).
 
     The mean is over the last losses seen at each t: give `draw` and `callback=….update` to `loss`.
     Until every t has been seen `history` times it draws evenly; later a share of 0.001 stays even.
-    A checkpoint does not hold what it has seen: in a resumed run it begins evenly again.
+    A `Trainer` keeps in its checkpoint what the sampler of its loss has seen.
     Source: Nichol & Dhariwal 2021, arXiv 2102.09672, section 3.3.
     """
 
@@ -262,15 +263,19 @@ class ImportanceSampler:
         return i + 1, 1 / (len(p) * p[i])
 
     def update(self, t: np.ndarray, losses: np.ndarray) -> None:
-        """Take in the losses (batch,) that were seen at times t."""
+        """Take in the losses (batch,) that were seen at times t, those that are finite."""
         t = checks.times("t", t, len(self.losses), len(losses), first=1)
         history = self.losses.shape[1]
         for i, value in zip(t - 1, losses, strict=True):
-            self.losses[i, self.seen[i] % history] = value
-            self.seen[i] += 1
+            if math.isfinite(value):
+                self.losses[i, self.seen[i] % history] = value
+                self.seen[i] += 1
+
+    def _arrays(self) -> dict[str, Array]:
+        return {"losses": self.losses, "seen": self.seen}
 
 
-class LossByTime:
+class LossByTime(Stateful):
     """A callback of `loss` that averages the loss in bins of t."""
 
     def __init__(self, timesteps: int, bins: int = 10):
@@ -285,6 +290,9 @@ class LossByTime:
         bins = np.searchsorted(self.edges, t) - 1  # bin i holds edges[i] < t <= edges[i + 1]
         np.add.at(self.sums, bins, losses)
         np.add.at(self.counts, bins, 1)
+
+    def _arrays(self) -> dict[str, Array]:
+        return {"sums": self.sums, "counts": self.counts}
 
     def mean(self) -> np.ndarray:
         """The mean loss of each bin, (bins,), NaN where nothing was seen."""

@@ -1,4 +1,4 @@
-"""What a checkpoint can keep of an optimiser or of averaged weights."""
+"""What a checkpoint can keep of an optimiser, of averaged weights, of a sampler of times."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,10 +18,10 @@ class Stateful:
         raise NotImplementedError
 
     def _counts(self) -> dict[str, int]:
-        raise NotImplementedError
+        return {}
 
     def _set_counts(self, counts: Mapping[str, int]) -> None:
-        raise NotImplementedError
+        """Take over the counts; there may be none."""
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies on the host. Settings such as `lr` are not in it."""

@@ -269,8 +269,18 @@ def importance():
 
 
 @recipe
+def importance_state(importance):
+    return importance.state_dict()
+
+
+@recipe
 def by_time():
     return diffusion.losses.LossByTime(20, 4)
+
+
+@recipe
+def by_time_state(by_time):
+    return by_time.state_dict()
 
 
 @recipe

@@ -1,0 +1,192 @@
+"""A run: what is trained, how far it is, and its checkpoints."""
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .. import checks
+from ..autograd.tensor import Tensor
+from ..nn import Module
+from ..optim import EMA
+from ..storage import Checkpoint
+from ..storage.checkpoints import taken
+from ..storage.file_format import to_bytes
+from . import run_files
+from .kept import kept_by
+from .run_state import Progress, by_part, next_rates, progress_in
+
+BATCH_SIZE = 32
+
+
+class Run:
+    """What a `Trainer` trains, how far it is, and its checkpoints."""
+
+    def __init__(
+        self,
+        model: Module,
+        loss: Callable[..., Tensor],
+        optimizer: Any,
+        ema: EMA | None = None,
+        batch_size: int | None = None,
+        seed: int | None = None,
+        path: str | os.PathLike | None = None,
+        save_every: float = 60.0,
+        keep: int = 3,
+        skip_nonfinite: bool = False,
+        parts: Mapping[str, Any] | None = None,
+        **notes: Any,
+    ):
+        own = notes.keys() & set(Progress._fields)
+        if own:
+            raise ValueError(
+                f"notes: given {sorted(own)}, wanted other names: the Trainer notes these itself"
+            )
+        self.model = model
+        self.loss = loss
+        self.optimizer = optimizer
+        self.ema = ema
+        self.batch_size = BATCH_SIZE if batch_size is None else batch_size
+        self.seed = 0 if seed is None else checks.whole("seed", seed)
+        self.path = path
+        self.save_every = float(checks.among("save_every", save_every, checks.Between(0)))
+        self.keep = checks.whole("keep", keep, 1)
+        self.skip_nonfinite = checks.flag("skip_nonfinite", skip_nonfinite)
+        self.parts = dict(parts or {})
+        self.notes = notes
+        self.step = 0
+        self.epoch = 0  # how many are done
+        self.skipped = 0
+        self.history: dict[str, list[float]] = {"training": [], "validation": []}
+        self._any_batch_size = batch_size is None
+        self._any_seed = seed is None
+        self._generators = model.generators()  # of Dropout, say: each step sets them
+        # of the epoch that is under way: samples seen, how many of them have a loss, the sum of
+        # these, and of which data
+        self._seen = 0
+        self._counted = 0
+        self._epoch_loss = 0.0
+        self._data = ""
+        self._good: Checkpoint | None = None  # the newest state that was looked at
+        self._saved_at = 0.0  # seconds
+
+    def __repr__(self) -> str:
+        name = type(self.model).__name__
+        return f"Trainer({name}, epochs done: {self.epoch}, steps: {self.step}, path: {self.path})"
+
+    def save(self) -> None:
+        """Write the checkpoint, if there is a path for it.
+
+        Raises FloatingPointError, and writes nothing, where a number in it is not finite.
+        """
+        self._good = self._state()
+        if self.path is not None:
+            run_files.write(checks.path("path", self.path), to_bytes(self._good), self.keep)
+        self._saved_at = time.monotonic()
+
+    def resume(self) -> None:
+        """Go on where the checkpoint at `path` stopped; if it is damaged, the next older one.
+
+        Then a warning says so. Another warns where the learning rate would jump: it is the
+        optimiser's, and a schedule that is stretched over more steps than before rises again. Keep
+        its `total`, and further steps have its last rate.
+
+        Raises FileNotFoundError or ValueError, changing nothing, if all are missing or damaged, or
+        if the newest is of another model or optimiser, of a model that predicts something else or
+        by another schedule, without averages where there is an `ema` here, of a loss that keeps
+        something else, or no Trainer's.
+        """
+        if self.path is None:
+            raise ValueError("path: given None, wanted a Trainer's checkpoint to resume from")
+        checkpoint = run_files.newest_checkpoint(self.path, self.model)
+        progress = progress_in(checkpoint.notes, self.path)
+        if not self._any_seed and self.seed != progress.seed:
+            raise ValueError(
+                f"seed: given {self.seed}, wanted {progress.seed}, with which {self.path} began: "
+                "it also says which samples are for validation"
+            )
+        saved = checkpoint.parameterization
+        own = self.model.parameterization
+        if saved is not None and own is not None and saved != own:
+            raise ValueError(
+                f"path: given {self.path}, of a model of {saved}, wanted the model's own, {own}"
+            )
+        self._restore(checkpoint)
+        self.seed = progress.seed
+        if self._any_batch_size:
+            self.batch_size = progress.batch_size
+        rates = next_rates(self.optimizer)
+        if rates and progress.rates and rates != progress.rates:
+            warnings.warn(
+                f"lr: given {rates} for the next step, where {self.path} stopped at "
+                f"{progress.rates}: the learning rate jumps",
+                stacklevel=2,
+            )
+
+    def _state(self) -> Checkpoint:
+        """All that the next step depends on; FloatingPointError where it is not finite."""
+        progress = Progress(
+            seed=self.seed,
+            step=self.step,
+            epoch=self.epoch,
+            seen=self._seen,
+            counted=self._counted,
+            epoch_loss=self._epoch_loss,
+            skipped=self.skipped,
+            history={name: list(losses) for name, losses in self.history.items()},
+            data=self._data,
+            batch_size=self.batch_size,
+            rates=next_rates(self.optimizer),
+        )
+        notes = progress._asdict() | self.notes
+        return taken(self.model, self.ema, self.optimizer, self._stateful_parts(), notes)
+
+    def _stateful_parts(self) -> dict[str, Any]:
+        """What was given as parts, and what the loss keeps."""
+        known = [self.model, self.ema, self.optimizer, *self.parts.values()]
+        return kept_by(self.loss, but=known) | self.parts
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        """Go back to a state; all of it, or none where some does not fit."""
+        self._load(checkpoint.arrays)
+        if checkpoint.parameterization is not None:
+            self.model.parameterization = checkpoint.parameterization
+        progress = progress_in(checkpoint.notes, self.path or "")
+        self.step = progress.step
+        self.epoch = progress.epoch
+        self.skipped = progress.skipped
+        self.history = {name: list(losses) for name, losses in progress.history.items()}
+        self._seen = progress.seen
+        self._counted = progress.counted
+        self._epoch_loss = progress.epoch_loss
+        self._data = progress.data
+
+    def _load(self, arrays: dict[str, dict[str, np.ndarray]]) -> None:
+        """Take over the arrays of a checkpoint; all of them, or none where some do not fit."""
+        parts = self._stateful_parts()
+        owners: dict[str, Any] = {"model": self.model, "optimizer": self.optimizer}
+        if self.ema is not None:
+            owners["ema"] = self.ema
+        states = {name: arrays[name] for name in owners} | by_part(arrays["parts"], list(parts))
+        owners |= parts
+        before = {name: owner.state_dict() for name, owner in owners.items()}
+        try:
+            for name, owner in owners.items():
+                owner.load_state_dict(states[name])
+        except BaseException:
+            for name, owner in owners.items():
+                owner.load_state_dict(before[name])
+            raise
+
+    def _stopped(self) -> str:
+        """How far the run is, and how far what is on the disk."""
+        if self.path is None:
+            return f"stopped at step {self.step}; nothing was written, for there is no path"
+        try:
+            saved = run_files.newest_checkpoint(self.path).notes["step"]
+        except FileNotFoundError:
+            return f"stopped at step {self.step}; nothing was written to {self.path} yet"
+        return f"stopped at step {self.step}; {self.path} holds step {saved}"
