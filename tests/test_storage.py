@@ -12,7 +12,8 @@ from safetensors.numpy import load_file, save_file
 
 import minidiff as md
 from minidiff import optim, storage
-from minidiff.storage import DamagedError, checkpoints, file_format
+from minidiff.storage import checkpoints, file_format
+from minidiff.storage.file_format import DamagedError
 
 
 def small(rng: int = 0) -> md.models.UNet:

@@ -6,6 +6,6 @@ one, whole. Arrays in it are host arrays; saving does not move the live model.
 """
 
 from .checkpoints import load, pretrained, read, save
-from .file_format import Checkpoint, DamagedError
+from .file_format import Checkpoint
 
-__all__ = ["Checkpoint", "DamagedError", "load", "pretrained", "read", "save"]
+__all__ = ["Checkpoint", "load", "pretrained", "read", "save"]

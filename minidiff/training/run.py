@@ -70,7 +70,7 @@ class Run:
         self._counted = 0
         self._epoch_loss = 0.0
         self._data = ""
-        self._good: Checkpoint | None = None  # the newest state that was looked at
+        self._good: Checkpoint  # the newest state that was looked at; `fit` begins with one
         self._saved_at = 0.0  # seconds
 
     def __repr__(self) -> str:

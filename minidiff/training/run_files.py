@@ -11,7 +11,8 @@ from pathlib import Path
 from .. import checks, storage
 from ..disk import write_whole
 from ..nn import Module
-from ..storage import Checkpoint, DamagedError
+from ..storage import Checkpoint
+from ..storage.file_format import DamagedError
 
 
 def write(path: Path, content: bytes, keep: int) -> None:

@@ -240,7 +240,6 @@ class Trainer(Run):
         self, error: FloatingPointError, data: Sequence, validation: Sequence | None
     ) -> str:
         """The error, and what made the number; the run is in the last good state afterwards."""
-        assert self._good is not None
         end = self.step
         self._restore(self._good)
         begin = self.step
