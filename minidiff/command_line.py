@@ -12,7 +12,7 @@ import numpy as np
 
 from . import checks, data, storage
 from .data import files
-from .models import UNet
+from .models import ADMUNet, UNet
 from .nn import Module
 
 T = TypeVar("T")
@@ -98,7 +98,7 @@ def mnist(split: str, folder: Path | None) -> tuple[np.ndarray, np.ndarray]:
 def digits_network(text: str) -> Module:
     """The network of a checkpoint, which draws digits when it is given their labels."""
     model = storage.load(text)
-    draws_digits = isinstance(model, UNet) and model.parameterization is not None
+    draws_digits = isinstance(model, UNet | ADMUNet) and model.parameterization is not None
     if not draws_digits or (model.config["channels"], model.config["classes"]) != (1, 10):
         raise ValueError(
             f"given {text}, which holds a {type(model).__name__}, wanted a UNet that learned to "

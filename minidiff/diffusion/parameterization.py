@@ -7,6 +7,8 @@ Weights are of no use without it, so a model keeps it: `loss` notes it on the mo
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from .. import checks
 from ..kernels import Array
 from .per_sample import weighted_sum
@@ -131,5 +133,11 @@ def _from_arguments(model, schedule, predicts, learned_variance) -> Parameteriza
         raise ValueError(
             f"schedule: given T = {schedule.timesteps}, wanted T = {timesteps}, "
             "the model's `timesteps`"
+        )
+    alpha_bar = getattr(model, "alpha_bar", None)
+    if alpha_bar is not None and not np.allclose(alpha_bar, schedule.alpha_bar, atol=1e-6):
+        raise ValueError(
+            "schedule: given another than the model's own, wanted the one whose `alpha_bar` the "
+            "model was made of"
         )
     return made

@@ -182,6 +182,11 @@ def unet():
     return md.models.UNet(1, 8, (1,), classes=3, timesteps=20, attention=False)
 
 
+@recipe
+def adm():
+    return md.models.ADMUNet(diffusion.cosine_schedule(20).alpha_bar, widths=(8, 8), classes=3)
+
+
 LAYERS = {
     "attention_layer": lambda: md.nn.Attention(4, np.random.default_rng(0), 2),
     "convolution": lambda: md.nn.Conv2d(2, 4, 3, np.random.default_rng(0)),
