@@ -77,6 +77,14 @@ def arguments() -> argparse.Namespace:
         help="of each sampler (default: 100)",
     )
     parser.add_argument(
+        "--spacing",
+        nargs="+",
+        default=["trailing"],
+        choices=diffusion.grids.SPACINGS,
+        metavar="SPACING",
+        help=f"of the times, of {', '.join(diffusion.grids.SPACINGS)} (default: trailing)",
+    )
+    parser.add_argument(
         "--count",
         type=command_line.whole(20),
         default=10_000,
@@ -133,19 +141,19 @@ def settings(args: argparse.Namespace) -> Iterator[Setting]:
     """Each guidance by each sampler; then, by each, the null label."""
     rules = [{"interval": (low, high)} for low, high in args.interval or []]
     rules += [{"rescale": phi} if phi else {} for phi in args.rescale or []]
-    samplers = list(product(args.sampler, args.steps))
-    for (sampler, steps), scale, rule in product(samplers, args.guidance, rules or [{}]):
-        yield Setting(scale, sampler, steps, **(rule if scale != 1 else {}))
-    for sampler, steps in samplers:
-        yield Setting(None, sampler, steps)
+    samplers = list(product(args.sampler, args.steps, args.spacing))
+    for sampler, scale, rule in product(samplers, args.guidance, rules or [{}]):
+        yield Setting(scale, *sampler, **(rule if scale != 1 else {}))
+    for sampler in samplers:
+        yield Setting(None, *sampler)
 
 
 def check_times(args: argparse.Namespace) -> None:
     """ValueError for steps that a schedule has not, and for empty intervals."""
     for low, high in args.interval or []:
         guidance.interval(2.0, low, high)
-    for network, steps in product(args.networks, args.steps):
-        diffusion.times(network.model.parameterization.schedule, steps)
+    for network, steps, spacing in product(args.networks, args.steps, args.spacing):
+        diffusion.times(network.model.parameterization.schedule, steps, spacing)
 
 
 def main() -> None:

@@ -20,6 +20,12 @@ from minidiff.diffusion.guidance import classifier_free
 from minidiff.training import Trainer
 
 TIMESTEPS = 100
+# How each is built for a schedule and a seed: the published one, and a better one that is smaller.
+NETWORKS = {
+    "unet": lambda schedule, seed: md.models.UNet(timesteps=schedule.timesteps, rng=seed),
+    "adm": lambda schedule, seed: md.models.ADMUNet(schedule.alpha_bar, rng=seed),
+}
+SHIPPED = {"unet": "mnist", "adm": "mnist_adm"}
 EPOCHS = 6
 BATCH = 64
 # The recipe; benchmarks/quality.md says what it gives.
@@ -56,6 +62,12 @@ def arguments() -> argparse.Namespace:
         metavar="FOLDER",
         type=command_line.mnist_folder,
         help="where the four MNIST files are, if you have them",
+    )
+    parser.add_argument(
+        "--network",
+        choices=NETWORKS,
+        help="unet, the published one, or adm, the better one (default: adm, or that of the run "
+        "that is resumed)",
     )
     parser.add_argument("--resume", action="store_true", help="go on with the run of that name")
     parser.add_argument(
@@ -122,8 +134,9 @@ def complete(args: argparse.Namespace) -> None:
         args.seed = args.seed or 0
         args.epochs = args.epochs or EPOCHS
         args.schedule_epochs = args.epochs
+        args.network = args.network or "adm"
         if args.pretrained:
-            args.checkpoint = md.pretrained("mnist")
+            args.checkpoint = md.pretrained(SHIPPED[args.network])
         elif args.digits:
             args.checkpoint = command_line.digits_network(args.checkpoint)
         return
@@ -133,9 +146,14 @@ def complete(args: argparse.Namespace) -> None:
         raise ValueError(f"--resume: given {path}, wanted a checkpoint of this script")
     if args.seed not in (None, notes["seed"]):
         raise ValueError(f"--seed: given {args.seed}, wanted {notes['seed']}, that of {path}")
+    if args.network not in (None, notes["network"]):
+        raise ValueError(
+            f"--network: given {args.network}, wanted {notes['network']}, that of {path}"
+        )
     if args.shuffle_labels and not notes["shuffle_labels"]:
         raise ValueError(f"--shuffle-labels: wanted none: {path} learned from labels in order")
     args.seed = notes["seed"]
+    args.network = notes["network"]
     args.shuffle_labels = notes["shuffle_labels"]
     args.schedule_epochs = notes["schedule_epochs"]
     args.epochs = args.epochs or notes["epochs"]
@@ -171,8 +189,8 @@ def train(args: argparse.Namespace) -> Trainer:
         labels = np.random.default_rng(args.seed).permutation(labels)
     training, validation = data.split_validation(images, labels, seed=args.seed)
 
-    model = md.models.UNet(classes=10, timesteps=TIMESTEPS, rng=args.seed).to(args.device)
     schedule = diffusion.cosine_schedule(TIMESTEPS)
+    model = NETWORKS[args.network](schedule, args.seed).to(args.device)
     steps = args.schedule_epochs * data.batch_count(len(training[0]), BATCH)
     optimizer = optim.Adam(
         model.parameters(),
@@ -189,7 +207,8 @@ def train(args: argparse.Namespace) -> Trainer:
         return diffusion.loss(model, schedule, x, dropped, rng, PREDICTS)
 
     path = args.folder / CHECKPOINT
-    notes = {name: vars(args)[name] for name in ("epochs", "schedule_epochs", "shuffle_labels")}
+    kept = ("network", "epochs", "schedule_epochs", "shuffle_labels")
+    notes = {name: vars(args)[name] for name in kept}
     trainer = Trainer(
         model, loss, optimizer, ema, batch_size=BATCH, seed=args.seed, path=path, **notes
     )

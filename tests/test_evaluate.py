@@ -102,19 +102,29 @@ def without_seconds(results):
 def test_all_settings_are_in_the_table_and_in_the_report(evaluate, capsys):
     arguments = ["--count", "20", "--guidance", "1", "2", "--interval", "5", "15"]
     arguments += ["--rescale", "0", "0.7", "--sampler", "ddim", "heun", "--steps", "2", "3"]
+    arguments += ["--spacing", "trailing", "linspace"]
     results, page = evaluate("tiny.safetensors", *arguments)
     table = capsys.readouterr().out
-    drawn = [(r["sampler"], r["steps"], r["guidance"], r["rule"]) for r in results["rows"]]
+    keys = ("sampler", "steps", "spacing", "guidance", "rule")
+    drawn = [tuple(row[key] for key in keys) for row in results["rows"]]
     ways = [(1.0, "plain"), (2.0, "interval 5–15"), (2.0, "plain"), (2.0, "rescaled 0.7")]
     ways.append((None, "plain"))
     assert sorted(drawn, key=str) == sorted(
-        [(s, n, *way) for s in ("ddim", "heun") for n in (2, 3) for way in ways], key=str
+        [
+            (sampler, steps, spacing, *way)
+            for sampler in ("ddim", "heun")
+            for steps in (2, 3)
+            for spacing in ("trailing", "linspace")
+            for way in ways
+        ],
+        key=str,
     )
     for row in results["rows"]:
         name = "null label" if row["guidance"] is None else f"{row['guidance']:g}"
         name += "" if row["rule"] == "plain" else f", {row['rule']}"
         sampler = f"{row['sampler']} {row['steps']}"
-        assert re.search(rf"^tiny +{name} +{sampler} ", table, re.MULTILINE)
+        sampler += "" if row["spacing"] == "trailing" else f" {row['spacing']}"
+        assert re.search(rf"^tiny +{name} +{sampler}  ", table, re.MULTILINE)
         assert f"tiny, {'' if name == 'null label' else 'guidance '}{name}, {sampler}" in page
         for said in row["judges"].values():
             assert abs(sum(said["shares"]) - 1) < 1e-5
@@ -202,6 +212,16 @@ def test_rules_of_guidance(options, wanted, here):
     assert np.array_equal(drawn, own)
 
 
+def test_spacing_of_the_times(here):
+    from evaluation.drawing import Setting
+
+    model = md.load("tiny.safetensors")
+    labels = np.arange(10) + 1
+    drawn = Setting(1.0, "heun", 4, "log_snr").draw(model, 0, 10, seed=7)
+    own = diffusion.sample(model, labels, sampler="heun", steps=4, rng=7, spacing="log_snr")
+    assert np.array_equal(drawn, own)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -210,6 +230,7 @@ def test_rules_of_guidance(options, wanted, here):
         (["--sampler", "invert"], "argument --sampler: invalid choice"),
         (["--count", "19"], "argument --count: given 19, wanted an integer of at least 20"),
         (["nowhere"], "given nowhere, wanted a checkpoint"),
+        (["--spacing", "even"], "argument --spacing: invalid choice"),
         (["--rescale", "2"], "argument --rescale: given 2"),
     ],
 )

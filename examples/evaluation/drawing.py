@@ -60,6 +60,7 @@ class Setting:
     guidance: float | None
     sampler: str
     steps: int
+    spacing: str = "trailing"  # of the times
     interval: tuple[float, float] | None = None  # times at which to guide
     rescale: float | None = None  # the phi of `guidance.rescaled`
 
@@ -81,7 +82,8 @@ class Setting:
         low_high = () if self.interval is None else self.interval
         rescale = () if self.rescale is None else (self.rescale,)
         rule = ["interval", *map(repr, low_high)] if low_high else ["rescaled", *map(repr, rescale)]
-        parts = [self.sampler, str(self.steps), guidance]
+        spacing = () if self.spacing == "trailing" else (self.spacing,)
+        parts = [self.sampler, str(self.steps), *spacing, guidance]
         return "-".join(parts + rule if low_high or rescale else parts)
 
     def denoiser(self, model: Module) -> diffusion.Denoise:
@@ -105,6 +107,7 @@ class Setting:
             n=stop - start,
             sampler=self.sampler,
             steps=self.steps,
+            spacing=self.spacing,
             rng=seed,
         )
 

@@ -18,6 +18,7 @@ def row(network: Network, setting: Setting, chunks: Sequence[Cell], figures: dic
         "guidance": setting.guidance,
         "sampler": setting.sampler,
         "steps": setting.steps,
+        "spacing": setting.spacing,
         "rule": setting.rule,
         "seconds_per_1000": 1000 * float(np.median(seconds)),
         **figures,
@@ -49,7 +50,8 @@ def guidance_of(row: dict) -> str:
 
 
 def sampler_of(row: dict) -> str:
-    return f"{row['sampler']} {row['steps']}"
+    spacing = "" if row["spacing"] == "trailing" else f" {row['spacing']}"
+    return f"{row['sampler']} {row['steps']}{spacing}"
 
 
 def percent(share: float) -> str:
