@@ -1,4 +1,4 @@
-"""The peer: minidiff's two networks as one would write them in PyTorch, with the same parameters.
+"""The peer: minidiff's networks as one would write them in PyTorch, with the same parameters.
 
     python -m benchmarks.peer BATCH FILE
 
@@ -7,6 +7,7 @@ height, width); names of modules are minidiff's.
 """
 
 import sys
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -39,6 +40,19 @@ class TimeAndCondition(nn.Module):
     def forward(self, t, labels):
         time = self.time2(F.gelu(self.time1(self.waves(t))))
         return F.silu(torch.cat([time, self.condition(labels)], -1))
+
+
+class TimeAndLabel(nn.Module):
+    def __init__(self, dim, timesteps, classes):
+        super().__init__()
+        self.waves = Waves(dim, timesteps)
+        self.time1 = nn.Linear(dim, dim)
+        self.time2 = nn.Linear(dim, dim)
+        self.label = nn.Embedding(classes + 1, dim)
+
+    def forward(self, t, labels):
+        time = self.time2(F.gelu(self.time1(self.waves(t))))
+        return F.silu(time + self.label(labels))
 
 
 class ConvEmbed(nn.Module):
@@ -119,6 +133,88 @@ class UNet(nn.Module):
             if level:
                 h = self.up[level - 1](F.interpolate(h, scale_factor=2.0, mode="nearest"))
         return self.leave(h)
+
+
+class ADMBlock(nn.Module):
+    def __init__(self, inputs, outputs, dim):
+        super().__init__()
+        self.norm1 = nn.GroupNorm(8, inputs)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.emb = nn.Linear(dim, 2 * outputs)
+        self.norm2 = nn.GroupNorm(8, outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+
+    def forward(self, x, emb):
+        h = self.conv1(F.silu(self.norm1(x)))
+        scale, shift = self.emb(emb)[:, :, None, None].chunk(2, dim=1)
+        h = torch.addcmul(shift, self.norm2(h), 1 + scale)
+        return self.conv2(F.silu(h)) + self.skip(x)
+
+
+class ADMAttention(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.norm = nn.GroupNorm(8, channels)
+        self.qkv = nn.Linear(channels, 3 * channels, bias=False)
+        self.out = nn.Linear(channels, channels)
+
+    def forward(self, x):
+        pixels = self.norm(x).flatten(2).mT
+        parts = self.qkv(pixels).unflatten(2, (3, 4, -1)).permute(2, 0, 3, 1, 4)
+        seen = F.scaled_dot_product_attention(*parts).transpose(1, 2).flatten(2)
+        return x + self.out(seen).mT.unflatten(2, x.shape[2:])
+
+
+class ADMUNet(nn.Module):
+    def __init__(self, alpha_bar, widths=(16, 32, 64), classes=10, mean=-0.74, std=0.62):
+        super().__init__()
+        *outer, inner = widths
+        dim = 4 * widths[0]
+        self.embedding = TimeAndLabel(dim, len(alpha_bar) - 1, classes)
+        self.enter = nn.Conv2d(1, widths[0], 3, padding=1)
+        self.down_blocks = nn.ModuleList(ADMBlock(w, w, dim) for w in outer)
+        self.down = nn.ModuleList(
+            nn.Conv2d(i, o, 4, stride=2, padding=1) for i, o in pairwise(widths)
+        )
+        self.bottom = nn.ModuleList(
+            [ADMBlock(inner, inner, dim), ADMAttention(inner), ADMBlock(inner, inner, dim)]
+        )
+        self.up = nn.ModuleList(nn.Conv2d(i, o, 3, padding=1) for o, i in pairwise(widths))
+        self.up_blocks = nn.ModuleList(ADMBlock(2 * w, w, dim) for w in outer)
+        self.norm = nn.GroupNorm(8, widths[0])
+        self.leave = nn.Conv2d(widths[0], 1, 3, padding=1)
+        blocks = [*self.down_blocks, self.bottom[0], self.bottom[2], *self.up_blocks]
+        lasts = [layer for block in blocks for layer in (block.emb, block.conv2)]
+        for layer in [*lasts, self.bottom[1].out, self.leave]:
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+        # A row for each time: what x loses and is multiplied by, the slope and the offset of the
+        # guess of v, and what the output is multiplied by.
+        alpha, sigma = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+        variance = alpha_bar * std**2 + 1 - alpha_bar
+        slope = alpha * sigma * (1 - std**2) / variance
+        columns = alpha * mean, variance.rsqrt(), slope, -sigma * mean, std * variance.rsqrt()
+        self.register_buffer("known", torch.stack(columns, 1).float())
+
+    def forward(self, x, t, labels):
+        emb = self.embedding(t, labels)
+        centre, inward, slope, offset, outward = self.known[t].T[..., None, None, None]
+        centred = x - centre
+        h = self.enter(centred * inward)
+        skips = []
+        for block, shrink in zip(self.down_blocks, self.down):
+            h = block(h, emb)
+            skips.append(h)
+            h = shrink(h)
+        first, attention, second = self.bottom
+        h = second(attention(first(h, emb)), emb)
+        for block, grow, skip in reversed(list(zip(self.up_blocks, self.up, skips))):
+            h = grow(F.interpolate(h, scale_factor=2.0, mode="nearest"))
+            h = block(torch.cat([skip, h], 1), emb)
+        h = self.leave(F.silu(self.norm(h)))
+        return slope * centred + offset + outward * h
 
 
 class ConditionedDense(nn.Module):

@@ -7,6 +7,7 @@ factor: an error in the noise is sqrt(SNR) times that in x_0, one in v sqrt(SNR 
 
 import math
 from collections.abc import Callable
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from .forward_process import posterior
 from .likelihood import step_nats
 from .parameterization import Parameterization, parameterization_of
 from .per_sample import as_condition, check_clean, column, draw_noise, weighted_sum
-from .schedule import Schedule
+from .schedule import Schedule, check_schedule
 from .variance import log_variance_between
 
 PROBABILITY = checks.Between(0, 1)
@@ -233,6 +234,33 @@ def p2(gamma: float = 1.0, k: float = 1.0) -> Weight:
 
 
 # --- who chooses the times, and who watches the losses ---
+
+
+def log_normal(schedule: Schedule, mean: float, std: float) -> Callable:
+    """A `draw` of times at which log(sigma / alpha) is normal, within those of the schedule.
+
+    Their factors are 1, so that the network learns most at these noise levels. Raises ValueError
+    for a standard deviation that is not positive, and where no time of the schedule is near. Source:
+    Karras et al. 2022, arXiv 2206.00364, table 1 (P_mean, P_std), for whole times.
+    """
+    check_schedule(schedule)
+    checks.among("mean", mean, checks.Between(-math.inf))
+    checks.among("std", std, checks.Between(0, ends="(]"))
+    last = schedule.timesteps
+    edges = np.append(np.arange(last) + 0.5, last)  # of what is nearest to the times 1 … T
+    below = [NormalDist(mean, std).cdf(-schedule.half_log_snr(t)) for t in edges]
+    shares = np.diff(below)
+    if not shares.sum() > 0:
+        raise ValueError(
+            f"mean: given {mean} with std {std}, wanted noise levels near the schedule's, "
+            f"{-schedule.half_log_snr(1):.3g} … {-schedule.half_log_snr(last):.3g}"
+        )
+    probabilities = shares / shares.sum()
+
+    def draw(rng: np.random.Generator, batch: int) -> tuple[np.ndarray, np.ndarray]:
+        return 1 + rng.choice(last, batch, p=probabilities), np.ones(batch)
+
+    return draw
 
 
 class ImportanceSampler(Stateful):
