@@ -55,9 +55,10 @@ def loss(
       call (`label_dropout`).
     - `rng`: a Generator, which draws t and then the noise, before the batch is cut. With a seed
       every call draws the same: right for a figure, wrong in a training loop.
-    - `predicts`, `learned_variance`: see `Parameterization`. A learned variance adds T / 1000 times
-      the bound's term in bits, with the mean held fixed, for 8-bit images in [-1, 1] (Nichol &
-      Dhariwal 2021, arXiv 2102.09672, eq. 16).
+    - `predicts`, `learned_variance`: see `Parameterization`. "noise" is what the paper has; "v" is
+      the better choice, in colour above all, where noise gives wrong means. A learned variance adds
+      T / 1000 times the bound's term in bits, with the mean held fixed, for 8-bit images in [-1, 1]
+      (Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 16).
     - `weight`: `min_snr()`, `p2()`, `truncated_snr` or a function of the SNR; None weighs the error
       in what is predicted equally (Ho et al. 2020, arXiv 2006.11239, eq. 14).
     - `draw(rng, batch)`: gives times and factors (batch,); by default uniform, with the factor 1.
@@ -240,8 +241,8 @@ def log_normal(schedule: Schedule, mean: float, std: float) -> Callable:
     """A `draw` of times at which log(sigma / alpha) is normal, within those of the schedule.
 
     Their factors are 1, so that the network learns most at these noise levels. Raises ValueError
-    for a standard deviation that is not positive, and where no time of the schedule is near. Source:
-    Karras et al. 2022, arXiv 2206.00364, table 1 (P_mean, P_std), for whole times.
+    for a standard deviation that is not positive, and where no time of the schedule is near.
+    Source: Karras et al. 2022, arXiv 2206.00364, table 1 (P_mean, P_std), for whole times.
     """
     check_schedule(schedule)
     checks.among("mean", mean, checks.Between(-math.inf))

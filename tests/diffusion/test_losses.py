@@ -117,6 +117,35 @@ def test_the_times_are_uniform():
     assert np.abs(np.bincount(t)[1:] / 2000 - 1).max() < 5 / math.sqrt(2000)
 
 
+@pytest.mark.parametrize(("mean", "std"), [(0.7, 0.8), (-1.0, 0.5)])
+def test_log_normal_times_have_the_noise_levels_asked_for(mean, std):
+    schedule = D.cosine_schedule(1000)
+    t, factors = L.log_normal(schedule, mean, std)(np.random.default_rng(0), 20_000)
+    assert np.all(factors == 1)
+    levels = np.log(schedule.sigma[t] / schedule.alpha[t])
+    assert abs(levels.mean() - mean) < 5 * std / math.sqrt(len(t))
+    assert abs(levels.std() - std) < 5 * std / math.sqrt(2 * len(t))
+
+
+def test_log_normal_times_stay_within_a_short_schedule():
+    schedule = D.zero_terminal_snr(D.cosine_schedule(3))
+    t, _ = L.log_normal(schedule, 1.0, 2.0)(np.random.default_rng(0), 1000)
+    assert set(t) == {1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((D.cosine_schedule(10), 0.0, 0.0), "std: given 0.0, wanted a number > 0"),
+        ((D.cosine_schedule(10), math.nan, 1.0), "mean: given nan, wanted a finite number"),
+        ((D.cosine_schedule(10), 1e6, 1.0), "mean: given 1000000.0 with std 1.0, wanted noise lev"),
+    ],
+)
+def test_log_normal_levels_that_cannot_be_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        L.log_normal(*arguments)
+
+
 def test_learned_variance_adds_the_bound_and_leaves_the_mean_alone():
     t, noise = draws()
     x0 = np.round((X0 + 1) * 127.5) / 127.5 - 1  # 8-bit
