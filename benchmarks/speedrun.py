@@ -40,7 +40,7 @@ SAMPLER = {"sampler": "dpmpp_2m_sde", "steps": 20, "spacing": "log_snr"}
 
 
 def training_images():
-    training, _ = data.split_validation(*command_line.mnist("train"), seed=SEED)
+    training, _ = data.split_validation(*data.mnist("train"), seed=SEED)
     return training
 
 
@@ -52,7 +52,7 @@ class Ours:
         self.images, self.labels = training_images()
         self.schedule = diffusion.cosine_schedule(TIMESTEPS)
         self.model = md.models.ADMUNet(self.schedule.alpha_bar, rng=SEED)
-        rate = optim.warmup_cosine(FIRST_RATE, WARMUP, steps, LAST_RATE)
+        rate = optim.warmup_cosine(FIRST_RATE, min(WARMUP, steps // 10), steps, LAST_RATE)
         self.optimizer = optim.Adam(self.model.parameters(), lr=rate)
         self.ema = optim.EMA(self.model, optim.PowerLaw(AVERAGED))
 
@@ -87,7 +87,7 @@ class Torchs:
         alpha_bar = torch.from_numpy(diffusion.cosine_schedule(TIMESTEPS).alpha_bar.copy())
         self.alpha, self.sigma = alpha_bar.sqrt().float(), (1 - alpha_bar).sqrt().float()
         self.model = ADMUNet(alpha_bar)
-        self.rate = optim.warmup_cosine(FIRST_RATE, WARMUP, steps, LAST_RATE)
+        self.rate = optim.warmup_cosine(FIRST_RATE, min(WARMUP, steps // 10), steps, LAST_RATE)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=FIRST_RATE, fused=True)
         self.parameters = list(self.model.parameters())
         self.averages = [p.detach().clone() for p in self.parameters]
@@ -157,6 +157,7 @@ def train(kinds, steps, threads):
     for kind in kinds:
         here, there = spawn.Pipe()
         spawn.Process(target=contestant, args=(kind, steps, threads, there), daemon=True).start()
+        there.close()  # so that a process that dies is noticed here
         here.recv()
         connections.append(here)
     seconds = np.zeros(len(kinds))
@@ -181,8 +182,8 @@ def judged(weights):
             for part in chunks(COUNT)
         ]
     )
-    test, _ = command_line.mnist("test")
-    training, _ = command_line.mnist("train")
+    test, _ = data.mnist("test")
+    training, _ = data.mnist("train")
     found = {}
     for name in ("lenet", "judge"):
         judge = md.pretrained(name)
