@@ -178,8 +178,8 @@ def judged(weights):
     classes = np.arange(COUNT) % 10
     digits = np.concatenate(
         [
-            diffusion.sample(denoise, classes[part] + 1, rng=part.start, **SAMPLER)
-            for part in chunks(COUNT)
+            diffusion.sample(denoise, some + 1, rng=seed, **SAMPLER)
+            for seed, some in enumerate(np.split(classes, COUNT // 250))
         ]
     )
     test, _ = data.mnist("test")
@@ -188,23 +188,12 @@ def judged(weights):
     for name in ("lenet", "judge"):
         judge = md.pretrained(name)
         of_test, of_training, of_digits = (
-            features(judge, images) for images in (test, training[:COUNT], digits)
+            metrics.features(judge.features, images) for images in (test, training[:COUNT], digits)
         )
         floor = metrics.frechet_distance(of_test, of_training)
         distance = metrics.frechet_distance(of_test, of_digits) / floor
         found[name] = metrics.accuracy(classes, metrics.predict(judge, digits)), distance
     return found
-
-
-def features(judge, images):
-    with md.no_grad():
-        return np.concatenate(
-            [judge.features(images[part]).numpy() for part in chunks(len(images))]
-        )
-
-
-def chunks(count, size=250):
-    return [slice(start, start + size) for start in range(0, count, size)]
 
 
 def main():

@@ -271,11 +271,12 @@ def judge(model, args: argparse.Namespace, path: Path) -> None:
     `examples/evaluate.py` for figures that can be compared.
     """
     lenet = md.pretrained("lenet")
+    features = lambda images: metrics.features(lenet.features, images)
     classes = np.repeat(np.arange(10), COUNT)
     denoise = diffusion.denoiser(model)
-    real = metrics.Moments(features(lenet, command_line.mnist("test", args.data)[0]))
+    real = metrics.Moments(features(command_line.mnist("test", args.data)[0]))
     training = command_line.mnist("train", args.data)[0][: len(classes)]
-    floor = metrics.frechet_distance(real, features(lenet, training))
+    floor = metrics.frechet_distance(real, features(training))
 
     def draw(scale: float, condition: np.ndarray | None) -> tuple[np.ndarray, str]:
         """What the LeNet reads in the digits drawn, and their figures."""
@@ -290,7 +291,7 @@ def judge(model, args: argparse.Namespace, path: Path) -> None:
         )
         seconds = time.perf_counter() - start
         images = md.kernels.to_host(images)
-        distance = metrics.frechet_distance(real, features(lenet, images)) / floor
+        distance = metrics.frechet_distance(real, features(images)) / floor
         figures = f"Fréchet distance {distance:.1f} × that of real ones, {seconds:.1f} s"
         return metrics.predict(lenet, images), figures
 
@@ -305,12 +306,6 @@ def judge(model, args: argparse.Namespace, path: Path) -> None:
     plot.label_counts(read + 1, path, names=range(10))
     counts = np.bincount(read, minlength=10)
     print(f"null label: {counts} of the digits 0 to 9 ({figures}); drawn: {path}")
-
-
-def features(lenet, images: np.ndarray) -> np.ndarray:
-    return np.concatenate(
-        [lenet.features(images[i : i + 250]).numpy() for i in range(0, len(images), 250)]
-    )
 
 
 if __name__ == "__main__":

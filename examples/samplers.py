@@ -97,9 +97,7 @@ def digits(args: argparse.Namespace, path: Path) -> None:
     count = args.count or 200
     denoise = diffusion.denoiser(model)
     labels = np.resize(DIGITS, count) + 1
-    features = lambda x: np.concatenate(
-        [lenet.features(x[i : i + 250]).numpy() for i in range(0, len(x), 250)]
-    )
+    features = lambda x: metrics.features(lenet.features, x)
     training = features(command_line.mnist("train", args.data)[0][:count])
     test = features(command_line.mnist("test", args.data)[0][:count])
     floor = metrics.frechet_distance(training, test)

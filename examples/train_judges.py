@@ -109,8 +109,8 @@ def judge(model, folder) -> float:
     training, _ = command_line.mnist("train", folder)
     count = min(COUNT, len(images))
     chosen = np.random.default_rng(0).choice(training, count, replace=False)
-    real = features(model, images[:count])
-    other = features(model, chosen)
+    real = metrics.features(model.features, images[:count])
+    other = metrics.features(model.features, chosen)
     floor = metrics.frechet_distance(other, real)
     error = metrics.standard_error(metrics.frechet_distance, other, real, rng=0)
     at_infinity = metrics.extrapolated_frechet(real, other, rng=0)
@@ -119,12 +119,6 @@ def judge(model, folder) -> float:
         f"{error:.3f}; of infinitely many, {at_infinity:.3f}"
     )
     return float(np.mean(hits))
-
-
-def features(model, images: np.ndarray) -> np.ndarray:
-    chunks = range(0, len(images), 500)
-    with md.no_grad():
-        return np.concatenate([model.features(images[i : i + 500]).numpy() for i in chunks])
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ What is asked of drawn digits is asked of as many training images, too: real dat
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
@@ -20,7 +20,6 @@ from .cells import Cell
 from .drawing import CHUNK, as_images, fingerprint, wanted
 
 JUDGES = ("lenet", "judge")
-AT_ONCE = 250  # images that a judge looks at
 KEPT = 10_000  # as many as there are test images; figures of single rows look at no more
 ASKED = 2_000  # images whose nearest training image is looked for
 TRAINING_AT_ONCE = 10_000  # training images that it is looked for among: 60 MiB
@@ -64,7 +63,10 @@ class Court:
 
     @cached_property
     def test_rows(self) -> dict[str, np.ndarray]:
-        return {name: features(judge, self.test[0]) for name, judge in self.judges.items()}
+        return {
+            name: metrics.features(judge.features, self.test[0])
+            for name, judge in self.judges.items()
+        }
 
     @cached_property
     def test_distances(self) -> np.ndarray:
@@ -160,7 +162,7 @@ class Seen:
         self.classes: list[np.ndarray] = []
 
     def look(self, images: np.ndarray) -> None:
-        rows = features(self.judge, images)
+        rows = metrics.features(self.judge.features, images)
         self.moments.add(rows)
         self.classes.append(metrics.predict(self.judge, images))
         left = KEPT - sum(map(len, self.rows))
@@ -203,17 +205,6 @@ class Seen:
             "density": lie.density,
             "coverage": lie.coverage,
         }
-
-
-def features(judge: Module, images: np.ndarray) -> np.ndarray:
-    with md.no_grad():
-        pieces = [judge.features(part).numpy() for part in batches_of(images)]
-    return np.concatenate(pieces)
-
-
-def batches_of(images: np.ndarray) -> Iterator[np.ndarray]:
-    for start in range(0, len(images), AT_ONCE):
-        yield images[start : start + AT_ONCE]
 
 
 def as_json(value: dict) -> bytes:

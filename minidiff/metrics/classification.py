@@ -1,6 +1,6 @@
-"""What a classifier reads in drawn samples, and how often it is what was asked for."""
+"""What a network sees and reads in drawn samples, and how often it is what was asked for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,21 +15,36 @@ def predict(classifier: Callable, images: np.ndarray, chunk: int = 250) -> np.nd
     `classifier` maps images (m, …) to logits (m, classes); it is called with `chunk` of `images`
     (n, …) at a time. The result is (n,), integers.
     """
-    if not callable(classifier):
-        raise TypeError(f"classifier: given {type(classifier).__name__}, wanted a function")
+    logits = _chunks_of("classifier", classifier, images, chunk, "(m, classes)")
+    return np.concatenate([np.zeros(0, int), *(rows.argmax(axis=1) for rows in logits)])
+
+
+def features(network: Callable, images: np.ndarray, chunk: int = 250) -> np.ndarray:
+    """The features of images (n, …) by a network such as `lenet.features`, (n, width).
+
+    `network` maps images (m, …) to features (m, width); it is called with `chunk` of them at a
+    time, without a tape.
+    """
+    if not len(images):
+        raise ValueError("images: given none, wanted at least one")
+    return np.concatenate(list(_chunks_of("network", network, images, chunk, "(m, width)")))
+
+
+def _chunks_of(
+    name: str, function: Callable, images: np.ndarray, chunk: int, shape: str
+) -> Iterator[np.ndarray]:
+    """What a function gives for one chunk of images after another, in rows."""
+    if not callable(function):
+        raise TypeError(f"{name}: given {type(function).__name__}, wanted a function")
     if not isinstance(images, np.ndarray) or not images.ndim:
         raise TypeError(f"images: given {type(images).__name__}, wanted an array (n, …)")
     checks.whole("chunk", chunk, 1)
-    classes = [np.zeros(0, int)]
-    with no_grad():
-        for i in range(0, len(images), chunk):
-            logits = as_tensor(classifier(images[i : i + chunk])).numpy()
-            if logits.ndim != 2:
-                raise ValueError(
-                    f"classifier: given logits of shape {logits.shape}, wanted (m, classes)"
-                )
-            classes.append(logits.argmax(axis=1))
-    return np.concatenate(classes)
+    for i in range(0, len(images), chunk):
+        with no_grad():
+            rows = as_tensor(function(images[i : i + chunk])).numpy()
+        if rows.ndim != 2:
+            raise ValueError(f"{name}: given one that gives shape {rows.shape}, wanted {shape}")
+        yield rows
 
 
 def accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:

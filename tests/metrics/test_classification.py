@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from minidiff import Tensor
-from minidiff.metrics import accuracy, classification_report, predict
+from minidiff.metrics import accuracy, classification_report, features, predict
 
 labels = arrays.arrays(np.int64, st.shared(st.integers(1, 40), key="n"), elements=st.integers(1, 5))
 
@@ -79,9 +79,31 @@ def test_predictions_are_the_largest_logits_whatever_the_chunks(n, chunk, as_ten
         ((3, np.zeros((2, 3))), TypeError, "classifier: given int, wanted a function"),
         ((len, [[1.0]]), TypeError, "images: given list, wanted an array"),
         ((len, np.zeros((2, 3)), 0), ValueError, "chunk: given 0, wanted an integer of at least 1"),
-        ((len, np.zeros((2, 3))), ValueError, r"classifier: given logits of shape \(\), wanted"),
+        ((len, np.zeros((2, 3))), ValueError, r"given one that gives shape \(\), wanted"),
     ],
 )
 def test_what_cannot_be_predicted_with_is_named(arguments, error, message):
     with pytest.raises(error, match=message):
         predict(*arguments)
+
+
+def test_features_come_in_chunks_and_in_their_order():
+    images = np.arange(24.0).reshape(6, 2, 2)
+    sizes = []
+
+    def network(part):
+        sizes.append(len(part))
+        return part.reshape(len(part), -1)
+
+    np.testing.assert_array_equal(features(network, images, chunk=4), images.reshape(6, 4))
+    assert sizes == [4, 2]
+
+
+def test_features_that_cannot_be_are_refused():
+    images = np.zeros((2, 4))
+    with pytest.raises(TypeError, match="network: given str, wanted a function"):
+        features("lenet", images)
+    with pytest.raises(ValueError, match=r"network: given one that gives shape \(2,\), wanted"):
+        features(lambda x: x[:, 0], images)
+    with pytest.raises(ValueError, match="images: given none, wanted at least one"):
+        features(lambda x: x, images[:0])
