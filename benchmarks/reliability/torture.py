@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-SCRIPTS: list[str] = []
+SCRIPTS = ["kills.py"]
 HEAD = ["| what | how often | found |", "|---|---|---|"]
 
 
