@@ -9,15 +9,18 @@ python examples/mnist_guided.py --digits 31415 --checkpoint runs/mnist/checkpoin
 """
 
 import argparse
+import shutil
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from evaluation.drawing import fingerprint, kept
 
 import minidiff as md
-from minidiff import command_line, data, diffusion, metrics, optim, plot, storage
+from minidiff import command_line, data, diffusion, metrics, optim, plot
 from minidiff.diffusion.guidance import classifier_free
-from minidiff.training import Trainer
+from minidiff.training import Trainer, newest_checkpoint
 
 TIMESTEPS = 100
 # How each is built for a schedule and a seed: the published one, and a better one that is smaller.
@@ -144,7 +147,7 @@ def complete(args: argparse.Namespace) -> None:
             args.checkpoint = command_line.digits_network(args.checkpoint)
         return
     path = args.folder / CHECKPOINT
-    notes = storage.read(path).notes
+    notes = newest_checkpoint(path).notes
     if "schedule_epochs" not in notes:
         raise ValueError(f"--resume: given {path}, wanted a checkpoint of this script")
     if args.seed not in (None, notes["seed"]):
@@ -179,10 +182,14 @@ def main() -> None:
 
     trainer = train(args)
     plot.loss_curve(trainer.history, folder / "loss.png")
-    model = md.load(trainer.path).to(args.device)  # with the averaged weights
-    draw_scales(model, args.seed, args.device, folder / "guidance.png")
-    draw_video(model, args.seed, args.device, folder / "denoising.gif")
-    judge(model, args, folder / "counts.png")
+    model = md.load(trainer.path)  # with the averaged weights
+    # what is drawn stays until all is done: --resume goes on with the rest
+    drawn = folder / f"drawn-{fingerprint(model)}"
+    model = model.to(args.device)
+    draw_scales(model, args.seed, args.device, folder / "guidance.png", drawn)
+    draw_video(model, args.seed, args.device, folder / "denoising.gif", drawn)
+    judge(model, args, folder / "counts.png", drawn)
+    shutil.rmtree(drawn, ignore_errors=True)
 
 
 def train(args: argparse.Namespace) -> Trainer:
@@ -220,12 +227,8 @@ def train(args: argparse.Namespace) -> Trainer:
     )
     if args.resume:
         trainer.resume()
-    try:
+    with command_line.training(path):
         trainer.fit(training, args.epochs, validation)
-    except KeyboardInterrupt:
-        raise SystemExit(
-            f"\nstopped at step {trainer.step}; {path} is complete, and --resume goes on from it"
-        ) from None
     return trainer
 
 
@@ -237,34 +240,40 @@ def draw_digits(model, digits: str, scale: float, seed: int, device: str, path: 
     print(f"drawn: {path}")
 
 
-def draw_scales(model, seed: int, device: str, path: Path) -> None:
+def draw_scales(model, seed: int, device: str, path: Path, drawn: Path) -> None:
     """Digits 0 to 9, each from the same noise, at growing guidance."""
-    rows = []
-    for scale in SCALES:
+
+    def draw(scale: float) -> dict[str, np.ndarray]:
         denoise = classifier_free(diffusion.denoiser(model), scale)
         images = diffusion.sample(denoise, np.arange(1, 11), rng=seed, device=device, **SAMPLER)
-        rows.append(md.kernels.to_host(images))
+        return {"images": md.kernels.to_host(images)}
+
+    rows = [kept(drawn / f"scale-{scale}.npz", partial(draw, scale))["images"] for scale in SCALES]
     plot.grid(np.stack(rows), path, row_labels=SCALES, titles=range(10), ylabel="guidance")
     print(f"drawn: {path}")
 
 
-def draw_video(model, seed: int, device: str, path: Path) -> None:
+def draw_video(model, seed: int, device: str, path: Path, drawn: Path) -> None:
     """Ten digits becoming visible: x_t above, what the network makes of it below."""
-    steps = diffusion.sample_steps(
-        classifier_free(diffusion.denoiser(model), 2.0),
-        np.arange(1, 11),
-        sampler="ddpm",
-        steps=TIMESTEPS,
-        rng=seed,
-        device=device,
-    )
-    t, x, x0 = diffusion.all_steps(steps)
+
+    def draw() -> dict[str, np.ndarray]:
+        steps = diffusion.sample_steps(
+            classifier_free(diffusion.denoiser(model), 2.0),
+            np.arange(1, 11),
+            sampler="ddpm",
+            steps=TIMESTEPS,
+            rng=seed,
+            device=device,
+        )
+        return dict(zip(("t", "x", "x0"), diffusion.all_steps(steps)))
+
+    t, x, x0 = kept(drawn / "video.npz", draw).values()
     keep = [*range(0, len(x) - 1, 4), len(x) - 1]
     plot.denoising_video(x[keep], x0[keep], path, times=t[keep])
     print(f"drawn: {path}")
 
 
-def judge(model, args: argparse.Namespace, path: Path) -> None:
+def judge(model, args: argparse.Namespace, path: Path, drawn: Path) -> None:
     """What a LeNet reads in 1,000 drawn digits, and how far they are from all test images.
 
     The distance is given in multiples of that of as many training images. 1,000 are few: see
@@ -278,8 +287,7 @@ def judge(model, args: argparse.Namespace, path: Path) -> None:
     training = command_line.mnist("train", args.data)[0][: len(classes)]
     floor = metrics.frechet_distance(real, features(training))
 
-    def draw(scale: float, condition: np.ndarray | None) -> tuple[np.ndarray, str]:
-        """What the LeNet reads in the digits drawn, and their figures."""
+    def draw(scale: float, condition: np.ndarray | None) -> dict[str, np.ndarray]:
         start = time.perf_counter()
         images = diffusion.sample(
             classifier_free(denoise, scale),
@@ -290,19 +298,26 @@ def judge(model, args: argparse.Namespace, path: Path) -> None:
             **SAMPLER,
         )
         seconds = time.perf_counter() - start
-        images = md.kernels.to_host(images)
+        return {"images": md.kernels.to_host(images), "seconds": np.array(seconds)}
+
+    def judged(scale: float, condition: np.ndarray | None) -> tuple[np.ndarray, str]:
+        """What the LeNet reads in the digits drawn, and their figures."""
+        name = "null" if condition is None else f"{scale:g}"
+        images, seconds = kept(
+            drawn / f"judged-{name}.npz", lambda: draw(scale, condition)
+        ).values()
         distance = metrics.frechet_distance(real, features(images)) / floor
         figures = f"Fréchet distance {distance:.1f} × that of real ones, {seconds:.1f} s"
         return metrics.predict(lenet, images), figures
 
     for scale in (1.0, 2.0):
-        read, figures = draw(scale, classes + 1)
+        read, figures = judged(scale, classes + 1)
         agreement = metrics.accuracy(classes, read)
         print(
             f"guidance {scale:g}: a LeNet reads {agreement:.1%} of {len(classes):,} digits "
             f"as wanted ({figures})"
         )
-    read, figures = draw(1.0, None)
+    read, figures = judged(1.0, None)
     plot.label_counts(read + 1, path, names=range(10))
     counts = np.bincount(read, minlength=10)
     print(f"null label: {counts} of the digits 0 to 9 ({figures}); drawn: {path}")

@@ -1,6 +1,7 @@
 """Three patterns in the plane from one network of 5,826 parameters, guided by a label.
 
-    python examples/patterns_guided.py          results go to runs/patterns/
+    python examples/patterns_guided.py             results go to runs/patterns/
+    python examples/patterns_guided.py --resume    go on with a run that was stopped
 
 The label says which pattern, the guidance scale how strictly. The null label draws all three: it
 has half of the points. `md.pretrained("patterns")` is the network of a run at the defaults.
@@ -46,6 +47,7 @@ def main() -> None:
         default=1.0,
         help="the guidance scale (default: %(default)s)",
     )
+    parser.add_argument("--resume", action="store_true", help="go on with the run of that seed")
     args = parser.parse_args()
     folder = Path("runs/patterns")
 
@@ -78,7 +80,13 @@ def main() -> None:
     trainer = Trainer(
         model, loss, optimizer, ema, batch_size=BATCH, seed=args.seed, path=path, **notes
     )
-    trainer.fit(training, args.epochs, validation)
+    if args.resume:
+        try:
+            trainer.resume()
+        except (FileNotFoundError, ValueError) as error:
+            parser.error(f"--resume: {error}")
+    with command_line.training(path):
+        trainer.fit(training, args.epochs, validation)
     plot.loss_curve(trainer.history, folder / "loss.png")
     averaged = md.load(path)
     md.save(folder / "patterns.safetensors", averaged, **notes)

@@ -3,14 +3,15 @@
 import argparse
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
-from . import checks, data, storage
+from . import checks, data, disk, storage
 from .data import files
 from .models import ADMUNet, UNet
 from .nn import Module
@@ -92,6 +93,20 @@ def mnist(split: str, folder: Path | None) -> tuple[np.ndarray, np.ndarray]:
         file=sys.stderr,
     )
     raise SystemExit(2)
+
+
+@contextmanager
+def training(path: Path) -> Iterator[None]:
+    """A block that trains: where it is stopped or refused, the script ends with one sentence.
+
+    `path` is the checkpoint's.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise SystemExit(f"\n{stop}{'; --resume goes on from it' * path.exists()}") from None
+    except (disk.InUseError, OSError) as error:
+        raise SystemExit(f"{Path(sys.argv[0]).name}: error: {error}") from None
 
 
 @_option

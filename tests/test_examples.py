@@ -1,6 +1,8 @@
 """The examples, run as a user runs them, on little data."""
 
 import importlib.util
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from PIL import Image
 
 import minidiff as md
-from minidiff import data, storage
+from minidiff import data, disk, storage
 
 FOLDER = Path(__file__).parent.parent / "examples"
 NAMES = sorted(file.stem for file in FOLDER.glob("*.py"))
@@ -111,6 +113,83 @@ def test_mnist_is_trained_resumed_and_drawn(here, few_digits, monkeypatch, capsy
     monkeypatch.setattr(sys, "argv", ["mnist_guided", "--pretrained"])
     example.main()
     assert (folder / "digits_0123456789.png").stat().st_size > 1000
+
+
+def test_mnist_goes_on_with_drawing_and_judging(here, few_digits, monkeypatch, capsys):
+    """Stopped wherever, it neither trains nor draws again what is there."""
+    example = run("mnist_guided", monkeypatch, "--epochs", "1")
+    monkeypatch.setattr(example, "SCALES", (1, 2))
+    monkeypatch.setattr(example, "COUNT", 2)
+    monkeypatch.setattr(example, "TIMESTEPS", 10)
+    draw = example.diffusion.sample
+    calls = []
+
+    def sample(*args, **options):
+        if len(calls) == room:
+            raise KeyboardInterrupt
+        calls.append(options)
+        return draw(*args, **{**options, "steps": 3})
+
+    monkeypatch.setattr(example.diffusion, "sample", sample)
+    while len(calls) < 4:
+        room = len(calls) + 1
+        with pytest.raises(KeyboardInterrupt):
+            example.main()
+        monkeypatch.setattr(sys, "argv", ["mnist_guided", "--resume"])
+        assert storage.read("runs/mnist/checkpoint.safetensors").notes["step"] == 2
+    room = 100
+    example.main()
+    assert len(calls) == 5, "two scales, and three that are judged"
+    assert len(capsys.readouterr().out.split("null label")) == 2
+    assert not list((here / "runs/mnist").glob("drawn*"))
+
+
+def test_a_stopped_training_says_what_is_so(here, few_digits, monkeypatch):
+    example = run("mnist_guided", monkeypatch, "--epochs", "1")
+    step = example.Trainer.train_step
+
+    def stopping(trainer, *batch):
+        for _ in range(count):
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(trainer, *batch)
+
+    monkeypatch.setattr(example.Trainer, "train_step", stopping)
+    file = "runs/mnist/checkpoint.safetensors"
+    count = 3
+    with pytest.raises(SystemExit) as stop:
+        example.main()
+    assert stop.value.code == f"\nstopped at step 0; nothing was written to {file} yet"
+    count = 2
+    with pytest.raises(SystemExit) as stop:
+        example.main()
+    words = f"\nstopped at step 1; {file} holds step 1; --resume goes on from it"
+    assert stop.value.code == words
+    with disk.alone(Path(file)), pytest.raises(SystemExit, match="at which another run is at work"):
+        example.main()
+
+
+def test_points_in_the_plane_go_on_bit_for_bit(here, monkeypatch):
+    example = run("patterns_guided", monkeypatch, "--epochs", "2", "--resume")
+    with pytest.raises(SystemExit):  # there is nothing to go on from
+        example.main()
+    monkeypatch.setattr(example, "POINTS", 2000)
+    monkeypatch.setattr(example, "DRAWN", 50)
+    monkeypatch.setattr(sys, "argv", ["patterns_guided", "--epochs", "2"])
+    example.main()
+    whole = Path("runs/patterns/checkpoint.safetensors").read_bytes()
+    step = example.Trainer.train_step
+
+    def stopping(trainer, *batch):
+        if trainer.step == 25:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(trainer, *batch)
+
+    monkeypatch.setattr(example.Trainer, "train_step", stopping)
+    with pytest.raises(SystemExit, match="holds step 26; --resume goes on"):
+        example.main()
+    monkeypatch.setattr(sys, "argv", ["patterns_guided", "--epochs", "2", "--resume"])
+    example.main()
+    assert Path("runs/patterns/checkpoint.safetensors").read_bytes() == whole
 
 
 @pytest.mark.parametrize(

@@ -55,9 +55,7 @@ def test_a_rate_that_is_infinite_never_reaches_the_file(tmp_path, step):
     with pytest.raises(FloatingPointError) as error:
         run.fit(data(), 2, progress=False)
     said = str(error.value)
-    assert (
-        f"in step {step - 1}, the update by the optimiser, at rate inf, gave model.first." in said
-    )
+    assert f"in step {step - 1}, the update by the optimiser gave model.first." in said
     assert run.step == (0 if step <= N else N)
     assert f"The run is at step {run.step} again" in said
     assert all(np.isfinite(p.data).all() for p in run.model.parameters())

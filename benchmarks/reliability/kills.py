@@ -79,9 +79,9 @@ def data() -> tuple[np.ndarray, np.ndarray]:
 def train(path: Path) -> None:
     """From the newest checkpoint, where there is one, to the end."""
     run = trainer(path)
-    with warnings.catch_warnings(action="ignore"):
-        with suppress(FileNotFoundError):  # it was killed before there was one
-            run.resume()
+    # it may have been killed before there was one, and be told that it goes on from an older one
+    with suppress(FileNotFoundError), warnings.catch_warnings(action="ignore"):
+        run.resume()
     samples, labels = data()
     run.fit((samples, labels), EPOCHS, (samples[:16], labels[:16]), progress=False)
 

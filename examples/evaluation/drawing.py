@@ -7,7 +7,7 @@ import hashlib
 import io
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 
 from minidiff import diffusion
 from minidiff.diffusion import guidance
+from minidiff.disk import write_whole
 from minidiff.nn import Module
 
 from .cells import Cell
@@ -130,6 +131,22 @@ def as_images(pixels: np.ndarray) -> np.ndarray:
 def as_pixels(images: np.ndarray) -> np.ndarray:
     """Images in [−1, 1] in 256 grey levels, as real ones are, (n, 28, 28)."""
     return np.rint((images[..., 0].clip(-1, 1) + 1) * 127.5).astype(np.uint8)
+
+
+def kept(path: Path, draw: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """What `draw` gives; it is drawn once, and then read, also by a run after this one."""
+    try:
+        with np.load(path) as arrays:
+            return dict(arrays)
+    except FileNotFoundError:
+        pass
+    except Exception as error:  # as in `_parsed`
+        print(f"{path}: damaged: {error!r}; it is drawn again")
+    drawn = draw()
+    content = io.BytesIO()
+    np.savez(content, **drawn)
+    write_whole(path, content.getvalue())
+    return drawn
 
 
 def chunks(folder: Path, model: Module, setting: Setting, count: int, seed: int) -> list[Cell]:

@@ -29,18 +29,16 @@ def first_fault(
         except FloatingPointError as error:
             restore(before)
             number = before.notes["step"]
-            return f"in step {number}, {_operation(step, batch, error, before.notes['rates'])}"
+            return f"in step {number}, {_operation(step, batch, error)}"
         before = after
     return None
 
 
-def _operation(
-    step: Callable[[Sequence], None], batch: Sequence, error: FloatingPointError, rates: list[float]
-) -> str:
+def _operation(step: Callable[[Sequence], None], batch: Sequence, error: FloatingPointError) -> str:
     """The operation of a step that gave the number; its update, where none did."""
     try:
         with detect_anomaly():
             step(batch)
     except FloatingPointError as found:
         return str(found)
-    return f"the update by the optimiser, at rate {', '.join(map(str, rates))}, gave {error}"
+    return f"the update by the optimiser gave {error}"

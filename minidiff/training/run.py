@@ -2,7 +2,6 @@
 
 import os
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,7 +16,7 @@ from ..storage.checkpoints import taken
 from ..storage.file_format import to_bytes
 from . import run_files
 from .kept import kept_by
-from .run_state import Progress, by_part, next_rates, progress_in
+from .run_state import Progress, by_part, check_rates, progress_in, rates_of
 
 BATCH_SIZE = 32
 
@@ -90,9 +89,9 @@ class Run:
     def resume(self) -> None:
         """Go on where the checkpoint at `path` stopped; if it is damaged, the next older one.
 
-        Then a warning says so. Another warns where the learning rate would jump: it is the
-        optimiser's, and a schedule that is stretched over more steps than before rises again. Keep
-        its `total`, and further steps have its last rate.
+        Then a warning says so. Another warns where the learning rate, which is the optimiser's, is
+        another one than before: a schedule that is stretched over more steps would jump up again.
+        Keep its `total`, and further steps have its last rate.
 
         Raises FileNotFoundError or ValueError, changing nothing, if all are missing or damaged, or
         if the newest is of another model or optimiser, of a model that predicts something else or
@@ -118,13 +117,7 @@ class Run:
         self.seed = progress.seed
         if self._any_batch_size:
             self.batch_size = progress.batch_size
-        rates = next_rates(self.optimizer)
-        if rates and progress.rates and rates != progress.rates:
-            warnings.warn(
-                f"lr: given {rates} for the next step, where {self.path} stopped at "
-                f"{progress.rates}: the learning rate jumps",
-                stacklevel=2,
-            )
+        check_rates(progress.rates, rates_of(self.optimizer))
 
     def _state(self) -> Checkpoint:
         """All that the next step depends on; FloatingPointError where it is not finite."""
@@ -139,7 +132,7 @@ class Run:
             history={name: list(losses) for name, losses in self.history.items()},
             data=self._data,
             batch_size=self.batch_size,
-            rates=next_rates(self.optimizer),
+            rates=rates_of(self.optimizer),
         )
         notes = progress._asdict() | self.notes
         return taken(self.model, self.ema, self.optimizer, self._stateful_parts(), notes)

@@ -1,6 +1,8 @@
 """What a checkpoint knows of a run, beside arrays: how far it is, and with what it goes on."""
 
+import warnings
 from collections.abc import Mapping
+from functools import partial
 from os import PathLike
 from typing import Any, NamedTuple
 
@@ -20,7 +22,7 @@ class Progress(NamedTuple):
     history: dict[str, list[float]]
     data: str  # which data the epoch under way goes through
     batch_size: int
-    rates: list[float]  # the learning rate of each group of the optimiser in the next step
+    rates: list[str | None]  # the learning rate of each group of the optimiser, in words
 
 
 def progress_in(notes: Mapping[str, Any], path: str | PathLike) -> Progress:
@@ -34,7 +36,8 @@ def progress_in(notes: Mapping[str, Any], path: str | PathLike) -> Progress:
         checks.whole("batch_size", progress.batch_size, 1)
         checks.among("epoch_loss", progress.epoch_loss, checks.Between(float("-inf")))
         _check_history(progress.history)
-        _check_numbers("rates", progress.rates)
+        if not isinstance(progress.rates, list):
+            raise TypeError(f"rates: given {type(progress.rates).__name__}, wanted a list")
         if not isinstance(progress.data, str):
             raise TypeError(f"data: given {type(progress.data).__name__}, wanted a string")
     except (TypeError, ValueError) as error:
@@ -54,15 +57,29 @@ def _check_numbers(name: str, values: Any) -> None:
         raise ValueError(f"{name}: given {values!r}, wanted a list of numbers")
 
 
-def next_rates(optimizer: Any) -> list[float]:
-    """The learning rate of each group in the next step; [] where there is no telling."""
-    try:
-        rates = [group["lr"] for group in optimizer.param_groups]
-        return [float(rate(optimizer.steps + 1) if callable(rate) else rate) for rate in rates]
-    except (
-        Exception
-    ):  # another library's optimiser, or a table of rates that ends with the training
-        return []
+def rates_of(optimizer: Any) -> list[str | None]:
+    """The learning rate of each group in words, such as "warmup_cosine(peak=0.001, …)".
+
+    None where there are none: of a function that keeps to itself what it was made with, and of
+    another library's optimiser.
+    """
+    return [_in_words(group.get("lr")) for group in getattr(optimizer, "param_groups", [])]
+
+
+def _in_words(rate: Any) -> str | None:
+    if isinstance(rate, partial):
+        arguments = [*map(repr, rate.args)]
+        arguments += [f"{name}={value!r}" for name, value in rate.keywords.items()]
+        return f"{rate.func.__name__.lstrip('_')}({', '.join(arguments)})"
+    return str(rate) if isinstance(rate, int | float) else None
+
+
+def check_rates(saved: list[str | None], own: list[str | None]) -> None:
+    """Warn where a run goes on with another learning rate, so far as there are words for both."""
+    if len(saved) == len(own):
+        for before, now in zip(saved, own):
+            if None not in (before, now) and before != now:
+                warnings.warn(f"lr: given {now}, where the run had {before}", stacklevel=3)
 
 
 def by_part(arrays: Mapping[str, Any], parts: list[str]) -> dict[str, dict[str, Any]]:
