@@ -375,6 +375,8 @@ def test_what_a_loss_keeps_is_found_wherever_its_code_knows_it():
 
     inner = lambda x: ops.mean(model(x)) * int(counter.count[0])
     draw = sampler.draw
+    options = {"draw": sampler.draw, "callback": sampler.update}
+    several = (1, counter)
     cases = {
         "a variable": (lambda x, rng: counter.loss(x, rng), [counter]),
         "a global": (lambda x, rng: GLOBAL.loss(x, rng), [GLOBAL]),
@@ -382,6 +384,8 @@ def test_what_a_loss_keeps_is_found_wherever_its_code_knows_it():
         "a method's variable": (lambda x, rng: draw(rng, len(x)), [sampler]),
         "an argument": (partial(with_argument, counter), [counter]),
         "an object": (Callable(), [counter]),
+        "a dict": (lambda x, rng: options["draw"](rng, len(x)), [sampler]),
+        "a tuple": (lambda x, rng: several[1].loss(x, rng), [counter]),
         "a function that it calls": (lambda x, rng: inner(x), [counter]),
         "the inside of sharded": (lambda x, rng, f=None: md.sharded(inner)(x), [counter]),
         "a sharded function": (md.sharded(inner), [counter]),

@@ -16,13 +16,14 @@ from typing import Any
 from ..nn import Module
 
 _OWN_PACKAGE = __name__.partition(".")[0]
+_SHORT = 100  # longer ones are data
 
 
 def kept_by(loss: Callable, but: Collection[Any]) -> dict[str, Any]:
     """What has `state_dict` and `load_state_dict`, by the names under which the code knows it.
 
     Modules are none of it, nor is what is in `but`. Functions that the loss calls are looked
-    through as well; objects that are in another object, or in a list, are not found.
+    through as well, and short dicts, lists and tuples; what is inside other objects is not found.
     """
     kept: dict[str, Any] = {}
     known = {id(thing) for thing in but}
@@ -50,7 +51,7 @@ def _free(name: str, taken: Collection[str]) -> str:
 
 
 def _variables(thing: Any) -> Iterator[tuple[str, Any]]:
-    """What a callable uses: names and values, in the order of its code."""
+    """What a callable uses, or a container holds: names and values, always in the same order."""
     if isinstance(thing, FunctionType):
         yield from _variables_of_code(thing)
     elif isinstance(thing, MethodType):
@@ -61,6 +62,9 @@ def _variables(thing: Any) -> Iterator[tuple[str, Any]]:
         yield "function", thing.func
         yield from ((f"argument_{i}", value) for i, value in enumerate(thing.args))
         yield from thing.keywords.items()
+    elif isinstance(thing, dict | list | tuple) and len(thing) <= _SHORT:
+        entries = thing.items() if isinstance(thing, dict) else enumerate(thing)
+        yield from ((f"entry_{key}", value) for key, value in entries)
     elif callable(thing):
         yield from _attributes(thing)
 
