@@ -302,10 +302,8 @@ def judge(model, args: argparse.Namespace, path: Path, drawn: Path) -> None:
 
     def judged(scale: float, condition: np.ndarray | None) -> tuple[np.ndarray, str]:
         """What the LeNet reads in the digits drawn, and their figures."""
-        name = "null" if condition is None else f"{scale:g}"
-        images, seconds = kept(
-            drawn / f"judged-{name}.npz", lambda: draw(scale, condition)
-        ).values()
+        file = drawn / ("judged-null.npz" if condition is None else f"judged-{scale:g}.npz")
+        images, seconds = kept(file, lambda: draw(scale, condition)).values()
         distance = metrics.frechet_distance(real, features(images)) / floor
         figures = f"Fréchet distance {distance:.1f} × that of real ones, {seconds:.1f} s"
         return metrics.predict(lenet, images), figures
