@@ -192,6 +192,22 @@ def test_points_in_the_plane_go_on_bit_for_bit(here, monkeypatch):
     assert Path("runs/patterns/checkpoint.safetensors").read_bytes() == whole
 
 
+def test_the_better_network_is_trained_and_resumed(here, few_digits, monkeypatch, capsys):
+    example = run("mnist_guided", monkeypatch, "--network", "adm", "--epochs", "1")
+    for draw in ("draw_scales", "draw_video", "judge"):
+        monkeypatch.setattr(example, draw, lambda *args: None)
+    example.main()
+    assert "328,305 parameters" in capsys.readouterr().out
+    path = here / "runs/mnist/checkpoint.safetensors"
+    monkeypatch.setattr(sys, "argv", ["mnist_guided", "--resume", "--epochs", "2"])
+    example.main()
+    assert len(storage.read(path).notes["history"]["training"]) == 2
+    monkeypatch.setattr(sys, "argv", ["mnist_guided", "--resume", "--network", "unet"])
+    with pytest.raises(SystemExit):
+        example.main()
+    assert "--network: given unet, wanted adm" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
