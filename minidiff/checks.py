@@ -7,7 +7,9 @@ caller computes with, or raises: TypeError for another kind of thing, ValueError
 import inspect
 import math
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -49,11 +51,33 @@ def sizes(**sizes: Any) -> tuple[int, ...]:
     Also where the array would have too many numbers.
     """
     checked = tuple(whole(name, size, 1) for name, size in sizes.items())
-    if math.prod(checked) > MOST_NUMBERS:
+    count = math.prod(checked)
+    left = _left.get()
+    most = min([MOST_NUMBERS, *left])
+    if count > most:
         names = ", ".join(sizes)
         product = " × ".join(map(str, checked))
-        raise ValueError(f"{names}: given {product}, wanted at most {MOST_NUMBERS:,} numbers")
+        raise ValueError(f"{names}: given {product}, wanted at most {most:,} numbers")
+    if left:
+        left[0] -= count
     return checked
+
+
+# How many numbers `sizes` still lets through: nothing, or one number in a list.
+_left: ContextVar[list[int]] = ContextVar("left", default=[])
+
+
+@contextmanager
+def at_most(numbers: int) -> Iterator[None]:
+    """A block in which arrays of at most so many numbers, in all, have `sizes`.
+
+    For who builds what a stranger's file describes.
+    """
+    before = _left.set([numbers])
+    try:
+        yield
+    finally:
+        _left.reset(before)
 
 
 # An operation may make so many times as much of an array that is large already.

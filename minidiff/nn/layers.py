@@ -64,11 +64,14 @@ class Embedding(Module):
         return ops.embedding(self.weight, ids)
 
 
+LARGEST_TABLE = 1 << 20  # numbers
+
+
 class SinusoidalEmbedding(Module):
     """A time as waves: entries 2i, 2i + 1 are sin, cos of t / 10000^(2i/(dim − 2)).
 
     Nothing in it is trained. With `timesteps`, all times are in 0 … timesteps, and whole ones are
-    looked up in a table. Raises ValueError for a `dim` that is odd or below 4. Source: Vaswani et
+    looked up in a table, unless it were a huge one. Raises ValueError for a `dim` that is odd or below 4. Source: Vaswani et
     al. 2017 (arXiv 1706.03762, section 3.5), with dim − 2 for dim, so that the slowest wave has
     exactly the period 2π·10000.
     """
@@ -79,9 +82,9 @@ class SinusoidalEmbedding(Module):
             raise ValueError(f"dim: given {dim}, wanted an even number, at least 4")
         checks.sizes(dim=dim)
         self.frequencies = 10000.0 ** (-2 * np.arange(dim // 2) / (dim - 2))
-        if timesteps is not None:
-            checks.sizes(timesteps=timesteps, dim=dim)
-        self.table = None if timesteps is None else self._waves(np.arange(timesteps + 1))
+        self.table = None
+        if timesteps is not None and checks.whole("timesteps", timesteps, 1) * dim <= LARGEST_TABLE:
+            self.table = self._waves(np.arange(timesteps + 1))
 
     def __call__(self, t: np.ndarray, like: Array) -> Array:
         """Host times (batch,), which may be real, as (batch, dim).

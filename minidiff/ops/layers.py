@@ -133,9 +133,11 @@ def conditioned_dense(x: Any, w: Any, b: Any, e: Any, v: Any, c: Any, table: Any
 def embedding(table: Any, ids: Any) -> Any:
     """Rows of a table (rows, d) at integer ids of any shape: ids.shape + (d,).
 
-    Raises TypeError if ids are no integers, IndexError for an id outside 0 … rows − 1. (Ids on the
-    host are checked; NumPy's negative ones are refused.)
+    Raises ValueError for another table, TypeError if ids are no integers, IndexError for an id
+    outside 0 … rows − 1. (Ids on the host are checked; NumPy's negative ones are refused.)
     """
+    if len(table.shape) != 2:
+        raise ValueError(f"table: given shape {tuple(table.shape)}, wanted (rows, d)")
     return _embedding(table, checked_ids("ids", ids, table.shape[0]))
 
 

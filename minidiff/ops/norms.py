@@ -17,6 +17,7 @@ import math
 from functools import lru_cache
 from typing import Any
 
+from ..checks import whole
 from ..kernels import call
 from ..tape.primitive import Primitive
 from .elementwise import as_floats, silu
@@ -149,7 +150,10 @@ def _scale_and_shift(x, weight, bias):
 
 @lru_cache(1024)  # a network asks about the same few shapes again and again
 def _check_shapes(operation, x, groups, weight, bias, scale=None, shift=None, skip=None):
+    if len(x) < 2:
+        raise ValueError(f"{operation}: given x {x}, wanted (batch, …, channels)")
     channels = x[-1]
+    whole("groups", groups)
     if groups < 1 or channels % groups:
         raise ValueError(
             f"groups: given {groups}, wanted a divisor of the {channels} channels of x {x}"

@@ -36,7 +36,7 @@ def common_type(
             return None
     if dtype is FLOAT32 or dtype is FLOAT64:
         return array_type
-    if dtype is None or wants_floats or dtype.kind not in REAL:
+    if dtype is None or wants_floats or dtype.kind not in REAL or not dtype.isnative:
         return None
     return array_type
 
@@ -54,8 +54,10 @@ def promote(
     Raises TypeError for two devices, two float dtypes, something that is no number, or an array
     that is more than its numbers.
     """
-    for a in arrays:
+    for i, a in enumerate(arrays):
         refuse_subclass(name, a)
+        if isinstance(a, np.ndarray) and not a.dtype.isnative:  # as files of another machine are
+            arrays[i] = a.astype(a.dtype.newbyteorder("="))
     real = [a for a in arrays if type(a) in _backends]
     if not real:  # NumPy scalars and lists are arrays where nothing else is
         only_numbers = all(_is_number(a) for a in arrays)

@@ -5,7 +5,7 @@ float32 goes one of the ways in these tables. Anything else, and what fits none,
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -53,10 +53,41 @@ WAYS = {
 }
 
 
+def _problem(kernel: str, a, b, size, stride, padding, dilation, groups) -> Problem | None:
+    """The problem of operands of these shapes, or None where they do not fit.
+
+    Compiled code does not notice where an array ends. `size` is what the kernel is told beside its
+    operands: height and width of x, for its gradient, or of the weights, for theirs.
+    """
+    if len(a) != 4 or len(b) != 4 or min(groups, *stride, *dilation) < 1:
+        return None
+    outputs = a[3]
+    out = a[1:3]
+    if kernel == "conv2d":
+        fits = a[3] == b[2] * groups
+        x = a
+        taps = b[:2]
+        outputs = b[3]
+        out = None
+    elif kernel == "conv2d_dx":
+        fits = a[3] == b[3]
+        x = a[0], *size, b[2] * groups
+        taps = b[:2]
+    else:
+        fits = a[0] == b[0] and b[3] % groups == 0
+        x = b
+        taps = size
+    if not fits or outputs % groups:
+        return None
+    return Problem.of(x, taps, outputs, stride, padding, dilation, groups, out)
+
+
 @lru_cache(4096)  # of shapes: a network asks for the same few again and again
-def _first_that_fits(kernel: str, lanes: int, *shapes_and_settings) -> tuple[Way | None, Problem]:
+def _first_that_fits(kernel: str, lanes: int, *shapes_and_settings) -> tuple[Way | None, Any]:
     """The way that a kernel takes with vectors of so many lanes, or None; and its problem."""
-    p = Problem.of(*shapes_and_settings)
+    p = _problem(kernel, *shapes_and_settings)
+    if p is None:
+        return None, None
     table = kernel
     if kernel == "conv2d_dx" and p.stride == (1, 1):
         p = p.transposed()
@@ -64,11 +95,11 @@ def _first_that_fits(kernel: str, lanes: int, *shapes_and_settings) -> tuple[Way
     return next((way for way in WAYS[table] if way.fits(p)), None), p
 
 
-def _way(kernel: str, a, b, *shapes_and_settings) -> tuple[Way | None, Problem | None]:
+def _way(kernel: str, a, b, size, *settings) -> tuple[Way | None, Any]:
     """The way of these operands, counted, and its problem; None if they are `generic`'s."""
     if not _fast(a, b):
         return None, None
-    way, p = _first_that_fits(kernel, vector.lanes(), *shapes_and_settings)
+    way, p = _first_that_fits(kernel, vector.lanes(), a.shape, b.shape, size, *settings)
     if way is not None:
         run_counts[f"{kernel}: {way.name}"] += 1
     return way, p
@@ -84,7 +115,7 @@ def conv2d(x, w, stride, padding, dilation, groups):
 
 def conv2d_bias(x, w, b, stride, padding, dilation, groups):
     settings = stride, padding, dilation, groups
-    way, p = _way("conv2d", x, w, x.shape, w.shape[:2], w.shape[3], *settings)
+    way, p = _way("conv2d", x, w, None, *settings)
     if way is None:
         y = generic.conv2d(x, w, *settings)
         return y if b is None else y + b
@@ -93,8 +124,7 @@ def conv2d_bias(x, w, b, stride, padding, dilation, groups):
 
 def conv2d_dx(g, w, x_size, stride, padding, dilation, groups):
     settings = stride, padding, dilation, groups
-    x_shape = g.shape[0], *x_size, w.shape[2] * groups
-    way, p = _way("conv2d_dx", g, w, x_shape, w.shape[:2], w.shape[3], *settings, g.shape[1:3])
+    way, p = _way("conv2d_dx", g, w, x_size, *settings)
     if way is None:
         return generic.conv2d_dx(g, w, x_size, *settings)
     if stride == (1, 1):
@@ -108,7 +138,7 @@ def conv2d_dw(g, x, kernel, stride, padding, dilation, groups):
 
 def conv2d_dw_db(g, x, kernel, stride, padding, dilation, groups):
     settings = stride, padding, dilation, groups
-    way, p = _way("conv2d_dw_db", g, x, x.shape, kernel, g.shape[3], *settings, g.shape[1:3])
+    way, p = _way("conv2d_dw_db", g, x, kernel, *settings)
     if way is None:
         return generic.conv2d_dw_db(g, x, kernel, *settings)
     return way.run(contiguous(g), contiguous(x), p)

@@ -47,7 +47,7 @@ def _fast(a, ids, rows):
 
 
 def embedding(table, ids):
-    if not _fast(table, ids, len(table)):
+    if table.ndim != 2 or not _fast(table, ids, len(table)):
         return generic.embedding(table, ids)
     run_counts["embedding"] += 1
     columns = table.shape[1]
@@ -59,7 +59,7 @@ def embedding(table, ids):
 
 
 def embedding_dtable(g, ids, rows):
-    if not _fast(g, ids, rows):
+    if g.shape[:-1] != ids.shape or not _fast(g, ids, rows):
         return generic.embedding_dtable(g, ids, rows)
     run_counts["embedding_dtable"] += 1
     columns = g.shape[-1]
