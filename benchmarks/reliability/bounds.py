@@ -135,18 +135,18 @@ class Draw:
     def floats(self, *shape: int) -> np.ndarray:
         """Normal float32 in some layout."""
         dtype = self.one_of(*[np.float32] * 19, np.float64) if self.hostile else np.float32
-        return self.laid_out(self.rng.standard_normal(shape).astype(dtype))
+        return self.laid_out(np.asarray(self.rng.standard_normal(shape), dtype))
 
     def ids(self, rows: int, *shape: int) -> np.ndarray:
         return self.laid_out(self.rng.integers(0, rows, shape))
 
     def laid_out(self, array: np.ndarray) -> np.ndarray:
-        kind = self.whole(0, 11)
+        kind = self.whole(0, 11) if array.ndim else -1
         if kind == 0:
             return np.asfortranarray(array)
         if kind == 1:
             return np.ascontiguousarray(array[::-1])[::-1]
-        if kind == 2 and array.ndim:
+        if kind == 2:
             spaced = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
             spaced[..., ::2] = array
             return spaced[..., ::2]
@@ -201,10 +201,10 @@ def conditioned_dense(draw: Draw) -> Iterator[tuple]:
     out, rows = draw.one_of(*CHANNELS), draw.whole(1, 5)
     x, e = draw.floats(batch, inputs), draw.floats(batch, dim)
     w, v = draw.floats(inputs, out), draw.floats(dim, out)
-    b, c, table, ids = draw.floats(out), draw.floats(out), draw.floats(rows, out), None
+    b, c, table = draw.floats(out), draw.floats(out), draw.floats(rows, out)
     ids = draw.ids(rows, batch)
     yield "conditioned_dense", (x, w, b, e, v, c, table, ids)
-    g, z = draw.floats(batch, out), np.ascontiguousarray(draw.floats(batch, out), np.float32)
+    g, z = draw.floats(batch, out), np.array(draw.floats(batch, out), order="C")
     yield "conditioned_dense_grads", (g, x, w, e, v, z, ids, rows, [True] * 8)
 
 
@@ -277,7 +277,9 @@ def compare(guard: Guard, module: Any, name: str, arguments: tuple) -> None:
             raise ValueError("what it gives depends on what memory held before")
     if name != "self_attention":  # its probabilities have a layout of their own
         for a, b in zip(first, run(getattr(generic, name)), strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3 * max(1, np.abs(b).max(initial=0)))
+            np.testing.assert_allclose(
+                a, b, rtol=1e-3, atol=1e-3 * max(1, np.abs(b).max(initial=0))
+            )
         return
     y, p = kernel(*arguments)
     g = np.cos(np.arange(y.size, dtype=y.dtype)).reshape(y.shape)
@@ -404,7 +406,9 @@ def call_wrongly(guard: Guard, name: str, arguments: list) -> None:
             raise ValueError(f"on {kernels} it gives what generic refuses: {wanted!r}")
         for a, b in zip(found, wanted, strict=True):
             if a.shape != b.shape or a.dtype != b.dtype:
-                raise ValueError(f"on {kernels}: {a.dtype} {a.shape}, on generic {b.dtype} {b.shape}")
+                raise ValueError(
+                    f"on {kernels}: {a.dtype} {a.shape}, on generic {b.dtype} {b.shape}"
+                )
             largest = np.abs(b[np.isfinite(b)]).max(initial=1) if b.dtype.kind == "f" else 1
             np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3 * largest)
 

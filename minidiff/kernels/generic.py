@@ -10,7 +10,7 @@ from itertools import accumulate
 
 from . import backend_of, namespace
 from .sums import dtype_of_sums, largest, mean, scatter_add, total
-from .taps import check_window, conv_size, taps
+from .taps import check_convolution, check_window, conv_size, taps
 
 _TANH = math.sqrt(2 / math.pi)  # of gelu
 
@@ -25,6 +25,7 @@ def _by_groups(kernel, a, b, groups, *sizes):
 
 def conv2d(x, w, stride, padding, dilation, groups):
     """y = x ⋆ w: a convolution is a sum over taps of shifted slices @ weights."""
+    check_convolution(x, w, stride, dilation, groups)
     if groups > 1:
         return _by_groups(conv2d, x, w, groups, stride, padding, dilation)
     size = conv_size(x.shape[1:3], w.shape[:2], stride, padding, dilation)
@@ -37,6 +38,7 @@ def conv2d(x, w, stride, padding, dilation, groups):
 
 def conv2d_dx(g, w, x_size, stride, padding, dilation, groups):
     """The gradient for x, of height and width `x_size`: the transposed convolution of g."""
+    check_convolution(g, w, stride, dilation, groups)
     if groups > 1:
         return _by_groups(conv2d_dx, g, w, groups, x_size, stride, padding, dilation)
     xp = namespace(g)
@@ -50,6 +52,7 @@ def conv2d_dx(g, w, x_size, stride, padding, dilation, groups):
 
 def conv2d_dw(g, x, kernel, stride, padding, dilation, groups):
     """The gradient for w; `kernel` is its height and width."""
+    check_convolution(g, x, stride, dilation, groups)
     if groups > 1:
         return _by_groups(conv2d_dw, g, x, groups, kernel, stride, padding, dilation)
     x = pad(x, [(0, 0), *zip(padding, padding), (0, 0)], 0)

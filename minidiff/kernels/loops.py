@@ -14,6 +14,7 @@ import numpy as np
 from . import generic
 from .disk_cache import keep
 from .sums import dtype_of_sums, in_pieces, total
+from .taps import check_convolution
 
 # "contract" lets a product and its sum be one instruction, "reassoc" lets several parts of a sum
 # run side by side. The other parts of fast mathematics would lose NaN and infinity.
@@ -126,6 +127,7 @@ def bordered(x, padding):
 
 
 def conv2d(x, w, stride, padding, dilation, groups):
+    check_convolution(x, w, stride, dilation, groups)
     size = generic.conv_size(x.shape[1:3], w.shape[:2], stride, padding, dilation)
     y = np.zeros((len(x), *size, w.shape[3]), x.dtype)
     run(conv2d_loop, bordered(x, padding), w, y, stride, dilation, groups)
@@ -137,6 +139,7 @@ def conv2d_bias(x, w, b, stride, padding, dilation, groups):
 
 
 def conv2d_dx(g, w, x_size, stride, padding, dilation, groups):
+    check_convolution(g, w, stride, dilation, groups)
     height, width = x_size
     down, across = padding
     dx = np.zeros((len(g), height + 2 * down, width + 2 * across, w.shape[2] * groups), g.dtype)
@@ -145,6 +148,7 @@ def conv2d_dx(g, w, x_size, stride, padding, dilation, groups):
 
 
 def conv2d_dw(g, x, kernel, stride, padding, dilation, groups):
+    check_convolution(g, x, stride, dilation, groups)
     dw = np.zeros((*kernel, x.shape[3] // groups, g.shape[3]), g.dtype)
     run(conv2d_dw_loop, bordered(x, padding), dw, g, stride, dilation, groups)
     return dw

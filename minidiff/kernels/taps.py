@@ -23,3 +23,14 @@ def taps(kernel, size, stride, dilation) -> Iterator[tuple]:
         top = i * dilation[0]
         left = j * dilation[1]
         yield i, j, slice(top, top + high, stride[0]), slice(left, left + wide, stride[1])
+
+
+def check_convolution(images, filters, stride, dilation, groups):
+    """ValueError unless these can be a convolution's: NumPy would make something of them."""
+    steps = (*stride, *dilation)
+    if images.ndim != 4 or filters.ndim != 4 or min(*steps, groups) < 1:
+        raise ValueError(
+            f"convolution: given arrays of shapes {tuple(images.shape)} and "
+            f"{tuple(filters.shape)}, stride {stride}, dilation {dilation} and {groups} groups, "
+            "wanted four axes each, and the rest at least 1"
+        )
