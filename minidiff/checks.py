@@ -53,7 +53,7 @@ def sizes(**sizes: Any) -> tuple[int, ...]:
     checked = tuple(whole(name, size, 1) for name, size in sizes.items())
     count = math.prod(checked)
     left = _left.get()
-    most = min([MOST_NUMBERS, *left])
+    most = min(MOST_NUMBERS, *left) if left else MOST_NUMBERS
     if count > most:
         names = ", ".join(sizes)
         product = " × ".join(map(str, checked))
@@ -63,8 +63,8 @@ def sizes(**sizes: Any) -> tuple[int, ...]:
     return checked
 
 
-# How many numbers `sizes` still lets through: nothing, or one number in a list.
-_left: ContextVar[list[int]] = ContextVar("left", default=[])
+# How many numbers `sizes` still lets through, alone in a list; or no limit.
+_left: ContextVar[list[int] | None] = ContextVar("left", default=None)
 
 
 @contextmanager

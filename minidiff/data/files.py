@@ -7,6 +7,7 @@ so a hash of the compressed file would refuse good ones.
 import gzip
 import hashlib
 import zlib
+from io import BytesIO
 from pathlib import Path
 
 from ..disk import write_whole
@@ -49,15 +50,23 @@ def check(name: str, raw: bytes, source: str | Path) -> bytes:
 def decompress(name: str, compressed: bytes, source: str | Path) -> bytes:
     """The checked bytes inside the gzip file `compressed`.
 
-    ValueError where it is cut short, broken or another file.
+    ValueError where it is cut short, broken or another file, of which no more is unpacked than one
+    byte beyond the size that is wanted: a thousand times as much may be in it.
     """
+    size, _ = FILES[name]
     try:
-        raw = gzip.decompress(compressed)
+        with gzip.GzipFile(fileobj=BytesIO(compressed)) as file:
+            raw = file.read(size + 1)
     except (EOFError, OSError, zlib.error) as error:
         raise ValueError(
             f"{source}: given {len(compressed):,} bytes that are not a whole gzip file ({error}), "
             f"wanted {name}.gz"
         ) from error
+    if len(raw) > size:
+        raise ValueError(
+            f"{source}: given more than {size:,} bytes in {len(compressed):,}, "
+            f"wanted {name} of {size:,} bytes"
+        )
     return check(name, raw, source)
 
 

@@ -69,6 +69,7 @@ def _transfer(url: str, name: str, deadline: float) -> bytes:
     from tqdm.auto import tqdm
 
     chunks = []
+    received = 0
     headers = {"Accept-Encoding": "identity"}  # else some servers send the file already unzipped
     with requests.get(
         url, stream=True, timeout=(SECONDS_TO_CONNECT, SECONDS_IN_ALL), headers=headers
@@ -81,4 +82,7 @@ def _transfer(url: str, name: str, deadline: float) -> bytes:
                     raise TimeoutError  # nobody waits for it any longer
                 chunks.append(chunk)
                 bar.update(len(chunk))
+                received += len(chunk)
+                if received > files.FILES[name][0]:
+                    raise ValueError(f"{url}: given over {received:,} bytes, wanted {name}.gz")
     return b"".join(chunks)

@@ -104,7 +104,8 @@ class ArrayUnpickler(pickle.Unpickler):
     """An unpickler of NumPy arrays and nothing else.
 
     Two of the three names are answered by functions of our own: NumPy 2 moved `_reconstruct` to
-    another module, and newer versions warn about integers given for the flags of a dtype.
+    another module, and newer versions warn about integers given for the flags of a dtype. An array
+    begins empty, as in every pickle: its shape comes with its bytes.
     """
 
     NAMES = {
@@ -112,9 +113,7 @@ class ArrayUnpickler(pickle.Unpickler):
         ("numpy", "dtype"): lambda code, align, copy: np.dtype(
             code, align=bool(align), copy=bool(copy)
         ),
-        ("numpy.core.multiarray", "_reconstruct"): lambda cls, shape, dtype: np.ndarray.__new__(
-            cls, shape, dtype
-        ),
+        ("numpy.core.multiarray", "_reconstruct"): lambda cls, shape, dtype: np.empty(0, dtype),
     }
 
     def find_class(self, module: str, name: str) -> Any:

@@ -10,6 +10,7 @@ from itertools import accumulate
 
 from . import backend_of, namespace
 from .sums import dtype_of_sums, largest, mean, scatter_add, total
+from .tails import erf
 from .taps import check_convolution, check_window, conv_size, taps
 
 _TANH = math.sqrt(2 / math.pi)  # of gelu
@@ -318,20 +319,6 @@ def silu_dx(g, x):
     s = sigmoid(x)
     x = namespace(x).clip(x, -1000, 1000)
     return g * (s * (1 + x * (1 - s)))
-
-
-def erf(x):
-    """2/√π · e^(−x²) · Σ 2ⁿ x²ⁿ⁺¹ / (1·3·…·(2n+1)), terms of one sign; from |x| = 6 on it is ±1."""
-    xp = namespace(x)
-    far = xp.abs(x) >= 6
-    limit = xp.sign(x)
-    x = xp.clip(x, -6, 6)
-    term = total = x
-    for n in range(1, 140):
-        term = term * (2 * x * x / (2 * n + 1))
-        total = total + term
-    series = total * xp.exp(-x * x) * (2 / math.sqrt(math.pi))
-    return xp.where(far, limit, xp.clip(series, -1, 1))
 
 
 def gelu(x, approximate):

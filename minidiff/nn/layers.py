@@ -71,9 +71,9 @@ class SinusoidalEmbedding(Module):
     """A time as waves: entries 2i, 2i + 1 are sin, cos of t / 10000^(2i/(dim − 2)).
 
     Nothing in it is trained. With `timesteps`, all times are in 0 … timesteps, and whole ones are
-    looked up in a table, unless it were a huge one. Raises ValueError for a `dim` that is odd or below 4. Source: Vaswani et
-    al. 2017 (arXiv 1706.03762, section 3.5), with dim − 2 for dim, so that the slowest wave has
-    exactly the period 2π·10000.
+    looked up in a table, unless it were a huge one. Raises ValueError for a `dim` that is odd or
+    below 4. Source: Vaswani et al. 2017 (arXiv 1706.03762, section 3.5), with dim − 2 for dim, so
+    that the slowest wave has exactly the period 2π·10000.
     """
 
     def __init__(self, dim: int, timesteps: int | None = None):

@@ -131,16 +131,27 @@ def load(path: str | os.PathLike, model: Module | None = None, weights: str = "e
 
 
 def _built(checkpoint: Checkpoint, path: str | os.PathLike) -> Module:
-    """A new model of the class and configuration that were saved."""
-    if not hasattr(models, checkpoint.model):
+    """A new model of the class and configuration that were saved.
+
+    The file may be a stranger's: a model that is much larger than its weights is not built.
+    """
+    if checkpoint.model not in models.__all__:
         raise ValueError(
             f"path: given {path}, which holds a {checkpoint.model}, not in minidiff.models; "
             "wanted a built `model` beside it"
         )
+    numbers = sum(array.size for array in checkpoint.arrays["model"].values())
+    own = checkpoint.parameterization
     try:
-        return getattr(models, checkpoint.model)(**checkpoint.config)
-    except (TypeError, ValueError) as error:
+        with checks.at_most(2 * numbers + 1000):
+            model = getattr(models, checkpoint.model)(**checkpoint.config)
+        if own is not None and model.timesteps != own.schedule.timesteps:
+            raise ValueError(
+                f"a model of {model.timesteps} times has a schedule of {own.schedule.timesteps}"
+            )
+    except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"path: given {path}, damaged, wanted a checkpoint: {error}") from None
+    return model
 
 
 def pretrained(name: str) -> Module:
