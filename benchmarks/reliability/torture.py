@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-SCRIPTS = ["kills.py"]
+SCRIPTS = ["kills.py", "bounds.py", "parsers.py", "memory.py"]
 HEAD = ["| what | how often | found |", "|---|---|---|"]
 
 
