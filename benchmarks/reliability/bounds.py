@@ -198,7 +198,7 @@ def run(part: str, lanes: int, wanted: int) -> tuple[int, int, list[str]]:
         while made < wanted:
             command = [sys.executable, __file__, "--child", part, str(lanes), str(first)]
             command += [str(wanted - made), str(progress)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
             lines = done.stdout.splitlines()
             faults += [line for line in lines if not line.startswith("# ")]
             if done.returncode == 0:

@@ -253,7 +253,9 @@ def fuzz(inputs: int) -> tuple[int, str]:
             (Path(folder) / str(k)).write_bytes(raw)
         options = [f"-runs={inputs}", "-max_len=8192", "-print_final_stats=1", "-rss_limit_mb=4096"]
         command = [sys.executable, __file__, "--guided", *options, folder]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=FOLDER)
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", check=False, cwd=FOLDER
+        )
     lines = done.stderr.splitlines()
     reached = [line for line in lines if " cov: " in line]
     if done.returncode:
