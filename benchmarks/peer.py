@@ -192,7 +192,8 @@ class ADMUNet(nn.Module):
 
         # A row for each time: what x loses and is multiplied by, the slope and the offset of the
         # guess of v, and what the output is multiplied by.
-        alpha, sigma = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+        alpha = alpha_bar.sqrt()
+        sigma = (1 - alpha_bar).sqrt()
         variance = alpha_bar * std**2 + 1 - alpha_bar
         slope = alpha * sigma * (1 - std**2) / variance
         columns = alpha * mean, variance.rsqrt(), slope, -sigma * mean, std * variance.rsqrt()

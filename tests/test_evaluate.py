@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,7 @@ def test_all_settings_are_in_the_table_and_in_the_report(evaluate, capsys):
     arguments = ["--count", "20", "--guidance", "1", "2", "--interval", "5", "15"]
     arguments += ["--rescale", "0", "0.7", "--sampler", "ddim", "heun", "--steps", "2", "3"]
     arguments += ["--spacing", "trailing", "linspace"]
+    samplers = ("ddim", "heun"), (2, 3), ("trailing", "linspace")
     results, page = evaluate("tiny.safetensors", *arguments)
     table = capsys.readouterr().out
     keys = ("sampler", "steps", "spacing", "guidance", "rule")
@@ -110,14 +112,7 @@ def test_all_settings_are_in_the_table_and_in_the_report(evaluate, capsys):
     ways = [(1.0, "plain"), (2.0, "interval 5–15"), (2.0, "plain"), (2.0, "rescaled 0.7")]
     ways.append((None, "plain"))
     assert sorted(drawn, key=str) == sorted(
-        [
-            (sampler, steps, spacing, *way)
-            for sampler in ("ddim", "heun")
-            for steps in (2, 3)
-            for spacing in ("trailing", "linspace")
-            for way in ways
-        ],
-        key=str,
+        [(*each, *way) for each in product(*samplers) for way in ways], key=str
     )
     for row in results["rows"]:
         name = "null label" if row["guidance"] is None else f"{row['guidance']:g}"

@@ -42,7 +42,10 @@ EPOCHS = 3
 SAMPLES = 64
 BATCH = 8
 MOST_BREAKS = 6  # of one run
-FINISHED, BROKEN_OFF, WRONG = 0, 3, 1  # how a child ends
+# how a child ends
+FINISHED = 0
+BROKEN_OFF = 3
+WRONG = 1
 OPERATIONS = 30  # of the disk, among which one fails; a save has 15
 
 

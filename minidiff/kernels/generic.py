@@ -199,10 +199,7 @@ def _scaled_and_shifted(y, scale, shift):
 
 
 def group_norm_silu(x, weight, bias, scale, shift, skip, groups, eps):
-    """(y, aux): silu(group_norm(x) · (1 + scale) + shift) + skip.
-
-    scale and shift are (b, channels), skip is like x; each may be None.
-    """
+    """(y, aux): silu(group_norm(x) · (1 + scale) + shift) + skip; scale, shift (b, channels)."""
     y, aux = group_norm(x, weight, bias, groups, eps)
     y = silu(_scaled_and_shifted(y, scale, shift))
     return y if skip is None else y + skip, aux

@@ -176,7 +176,8 @@ class Preconditioning:
     def __call__(self, x: Any, t: np.ndarray) -> Known:
         # Between two whole times the angle is interpolated: alpha = cos, sigma = sin.
         angle = np.interp(t, np.arange(len(self.alpha_bar)), np.arccos(np.sqrt(self.alpha_bar)))
-        alpha, sigma = np.cos(angle), np.sin(angle)
+        alpha = np.cos(angle)
+        sigma = np.sin(angle)
         variance = (alpha * self.std) ** 2 + sigma**2
         deviation = np.sqrt(variance)
         of_x = lambda values: _column(values, x)

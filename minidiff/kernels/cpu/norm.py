@@ -211,8 +211,9 @@ def norm_gradients(
         @_channels(e, plan)
         def sums(c):
             mean, slope, offset = (e.load(array + c) for array in (centre, a, b))
-            of_g, of_x, d = g[n, :, c:], x[n, :, c:], dx[n, :, c:]
-            total, product = _gradient_sums(e, of_g, of_x, mean, slope, offset, d, plan.pixels)
+            total, product = _gradient_sums(
+                e, g[n, :, c:], x[n, :, c:], mean, slope, offset, dx[n, :, c:], plan.pixels
+            )
             product = product * e.load(rstd + c)  # Σ d · x̂
             scaled = e.constant(1) + e.load(own[0] + c, e.mask_first(plan.scales))
             factor = e.load(weight + c) * scaled
