@@ -16,6 +16,7 @@ test: .venv/installed
 	$(BIN)/python -m pytest -n auto  # one process for each core
 
 torture: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt atheris
 	$(BIN)/python benchmarks/reliability/torture.py
 
 .venv/installed: pyproject.toml constraints.txt

@@ -3,8 +3,8 @@
     python benchmarks/reliability/parsers.py            1,000,000 inputs, guided by coverage
     python benchmarks/reliability/parsers.py --quick    some thousands, from one seed
 
-atheris (pip install atheris) makes the inputs: it keeps those that reach new lines, and changes
-them again. --quick and a Python without it change good files at random.
+atheris, of the extra `dev`, makes the inputs: it keeps those that reach new lines, and changes them
+again. --quick does without it, and changes good files at random.
 
 Each parser may raise its documented errors and no other, and take no more memory than some times
 the size of its input, beside what a model of a few numbers takes.
