@@ -40,7 +40,7 @@ CALLS = {
         pooled, np.zeros(pooled.shape, int), x_size=(6, 6), size=HUGE, stride=2
     ),
     "size, of windows": lambda: ops.windows(image, size=(HUGE, 2), stride=one),
-    "y": lambda: ops.conv2d_dw(
+    "conv2d_dw": lambda: ops.conv2d_dw(
         image, image, kernel=(3, 3), stride=(1, -HUGE), padding=one, dilation=one, groups=1
     ),
     "timesteps": lambda: diffusion.linear_schedule(HUGE),
