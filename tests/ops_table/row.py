@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import minidiff.tape
 from minidiff import Primitive, ops
 from minidiff.testing import check_op
+from minidiff.testing.promises import Case
 
 
 @dataclass
@@ -39,6 +40,13 @@ class Op:
         """`check_op` on these arguments, or on the row's samples."""
         arguments = arguments or (self.samples,)
         check_op(self.f, *arguments, reference=self.reference, **self.options, **options)
+
+    def case(self, *arguments: Any) -> Case:
+        """What one promise is checked on."""
+        options = {"order": 2, "single": 1e-4} | self.options
+        return Case(
+            self.f, arguments, self.reference, options.pop("order"), options.pop("single"), options
+        )
 
     @cached_property
     def drawn(self) -> list[tuple]:
@@ -65,8 +73,12 @@ class Op:
 
     def differentiable(self, k: int) -> bool:
         """Whether the k-th array among the arguments has a gradient."""
-        operands = [a for a in self.drawn[0] if isinstance(a, np.ndarray) or a is None]
-        return k < len(operands) and operands[k] is not None and operands[k].dtype.kind == "f"
+        for sample in self.drawn:
+            operands = [a for a in sample if isinstance(a, np.ndarray) or a is None]
+            operand = operands[k] if k < len(operands) else None
+            if operand is not None and operand.dtype.kind == "f":
+                return True
+        return False
 
 
 def sizes(sample: tuple) -> list[int]:
