@@ -36,6 +36,12 @@ def composed(name, reference, samples=None):
     return Op(name, getattr(ops, name), reference, arrays() if samples is None else samples, errors)
 
 
+def of_equals(name, f):
+    """Where both are equal each gets half of the gradient: of x and x that is what x has."""
+    errors = [(("text",), TypeError, "given 'text', wanted an array")]
+    return Op(name, f, np.array, arrays(), errors)
+
+
 def binary(name, f, reference, samples=None, **options):
     """Of two arrays that are broadcast against each other."""
     errors = [
@@ -66,6 +72,8 @@ ROWS = [
     binary("power", ops.power, np.power, powers),
     binary("maximum", ops.maximum, np.maximum),
     binary("minimum", ops.minimum, np.minimum),
+    of_equals("maximum (of equals)", lambda x: ops.maximum(x, x)),
+    of_equals("minimum (of equals)", lambda x: ops.minimum(x, x)),
     *comparisons,
     Op(
         "where",

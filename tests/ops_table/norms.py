@@ -58,6 +58,16 @@ def shifted(draw):
 
 
 @st.composite
+def with_all_parts(draw):
+    """(x, groups, weight, bias, scale, shift, skip) of two images, none of them None."""
+    shape = (2, 3, draw(st.integers(1, 2)), 4)
+    x = draw(arrays(shape, low=-2, high=2, distinct=True))
+    weight, bias = (draw(arrays(shape[3:])) for _ in range(2))
+    scale, shift = (draw(arrays((2, 4))) for _ in range(2))
+    return x, draw(st.integers(1, 2)), weight, bias, scale, shift, draw(arrays(shape))
+
+
+@st.composite
 def scaled(draw):
     """(x, weight, bias); x is (batch, h, w, channels) with distinct numbers."""
     channels = draw(st.integers(1, 3))
@@ -99,6 +109,13 @@ ROWS = [
             ((x4, 2, ones4, ones4, None, np.ones((4, 2))), ValueError, r"given shift \(4, 2\)"),
             ((x4, 2, ones4, ones4, None, None, x4[1:]), ValueError, r"given skip \(1, 3, 3, 4\)"),
         ],
+    ),
+    Op(
+        "group_norm_silu (with all parts)",
+        ops.group_norm_silu,
+        group_norm_silu,
+        with_all_parts(),
+        [((x4, 2, ones4, ones4, ones4), ValueError, r"given scale \(4,\)")],
     ),
     Op(
         "layer_norm",
