@@ -25,7 +25,7 @@ from minidiff import command_line, diffusion
 from minidiff.diffusion import guidance
 from minidiff.disk import write_whole
 
-SHIPPED = "mnist"
+SHIPPED = ("mnist_adm", "mnist")
 
 
 def arguments() -> argparse.Namespace:
@@ -37,7 +37,7 @@ def arguments() -> argparse.Namespace:
         metavar="CHECKPOINT",
         nargs="*",
         type=checkpoint,
-        help=f"networks for MNIST; {SHIPPED} is the one that ships (default: {SHIPPED})",
+        help=f"networks for MNIST; {' and '.join(SHIPPED)} ship (default: {SHIPPED[0]})",
     )
     parser.add_argument(
         "--guidance",
@@ -114,7 +114,7 @@ def arguments() -> argparse.Namespace:
     args.folder = Path("runs/evaluate") / args.name
     try:
         command_line.new_file(str(args.folder / "results.json"))
-        args.networks = named(args.checkpoints or [checkpoint(SHIPPED)])
+        args.networks = named(args.checkpoints or [checkpoint(SHIPPED[0])])
         args.settings = list(dict.fromkeys(settings(args)))
         check_times(args)
     except (argparse.ArgumentTypeError, ValueError) as error:
@@ -124,7 +124,7 @@ def arguments() -> argparse.Namespace:
 
 def checkpoint(text: str) -> tuple[str, md.nn.Module]:
     """What the user called it, and the network."""
-    model = md.pretrained(text) if text == SHIPPED else command_line.digits_network(text)
+    model = md.pretrained(text) if text in SHIPPED else command_line.digits_network(text)
     return text, model
 
 

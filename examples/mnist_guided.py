@@ -28,6 +28,7 @@ NETWORKS = {
     "unet": lambda schedule, seed: md.models.UNet(timesteps=schedule.timesteps, rng=seed),
     "adm": lambda schedule, seed: md.models.ADMUNet(schedule.alpha_bar, rng=seed),
 }
+SHIPPED = {"unet": "mnist", "adm": "mnist_adm"}
 # At which noise levels they learn: None is at all times evenly.
 TIMES = {"unet": None, "adm": (0.7, 1.3)}
 EPOCHS = 6
@@ -72,7 +73,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--network",
         choices=NETWORKS,
-        help="unet, the published one, or adm, the better one (default: unet, or that of the run "
+        help="unet, the published one, or adm, the better one (default: adm, or that of the run "
         "that is resumed)",
     )
     parser.add_argument("--resume", action="store_true", help="go on with the run of that name")
@@ -140,9 +141,9 @@ def complete(args: argparse.Namespace) -> None:
         args.seed = args.seed or 0
         args.epochs = args.epochs or EPOCHS
         args.schedule_epochs = args.epochs
-        args.network = args.network or "unet"
+        args.network = args.network or "adm"
         if args.pretrained:
-            args.checkpoint = md.pretrained("mnist")
+            args.checkpoint = md.pretrained(SHIPPED[args.network])
         elif args.digits:
             args.checkpoint = command_line.digits_network(args.checkpoint)
         return

@@ -252,6 +252,7 @@ def test_arguments_in_another_order_are_named(tmp_path):
 def test_what_ships_loads_and_other_names_are_refused():
     assert md.pretrained("lenet").num_parameters == 44_426
     assert md.pretrained("mnist").num_parameters == 420_497
+    assert md.pretrained("mnist_adm").num_parameters == 328_305
     assert md.pretrained("judge").num_parameters == 200_874
     names = "'judge', 'lenet', 'mnist'"
     with pytest.raises(ValueError, match=f"name: given 'imagenet', wanted one of {names}"):
