@@ -29,7 +29,7 @@ from .. import checks, kernels, nn, ops
 from ..autograd.tensor import Tensor
 from ..kernels import Array
 from ..nn import Conv2d, Dense
-from .inputs import as_labels, as_times, check_x
+from .inputs import as_labels, as_times, check_halving, check_x
 
 GROUPS = 8  # of each group norm
 
@@ -118,13 +118,8 @@ class ADMUNet(nn.Module):
 
     def _check(self, x: Any) -> None:
         channels = self.config["channels"]
-        step = 2 ** len(self.down)
         check_x(x, f"(batch, height, width, {channels})", channels, self.enter.weight)
-        if x.shape[1] % step or x.shape[2] % step or not x.shape[1] or not x.shape[2]:
-            raise ValueError(
-                f"x: given images of {x.shape[1]} × {x.shape[2]}, wanted multiples of {step}: "
-                f"{len(self.down) + 1} widths halve them {len(self.down)} times"
-            )
+        check_halving(x, len(self.down) + 1, "widths")
 
 
 def _check_widths(widths: Any) -> None:

@@ -22,7 +22,7 @@ from .. import checks, nn, ops
 from ..autograd.tensor import Tensor
 from ..kernels import Array
 from ..nn import Conv2d, Dense
-from .inputs import as_labels, as_times, as_vectors, check_x
+from .inputs import as_labels, as_times, as_vectors, check_halving, check_x
 
 GROUPS = 8  # of each group norm
 COMBINE: dict[str, Callable] = {
@@ -137,14 +137,8 @@ class UNet(nn.Module):
 
     def _check(self, x: Any) -> None:
         channels = self.config["channels"]
-        levels = len(self.down)
-        step = 2 ** (levels - 1)
         check_x(x, f"(batch, height, width, {channels})", channels, self.enter.weight)
-        if x.shape[1] % step or x.shape[2] % step or not x.shape[1] or not x.shape[2]:
-            raise ValueError(
-                f"x: given images of {x.shape[1]} × {x.shape[2]}, wanted multiples of {step}: "
-                f"{levels} levels halve them {levels - 1} times"
-            )
+        check_halving(x, len(self.down), "levels")
 
 
 class TimeAndCondition(nn.Module):
