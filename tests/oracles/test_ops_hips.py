@@ -11,6 +11,18 @@ from ops_table import OPS
 
 import minidiff as md
 
+
+def softmax(x, axis):
+    """eˣ over its sum. Less the largest x, since the rows draw some in the thousands."""
+    e = anp.exp(x - anp.max(x, axis, keepdims=True))
+    return e / anp.sum(e, axis, keepdims=True)
+
+
+def log_softmax(x, axis):
+    x = x - anp.max(x, axis, keepdims=True)
+    return x - anp.log(anp.sum(anp.exp(x), axis, keepdims=True))
+
+
 # Not there: outer, diag, tril, triu, trace, where, einsum, repeat and tile, which HIPS
 # differentiates for a part of the shapes only.
 SAME = """
@@ -26,8 +38,8 @@ WRITTEN = {
     "silu": lambda x: x / (1 + anp.exp(-x)),
     "softplus": lambda x: anp.log(1 + anp.exp(x)),
     "mish": lambda x: x * anp.tanh(anp.log(1 + anp.exp(x))),
-    "softmax": lambda x, axis: anp.exp(x) / anp.sum(anp.exp(x), axis, keepdims=True),
-    "log_softmax": lambda x, axis: x - anp.log(anp.sum(anp.exp(x), axis, keepdims=True)),
+    "softmax": softmax,
+    "log_softmax": log_softmax,
     "logsumexp": lambda x, axis, keepdims: anp.log(
         anp.sum(anp.exp(x), axis=axis, keepdims=keepdims)
     ),
