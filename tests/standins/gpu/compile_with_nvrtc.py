@@ -1,0 +1,59 @@
+"""Has the real NVRTC compile every kernel that the emulator has met; that needs no GPU.
+
+    build/gpu/run tests/standins/gpu/compile_with_nvrtc.py 75 90    # for these architectures
+
+g++ takes some sources that NVRTC refuses. Templates are only parsed. NVRTC is called directly: it
+crashes in a process that has loaded the emulated driver.
+"""
+
+import ctypes
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+
+SITE = Path(importlib.util.find_spec("gpu_emulator").origin).parent.parent
+KERNELS = Path(os.environ.get("GPU_EMULATOR_KERNELS", SITE / "gpu_emulator/kernels"))
+
+
+def load_nvrtc():
+    library = SITE / "nvidia/cu13/lib/libnvrtc.so.13"
+    if not library.exists():
+        raise SystemExit(f"NVRTC is missing: {library}")
+    return ctypes.CDLL(str(library))
+
+
+def refusal(nvrtc, path, architecture):
+    """What NVRTC says against the kernel in that file; "" for nothing."""
+    first, source = path.read_text(encoding="utf-8").split("\n", 1)
+    options = json.loads(first.removeprefix("// "))
+    options += [f"-arch=sm_{architecture}", "-default-device"]
+    words = (ctypes.c_char_p * len(options))(*map(os.fsencode, options))
+    program = ctypes.c_void_p()
+    size = ctypes.c_size_t()
+    nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"kernel.cu", 0, None, None)
+    failed = nvrtc.nvrtcCompileProgram(program, len(options), words)
+    nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+    log = ctypes.create_string_buffer(size.value)
+    nvrtc.nvrtcGetProgramLog(program, log)
+    nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
+    return (log.value.decode() or f"error {failed}") if failed else ""
+
+
+def main():
+    nvrtc = load_nvrtc()
+    architectures = sys.argv[1:] or ["75"]
+    sources = sorted(KERNELS.glob("*.cu"))
+    refusals = 0
+    for path in sources:
+        for architecture in architectures:
+            if said := refusal(nvrtc, path, architecture):
+                refusals += 1
+                print(f"{path.name} for sm_{architecture}: {said[:500]}")
+    print(f"{len(sources)} kernels for sm_{', sm_'.join(architectures)}: {refusals} refused")
+    raise SystemExit(refusals > 0)
+
+
+if __name__ == "__main__":
+    main()
