@@ -81,10 +81,7 @@ def main() -> None:
         model, loss, optimizer, ema, batch_size=BATCH, seed=args.seed, path=path, **notes
     )
     if args.resume:
-        try:
-            trainer.resume()
-        except (FileNotFoundError, ValueError) as error:
-            parser.error(f"--resume: {error}")
+        command_line.resume(trainer)
     with command_line.training(path):
         trainer.fit(training, args.epochs, validation)
     plot.loss_curve(trainer.history, folder / "loss.png")

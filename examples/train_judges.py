@@ -56,8 +56,6 @@ def arguments() -> argparse.Namespace:
     args = parser.parse_args()
     args.out = args.out or Path("runs/judges") / f"{args.judge}.safetensors"
     args.checkpoint = args.out.with_suffix(".checkpoint")
-    if args.resume and not args.checkpoint.is_file():
-        parser.error(f"--resume: wanted {args.checkpoint}, which a run writes; there is none")
     return args
 
 
@@ -92,9 +90,10 @@ def train(args: argparse.Namespace) -> None:
         model, loss, optimizer, ema, batch_size=BATCH, seed=args.seed, path=args.checkpoint
     )
     if args.resume:
-        trainer.resume()
+        command_line.resume(trainer)
     print(f"{args.judge}: {model.num_parameters:,} parameters, {steps:,} steps of {BATCH} images")
-    trainer.fit((images, classes), epochs)
+    with command_line.training(args.checkpoint):
+        trainer.fit((images, classes), epochs)
 
 
 def judge(model, folder) -> float:

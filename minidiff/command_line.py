@@ -15,6 +15,7 @@ from . import checks, data, disk, storage
 from .data import files
 from .models import ADMUNet, UNet
 from .nn import Module
+from .training import Trainer
 
 T = TypeVar("T")
 
@@ -87,12 +88,26 @@ def mnist(split: str, folder: Path | None) -> tuple[np.ndarray, np.ndarray]:
         return data.mnist(split, folder)
     except (FileNotFoundError, ValueError) as error:
         reason = str(error).partition("\n")[0].rstrip(":")
-    print(
-        f"{Path(sys.argv[0]).name}: error: MNIST is missing: {reason}; "
-        "type --data FOLDER, with a folder that holds its four files",
-        file=sys.stderr,
+    raise _refused(
+        f"MNIST is missing: {reason}; type --data FOLDER, with a folder that holds its four files"
     )
-    raise SystemExit(2)
+
+
+def resume(trainer: Trainer) -> None:
+    """`trainer.resume`; where there is nothing to go on from, the script ends with one sentence."""
+    try:
+        trainer.resume()
+    except (FileNotFoundError, ValueError) as error:
+        reason = str(error).removeprefix("resume: ")
+    else:
+        return
+    raise _refused(f"--resume: {reason}")
+
+
+def _refused(reason: str) -> SystemExit:
+    """The end of a script, as for an option that is wrong."""
+    print(f"{Path(sys.argv[0]).name}: error: {reason}", file=sys.stderr)
+    return SystemExit(2)
 
 
 @contextmanager
@@ -105,7 +120,7 @@ def training(path: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt as stop:
         raise SystemExit(f"\n{stop}{'; --resume goes on from it' * path.exists()}") from None
-    except (disk.InUseError, OSError) as error:
+    except (disk.InUseError, OSError, FloatingPointError) as error:
         raise SystemExit(f"{Path(sys.argv[0]).name}: error: {error}") from None
 
 

@@ -1,10 +1,11 @@
 """What is read from files, given a million files that nobody wrote.
 
-    python benchmarks/reliability/parsers.py            1,000,000 inputs, guided by coverage
-    python benchmarks/reliability/parsers.py --quick    some thousands, from one seed
+    python benchmarks/reliability/parsers.py                    1,000,000 inputs
+    python benchmarks/reliability/parsers.py 10_000 --random    10,000, without atheris
 
 atheris, of the extra `dev`, makes the inputs: it keeps those that reach new lines, and changes them
-again. --quick does without it, and changes good files at random.
+again, for each parser in a process of its own. With --random, something is changed in good files at
+random, the same each time.
 
 Each parser may raise its documented errors and no other, and take no more memory than some times
 the size of its input, beside what a model of a few numbers takes.
@@ -12,7 +13,9 @@ the size of its input, beside what a model of a few numbers takes.
 
 import argparse
 import gzip
+import hashlib
 import importlib
+import io
 import json
 import os
 import pickle
@@ -21,8 +24,10 @@ import subprocess
 import sys
 import tempfile
 import tracemalloc
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from itertools import count
 from pathlib import Path
 
@@ -31,6 +36,9 @@ import numpy as np
 LIMIT = 8 << 20  # bytes that a small model, its tables and Python's own objects may take
 TIMES = 32  # how many times its input a parser may take
 EVERY = 16  # memory is measured for one input of so many: it makes all slower
+LARGEST = 4096  # bytes of an input
+
+FOLDER = Path(tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
 
 
 # --- parsers: each takes bytes, and raises what is documented or nothing ---
@@ -56,8 +64,6 @@ def read_gzip(raw: bytes) -> None:
 
 def read_pickle(raw: bytes) -> None:
     """The wheel is opened after its checksum was right; here its reader is given anything."""
-    import io
-
     from minidiff.data.registry import ArrayUnpickler
 
     class Watched(ArrayUnpickler):
@@ -87,8 +93,8 @@ def load_checkpoint(raw: bytes) -> None:
     """The bytes as the metadata of a file with weights and a right checksum, then built."""
     import minidiff as md
 
-    path = Path(FOLDER) / "crafted.safetensors"
-    path.write_bytes(crafted(raw))
+    path = FOLDER / "crafted.safetensors"
+    path.write_bytes(with_metadata(raw))
     before = sorted(os.listdir(FOLDER))
     with suppress(ValueError):
         md.load(path)
@@ -96,26 +102,31 @@ def load_checkpoint(raw: bytes) -> None:
         raise AssertionError("a file was written")
 
 
-PARSERS = [read_idx, read_gzip, read_pickle, read_checkpoint, load_checkpoint]
-BUILDS = 250  # first bytes from here on: building takes a hundred times as long as parsing
+def resume_run(raw: bytes) -> None:
+    """The bytes as a whole file, sealed by a right checksum, from which a run goes on."""
+    run = small_run()
+    run.path.write_bytes(sealed(raw))
+    before = state_of(run)
+    try:
+        with warnings.catch_warnings(action="ignore"):  # another learning rate
+            run.resume()
+    except ValueError:
+        if state_of(run) != before:
+            raise AssertionError("it refused the file, and took something of it") from None
 
 
-def parser_of(first: int) -> Callable[[bytes], None]:
-    """Which parser an input is for, by its first byte."""
-    return load_checkpoint if first >= BUILDS else PARSERS[first % (len(PARSERS) - 1)]
+# each with its share of the inputs, in hundredths
+PARSERS = {
+    read_idx: 20,
+    read_gzip: 15,
+    read_pickle: 20,
+    read_checkpoint: 15,
+    load_checkpoint: 15,
+    resume_run: 15,
+}
 
 
-FOLDER = tempfile.mkdtemp()
-
-
-# --- good files, to begin with ---
-
-
-def about() -> dict:
-    """The metadata of a small checkpoint."""
-    from minidiff.storage.file_format import _about
-
-    return _about(good_checkpoint(), Path("good"))
+# --- checkpoints whose checksum is right ---
 
 
 def good_checkpoint() -> bytes:
@@ -125,48 +136,105 @@ def good_checkpoint() -> bytes:
     schedule = md.diffusion.cosine_schedule(5)
     points = np.zeros((4, 2), np.float32)
     md.diffusion.loss(model, schedule, points, None, np.random.default_rng(0))
-    return md.save(Path(FOLDER) / "good.safetensors", model, step=3).read_bytes()
+    return md.save(FOLDER / "good.safetensors", model, step=3).read_bytes()
 
 
-_GOOD: dict[str, bytes] = {}
+@cache
+def good_arrays() -> dict[str, np.ndarray]:
+    from safetensors.numpy import load
+
+    return load(good_checkpoint())
 
 
-def crafted(metadata: bytes) -> bytes:
-    """A checkpoint with these bytes as its metadata, sealed by a right checksum."""
-    import hashlib
-
-    from safetensors.numpy import load, save
+def with_metadata(metadata: bytes) -> bytes:
+    """A checkpoint with these bytes as its metadata."""
+    from safetensors.numpy import save
 
     from minidiff.storage.file_format import _BEFORE_HASHING
 
-    if not _GOOD:
-        _GOOD["file"] = good_checkpoint()
     text = metadata.decode("latin1")
     end = text.rstrip().removesuffix("}").rstrip(", ")
-    sealed = f'{end}, "sha256": "{_BEFORE_HASHING}"}}'
-    content = save(load(_GOOD["file"]), {"minidiff": sealed})
-    start = content.rindex(_BEFORE_HASHING.encode(), 0, 8 + int.from_bytes(content[:8], "little"))
-    sha256 = hashlib.sha256(content).hexdigest().encode()
-    return content[:start] + sha256 + content[start + len(sha256) :]
+    about = f'{end}, "sha256": "{_BEFORE_HASHING}"}}'
+    content = save(good_arrays(), {"minidiff": about})
+    stop = 8 + int.from_bytes(content[:8], "little")
+    return with_checksum(content, content.rindex(_BEFORE_HASHING.encode(), 0, stop))
 
 
-def seeds() -> list[bytes]:
-    """Good inputs, each with the number of its parser before it."""
+def sealed(content: bytes) -> bytes:
+    """The file with the checksum that it should have, where there is room for one."""
+    from minidiff.storage.file_format import _about, _checksum_in
+
+    try:
+        start = _checksum_in(content, _about(content, Path("a file"))["sha256"])
+    except (ValueError, KeyError, AttributeError):
+        return content
+    return with_checksum(content, start)
+
+
+def with_checksum(content: bytes, start: int) -> bytes:
+    from minidiff.storage.file_format import _BEFORE_HASHING
+
+    before = content[:start]
+    after = content[start + len(_BEFORE_HASHING) :]
+    sha256 = hashlib.sha256(before + _BEFORE_HASHING.encode() + after).hexdigest()
+    return before + sha256.encode() + after
+
+
+# --- a run that goes on from a file ---
+
+
+@cache
+def small_run():
+    """A Trainer of very few numbers, and its checkpoint."""
+    import minidiff as md
+    from minidiff import nn, optim
+    from minidiff.training import Trainer
+
+    class Line(nn.Module):
+        def __init__(self):
+            self.dense = nn.Dense(2, 1, rng=0)
+
+        def __call__(self, x):
+            return self.dense(x)
+
+    def loss(x, rng):
+        return md.ops.mean(model(x))
+
+    model = Line()
+    optimizer = optim.Adam(model.parameters(), lr=1e-3)
+    run = Trainer(model, loss, optimizer, optim.EMA(model), path=FOLDER / "run", keep=1)
+    run.fit(np.ones((2, 2), np.float32), 1, progress=False)
+    return run
+
+
+def state_of(run) -> tuple:
+    """What a file that is refused must leave."""
+    owners = run.model, run.ema, run.optimizer
+    arrays = [a for owner in owners for a in owner.state_dict().values()]
+    return run.step, run.epoch, run.seed, b"".join(a.tobytes() for a in arrays)
+
+
+# --- good files, to begin with ---
+
+
+def seeds() -> dict[Callable, list[bytes]]:
+    """Good inputs for each parser."""
     from minidiff.data import idx
+    from minidiff.storage.file_format import _about
 
-    metadata = {key: value for key, value in about().items() if key != "sha256"}
-    good = [
-        [idx.encode(np.zeros((2, 3, 4), np.uint8)), idx.encode(np.zeros(3, np.uint8))],
-        [gzip.compress(bytes(10_008)), gzip.compress(bytes(1 << 20))],
-        [pickle.dumps([np.zeros((2, 2), np.float32), (1, "a")], protocol=2)],
-        [good_checkpoint()],
-        [json.dumps(metadata).encode()],
-    ]
-    for name in "UNet", "LeNet5", "ResNet":
-        good[4].append(json.dumps(metadata | {"model": name, "config": {}}).encode())
-    good[4].append(json.dumps(metadata | {"config": {"timesteps": 20_000_000}}).encode())
-    first = [*range(len(PARSERS) - 1), BUILDS]
-    return [bytes([k]) + raw for k, of_parser in zip(first, good) for raw in of_parser]
+    checkpoint = good_checkpoint()
+    about = _about(checkpoint, Path("good"))
+    del about["sha256"]
+    others = [about | {"model": name, "config": {}} for name in ("UNet", "LeNet5", "ResNet")]
+    others.append(about | {"config": {"timesteps": 20_000_000}})
+    return {
+        read_idx: [idx.encode(np.zeros(shape, np.uint8)) for shape in [(2, 3, 4), (3,)]],
+        read_gzip: [gzip.compress(bytes(size)) for size in (10_008, 1 << 20)],
+        read_pickle: [pickle.dumps([np.zeros((2, 2), np.float32), (1, "a")], protocol=2)],
+        read_checkpoint: [checkpoint],
+        load_checkpoint: [json.dumps(each).encode() for each in [about, *others]],
+        resume_run: [small_run().path.read_bytes()],
+    }
 
 
 # --- one input ---
@@ -174,12 +242,8 @@ def seeds() -> list[bytes]:
 made = count()
 
 
-def one(data: bytes) -> None:
-    """Give it to the parser that its first byte names."""
-    if not data:
-        return
-    parser = parser_of(data[0])
-    raw = data[1:]
+def measured(parser: Callable[[bytes], None], raw: bytes) -> None:
+    """Give it to the parser, and look at its memory every now and then."""
     if next(made) % EVERY:
         parser(raw)
         return
@@ -215,78 +279,80 @@ def changed(raw: bytes, rng: random.Random) -> bytes:
     return bytes(content)
 
 
-def by_chance(inputs: int) -> int:
+def by_chance(parser: Callable[[bytes], None], good: list[bytes], inputs: int) -> int:
     """That many inputs from one seed; how many broke a promise."""
     rng = random.Random(0)
-    good = seeds()
     broken = 0
     for raw in good * EVERY:  # each is measured once
-        one(raw)
+        measured(parser, raw)
     for _ in range(inputs):
-        data = changed(rng.choice(good), rng)
+        raw = changed(rng.choice(good), rng)
         try:
-            one(data)
+            measured(parser, raw)
         except Exception as error:
             broken += 1
-            print(f"{parser_of(data[0]).__name__}: {error!r}: {data[1:][:2000]!r}")
+            print(f"{parser.__name__}: {error!r}: {raw[:2000]!r}")
     return broken
 
 
 # --- guided by coverage ---
 
 
-def guided(arguments: list[str]) -> None:
+def guided(name: str, arguments: list[str]) -> None:
     """In a process of its own, which libFuzzer ends."""
     import atheris
 
     with atheris.instrument_imports():
-        for name in "data.files", "data.idx", "data.registry", "storage.file_format":
-            importlib.import_module(f"minidiff.{name}")
-    atheris.Setup([sys.argv[0], *arguments], one)
+        for module in "data.files", "data.idx", "data.registry", "storage", "training":
+            importlib.import_module(f"minidiff.{module}")
+    parser = globals()[name]
+    seeds()  # its memory is nobody's fault
+    atheris.Setup([sys.argv[0], *arguments], lambda raw: measured(parser, raw))
     atheris.Fuzz()
 
 
-def fuzz(inputs: int) -> tuple[int, str]:
-    """(inputs that broke a promise, how many lines and edges were reached): atheris's words."""
+def fuzz(parser: Callable[[bytes], None], good: list[bytes], inputs: int) -> tuple[int, str]:
+    """(inputs that broke a promise, what was reached); it ends at the first."""
     with tempfile.TemporaryDirectory() as folder:
-        for k, raw in enumerate(seeds()):
+        for k, raw in enumerate(good):
             (Path(folder) / str(k)).write_bytes(raw)
-        options = [f"-runs={inputs}", "-max_len=8192", "-print_final_stats=1", "-rss_limit_mb=4096"]
-        command = [sys.executable, __file__, "--guided", *options, folder]
+        options = [f"-runs={inputs}", f"-max_len={LARGEST}", "-rss_limit_mb=4096", "-seed=1"]
+        command = [sys.executable, __file__, "--guided", parser.__name__, *options, folder]
         done = subprocess.run(
             command, capture_output=True, encoding="utf-8", check=False, cwd=FOLDER
         )
     lines = done.stderr.splitlines()
     reached = [line for line in lines if " cov: " in line]
-    if done.returncode:
+    if done.returncode or not reached:
         print(*lines[-40:], sep="\n")
-    return int(done.returncode != 0), reached[-1].split("corp")[0] if reached else "nothing"
-
-
-def report(what: str, inputs: int, broken: int) -> None:
-    print(f"| {what} | {inputs:,} | {broken} other errors, or too much memory |", flush=True)
+        return 1, "ended early"
+    edges = reached[-1].split(" cov: ")[1].split()[0]
+    return 0, f"guided by coverage: {edges} edges"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="some thousands, not guided")
-    parser.add_argument("--inputs", type=int, help="how many")
+    parser.add_argument("inputs", type=int, nargs="?", default=1_000_000, help="for all parsers")
+    parser.add_argument("--random", action="store_true", help="without atheris")
     parser.add_argument("--guided", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.guided:
-        guided(args.guided)
+        guided(args.guided[0], args.guided[1:])
         return 0
-    chance = args.inputs or (3000 if args.quick else 20_000)
-    broken = by_chance(chance)
-    report("crafted IDX, gzip, pickle, checkpoint and metadata, changed at random", chance, broken)
-    if args.quick:
-        return int(broken > 0)
-    inputs = args.inputs or 1_000_000
-    found, reached = fuzz(inputs)
-    report(f"the same, guided by coverage ({reached.strip()})", inputs, found)
-    return int(broken + found > 0)
+    failed = 0
+    for read, good in seeds().items():
+        inputs = args.inputs * PARSERS[read] // 100
+        if args.random:
+            how = "changed at random"
+            broken = by_chance(read, good, inputs)
+        else:
+            broken, how = fuzz(read, good, inputs)
+        failed += broken
+        what = f"`{read.__name__}`, files {how}"
+        print(f"| {what} | {inputs:,} | {broken} other errors, or too much memory |", flush=True)
+    return int(failed > 0)
 
 
 if __name__ == "__main__":
