@@ -1,7 +1,9 @@
 """Do compiled kernels stay within their arrays? Every array ends where a forbidden page begins.
 
-    python benchmarks/reliability/bounds.py            100,000 calls on each of three widths
-    python benchmarks/reliability/bounds.py --quick    a few hundred
+    python benchmarks/reliability/bounds.py        100,000 calls on each of three widths
+    python benchmarks/reliability/bounds.py 400    as many as that
+
+A width that the processor has not is made of narrower vectors by the compiler.
 
 A call is drawn: a kernel of `cpu` or `loops`, shapes, settings, layouts. Each runs twice. First all
 arrays that compiled code sees, scratch memory and results too, end at a page that may not be
@@ -220,25 +222,26 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="a few hundred calls")
-    parser.add_argument("--calls", type=int, help="how many on each width")
+    parser.add_argument("calls", type=int, nargs="?", default=100_000, help="on each width")
     parser.add_argument("--child", nargs=5, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
         part, lanes, first, wanted, progress = args.child
         child(part, int(lanes), int(first), int(wanted), Path(progress))
         return 0
-    count = args.calls or (400 if args.quick else 100_000)
     failed = 0
     for part, what, share in (
         ("right", "calls of compiled kernels beside forbidden pages", 1),
         ("wrong", "public operations called with what does not fit", 10),
     ):
         for lanes in (4, 8, 16):
-            made, kinds, faults = run(part, lanes, count // share)
+            made, kinds, faults = run(part, lanes, args.calls // share)
             print(*faults, sep="\n", end="\n" * bool(faults))
             failed += len(faults)
-            print(f"| {what}, {lanes} lanes | {made:,} of {kinds} kinds | {len(faults)} faults |")
+            print(
+                f"| {what}, {lanes} lanes | {made:,} of {kinds} kinds | {len(faults)} faults |",
+                flush=True,
+            )
     return 1 if failed else 0
 
 

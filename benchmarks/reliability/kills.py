@@ -1,7 +1,7 @@
 """Kill a training again and again, also in the middle of a write, and see what it ends with.
 
-    python benchmarks/reliability/kills.py            500 SIGKILLs
-    python benchmarks/reliability/kills.py --quick    25
+    python benchmarks/reliability/kills.py       500 SIGKILLs
+    python benchmarks/reliability/kills.py 25    as many as that
 
 A tiny network is trained for 24 steps, and a checkpoint is written after each. The run is broken
 off a few times, each time in one of these ways, and goes on from its checkpoint:
@@ -37,7 +37,6 @@ import minidiff as md
 from minidiff import diffusion, disk, nn, optim
 from minidiff.training import Trainer
 
-KILLS = 500
 EPOCHS = 3
 SAMPLES = 64
 BATCH = 8
@@ -237,9 +236,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="25 kills")
+    parser.add_argument("kills", type=int, nargs="?", default=500, help="SIGKILLs")
     args = parser.parse_args()
-    kills = 25 if args.quick else KILLS
     md.set_num_threads(1)  # a process with threads should not be forked
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / "whole" / "run"
@@ -252,7 +250,7 @@ def main() -> None:
         differ = []
         left = []
         runs = 0
-        while count["killed"] + count["killed in a write"] < kills:
+        while count["killed"] + count["killed in a write"] < args.kills:
             runs += 1
             at = Path(folder) / str(runs)
             broken_run(at, runs, seconds, count)

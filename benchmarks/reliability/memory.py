@@ -1,7 +1,7 @@
 """Does memory grow? Training and drawing, again and again, in one process.
 
-    python benchmarks/reliability/memory.py            20,000 steps and 5,000 drawings
-    python benchmarks/reliability/memory.py --quick    some hundreds
+    python benchmarks/reliability/memory.py         20,000 steps and 5,000 drawings
+    python benchmarks/reliability/memory.py 1000    as many steps, and drawings in proportion
 
 After a warm-up the resident memory may grow by 1 MiB, the number of open files not at all, and
 nothing may be left that only Python's search for cycles would free. The search is off meanwhile.
@@ -109,11 +109,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="some hundreds")
+    parser.add_argument("steps", type=int, nargs="?", default=20_000, help="of the MLP")
     args = parser.parse_args()
     failed = False
-    for run, count in (training, 20_000), (drawing, 5000), (digits, 1000):
-        count //= 20 if args.quick else 1
+    for run, share in (training, 1), (drawing, 4), (digits, 20):
+        count = args.steps // share
         grown, handles, left = measured(run(), count)
         what = f"{grown / MEBIBYTE:+.2f} MiB, {handles} files, {left} objects in cycles"
         print(f"| {run.__name__} | {count:,} | {what} |", flush=True)
