@@ -9,6 +9,7 @@ such a name without a lock is a leftover, and the next one who writes there remo
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
@@ -26,9 +27,9 @@ def write_whole(path: Path, content: bytes) -> None:
     """Write a file beside its place, flush it, rename it.
 
     A link stays one, to the new file, and a file that is replaced leaves the new one its mode. An
-    OSError names the file; an older one is untouched then.
+    OSError names the file; an older one is untouched then. ValueError where no file can be.
     """
-    place = _place(path)
+    place = place_of(path)
     with _named(place):
         place.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(place)
@@ -46,7 +47,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 def check_room(path: Path, size: int) -> None:
     """OSError unless so many bytes can be written beside `path`: they are, and removed again."""
-    place = _place(path)
+    place = place_of(path)
     with _named(place):
         place.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(place)
@@ -61,7 +62,7 @@ def alone(path: Path) -> Iterator[None]:
 
     It ends with the process, however that ends.
     """
-    place = _place(path)
+    place = place_of(path)
     with _named(place):
         place.parent.mkdir(parents=True, exist_ok=True)
         lock = place.with_name(f".{place.name}.lock")
@@ -77,23 +78,39 @@ def alone(path: Path) -> Iterator[None]:
             lock.unlink(missing_ok=True)
 
 
-def _place(path: Path) -> Path:
-    """Where links lead to."""
-    place = path.resolve()
-    if place.is_dir():
-        raise ValueError(f"path: given {path}, a folder, wanted the name of a file")
-    return place
+def place_of(path: Path) -> Path:
+    """Where links lead to; ValueError where there is something that is no file, or can be none."""
+    try:
+        place = path.resolve()
+        mode = place.stat().st_mode
+    except FileNotFoundError:
+        return place
+    except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a name too long, …
+        reason = getattr(error, "strerror", None) or str(error)
+    else:
+        if stat.S_ISREG(mode):
+            return place
+        reason = "a folder" if stat.S_ISDIR(mode) else "which is no file"
+    raise ValueError(f"path: given {path}, {reason}, wanted the name of a file")
+
+
+_OF_THE_PATH = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
 
 
 @contextmanager
 def _named(place: Path) -> Iterator[None]:
-    """An OSError of the block names the file: «No space left on device: 'run.safetensors'»."""
+    """An OSError of the block names the file: «No space left on device: 'run.safetensors'».
+
+    ValueError where no file can be: a folder in the path is none, or the name is too long.
+    """
     try:
         yield
     except OSError as error:
         if error.errno is None:
             raise
-        named = OSError(error.errno, error.strerror, os.fspath(place))
+        named: Exception = OSError(error.errno, error.strerror, os.fspath(place))
+        if error.errno in _OF_THE_PATH:
+            named = ValueError(f"path: given {place}, {error.strerror}, wanted the name of a file")
     else:
         return
     raise named

@@ -124,6 +124,38 @@ def test_an_error_of_the_disk_names_the_file_and_leaves_the_old_one(tmp_path, mo
     assert names(tmp_path) == ["a.bin"]
 
 
+def no_files(folder: Path) -> dict[str, Path]:
+    """Places at which no file can be."""
+    (folder / "circle").symlink_to(folder / "circle")
+    os.mkfifo(folder / "pipe")
+    (folder / "file").write_bytes(b"")
+    return {
+        "a folder": folder,
+        "which is no file": folder / "pipe",
+        "[Ss]ymlink loop|symbolic links": folder / "circle",
+        "name too long": folder / ("x" * 300),
+        "too long": folder / ("x" * 251),  # as the lock and the file on its way are called
+        "null byte": folder / "a\0b",
+        "Not a directory|File exists": folder / "file" / "a.bin",
+    }
+
+
+def test_what_is_no_file_is_left_as_it_is(tmp_path):
+    """A pipe or a device would be replaced, and the system may need it."""
+    places = no_files(tmp_path)
+    before = names(tmp_path)
+    for reason, path in places.items():
+        for act in (
+            lambda path: disk.write_whole(path, b"new"),
+            lambda path: disk.check_room(path, 10),
+            lambda path: disk.alone(path).__enter__(),
+        ):
+            with pytest.raises(ValueError, match=rf"path: given .*({reason}).*, wanted the name"):
+                act(path)
+    assert names(tmp_path) == before
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
 def test_a_place_is_one_processs_until_it_ends_however_it_ends(tmp_path):
     path = tmp_path / "runs" / "a.bin"
     other = child(HOLDER, path)

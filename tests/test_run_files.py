@@ -164,6 +164,42 @@ def test_a_path_that_cannot_be_written_is_found_before_the_first_step(tmp_path):
     assert run.step == 0
 
 
+@pytest.mark.parametrize("name", ["run.1", "run.2"])
+def test_a_folder_at_an_older_ones_place_is_found_before_the_first_step(tmp_path, name):
+    (tmp_path / name).mkdir()
+    run = trainer(tmp_path / "run")
+    with pytest.raises(ValueError, match=rf"path: given .*{name}, a folder, wanted the name"):
+        run.fit(points(), 1, progress=False)
+    assert run.step == 0
+
+
+def test_only_files_of_a_runs_own_names_are_older_ones(tmp_path):
+    path = tmp_path / "run"
+    trainer(path, keep=5).fit(points(), 1, progress=False)
+    path.unlink()
+    (tmp_path / "run.1").unlink()
+    (tmp_path / "run.1").mkdir()
+    for name in ("run.007", "run.-1", "run.", "run.٣", "run.x"):
+        (tmp_path / name).write_bytes(b"another's")
+    with pytest.warns(UserWarning, match=r"going on from an older one, .*run\.2, of step 3"):
+        assert newest_checkpoint(path).notes["step"] == 3
+
+
+def test_what_the_disk_cannot_read_is_damaged(tmp_path, monkeypatch):
+    path = tmp_path / "run"
+    trainer(path).fit(points(), 1, progress=False)
+    read = type(path).read_bytes
+
+    def failing(file):
+        if file.name in ("run", "run.1"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(file))
+        return read(file)
+
+    monkeypatch.setattr(type(path), "read_bytes", failing)
+    with pytest.warns(UserWarning, match=r"Input/output error.*going on from .*run\.2"):
+        newest_checkpoint(path)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -69,6 +69,15 @@ def test_a_third_ctrl_c_interrupts_at_once_and_the_run_is_as_it_was_saved(tmp_pa
         assert path.exists() == (save_every == 0)
 
 
+def test_what_was_there_before_and_is_no_runs_is_not_said_to_be_one(tmp_path):
+    path = tmp_path / "run"
+    path.write_bytes(b"something else")
+    with pytest.raises(KeyboardInterrupt, match=r"nothing was written to .*run yet"):
+        run = trainer(path, sends(*[signal.SIGINT] * 3), save_every=1e9)
+        run.fit(data(), 1, progress=False)
+    assert path.read_bytes() == b"something else"
+
+
 def test_without_a_path_it_is_said_that_nothing_was_written():
     with pytest.raises(KeyboardInterrupt, match="at step 4; nothing was written, for there is no"):
         trainer(None, sends(signal.SIGINT)).fit(data(), 1, progress=False)

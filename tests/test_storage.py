@@ -1,5 +1,6 @@
 """Checkpoints: what goes in comes out, and what is broken says so."""
 
+import errno
 import hashlib
 import json
 import os
@@ -207,6 +208,15 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
             md.save(path, small(1))
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def test_what_the_system_refuses_is_no_fault_of_the_path(tmp_path, monkeypatch):
+    def refuse(file, mode):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(file))
+
+    monkeypatch.setattr(type(tmp_path), "open", refuse)
+    with pytest.raises(OSError, match=r"^\[Errno 24\] Too many open files: '.*run'$"):
+        md.save(tmp_path / "run", md.models.LeNet5())
 
 
 def test_a_link_stays_a_link_and_a_mode_a_mode(tmp_path):

@@ -59,7 +59,7 @@ def _explained(
 ) -> Exception:
     # without the name of another door that it came through: the outermost is what the user called
     text = getattr(error, "sentence", str(error)).removeprefix(f"{name}: ")
-    if not _is_own(error) or isinstance(error, _Untouched) or _is_of_the_disk(error):
+    if not _is_own(error) or isinstance(error, _Untouched) or _is_of_the_system(error):
         return error
     is_whole = text == str(error)  # else the argument is another call's, perhaps of the same name
     first = re.match(r"[\w.*, ]+" if is_whole else r"[\w.*, ]+(?=: )", text)
@@ -86,12 +86,15 @@ def _explained(
 
 # These say something of the computation, and not of how it was called.
 _Untouched = (Warning, FloatingPointError, AssertionError)
-_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES}
+_OF_A_PATH = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP}
+_OF_A_PATH |= {errno.ENAMETOOLONG, errno.EINVAL, errno.EBADF}
 
 
-def _is_of_the_disk(error: Exception) -> bool:
-    """Whether a disk is full, broken or closed: no other argument would help."""
-    return isinstance(error, OSError) and error.errno in _OF_THE_DISK
+def _is_of_the_system(error: Exception) -> bool:
+    """Whether a disk is full, broken or closed, or too many files are open: no other path helps."""
+    if not isinstance(error, OSError) or error.errno is None:
+        return False
+    return error.errno not in _OF_A_PATH
 
 
 def _wrong_kind(name: str, arguments: dict[str, Any], kinds: dict[str, Kind]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
+from .. import checks, storage
 from ..autograd.tensor import Tensor
 from ..nn import Module
 from ..optim import EMA
@@ -179,7 +179,7 @@ class Run:
         if self.path is None:
             return f"stopped at step {self.step}; nothing was written, for there is no path"
         try:
-            saved = run_files.newest_checkpoint(self.path).notes["step"]
-        except FileNotFoundError:
+            saved = storage.read(self.path).notes["step"]
+        except (OSError, ValueError, KeyError):  # none, or what was there before and is no run's
             return f"stopped at step {self.step}; nothing was written to {self.path} yet"
         return f"stopped at step {self.step}; {self.path} holds step {saved}"

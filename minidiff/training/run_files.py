@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 
 from .. import checks, storage
-from ..disk import write_whole
+from ..disk import place_of, write_whole
 from ..nn import Module
 from ..storage import Checkpoint
 from ..storage.file_format import DamagedError
@@ -20,7 +20,7 @@ def write(path: Path, content: bytes, keep: int) -> None:
 
     What is damaged at `path` is not worth keeping.
     """
-    place = path.resolve()
+    place = place_of(path)
     if keep > 1 and _is_good(place):
         for age in range(keep - 1, 1, -1):
             if _older(place, age - 1).exists():
@@ -29,22 +29,29 @@ def write(path: Path, content: bytes, keep: int) -> None:
     write_whole(place, content)
 
 
+def check_places(path: Path, keep: int) -> None:
+    """ValueError where what is no file stands where a checkpoint is to be."""
+    place = place_of(path)
+    for age in range(1, keep):
+        place_of(_older(place, age))
+
+
 def newest_checkpoint(path: str | os.PathLike, model: Module | None = None) -> Checkpoint:
     """The newest good checkpoint of a run: the one at `path`, else, with a warning, an older one.
 
-    Raises as `storage.read`: FileNotFoundError where there is none, ValueError where all are
-    damaged, or for one of another model.
+    What the disk cannot read is damaged. Raises as `storage.read`: FileNotFoundError where there is
+    none, ValueError where all are damaged, or for one of another model.
     """
     path = checks.path("path", path)
+    place = place_of(path)
     try:
         return storage.read(path, model)
-    except (FileNotFoundError, DamagedError) as error:
+    except (OSError, DamagedError) as error:
         reason = error
-    place = path.resolve()
     for older in _olders(place):
         try:
             checkpoint = storage.read(older, model)
-        except DamagedError:
+        except (OSError, DamagedError):
             continue
         step = checkpoint.notes.get("step")
         warnings.warn(
@@ -60,12 +67,10 @@ def _older(place: Path, age: int) -> Path:
 
 def _olders(place: Path) -> list[Path]:
     """The older ones, the newest of them first; one may be missing between two."""
-    ages = [
-        int(path.name.removeprefix(f"{place.name}."))
-        for path in place.parent.glob("*")
-        if path.name.startswith(f"{place.name}.") and path.name.rpartition(".")[2].isdecimal()
-    ]
-    return [_older(place, age) for age in sorted(ages)]
+    files = {path.name for path in place.parent.glob("*") if path.is_file()}
+    ends = [name.removeprefix(f"{place.name}.") for name in files]
+    ages = sorted(int(end) for end in ends if end.isdecimal())
+    return [_older(place, age) for age in ages if _older(place, age).name in files]
 
 
 def _is_good(place: Path) -> bool:

@@ -16,7 +16,7 @@ from ..data.batches import epoch_order, minibatches
 from ..kernels import namespace
 from ..storage.file_format import to_bytes
 from ..tools.debug import detect_anomaly
-from . import data_sets
+from . import data_sets, run_files
 from .evaluation import mean_loss
 from .first_fault import first_fault
 from .run import Run
@@ -152,7 +152,9 @@ class Trainer(Run):
         state = self._state()
         if self.path is not None:
             size = len(to_bytes(state))
-            disk.check_room(checks.path("path", self.path), self.keep * size)
+            path = checks.path("path", self.path)
+            run_files.check_places(path, self.keep)
+            disk.check_room(path, self.keep * size)
         if validation is not None:
             data_sets.try_extremes("validation", self.model, self.loss, validation)
             data_sets.check_labels("validation", self.model, validation)
