@@ -16,6 +16,9 @@ own meanwhile (`blas.py`), also where a batch is so small that it is not cut, an
 from there. Each piece draws from a Generator of its own (`draws.py`). So one thread and two, on one
 processor or several, give the same bits. Since backpropagation follows at once in every piece, only
 as many pieces as there are threads are in memory at a time.
+
+A batch on a device is not cut: a device works on all of it at once, and has to be told of each
+piece.
 """
 
 import os
@@ -110,7 +113,7 @@ def sharded(f: Callable) -> Callable:
     def run(*batch: Any) -> Any:
         rows, row_size = _size_of(batch)
         cuts = pieces_of(rows, row_size)
-        if len(cuts) == 1:
+        if len(cuts) == 1 or _on_a_device(batch):
             with one_thread:
                 return _mean_or_rows(f(*batch))
         pieces = [tuple(_cut(part, cut) for part in batch) for cut in cuts]
@@ -187,6 +190,13 @@ def _size_of(batch: tuple) -> tuple[int, int]:
         )
     (rows,) = lengths
     return rows, size // max(rows, 1)
+
+
+def _on_a_device(batch: tuple) -> bool:
+    """Whether some of the batch lives on a device, which works on a whole batch at once anyway."""
+    return any(
+        kernels.on_a_device(part.data if isinstance(part, Value) else part) for part in batch
+    )
 
 
 def _cut(part: Any, cut: slice) -> Any:

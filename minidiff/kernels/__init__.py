@@ -81,6 +81,11 @@ def _backend_of_type(kind: type) -> Backend:
     return nearest[0]
 
 
+def on_a_device(value: Any) -> bool:
+    """Whether it is an array that lives elsewhere than on the host."""
+    return type(value) in _backends and _backends[type(value)].device != "cpu"
+
+
 def namespace(array: Array) -> Any:
     """The module of array functions for this array: `numpy`, `cupy`, …"""
     return backend_of(array).namespace

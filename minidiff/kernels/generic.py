@@ -10,8 +10,9 @@ from itertools import accumulate
 
 from . import backend_of, namespace
 from .sums import dtype_of_sums, largest, mean, scatter_add, total
-from .tails import erf
+from .tails import erf, erfc, inverse_mills, log_ndtr  # noqa: F401
 from .taps import check_convolution, check_window, conv_size, taps
+from .updates import adam, clip_norm, ema, ema_all, flattened  # noqa: F401
 
 _TANH = math.sqrt(2 / math.pi)  # of gelu
 
@@ -77,6 +78,10 @@ def conv2d_dw_db(g, x, kernel, stride, padding, dilation, groups):
 def dense(x, w, b):
     """x (…, in) @ w (in, out) + b."""
     return namespace(x).matmul(x, w) + b
+
+
+def dense_dx(g, w):
+    return g @ w.mT
 
 
 def dense_dw_db(g, x):
@@ -289,7 +294,7 @@ def mse_loss_dx(g, x, y):
     return (x - y) * (g * (2 / max(x.size, 1)))
 
 
-# --- pointwise; optimisers, which write in place ---
+# --- pointwise ---
 def relu(x):
     return namespace(x).maximum(x, 0)
 
@@ -337,19 +342,6 @@ def gelu_dx(g, x, approximate):
 
 def blend(x, y, a, b):
     return a * x + b * y
-
-
-def adam(param, grad, m, v, lr, beta1, beta2, eps, weight_decay, step):
-    """Kingma & Ba 2015, algorithm 1; decay as in Loshchilov & Hutter 2019; `step` counts from 1."""
-    m += (grad - m) * (1 - beta1)
-    v += (grad * grad - v) * (1 - beta2)
-    root = namespace(v).sqrt(v * (1 / (1 - beta2**step)))
-    param -= lr * ((m * (1 / (1 - beta1**step))) / (root + eps) + weight_decay * param)
-
-
-def ema(average, param, decay):
-    """average ← decay·average + (1 − decay)·param"""
-    average += (param - average) * (1 - decay)
 
 
 # --- shapes ---

@@ -1,8 +1,10 @@
-"""CuPy's arrays as a backend: the same generic kernels, on a CUDA device.
+"""CuPy's arrays as a backend: the kernels of `cuda`, on a CUDA device.
 
-Nothing else in the package knows of CuPy.
+Nothing but these two knows of CuPy.
 """
 
+import importlib
+from collections.abc import Callable, Mapping
 from functools import cache
 
 from . import Backend, register
@@ -22,5 +24,9 @@ def load() -> str:
         )
     if not cupy.is_available():
         return "CuPy is installed, but finds no CUDA driver or device"
-    register(Backend(cupy.ndarray, "cuda", cupy, from_host=cupy.asarray, to_host=cupy.asnumpy))
+    register(Backend(cupy.ndarray, "cuda", cupy, _kernels, cupy.asarray, cupy.asnumpy))
     return ""
+
+
+def _kernels() -> Mapping[str, Callable]:
+    return importlib.import_module("minidiff.kernels.cuda").KERNELS

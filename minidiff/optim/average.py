@@ -49,12 +49,16 @@ class EMA(Stateful):
         """
         self.updates += 1
         decay = self._decay_at(self.updates)
+        averages = []
+        weights = []
         for name, p in self.parameters.items():
             average = self.average[name]
-            weights = p.data
-            if type(weights) is not type(average) or weights.dtype != average.dtype:
+            if type(p.data) is not type(average) or p.data.dtype != average.dtype:
                 average = self._moved(name, p)
-            kernels.call("ema", average, weights, decay=decay)
+            averages.append(average)
+            weights.append(p.data)
+        if averages:
+            kernels.call("ema_all", *averages, *weights, decay=decay)
         self._copy_buffers()
 
     def _decay_at(self, k: int) -> float:

@@ -1,20 +1,19 @@
 """Gradients cut to a common length."""
 
-import math
 from collections.abc import Iterable
-
-import numpy as np
+from typing import Any
 
 from .. import checks, kernels
 from ..autograd.tensor import Tensor
 from .optimizers import listed
 
 
-def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
+def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> Any:
     """Scale all gradients by one factor so that their common norm is at most `max_norm`.
 
-    The norm is that of all elements of all gradients together; what it was before is returned.
-    Parameters without a gradient do not count.
+    The norm is that of all elements of all gradients together; what it was before is returned, a
+    float. On a device it is an array there, (): who looks at it waits for the device. Parameters
+    without a gradient do not count.
 
     Raises ValueError for a `max_norm` that is not positive. Source: Pascanu et al. 2013
     (arXiv 1211.5063, algorithm 1).
@@ -26,9 +25,4 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
             raise TypeError(f"parameters: given {type(p).__name__}, wanted Tensors")
     found = [p.grad for p in tensors if p.grad is not None]
     gradients = [g.data if isinstance(g, Tensor) else g for g in found]
-    squares = [kernels.namespace(g).sum(g * g, dtype=np.float64) for g in gradients]
-    norm = math.sqrt(float(sum(squares)))
-    if norm > max_norm:
-        for gradient in gradients:
-            gradient *= max_norm / norm
-    return norm
+    return kernels.call("clip_norm", *gradients, max_norm=max_norm) if gradients else 0.0

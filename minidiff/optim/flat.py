@@ -10,6 +10,7 @@ from ..autograd.tensor import Tensor
 from ..kernels import Array
 
 # Parameters of at most so many numbers share one update: a call costs what thousands of numbers do.
+# On a device, where it costs what millions do, all parameters share one.
 SMALL_PARAMETER = 4096
 
 _data = attrgetter("_data")
@@ -19,10 +20,11 @@ _grad = attrgetter("_grad")
 def flat_groups(
     parameters: Sequence[Tensor], state_names: tuple[str, ...]
 ) -> list["FlatParameters"]:
-    """The small parameters of each dtype together, each large one alone."""
+    """The small parameters of each dtype together (on a device all), each large one alone."""
     groups: dict[Any, list[Tensor]] = {}
     for index, p in enumerate(parameters):
-        key = p.dtype if p.size <= SMALL_PARAMETER else index
+        is_small = p.size <= SMALL_PARAMETER or kernels.on_a_device(p.data)
+        key = p.dtype if is_small else index
         groups.setdefault(key, []).append(p)
     return [FlatParameters(group, state_names) for group in groups.values()]
 
@@ -107,8 +109,7 @@ class FlatParameters:
                 yield self.views[start], gradients[0], step + 1
             else:
                 arrays = self.flat if count == len(keys) else self._slice(start, stop)
-                xp = kernels.namespace(gradients[0])
-                yield arrays, xp.concatenate([g.reshape(-1) for g in gradients]), step + 1
+                yield arrays, kernels.call("flattened", *gradients), step + 1
             for p in parameters:
                 p.version[0] += 1
 

@@ -23,33 +23,18 @@ In which order to read, and what is there:
     counters, malloc                                       what ran; memory that is kept
 """
 
-import importlib
-from collections import UserDict
-from collections.abc import Callable
-
+from ..by_module import ByModule
 from .malloc import keep_freed_memory
 
-_HOME = {
-    "convolution": "conv2d conv2d_bias conv2d_dx conv2d_dw conv2d_dw_db dense dense_dw_db",
-    "pointwise": "silu silu_dx gelu gelu_dx blend adam ema",
-    "attention": "self_attention self_attention_dqkv",
-    "norm": "group_norm_silu group_norm_silu_grads",
-    "mlp_layer": "conditioned_dense conditioned_dense_grads",
-    "embedding": "embedding embedding_dtable",
-}
-
-
-class _Kernels(UserDict):
-    """Name → kernel; a kernel's module is imported when it is first looked up."""
-
-    _module = {name: module for module, names in _HOME.items() for name in names.split()}
-
-    def __init__(self) -> None:
-        self.data = self._module
-
-    def __getitem__(self, name: str) -> Callable:
-        return getattr(importlib.import_module(f"{__name__}.{self.data[name]}"), name)
-
-
-KERNELS = _Kernels()
+KERNELS = ByModule(
+    __name__,
+    {
+        "convolution": "conv2d conv2d_bias conv2d_dx conv2d_dw conv2d_dw_db dense dense_dw_db",
+        "pointwise": "silu silu_dx gelu gelu_dx blend adam ema",
+        "attention": "self_attention self_attention_dqkv",
+        "norm": "group_norm_silu group_norm_silu_grads",
+        "mlp_layer": "conditioned_dense conditioned_dense_grads",
+        "embedding": "embedding embedding_dtable",
+    },
+)
 keep_freed_memory()

@@ -6,18 +6,14 @@
 import math
 from typing import Any
 
-from ...kernels import tails
 from ..elementwise import exp, multiply, smooth
 
 erfc = smooth(
     "erfc",
-    kernel=tails.erfc,
     x=lambda g, x: g * exp(-x * x) * (-2 / math.sqrt(math.pi)),
 )
-log_ndtr = smooth("log_ndtr", kernel=tails.log_ndtr, x=lambda g, x: g * inverse_mills(x))
-inverse_mills = smooth(
-    "inverse_mills", kernel=tails.inverse_mills, x=lambda g, x, out: -g * out * (x + out)
-)
+log_ndtr = smooth("log_ndtr", x=lambda g, x: g * inverse_mills(x))
+inverse_mills = smooth("inverse_mills", x=lambda g, x, out: -g * out * (x + out))
 
 
 def ndtr(x: Any) -> Any:
