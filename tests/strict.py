@@ -67,6 +67,9 @@ class StrictArray:
     def reshape(self, shape):
         return _wrap(self._array.reshape(shape), [self])
 
+    def view(self, dtype):
+        return _wrap(self._array.view(dtype), [self])
+
     def copy(self):
         return StrictArray(self._array.copy())
 

@@ -15,13 +15,13 @@ import numpy as np
 from .. import checks, messages, ops
 from ..autograd.tensor import Tensor
 from ..autograd.threads import sharded
-from ..kernels import Array, from_host
+from ..kernels import Array, from_host, from_host_together
 from ..nn import Module
 from ..optim.stateful import Stateful
 from .forward_process import posterior
 from .likelihood import step_nats
 from .parameterization import Parameterization, parameterization_of
-from .per_sample import as_condition, check_clean, column, draw_noise, weighted_sum
+from .per_sample import as_condition, check_clean, column, noise_on_host, weighted_sum
 from .schedule import Schedule, check_schedule
 from .variance import log_variance_between
 
@@ -82,8 +82,9 @@ def loss(
         factors = None  # all are 1
     else:
         t, factors = _drawn(draw, rng, batch, schedule.timesteps)
-    noise = draw_noise(rng, x0)
-    alpha, sigma = schedule.alpha_sigma(t, x0)
+    noise = noise_on_host(rng, x0)
+    alpha, sigma = schedule.alpha_sigma(t, noise)
+    noise, alpha, sigma = from_host_together([noise, alpha, sigma], x0)
     x_t = weighted_sum(alpha, x0, sigma, noise)
     target = parameterization.target(x0, noise, alpha, sigma)
 

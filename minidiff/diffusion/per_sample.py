@@ -6,6 +6,7 @@ host and cast to the data's dtype.
 """
 
 import math
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from .. import checks, ops
 from ..autograd.tensor import Tensor
-from ..kernels import Array, call, from_host, namespace
+from ..kernels import Array, call, from_host, from_host_together, namespace
 
 # numbers in a sample: up to here another pass over them costs less than finding the kernel
 SMALL = 1 << 8
@@ -53,6 +54,15 @@ def column(values, x: Array) -> Any:
     A column is (batch, 1, …), with the dtype and on the device of x, and so it multiplies x. Raises
     ValueError where there are neither one nor as many as samples.
     """
+    return columns([values], x)[0]
+
+
+def columns(values: Sequence, x: Array) -> list:
+    """The `column` of each of several; they move to a device together."""
+    return from_host_together([_on_host(each, x) for each in values], x)
+
+
+def _on_host(values, x: Array) -> Any:
     values = np.asarray(values)
     if values.ndim == 0:
         return float(values)
@@ -61,7 +71,7 @@ def column(values, x: Array) -> Any:
             f"t: given shape {values.shape}, wanted one number or one per sample, ({x.shape[0]},)"
         )
     shape = (-1, *[1] * (x.ndim - 1))
-    return from_host(values.astype(x.dtype).reshape(shape), x)
+    return values.astype(x.dtype).reshape(shape)
 
 
 def weighted_sum(a, x: Array, b, y: Array) -> Array:
@@ -133,13 +143,17 @@ def draw_noise(rng: Any, like: Array) -> Array:
 
     It is drawn on the host and moved to where `like` is.
     """
+    return from_host(noise_on_host(rng, like), like)
+
+
+def noise_on_host(rng: Any, like: Array) -> np.ndarray:
+    """The noise of `draw_noise`, before it is moved."""
     if not hasattr(rng, "standard_normal"):
         raise ValueError(
             f"rng: given {rng!r}, wanted a NumPy Generator, or a seed such as 0: "
             "noise has to be drawn here"
         )
-    noise = rng.standard_normal(like.shape, like.dtype)
-    return from_host(np.asarray(noise, like.dtype), like)
+    return np.asarray(rng.standard_normal(like.shape, like.dtype), like.dtype)
 
 
 # --- conditions ---

@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import checks, first_guesses
 from ..kernels import Array
-from .per_sample import column
+from .per_sample import columns
 
 # More timesteps than that are a slip: a thousand are common.
 MOST_TIMES = 10**6
@@ -158,7 +158,8 @@ class Schedule:
                 "x: given None, wanted the samples that these times are of: type "
                 "alpha_sigma(t, x), or alpha_sigma of one time"
             )
-        return column(alpha, x), column(sigma, x)
+        alpha, sigma = columns([alpha, sigma], x)
+        return alpha, sigma
 
     def half_log_snr(self, t: float) -> float:
         """log(alpha / sigma) of one time: infinite at t = 0, minus infinite where alpha_bar = 0."""

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels import Array
-from .per_sample import column
+from .per_sample import columns
 from .prediction import Prediction
 from .schedule import Schedule
 
@@ -34,7 +34,7 @@ def log_variance_between(schedule: Schedule, x: Array, t, position: Any) -> Any:
     `position` is an array or a Tensor like x; in between the log-variance is linear in it. Source:
     Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 15.
     """
-    low, high = (column(bound, x) for bound in log_variance_range(schedule, t))
+    low, high = columns(log_variance_range(schedule, t), x)
     return (position + 1) * (0.5 * (high - low)) + low
 
 

@@ -16,7 +16,7 @@ NumPy's arrays have three sets of kernels. The environment's `MINIDIFF_KERNELS` 
 import importlib
 import os
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -25,6 +25,7 @@ from typing import Annotated, Any
 import numpy as np
 
 Array = Annotated[Any, "an array"]  # np.ndarray, or the array of another backend
+ALIGNMENT = 16  # bytes, of each array among several that move together
 SETS = {"generic": None, "loops": "minidiff.kernels.loops", "vector": "minidiff.kernels.cpu"}
 
 
@@ -154,6 +155,29 @@ def to_host(array: Array) -> np.ndarray:
 def from_host(array: np.ndarray, like: Array) -> Array:
     """A NumPy array moved to where `like` lives."""
     return backend_of(like).from_host(array)
+
+
+def from_host_together(arrays: Sequence, like: Array) -> list:
+    """NumPy arrays moved to where `like` lives, by one copy of all; what is no NumPy array stays.
+
+    On the host they stay too.
+    """
+    moved = list(arrays)
+    if not on_a_device(like):
+        return moved
+    places = [i for i, array in enumerate(arrays) if isinstance(array, np.ndarray)]
+    ends = [0]
+    for i in places:
+        ends.append(ends[-1] + -(-arrays[i].nbytes // ALIGNMENT) * ALIGNMENT)
+    packed = np.zeros(ends[-1], np.uint8)
+    for i, start in zip(places, ends):
+        own = packed[start : start + arrays[i].nbytes].view(arrays[i].dtype)
+        own[...] = arrays[i].reshape(-1)
+    on_device = from_host(packed, like)
+    for i, start in zip(places, ends):
+        own = on_device[start : start + arrays[i].nbytes].view(arrays[i].dtype)
+        moved[i] = own.reshape(arrays[i].shape)
+    return moved
 
 
 def _load_gpu() -> str:

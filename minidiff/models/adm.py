@@ -25,11 +25,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.random import Generator
 
-from .. import checks, kernels, nn, ops
+from .. import checks, nn, ops
 from ..autograd.tensor import Tensor
 from ..kernels import Array
 from ..nn import Conv2d, Dense
-from .inputs import as_labels, as_times, check_halving, check_x
+from .inputs import as_labels, as_times, check_halving, check_x, moved
 
 GROUPS = 8  # of each group norm
 
@@ -100,8 +100,12 @@ class ADMUNet(nn.Module):
     def __call__(self, x: Tensor | Array, t: int | float | Array, condition: Any = None) -> Tensor:
         self._check(x)
         t = as_times(t, x.shape[0], self.timesteps)
-        embedding = self.embedding(t, condition)
-        known = self.precondition(x, t)
+        like = self.enter.weight
+        inputs = self.embedding.inputs(t, condition)
+        coefficients = self.precondition.coefficients(x, t)
+        waves, labels, *coefficients = moved(like, *inputs, *coefficients)
+        embedding = self.embedding(waves, labels)
+        known = self.precondition(x, *coefficients)
 
         h = self.enter(known.input)
         skips = []
@@ -168,26 +172,27 @@ class Preconditioning:
         self.mean = checks.among("mean", mean, checks.Between(-math.inf))
         self.std = checks.among("std", std, checks.Between(0, ends="(]"))
 
-    def __call__(self, x: Any, t: np.ndarray) -> Known:
+    def coefficients(self, x: Any, t: np.ndarray) -> list[np.ndarray]:
+        """What `__call__` takes, of times (batch,): host arrays that are broadcast against x."""
         # Between two whole times the angle is interpolated: alpha = cos, sigma = sin.
         angle = np.interp(t, np.arange(len(self.alpha_bar)), np.arccos(np.sqrt(self.alpha_bar)))
         alpha = np.cos(angle)
         sigma = np.sin(angle)
         variance = (alpha * self.std) ** 2 + sigma**2
         deviation = np.sqrt(variance)
-        of_x = lambda values: _column(values, x)
 
-        centred = x - of_x(alpha * self.mean)
+        middle = alpha * self.mean
         slope = alpha * sigma * (1 - self.std**2) / variance
-        guess = centred * of_x(slope) - of_x(sigma * self.mean)
-        return Known(centred * of_x(1 / deviation), guess, of_x(self.std / deviation))
+        offset = sigma * self.mean
+        shape = (-1, *(1,) * (len(x.shape) - 1))
+        values = (middle, slope, offset, 1 / deviation, self.std / deviation)
+        return [value.astype(x.dtype).reshape(shape) for value in values]
 
-
-def _column(values: np.ndarray, x: Any) -> Array:
-    """Host values (batch,) that multiply x, with its dtype and on its device."""
-    like = x.data if isinstance(x, Tensor) else x
-    shape = (-1, *(1,) * (len(x.shape) - 1))
-    return kernels.from_host(values.astype(x.dtype).reshape(shape), like)
+    def __call__(
+        self, x: Any, middle: Array, slope: Array, offset: Array, shrink: Array, scale: Array
+    ) -> Known:
+        centred = x - middle
+        return Known(centred * shrink, centred * slope - offset, scale)
 
 
 class TimeAndLabel(nn.Module):
@@ -204,10 +209,13 @@ class TimeAndLabel(nn.Module):
         self.time2 = Dense(dim, dim, rng)
         self.label = nn.Embedding(classes + 1, dim, rng) if classes is not None else None
 
-    def __call__(self, t: np.ndarray, condition: Any) -> Tensor:
-        like = self.time1.weight
-        labels = as_labels(condition, len(t), self.classes, like)
-        time = self.time2(ops.gelu(self.time1(self.waves(t, like.data))))
+    def inputs(self, t: np.ndarray, condition: Any) -> tuple[np.ndarray, np.ndarray | None]:
+        """What `__call__` takes, of times (batch,) and a condition, on the host."""
+        waves = self.waves.on_host(t, self.time1.weight.data)
+        return waves, as_labels(condition, len(t), self.classes)
+
+    def __call__(self, waves: Array, labels: Array | None) -> Tensor:
+        time = self.time2(ops.gelu(self.time1(waves)))
         return ops.silu(time if self.label is None else time + self.label(labels))
 
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from .. import checks, kernels
 from ..autograd.tensor import Tensor
-from ..kernels import Array
 
 
 def check_x(x: Any, shape: str, channels: int, weight: Tensor) -> None:
@@ -55,8 +54,8 @@ def as_times(t: Any, batch: int, timesteps: int) -> np.ndarray:
     return times if times.ndim else np.full(batch, times)
 
 
-def as_labels(condition: Any, batch: int, classes: int | None, like: Tensor) -> Array | None:
-    """Labels (batch,) in 0 … classes, on the device of `like`; None is the null label 0 for all.
+def as_labels(condition: Any, batch: int, classes: int | None) -> np.ndarray | None:
+    """Labels (batch,) in 0 … classes, on the host; None is the null label 0 for all.
 
     Where `classes` is None the model is unconditional: it takes None only, and gets None.
     """
@@ -69,12 +68,11 @@ def as_labels(condition: Any, batch: int, classes: int | None, like: Tensor) -> 
         return None
     if condition is None:
         condition = np.zeros(batch, np.int64)
-    labels = checks.labels("condition", condition, batch, high=classes)
-    return kernels.from_host(labels, like.data)
+    return checks.labels("condition", condition, batch, high=classes)
 
 
 def as_vectors(condition: Any, batch: int, dim: int, like: Tensor) -> Any:
-    """Vectors (batch, dim) on the device of `like`, with its dtype; None is the null vector 0."""
+    """Vectors (batch, dim) of the dtype of `like`; None is the null vector 0."""
     if condition is None:
         condition = np.zeros((batch, dim), like.dtype)
     elif not hasattr(condition, "dtype"):
@@ -88,6 +86,9 @@ def as_vectors(condition: Any, batch: int, dim: int, like: Tensor) -> Any:
         raise TypeError(
             f"condition: given {condition.dtype}, wanted {like.dtype}, as the model's weights"
         )
-    if isinstance(condition, np.ndarray):
-        return kernels.from_host(condition, like.data)
     return condition
+
+
+def moved(like: Tensor, *values: Any) -> list:
+    """Host values on the device of `like`, by one copy of all; other values as they are."""
+    return kernels.from_host_together(values, like.data)

@@ -6,7 +6,7 @@ from .. import checks, ops
 from ..autograd.tensor import Tensor
 from ..kernels import Array
 from ..nn import ConditionalChain, Dense, Embedding, Module, SinusoidalEmbedding
-from .inputs import as_labels, as_times, check_x
+from .inputs import as_labels, as_times, check_x, moved
 
 
 class ConditionalMLP(Module):
@@ -45,8 +45,9 @@ class ConditionalMLP(Module):
         like = self.chain.layers[-1].weight
         check_x(x, "(batch, 2)", 2, like)
         batch = x.shape[0]
-        time = self.time(as_times(t, batch, self.timesteps), like.data)
-        return self.chain(x, time, as_labels(condition, batch, self.classes, like))
+        waves = self.time.on_host(as_times(t, batch, self.timesteps), like.data)
+        labels = as_labels(condition, batch, self.classes)
+        return self.chain(x, *moved(like, waves, labels))
 
 
 class ConditionedDense(Module):

@@ -22,7 +22,7 @@ from .. import checks, nn, ops
 from ..autograd.tensor import Tensor
 from ..kernels import Array
 from ..nn import Conv2d, Dense
-from .inputs import as_labels, as_times, as_vectors, check_halving, check_x
+from .inputs import as_labels, as_times, as_vectors, check_halving, check_x, moved
 
 GROUPS = 8  # of each group norm
 COMBINE: dict[str, Callable] = {
@@ -175,12 +175,13 @@ class TimeAndCondition(nn.Module):
 
     def __call__(self, t: Any, condition: Any, batch: int) -> Tensor:
         like = self.time1.weight
-        waves = self.waves(as_times(t, batch, self.timesteps), like.data)
-        time = self.time2(ops.gelu(self.time1(waves)))
+        waves = self.waves.on_host(as_times(t, batch, self.timesteps), like.data)
         if self.condition_dim is not None:
             condition = as_vectors(condition, batch, self.condition_dim, like)
         else:
-            condition = as_labels(condition, batch, self.classes, like)
+            condition = as_labels(condition, batch, self.classes)
+        waves, condition = moved(like, waves, condition)
+        time = self.time2(ops.gelu(self.time1(waves)))
         if condition is None:
             return ops.silu(time)
         return ops.silu(COMBINE[self.combine](time, self.condition(condition)))

@@ -91,6 +91,10 @@ class SinusoidalEmbedding(Module):
 
         The result has the dtype of the array `like`, on its device.
         """
+        return kernels.from_host(self.on_host(t, like), like)
+
+    def on_host(self, t: np.ndarray, like: Array) -> np.ndarray:
+        """The same before it is moved, so that it may move together with other host values."""
         kind = t.dtype.kind if isinstance(t, np.ndarray) and t.ndim == 1 else None
         if kind not in ("i", "u", "f"):
             raise TypeError(f"t: given {type(t).__name__}, wanted an array (batch,) of numbers")
@@ -100,7 +104,7 @@ class SinusoidalEmbedding(Module):
             waves = self._waves(t)
         else:
             waves = self.table.take(t, axis=0)
-        return kernels.from_host(waves.astype(like.dtype), like)
+        return waves.astype(like.dtype)
 
     def _waves(self, t: np.ndarray) -> np.ndarray:
         """In float64: in float32 the phases are off by 1e-4 where t is some thousands."""
