@@ -1,8 +1,9 @@
 """Averaged weights: they draw better than those of the last step."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from threading import Lock
+from threading import RLock
 
 from .. import checks, kernels
 from ..autograd.tensor import Tensor
@@ -11,7 +12,13 @@ from ..nn import Module
 from .stateful import Stateful
 
 # One lock for all averages: a lock of its own would not be pickled.
-_APPLYING = Lock()
+_APPLYING = RLock()
+if hasattr(os, "register_at_fork"):  # in a child nobody would give it back
+    os.register_at_fork(
+        before=_APPLYING.acquire,
+        after_in_parent=_APPLYING.release,
+        after_in_child=_APPLYING.release,
+    )
 
 
 class EMA(Stateful):
