@@ -96,7 +96,7 @@ class Court:
             drawn, first = self.figures(batches, classes)
             return as_json(drawn | self.copies(first))
 
-        return Cell(path / f"figures-{count}-{self.fingerprint}.json", make, json.loads, chunks)
+        return Cell(path / f"figures-{count}-{self.fingerprint}.json", make, from_json, chunks)
 
     def floor_cell(self, path: Path, count: int) -> Cell:
         """The figures of as many training images, chosen by chance."""
@@ -107,7 +107,7 @@ class Court:
             batches = (images[chosen[i : i + CHUNK]] for i in range(0, len(chosen), CHUNK))
             return as_json(self.figures(batches, labels[chosen] - 1)[0])
 
-        return Cell(path / f"figures-{count}-{self.fingerprint}.json", make, json.loads)
+        return Cell(path / f"figures-{count}-{self.fingerprint}.json", make, from_json)
 
     # --- figures ---
 
@@ -207,8 +207,27 @@ class Seen:
         }
 
 
-def as_json(value: dict) -> bytes:
-    return json.dumps(_plain(value), indent=1).encode()
+def as_json(figures: dict) -> bytes:
+    """A file of figures, with their checksum."""
+    plain = _plain(figures)
+    return json.dumps({"figures": plain, "sha256": _sha256(plain)}, indent=1).encode()
+
+
+def from_json(content: bytes) -> dict:
+    """The figures in a file. ValueError where it is damaged."""
+    try:
+        document = json.loads(content)
+        figures = document["figures"]
+        is_sound = document["sha256"] == _sha256(figures)
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise ValueError(f"damaged: {error!r}") from None
+    if not is_sound:
+        raise ValueError("damaged: its checksum is another one")
+    return figures
+
+
+def _sha256(figures: dict) -> str:
+    return hashlib.sha256(json.dumps(figures).encode()).hexdigest()
 
 
 def _plain(value):
