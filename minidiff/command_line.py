@@ -74,7 +74,7 @@ def new_file(text: str) -> Path:
 def mnist_folder(text: str) -> Path:
     """A folder that holds the four files of MNIST, whole."""
     folder = checks.path("value", text)
-    for name in files.FILES:
+    for name in files.MNIST:
         files.read(folder, name)
     return folder
 

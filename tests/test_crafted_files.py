@@ -17,7 +17,7 @@ from safetensors.numpy import load, save
 
 import minidiff as md
 from minidiff import checks, diffusion
-from minidiff.data import files, idx, mirrors
+from minidiff.data import files, idx_format, mirrors
 from minidiff.data.registry import ArrayUnpickler
 from minidiff.storage.file_format import _BEFORE_HASHING
 
@@ -163,14 +163,14 @@ IDX = {
     "no images, very large": bytes([0, 0, 8, 3]) + bytes(4) + b"\xff" * 8,
     "more axes than arrays have": bytes([0, 0, 8, 70]) + bytes(280),
     "other numbers": bytes([0, 0, 13, 1, 0, 0, 0, 1, 0, 0, 0, 0]),
-    "a byte too many": idx.encode(np.zeros(3, np.uint8)) + b"\0",
+    "a byte too many": idx_format.encode(np.zeros(3, np.uint8)) + b"\0",
 }
 
 
 @pytest.mark.parametrize("what", IDX)
 def test_idx_files_that_are_none(what):
     with pytest.raises(ValueError):
-        idx.parse(IDX[what])
+        idx_format.parse(IDX[what])
 
 
 def test_a_pickled_array_takes_no_memory_before_its_bytes():

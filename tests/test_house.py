@@ -42,6 +42,7 @@ NEIGHBOURS = {
     ("data", "checks"),
     ("data", "disk"),
     ("messages", "first_guesses"),
+    ("command_line", "training"),
     ("pictures", "checks"),
     ("pictures", "disk"),
 }
@@ -86,6 +87,7 @@ SLOW_TO_IMPORT = {
     "tqdm",
     "hypothesis",
     "filelock",
+    "PIL",
 }
 
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 import minidiff as md
 from minidiff import diffusion
+from minidiff.data import clothes
 
 CALLS = [line for lines in ROOMS.values() for line in lines]
 PUBLIC = [
@@ -160,6 +161,10 @@ def steady_state(folder, monkeypatch):
     monkeypatch.chdir(folder)
     backends = dict(md.kernels._backends)
     threads = md.get_num_threads()
+    nobody = clothes.FASHION_MNIST._replace(
+        fetchers=()
+    )  # else it is fetched where no folder is given
+    monkeypatch.setattr(clothes, "FASHION_MNIST", nobody)
     yield
     md.kernels._backends.clear()
     md.kernels._backends.update(backends)

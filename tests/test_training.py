@@ -5,9 +5,10 @@ import signal
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import minidiff as md
-from minidiff import diffusion, ops, optim, storage
+from minidiff import data, diffusion, ops, optim, storage
 from minidiff.training import Trainer, evaluate
 
 SCHEDULE = diffusion.linear_schedule(40)
@@ -53,6 +54,62 @@ def dropping_run(path) -> Trainer:
     )
     loss = lambda x, labels, rng: ops.mse_loss(model(x), x)
     return Trainer(model, loss, optim.Adam(model.parameters()), batch_size=16, seed=5, path=path)
+
+
+def pictures(folder) -> tuple:
+    """Of three classes, 50 in all, in memory and as files."""
+    rng = np.random.default_rng(1)
+    for i in range(50):
+        path = folder / "abc"[i % 3] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (4, 5, 3), np.uint8)).save(path)
+    return data.images(folder), data.images(folder, in_memory=False)
+
+
+def picture_run(path=None, after_step=lambda step: None) -> Trainer:
+    """Pictures that are flipped and shifted by the step's own draws."""
+    rng = np.random.default_rng(0)
+    model = md.nn.Sequential(md.nn.Conv2d(3, 4, 3, rng), md.nn.Conv2d(4, 3, 3, rng))
+
+    def loss(x, labels, rng):
+        after_step(made.step)
+        x = data.shifted(data.flipped(x, rng), rng, 1)
+        return ops.mse_loss(model(x) * labels[:, None, None, None].astype(np.float32), x)
+
+    optimizer = optim.Adam(model.parameters())
+    made = Trainer(
+        model, loss, optimizer, optim.EMA(model), batch_size=8, seed=5, path=path, save_every=0
+    )
+    return made
+
+
+def test_pictures_in_files_train_as_the_array_does_and_resume_bit_for_bit(tmp_path):
+    in_memory, in_files = pictures(tmp_path / "pictures")
+    whole = picture_run(tmp_path / "whole.safetensors")
+    training, validation = data.split_validation(*in_memory[:2])
+    history = whole.fit(training, 2, validation, progress=False)
+
+    training, validation = data.split_validation(*in_files[:2])
+    interrupted = picture_run(
+        tmp_path / "cut.safetensors",
+        lambda step: os.kill(os.getpid(), signal.SIGINT) if step == 8 else None,
+    )
+    with pytest.raises(KeyboardInterrupt, match="holds step 9"):
+        interrupted.fit(training, 2, validation, progress=False)
+    resumed = picture_run(tmp_path / "cut.safetensors")
+    resumed.resume()
+    assert resumed.fit(training, 2, validation, progress=False) == history
+    assert state(resumed) == state(whole)
+    losses = [evaluate(whole.model, whole.loss, given[:2]) for given in (in_memory, in_files)]
+    assert losses[0] == losses[1]
+
+
+def test_a_picture_that_breaks_ends_the_run_with_its_name(tmp_path):
+    _, (images, labels, _) = pictures(tmp_path / "pictures")
+    (tmp_path / "pictures/b/22.png").write_bytes(b"broken")
+    run = picture_run(tmp_path / "run.safetensors")
+    with pytest.raises(ValueError, match=r"folder: given .*b/22.png, which cannot be read"):
+        run.fit((images, labels), 1, progress=False)
 
 
 def test_what_layers_draw_is_drawn_again_after_resuming(tmp_path):
@@ -163,9 +220,9 @@ def test_images_alone_are_a_data_set():
 
 def test_a_loss_that_does_not_take_the_data_is_named():
     run = trainer()
-    for data in (points()[0], (*points(), points()[1])):
+    for wrong in (points()[0], (*points(), points()[1])):
         with pytest.raises(TypeError, match=r"loss: given .*wanted one of \d arguments"):
-            run.fit(data, 1, progress=False)
+            run.fit(wrong, 1, progress=False)
     with pytest.raises(ValueError, match=r"validation: given .*\(49,\), wanted \(50, …\)"):
         run.fit(points(), 1, (points()[0], points()[1][:49]), progress=False)
 

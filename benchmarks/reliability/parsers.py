@@ -46,13 +46,13 @@ FOLDER = Path()  # files of this script: it works in a folder of its own
 
 
 def read_idx(raw: bytes) -> None:
-    from minidiff.data import idx
+    from minidiff.data import idx_format
 
     try:
-        array = idx.parse(raw)
+        array = idx_format.parse(raw)
     except ValueError:
         return
-    if idx.encode(array) != raw:
+    if idx_format.encode(array) != raw:
         raise AssertionError("what was parsed is another file")
 
 
@@ -220,7 +220,7 @@ def state_of(run) -> tuple:
 
 def seeds() -> dict[Callable, list[bytes]]:
     """Good inputs for each parser."""
-    from minidiff.data import idx
+    from minidiff.data import idx_format
     from minidiff.storage.file_format import _about
 
     checkpoint = good_checkpoint()
@@ -229,7 +229,7 @@ def seeds() -> dict[Callable, list[bytes]]:
     others = [about | {"model": name, "config": {}} for name in ("UNet", "LeNet5", "ResNet")]
     others.append(about | {"config": {"timesteps": 20_000_000}})
     return {
-        read_idx: [idx.encode(np.zeros(shape, np.uint8)) for shape in [(2, 3, 4), (3,)]],
+        read_idx: [idx_format.encode(np.zeros(shape, np.uint8)) for shape in [(2, 3, 4), (3,)]],
         read_gzip: [gzip.compress(bytes(size)) for size in (10_008, 1 << 20)],
         read_pickle: [pickle.dumps([np.zeros((2, 2), np.float32), (1, "a")], protocol=2)],
         read_checkpoint: [checkpoint],
@@ -306,7 +306,7 @@ def guided(name: str, arguments: list[str]) -> None:
     for module in "gzip", "pickle":  # they are read by Python's own library
         sys.modules.pop(module, None)
     with atheris.instrument_imports():
-        for module in "data.files", "data.idx", "data.registry", "storage", "training":
+        for module in "data.files", "data.idx_format", "data.registry", "storage", "training":
             importlib.import_module(f"minidiff.{module}")
     parser = globals()[name]
     seeds()  # its memory is nobody's fault

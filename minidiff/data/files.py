@@ -1,4 +1,6 @@
-"""The four MNIST files: their names, what each must hold, and how one is read and stored.
+"""The files of MNIST and Fashion-MNIST: what each must hold, and how one is read and stored.
+
+Both data sets have files of the same names. Here those of Fashion-MNIST have a folder in front.
 
 The SHA-256 is that of the uncompressed bytes. Mirrors hold different gzip files of the same bytes,
 so a hash of the compressed file would refuse good ones.
@@ -12,7 +14,7 @@ from pathlib import Path
 
 from ..disk import write_whole
 
-FILES = {  # name: size, SHA-256
+MNIST = {  # name: size, SHA-256
     "train-images-idx3-ubyte": (
         47_040_016,
         "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -30,6 +32,30 @@ FILES = {  # name: size, SHA-256
         "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
     ),
 }
+FASHION_MNIST = {
+    "fashion-mnist/train-images-idx3-ubyte": (
+        47_040_016,
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    ),
+    "fashion-mnist/train-labels-idx1-ubyte": (
+        60_008,
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    ),
+    "fashion-mnist/t10k-images-idx3-ubyte": (
+        7_840_016,
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    ),
+    "fashion-mnist/t10k-labels-idx1-ubyte": (
+        10_008,
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    ),
+}
+FILES = MNIST | FASHION_MNIST
+
+
+def base(name: str) -> str:
+    """The name of the file in its folder."""
+    return name.rpartition("/")[2]
 
 
 def check(name: str, raw: bytes, source: str | Path) -> bytes:
@@ -72,7 +98,7 @@ def decompress(name: str, compressed: bytes, source: str | Path) -> bytes:
 
 def candidates(folder: Path, name: str) -> list[Path]:
     """The paths in `folder` that may hold the file `name`: compressed and plain."""
-    return [folder / f"{name}.gz", folder / name]
+    return [folder / f"{base(name)}.gz", folder / base(name)]
 
 
 def read(folder: Path, name: str) -> bytes:
@@ -92,10 +118,12 @@ def read(folder: Path, name: str) -> bytes:
                 wrong.append(error)
     if wrong:
         raise wrong[0]
-    reason = f"holds neither {name}.gz nor {name}" if folder.is_dir() else "is not a folder"
+    reason = (
+        f"holds neither {base(name)}.gz nor {base(name)}" if folder.is_dir() else "is not a folder"
+    )
     raise FileNotFoundError(f"{name}: the folder given, {folder}, {reason}")
 
 
 def store(folder: Path, name: str, raw: bytes) -> None:
     """Write `raw` as the file `name` in `folder`, after a check."""
-    write_whole(folder / name, check(name, raw, f"{name} to be stored"))
+    write_whole(folder / base(name), check(name, raw, f"{name} to be stored"))

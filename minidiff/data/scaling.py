@@ -7,6 +7,14 @@ import numpy as np
 from .. import checks
 
 
+def from_pixels(pixels: np.ndarray) -> np.ndarray:
+    """Grey levels or colours, uint8, as float32 in [-1, 1]: 0 is −1, 255 is 1."""
+    values = pixels.astype(np.float32)
+    values /= 127.5
+    values -= 1
+    return values
+
+
 @dataclass(frozen=True)
 class Scaling:
     """The map from [low, high] to [-1, 1], one interval per channel.

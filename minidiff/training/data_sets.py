@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import checks
 from ..autograd.tensor import no_grad
+from ..data.picture_files import PictureFiles
 from ..nn import Module
 
 
@@ -19,7 +20,8 @@ def arrays_of(name: str, data: np.ndarray | Sequence) -> Sequence:
         checks.plain(name, array)
     if not arrays:
         raise ValueError(f"{name}: given no array, wanted one or more, such as (images, labels)")
-    checks.data_set(name, arrays[0])
+    if not isinstance(arrays[0], PictureFiles):  # those are bytes, which no check must read
+        checks.data_set(name, arrays[0])
     for array in arrays[1:]:
         if array is not None and np.shape(array)[:1] != (len(arrays[0]),):
             raise ValueError(
@@ -92,5 +94,10 @@ def _is_labels(array: np.ndarray | None) -> bool:
 
 def fingerprint(data: Sequence) -> str:
     """What tells one data set from another: shapes and checksums."""
-    arrays = [np.ascontiguousarray(array) for array in data if array is not None]
-    return " ".join(f"{array.shape} {zlib.crc32(array.data):08x}" for array in arrays)
+    return " ".join(_fingerprint_of(array) for array in data if array is not None)
+
+
+def _fingerprint_of(array: np.ndarray | PictureFiles) -> str:
+    if isinstance(array, PictureFiles):
+        return array.fingerprint()
+    return f"{array.shape} {zlib.crc32(np.ascontiguousarray(array).data):08x}"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks, disk
-from ..data.batches import epoch_order, minibatches
+from ..data.batches import epoch_order, rows_of
 from ..kernels import namespace
 from ..storage.file_format import to_bytes
 from ..tools.debug import detect_anomaly
@@ -89,9 +89,10 @@ class Trainer(Run):
         """Train until `epochs` epochs are done in all; gives the history of mean losses, per epoch.
 
         `data` and `validation` are tuples of arrays with one first axis, such as (images, labels),
-        or one array. Ctrl-C, once or twice, ends the step under way, writes the checkpoint and then
-        raises KeyboardInterrupt, with a message that says what was written; SIGTERM raises
-        SystemExit. A third Ctrl-C raises at once.
+        or one array; pictures in files are read while others are trained on. Ctrl-C, once or twice,
+        ends the step under way, writes the checkpoint and then raises KeyboardInterrupt, with a
+        message that says what was written; SIGTERM raises SystemExit. A third Ctrl-C raises at
+        once.
 
         An epoch that was stopped goes on behind the samples that were seen, with any batch size.
         With other data it begins anew.
@@ -196,11 +197,10 @@ class Trainer(Run):
                 {name: f"{each[-1]:.4f}" for name, each in self.history.items() if each}
             )
 
-    def _batches(self, data: Sequence) -> Iterator[list]:
+    def _batches(self, data: Sequence) -> Iterator[tuple]:
         """What the epoch under way has not seen yet."""
         unseen = epoch_order(len(data[0]), self.seed, self.epoch)[self._seen :]
-        for (rows,) in minibatches([unseen], self.batch_size) if len(unseen) else []:
-            yield [None if array is None else array[rows] for array in data]
+        return rows_of(data, unseen, self.batch_size)
 
     def _take_in(self, batch: Sequence) -> None:
         """One step of an epoch."""

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from minidiff.data import files, idx, mirrors, mnist, registry
+from minidiff.data import files, idx_format, mirrors, mnist, registry
 
 LABELS = "t10k-labels-idx1-ubyte"
 IMAGES = "t10k-images-idx3-ubyte"
@@ -20,7 +20,10 @@ def test_set():
     """The two raw files of the test split, rebuilt from what `mnist` gave."""
     images, labels = mnist("test")
     pixels = np.rint((images[..., 0] + 1) * 127.5).astype(np.uint8)
-    return {IMAGES: idx.encode(pixels), LABELS: idx.encode((labels - 1).astype(np.uint8))}
+    return {
+        IMAGES: idx_format.encode(pixels),
+        LABELS: idx_format.encode((labels - 1).astype(np.uint8)),
+    }
 
 
 @pytest.fixture
@@ -28,7 +31,7 @@ def cache(tmp_path, monkeypatch):
     """An empty cache folder, no folder named in the environment, and no source that answers."""
     monkeypatch.delenv("MINIDIFF_DATA", raising=False)
     monkeypatch.setattr("pooch.os_cache", lambda project: tmp_path / project)
-    monkeypatch.setattr(mirrors, "fetch", lambda cache, names: ["mirror: unreachable"])
+    monkeypatch.setattr(mirrors, "fetch", lambda cache, names, addresses: ["mirror: unreachable"])
     monkeypatch.setattr(registry, "fetch", lambda cache: ["registry: unreachable"])
     return tmp_path / "minidiff"
 
@@ -55,7 +58,7 @@ def test_folder(test_set, cache, tmp_path, monkeypatch, compressed, by):
     if by == "environment":
         monkeypatch.setenv("MINIDIFF_DATA", str(tmp_path))
     images, labels = mnist("test", tmp_path if by == "argument" else None)
-    assert idx.encode((labels - 1).astype(np.uint8)) == test_set[LABELS]
+    assert idx_format.encode((labels - 1).astype(np.uint8)) == test_set[LABELS]
     assert len(images) == 10_000
 
 
@@ -123,7 +126,7 @@ def test_registry_is_asked_after_the_mirrors_and_only_then(test_set, cache, monk
     asked = []
 
     def answer(source, served):
-        def fetch(folder, names=None):
+        def fetch(folder, names=None, addresses=()):
             asked.append((source, names))
             for name in served:
                 files.store(folder, name, test_set[name])
@@ -163,21 +166,21 @@ def test_split_is_named_in_the_error():
 @settings(deadline=None, max_examples=50)
 @given(arrays.arrays(np.uint8, arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)))
 def test_idx_goes_there_and_back(array):
-    raw = idx.encode(array)
-    np.testing.assert_array_equal(idx.parse(raw), array)
+    raw = idx_format.encode(array)
+    np.testing.assert_array_equal(idx_format.parse(raw), array)
     assert raw[:4] == bytes([0, 0, 8, array.ndim])
 
 
 @given(st.binary(max_size=40))
 def test_idx_refuses_or_reads_any_bytes(raw):
     try:
-        array = idx.parse(raw)
+        array = idx_format.parse(raw)
     except ValueError as error:
         assert "raw: given" in str(error)
     else:
-        assert idx.encode(array) == raw
+        assert idx_format.encode(array) == raw
 
 
 def test_idx_refuses_other_types():
     with pytest.raises(ValueError, match="array: given dtype float32, wanted uint8"):
-        idx.encode(np.zeros(3, np.float32))
+        idx_format.encode(np.zeros(3, np.float32))

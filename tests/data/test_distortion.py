@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minidiff.data import distorted
+from minidiff.data import distorted, flipped, shifted
 
 
 def ramps(n, size=29):
@@ -80,3 +80,50 @@ def test_what_comes_from_beyond_the_border_is_black():
 def test_what_cannot_be_distorted_is_named(change, error, message):
     with pytest.raises(error, match=message):
         distorted(**{"images": images(), "rng": 0} | change)
+
+
+def test_half_of_the_images_are_flipped_left_to_right():
+    drawn = images(400)
+    turned = flipped(drawn, 0)
+    is_same = (turned == drawn).all(axis=(1, 2, 3))
+    is_mirrored = (turned == drawn[:, :, ::-1]).all(axis=(1, 2, 3))
+    assert (is_same ^ is_mirrored).all()
+    assert 150 < is_mirrored.sum() < 250
+
+
+@pytest.mark.parametrize("pixels", [0, 1, 3])
+def test_shifts_move_whole_pixels_and_repeat_the_border(pixels):
+    drawn = images(200)
+    moved = shifted(drawn, 0, pixels)
+    wide = np.pad(drawn, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)), mode="edge")
+    height, width = drawn.shape[1:3]
+    seen = set()
+    for i in range(len(drawn)):
+        places = [
+            (down, right)
+            for down in range(2 * pixels + 1)
+            for right in range(2 * pixels + 1)
+            if np.array_equal(moved[i], wide[i, down : down + height, right : right + width])
+        ]
+        assert len(places) == 1
+        seen.update(places)
+    assert len(seen) == (2 * pixels + 1) ** 2, "all shifts occur"
+
+
+@pytest.mark.parametrize("change", [flipped, shifted])
+def test_flips_and_shifts_come_from_the_seed_and_leave_what_they_are_given(change):
+    for dtype in (np.float32, np.float64):
+        drawn = images(dtype=dtype)
+        before = drawn.copy()
+        first = change(drawn, 5)
+        assert first.dtype == dtype and first.shape == drawn.shape
+        np.testing.assert_array_equal(first, change(drawn, np.random.default_rng(5)))
+        np.testing.assert_array_equal(drawn, before)
+    assert change(np.zeros((0, 8, 8, 1), np.float32), 0).shape == (0, 8, 8, 1)
+    with pytest.raises(ValueError, match=r"images: given shape \(9, 7, 2\), wanted \(n, height"):
+        change(images()[0], 0)
+
+
+def test_a_shift_is_no_longer_than_the_image():
+    with pytest.raises(ValueError, match="pixels: given 8, wanted an integer from 0 to 7"):
+        shifted(images(), 0, 8)

@@ -8,14 +8,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from minidiff.data import files, idx, mirrors, mnist
+from minidiff.data import files, idx_format, mirrors, mnist
 
 NAME = "t10k-labels-idx1-ubyte"
 
 
 @pytest.fixture(scope="module")
 def raw():
-    return idx.encode((mnist("test")[1] - 1).astype(np.uint8))
+    return idx_format.encode((mnist("test")[1] - 1).astype(np.uint8))
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_file_arrives_whole(mirror, monkeypatch, tmp_path, raw):
     monkeypatch.setattr(
         mirrors, "MIRRORS", [mirror(lambda handler: (paths.append(handler.path), answer(handler)))]
     )
-    assert mirrors.fetch(tmp_path, [NAME]) == []
+    assert mirrors.fetch(tmp_path, [NAME], mirrors.MIRRORS) == []
     assert (tmp_path / NAME).read_bytes() == raw
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
     assert paths == [f"/{NAME}.gz"]
@@ -71,7 +71,7 @@ def test_next_mirror_is_asked_when_one_fails(mirror, monkeypatch, tmp_path, raw)
     bad = mirror(lambda handler: handler.send_error(404))
     good = mirror(sends(gzip.compress(raw)))
     monkeypatch.setattr(mirrors, "MIRRORS", [bad, good])
-    (failure,) = mirrors.fetch(tmp_path, [NAME])
+    (failure,) = mirrors.fetch(tmp_path, [NAME], mirrors.MIRRORS)
     assert bad in failure and "404" in failure
     assert (tmp_path / NAME).read_bytes() == raw
 
@@ -95,7 +95,7 @@ def test_next_mirror_is_asked_when_one_fails(mirror, monkeypatch, tmp_path, raw)
 )
 def test_wrong_bytes_never_reach_the_cache(mirror, monkeypatch, tmp_path, raw, body, length, found):
     monkeypatch.setattr(mirrors, "MIRRORS", [mirror(sends(body(gzip.compress(raw)), length))])
-    (failure,) = mirrors.fetch(tmp_path, [NAME])
+    (failure,) = mirrors.fetch(tmp_path, [NAME], mirrors.MIRRORS)
     assert found in failure
     assert not list(tmp_path.iterdir())
 
@@ -105,7 +105,7 @@ def test_nobody_listens(monkeypatch, tmp_path):
         taken.bind(("127.0.0.1", 0))
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         monkeypatch.setattr(mirrors, "MIRRORS", [f"http://127.0.0.1:{taken.getsockname()[1]}/"])
-        assert len(mirrors.fetch(tmp_path, [NAME])) == 1
+        assert len(mirrors.fetch(tmp_path, [NAME], mirrors.MIRRORS)) == 1
     assert not list(tmp_path.iterdir())
 
 
@@ -125,7 +125,7 @@ def test_slow_mirror_is_left_in_time(mirror, monkeypatch, tmp_path, where):
 
     monkeypatch.setattr(mirrors, "SECONDS_IN_ALL", 0.4)
     monkeypatch.setattr(mirrors, "MIRRORS", [mirror(drip), mirror(drip)])
-    failures = mirrors.fetch(tmp_path, [NAME])
+    failures = mirrors.fetch(tmp_path, [NAME], mirrors.MIRRORS)
     given_up.set()
     assert len(failures) == 2 and all(
         "was not there 0.4 s after" in failure for failure in failures
@@ -146,7 +146,7 @@ def test_corrupt_cache_is_fetched_again(mirror, monkeypatch, tmp_path, raw):
     files.store(
         tmp_path,
         "t10k-images-idx3-ubyte",
-        idx.encode(np.rint((images[..., 0] + 1) * 127.5).astype(np.uint8)),
+        idx_format.encode(np.rint((images[..., 0] + 1) * 127.5).astype(np.uint8)),
     )
     (tmp_path / f"{NAME}.gz").write_bytes(gzip.compress(raw)[:-1])
     assert len(mnist("test")[1]) == 10_000

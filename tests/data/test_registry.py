@@ -19,9 +19,9 @@ def test_registry_route_end_to_end(tmp_path, monkeypatch):
     monkeypatch.setattr("pooch.os_cache", lambda project: tmp_path)
     monkeypatch.setattr(mirrors, "MIRRORS", [])
     images, labels = mnist("test")
-    assert {path.name for path in tmp_path.iterdir()} == set(files.FILES)
+    assert {path.name for path in tmp_path.iterdir()} == set(files.MNIST)
     # raises where a hash is not the original's
-    assert all(files.read(tmp_path, name) for name in files.FILES)
+    assert all(files.read(tmp_path, name) for name in files.MNIST)
     np.testing.assert_array_equal(images, given[0])
     np.testing.assert_array_equal(labels, given[1])
 

@@ -1,6 +1,7 @@
 """What the good calls are made with: small arrays, modules, functions, each made when asked for."""
 
 import numpy as np
+from PIL import Image
 
 import minidiff as md
 import minidiff.testing
@@ -319,6 +320,21 @@ def picture(folder):
 @recipe
 def video(folder):
     return folder / "video.gif"
+
+
+@recipe
+def flowers(folder):
+    """A folder of pictures, with a class in each subfolder."""
+    for name in ("rose", "tulip"):
+        (folder / "flowers" / name).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (6, 4), "red").save(folder / "flowers" / name / "1.png")
+    return folder / "flowers"
+
+
+@recipe
+def arrays(folder):
+    np.savez(folder / "arrays.npz", images=np.zeros((2, 3, 3), np.uint8), labels=["a", "b"])
+    return folder / "arrays.npz"
 
 
 @recipe

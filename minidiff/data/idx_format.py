@@ -4,11 +4,14 @@ Only unsigned bytes (type code 8) are needed here. Lengths are big-endian 32-bit
 Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits", section "File formats".
 """
 
+import gzip
 import math
+import zlib
 
 import numpy as np
 
 UNSIGNED_BYTE = 8
+GZIP = b"\x1f\x8b"
 
 
 def parse(raw: bytes) -> np.ndarray:
@@ -29,6 +32,18 @@ def parse(raw: bytes) -> np.ndarray:
             f"for an IDX array {shape}"
         )
     return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
+
+
+def unpacked(content: bytes) -> bytes:
+    """The bytes of an IDX file that may be gzipped; ValueError where the gzip file is broken."""
+    if not content.startswith(GZIP):
+        return content
+    try:
+        return gzip.decompress(content)
+    except (EOFError, OSError, zlib.error) as error:
+        raise ValueError(
+            f"raw: given a gzip file that is broken ({error}), wanted a whole one"
+        ) from error
 
 
 def encode(array: np.ndarray) -> bytes:
