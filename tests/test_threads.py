@@ -1,14 +1,11 @@
 """One thread or several: the same bits, of each operation and of pieces of a batch."""
 
-import ast
 import os
-import select
 import signal
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from itertools import repeat
 
@@ -23,7 +20,6 @@ import minidiff as md
 from minidiff import Tensor, diffusion, nn, ops, optim
 from minidiff.autograd.blas import one_thread
 from minidiff.diffusion.guidance import classifier_free
-from minidiff.optim import average
 
 
 def with_threads(n, run):
@@ -161,70 +157,6 @@ def test_blas_gets_its_threads_back():
     with pytest.raises(ZeroDivisionError):
         md.sharded(lambda x: 1 / 0)(X)
     assert threads() == before
-
-
-def in_a_fork(act):
-    """What it gives in a child of this process; None where the child hangs."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.write(writer, repr(act()).encode())
-        os._exit(0)
-    os.close(writer)
-    with open(reader, encoding="utf-8") as pipe:
-        ready, _, _ = select.select([pipe], [], [], 20)
-        if not ready:
-            os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        return ast.literal_eval(pipe.read()) if ready else None
-
-
-def blas_threads():
-    return [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
-
-
-def shard_then_count():
-    with md.optim.EMA(md.models.LeNet5()).applied():
-        md.sharded(lambda x: ops.mean(x))(X)
-    return blas_threads()
-
-
-@contextmanager
-def another_thread_in(block):
-    """A block, in which another thread is in that one."""
-    is_in = threading.Event()
-    end = threading.Event()
-
-    def be_in():
-        with block:
-            is_in.set()
-            end.wait()
-
-    thread = threading.Thread(target=be_in)
-    thread.start()
-    is_in.wait()
-    try:
-        yield end
-    finally:
-        end.set()
-        thread.join()
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
-@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-def test_a_fork_while_another_thread_computes_leaves_nothing_behind():
-    with threadpool_limits(2, user_api="blas"):
-        before = blas_threads()
-        with another_thread_in(one_thread):
-            assert in_a_fork(blas_threads) == before
-            assert in_a_fork(shard_then_count) == before
-            with one_thread:
-                assert set(in_a_fork(blas_threads)) == {1}, "this thread goes on in its block"
-        for lock in one_thread.lock, average._APPLYING:
-            with another_thread_in(lock) as end:
-                threading.Timer(0.1, end.set).start()  # the fork waits for it
-                assert in_a_fork(shard_then_count) == before
-        assert blas_threads() == before
 
 
 class Noisy(nn.Module):
