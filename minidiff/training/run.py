@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks, storage
+from .. import checks, kernels, storage
 from ..autograd.tensor import Tensor
 from ..nn import Module
 from ..optim import EMA
@@ -69,6 +69,8 @@ class Run:
         self._counted = 0
         self._epoch_loss = 0.0
         self._data = ""
+        # the last steps whose losses are not in that sum yet: (step, samples, loss)
+        self._unread: list[tuple[int, int, Any]] = []
         self._good: Checkpoint  # the newest state that was looked at; `fit` begins with one
         self._saved_at = 0.0  # seconds
 
@@ -121,6 +123,7 @@ class Run:
 
     def _state(self) -> Checkpoint:
         """All that the next step depends on; FloatingPointError where it is not finite."""
+        self._read_losses()
         progress = Progress(
             seed=self.seed,
             step=self.step,
@@ -136,6 +139,22 @@ class Run:
         )
         notes = progress._asdict() | self.notes
         return taken(self.model, self.ema, self.optimizer, self._stateful_parts(), notes)
+
+    def _read_losses(self) -> None:
+        """Count the losses of the last steps; FloatingPointError where a device's is not finite."""
+        unread = list(self._unread)
+        self._unread.clear()
+        if not unread:
+            return
+        steps, counts, losses = zip(*unread)
+        if kernels.on_a_device(losses[0]):
+            losses = kernels.to_host(kernels.call("flattened", *losses)).tolist()
+            for step, loss in zip(steps, losses):
+                check_loss(loss, step)
+        for count, loss in zip(counts, losses):
+            if np.isfinite(loss):
+                self._counted += count
+                self._epoch_loss += count * loss
 
     def _stateful_parts(self) -> dict[str, Any]:
         """What was given as parts, and what the loss keeps."""
@@ -156,6 +175,7 @@ class Run:
         self._counted = progress.counted
         self._epoch_loss = progress.epoch_loss
         self._data = progress.data
+        self._unread.clear()
 
     def _load(self, arrays: dict[str, dict[str, np.ndarray]]) -> None:
         """Take over the arrays of a checkpoint; all of them, or none where some do not fit."""
@@ -183,3 +203,12 @@ class Run:
         except (OSError, ValueError, KeyError):  # none, or what was there before and is no run's
             return f"stopped at step {self.step}; nothing was written to {self.path} yet"
         return f"stopped at step {self.step}; {self.path} holds step {saved}"
+
+
+def check_loss(loss: float, step: int) -> None:
+    """FloatingPointError unless it is finite."""
+    if not np.isfinite(loss):
+        raise FloatingPointError(
+            f"loss: given {loss} at step {step}, wanted a finite one; "
+            "a smaller learning rate may help"
+        )

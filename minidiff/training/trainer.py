@@ -13,17 +13,18 @@ import numpy as np
 
 from .. import checks, disk
 from ..data.batches import epoch_order, rows_of
-from ..kernels import namespace
+from ..kernels import call, namespace, on_a_device
 from ..storage.file_format import to_bytes
 from ..tools.debug import detect_anomaly
 from . import data_sets, run_files
 from .evaluation import mean_loss
 from .first_fault import first_fault
-from .run import Run
+from .run import Run, check_loss
 from .stopping import StopRequest, stop_requests
 
 # a tag of what layers draw in a step
 _LAYERS = 2_000_000_033
+LOOK_EVERY = 50  # steps, at their losses on a device: a look waits for all that it was given
 
 
 class Trainer(Run):
@@ -46,10 +47,12 @@ class Trainer(Run):
 
     # --- a step ---
 
-    def train_step(self, *batch: Any) -> float:
+    def train_step(self, *batch: Any) -> Any:
         """One step on one batch; gives its mean loss, NaN where the step was skipped.
 
-        Raises FloatingPointError where the loss is no longer finite.
+        Raises FloatingPointError where the loss is no longer finite. On a device the loss is an
+        array there, which nobody has looked at: that would wait for the step. With `skip_nonfinite`
+        each step is waited for.
         """
         for i, generator in enumerate(self._generators):
             kind: Any = type(generator.bit_generator)
@@ -57,16 +60,14 @@ class Trainer(Run):
         loss = self.loss(*batch, np.random.default_rng([self.seed, self.step]))
         self.optimizer.zero_grad()
         loss.backward()
-        value = loss.item()
+        looks_later = on_a_device(loss.data) and not self.skip_nonfinite
+        value = loss.data if looks_later else loss.item()
         if self.skip_nonfinite and not (np.isfinite(value) and self._gradients_are_finite()):
             self.skipped += 1
             self.step += 1
             return float("nan")
-        if not np.isfinite(value):
-            raise FloatingPointError(
-                f"loss: given {value} at step {self.step}, wanted a finite one; "
-                "a smaller learning rate may help"
-            )
+        if not looks_later:
+            check_loss(value, self.step)
         self.optimizer.step()
         if self.ema is not None:
             self.ema.update()
@@ -75,6 +76,8 @@ class Trainer(Run):
 
     def _gradients_are_finite(self) -> bool:
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        if gradients and on_a_device(gradients[0]):
+            gradients = [call("flattened", *gradients)]  # to wait once
         return all(bool(namespace(g).isfinite(g).all()) for g in gradients)
 
     # --- epochs ---
@@ -204,11 +207,12 @@ class Trainer(Run):
 
     def _take_in(self, batch: Sequence) -> None:
         """One step of an epoch."""
+        step = self.step
         value = self.train_step(*batch)
         self._seen += len(batch[0])
-        if np.isfinite(value):
-            self._counted += len(batch[0])
-            self._epoch_loss += len(batch[0]) * value
+        self._unread.append((step, len(batch[0]), value))
+        if not on_a_device(value) or len(self._unread) == LOOK_EVERY:
+            self._read_losses()
 
     def _losses(self) -> dict[str, str]:
         """For the progress bar."""
@@ -217,6 +221,7 @@ class Trainer(Run):
 
     def _end_epoch(self, validation: Sequence | None, stop: StopRequest) -> None:
         """Note the mean losses of an epoch, unless a request to stop comes meanwhile."""
+        self._read_losses()
         if self._counted == 0:
             raise FloatingPointError(
                 f"loss: given none that is finite in epoch {self.epoch + 1}, wanted one"

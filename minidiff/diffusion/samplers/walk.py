@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ... import checks
-from ...kernels import Array, namespace
+from ...kernels import Array, namespace, on_a_device
 from ...nn import Module
 from ..grids import falling_times
 from ..network import as_denoise
@@ -79,15 +79,30 @@ class Walk:
 
 
 def _finite(steps: Iterator[Step], sampler: str) -> Iterator[Step]:
-    """The steps; RuntimeError for the first whose x is not finite."""
+    """The steps; RuntimeError for the first whose x is not finite.
+
+    On a device the error comes after the last step: to look at each would wait for it.
+    """
+    seen = []
     for step in steps:
-        if not bool(namespace(step.x).all(namespace(step.x).isfinite(step.x))):
-            raise RuntimeError(
-                f"{sampler}: given predictions that make NaN or infinity of x at t = {step.t:g}, "
-                "wanted finite ones: type clip=1.5, say, to keep each predicted x_0 in "
-                "[-1.5, 1.5], use more steps, or train with predicts='v'"
-            )
+        xp = namespace(step.x)
+        is_finite = xp.all(xp.isfinite(step.x))
+        if on_a_device(step.x):
+            seen.append((step.t, is_finite))
+        else:
+            _check_finite(is_finite, sampler, step.t)
         yield step
+    for t, is_finite in seen:
+        _check_finite(is_finite, sampler, t)
+
+
+def _check_finite(is_finite: Any, sampler: str, t: float) -> None:
+    if not bool(is_finite):
+        raise RuntimeError(
+            f"{sampler}: given predictions that make NaN or infinity of x at t = {t:g}, "
+            "wanted finite ones: type clip=1.5, say, to keep each predicted x_0 in "
+            "[-1.5, 1.5], use more steps, or train with predicts='v'"
+        )
 
 
 def sampler(free_noise: bool = False, **allowed: checks.Between | Collection) -> Callable:
