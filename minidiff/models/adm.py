@@ -29,7 +29,8 @@ from .. import checks, nn, ops
 from ..autograd.tensor import Tensor
 from ..kernels import Array
 from ..nn import Conv2d, Dense
-from .inputs import as_labels, as_times, check_halving, check_x, moved
+from .halving import cut_to, made_even
+from .inputs import as_labels, as_times, check_images, moved
 
 GROUPS = 8  # of each group norm
 
@@ -45,11 +46,14 @@ class ADMUNet(nn.Module):
     - `alpha_bar` (T + 1,): of the schedule that it is trained on, such as
       `diffusion.cosine_schedule(100).alpha_bar`;
     - `mean`, `std`: of the pixels; those of MNIST's digits in [-1, 1], unless given;
-    - `widths`: the channels at each size, multiples of 8; each size is half of the one before;
+    - `widths`: the channels at each size, multiples of 8; each size is half of the one before,
+      rounded up;
+    - `attention`: the sizes at which every block is followed by attention, counted from 0; unless
+      given, it is at the smallest alone, as above. It costs the square of the pixels;
     - `rng`: a seed or a Generator for the initial weights.
 
-    Height and width are multiples of 2^(len(widths) − 1). Raises ValueError for others, and for
-    other widths. Source: Dhariwal & Nichol 2021, arXiv 2105.05233, section 3; Karras et al. 2022,
+    Images may have any size: one that is odd somewhere is padded there. Raises ValueError for other
+    widths. Source: Dhariwal & Nichol 2021, arXiv 2105.05233, section 3; Karras et al. 2022,
     arXiv 2206.00364, section 5; both much reduced.
     """
 
@@ -61,12 +65,14 @@ class ADMUNet(nn.Module):
         classes: int | None = 10,
         mean: float = -0.74,
         std: float = 0.62,
+        attention: tuple[int, ...] | None = None,
         rng: int | Generator = 0,
     ):
         checks.whole("channels", channels, 1)
         if classes is not None:
             checks.whole("classes", classes, 1)
         _check_widths(widths)
+        attends = _sizes_with_attention(attention, len(widths))
         self.precondition = Preconditioning(alpha_bar, mean, std)
         self.config: dict[str, Any] = {
             "alpha_bar": self.precondition.alpha_bar.tolist(),
@@ -76,6 +82,8 @@ class ADMUNet(nn.Module):
             "mean": mean,
             "std": std,
         }
+        if attention is not None:
+            self.config["attention"] = list(attention)
         self.alpha_bar = self.precondition.alpha_bar
         self.timesteps = len(self.alpha_bar) - 1
         self.sample_shape = (28, 28, channels)  # a digit's, until the loss has seen others
@@ -85,15 +93,16 @@ class ADMUNet(nn.Module):
 
         self.embedding = TimeAndLabel(dim, self.timesteps, classes, rng)
         self.enter = Conv2d(channels, widths[0], 3, rng)
-        self.down_blocks = [ResBlock(w, w, dim, rng) for w in outer]
+        self.down_blocks = [block(w, w, dim, rng, size in attends) for size, w in enumerate(outer)]
         self.down = [Conv2d(i, o, 4, rng, stride=2) for i, o in pairwise(widths)]
-        self.bottom = nn.ConditionalChain(
-            ResBlock(inner, inner, dim, rng),
-            Attention(inner, rng),
-            ResBlock(inner, inner, dim, rng),
-        )
+        self.bottom = nn.ConditionalChain(ResBlock(inner, inner, dim, rng))
+        if len(outer) in attends:
+            self.bottom.layers.append(Attention(inner, rng))
+        self.bottom.layers.append(ResBlock(inner, inner, dim, rng))
         self.up = [nn.Upsample(i, o, rng) for o, i in pairwise(widths)]
-        self.up_blocks = [ResBlock(2 * w, w, dim, rng) for w in outer]
+        self.up_blocks = [
+            block(2 * w, w, dim, rng, size in attends) for size, w in enumerate(outer)
+        ]
         self.norm = nn.GroupNormSilu(GROUPS, widths[0])
         self.leave = zero(Conv2d(widths[0], channels, 3, rng))
 
@@ -112,18 +121,16 @@ class ADMUNet(nn.Module):
         for block, shrink in zip(self.down_blocks, self.down):
             h = block(h, embedding)
             skips.append(h)
-            h = shrink(h)
+            h = shrink(made_even(h))
         h = self.bottom(h, embedding)
         for block, grow, skip in reversed(list(zip(self.up_blocks, self.up, skips))):
-            h = ops.concatenate([skip, grow(h)], axis=-1)
+            h = ops.concatenate([skip, cut_to(grow(h), skip)], axis=-1)
             h = block(h, embedding)
         rest = self.leave(self.norm(h))
         return known.guess + known.scale * rest
 
     def _check(self, x: Any) -> None:
-        channels = self.config["channels"]
-        check_x(x, f"(batch, height, width, {channels})", channels, self.enter.weight)
-        check_halving(x, len(self.down) + 1, "widths")
+        check_images(x, self.config["channels"], self.enter.weight)
 
 
 def _check_widths(widths: Any) -> None:
@@ -137,6 +144,14 @@ def _check_widths(widths: Any) -> None:
             raise ValueError(
                 f"widths: given {width}, wanted multiples of {GROUPS}, the groups of the norms"
             )
+
+
+def _sizes_with_attention(attention: Any, sizes: int) -> tuple[int, ...]:
+    if attention is None:
+        return (sizes - 1,)
+    if not isinstance(attention, tuple | list):
+        raise TypeError(f"attention: given {attention!r}, wanted sizes, such as (1, 2), or None")
+    return tuple(checks.whole("attention", size, 0, sizes - 1) for size in attention)
 
 
 class Known(NamedTuple):
@@ -241,6 +256,12 @@ class ResBlock(nn.Module):
         channels = h.shape[-1]
         h = self.norm2(h, scale=both[:, :channels], shift=both[:, channels:])
         return self.conv2(h) + (x if self.skip is None else self.skip(x))
+
+
+def block(inputs: int, outputs: int, dim: int, rng: Generator, attends: bool) -> nn.Module:
+    """A ResBlock, followed by attention where it is asked for."""
+    first = ResBlock(inputs, outputs, dim, rng)
+    return nn.ConditionalChain(first, Attention(outputs, rng)) if attends else first
 
 
 class Attention(nn.Module):

@@ -31,14 +31,11 @@ def check_x(x: Any, shape: str, channels: int, weight: Tensor) -> None:
         )
 
 
-def check_halving(x: Any, sizes: int, what: str) -> None:
-    """Raise unless images x can be halved sizes − 1 times; a network calls its sizes `what`."""
-    step = 2 ** (sizes - 1)
-    if x.shape[1] % step or x.shape[2] % step or not x.shape[1] or not x.shape[2]:
-        raise ValueError(
-            f"x: given images of {x.shape[1]} × {x.shape[2]}, wanted multiples of {step}: "
-            f"{sizes} {what} halve them {sizes - 1} times"
-        )
+def check_images(x: Any, channels: int, weight: Tensor) -> None:
+    """Raise unless x is images (batch, height, width, channels) with pixels, as `check_x` does."""
+    check_x(x, f"(batch, height, width, {channels})", channels, weight)
+    if not x.shape[1] or not x.shape[2]:
+        raise ValueError(f"x: given images of {x.shape[1]} × {x.shape[2]}, wanted a pixel or more")
 
 
 def check_digits(x: Any, weight: Tensor) -> None:

@@ -22,7 +22,8 @@ from .. import checks, nn, ops
 from ..autograd.tensor import Tensor
 from ..kernels import Array
 from ..nn import Conv2d, Dense
-from .inputs import as_labels, as_times, as_vectors, check_halving, check_x, moved
+from .halving import cut_to, made_even
+from .inputs import as_labels, as_times, as_vectors, check_images, moved
 
 GROUPS = 8  # of each group norm
 COMBINE: dict[str, Callable] = {
@@ -46,8 +47,9 @@ class UNet(nn.Module):
 
     `combine` is how the embedded time and condition become one: "concat", "add" or "multiply".
     Without `attention` the bottom is one ResBlock. `rng` is a seed or a Generator for the initial
-    weights. Height and width are multiples of 2^(levels − 1); `width` times each multiplier is a
-    multiple of 8. Source: Ho et al. 2020 (arXiv 2006.11239, appendix B), much reduced.
+    weights. Images may have any size: one that is odd at some level is padded there. `width` times
+    each multiplier is a multiple of 8. Source: Ho et al. 2020 (arXiv 2006.11239, appendix B), much
+    reduced.
     """
 
     def __init__(
@@ -126,19 +128,17 @@ class UNet(nn.Module):
         for block, shrink in zip(self.down_blocks, self.down):
             h = block(h, embedding)
             skips.append(h)
-            h = shrink(h)
+            h = shrink(made_even(h) if shrink.stride == 2 else h)
         h = self.bottom(h, embedding)
         for level in reversed(range(len(skips))):
             h = ops.concatenate([skips[level], h], axis=-1)
             h = self.up_blocks[level](h, embedding)
             if level:
-                h = self.up[level - 1](h)
+                h = cut_to(self.up[level - 1](h), skips[level - 1])
         return self.leave(h)
 
     def _check(self, x: Any) -> None:
-        channels = self.config["channels"]
-        check_x(x, f"(batch, height, width, {channels})", channels, self.enter.weight)
-        check_halving(x, len(self.down), "levels")
+        check_images(x, self.config["channels"], self.enter.weight)
 
 
 class TimeAndCondition(nn.Module):

@@ -33,7 +33,7 @@ def test_the_count_of_parameters_is_below_the_published_networks():
 
 
 def test_it_is_rebuilt_from_its_configuration():
-    model = small(classes=None, channels=3, mean=0.1, std=0.5)
+    model = small(classes=None, channels=3, mean=0.1, std=0.5, attention=(0,))
     again = ADMUNet(**json.loads(json.dumps(model.config)), rng=1)
     assert again.config == model.config
     again.load_state_dict(model.state_dict())
@@ -95,6 +95,8 @@ def test_the_gradient_of_every_parameter_against_differences(classes):
             r"alpha_bar: given 2.0, wanted a number in \[0, 1\]",
         ),
         ({"std": 0}, ValueError, "std: given 0, wanted a number > 0"),
+        ({"attention": 1}, TypeError, r"attention: given 1, wanted sizes, such as \(1, 2\)"),
+        ({"attention": (3,)}, ValueError, "attention: given 3, wanted an integer from 0 to 2"),
         ({"classes": 0}, ValueError, "classes: given 0"),
         ({"channels": 1.5}, ValueError, "channels: given 1.5"),
     ],
@@ -107,7 +109,7 @@ def test_what_it_cannot_be_built_of_is_named(config, error, message):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"x": images(2)[:, :27]}, ValueError, "x: given images of 27 × 28, wanted multiples of 2"),
+        ({"x": images(2)[:, :0]}, ValueError, "x: given images of 0 × 28, wanted a pixel or more"),
         ({"x": images(2, channels=2)}, ValueError, r"x: given shape .*, wanted \(batch, "),
         ({"t": 101}, ValueError, r"t: given 101, wanted times in 0 … 100"),
         ({"condition": [1, 11]}, ValueError, r"condition: given 1 … 11, wanted labels in 0"),

@@ -157,19 +157,12 @@ def test_a_batch_may_be_empty(which):
     assert not any(np.any(p.grad) for p in model.parameters())
 
 
-@pytest.mark.parametrize("size", [(27, 28), (28, 30), (0, 28)])
-def test_images_that_cannot_be_halved_are_named(size):
+@pytest.mark.parametrize("size", [(0, 28), (28, 0)])
+def test_images_without_pixels_are_named(size):
     with pytest.raises(
-        ValueError,
-        match=rf"x: given images of {size[0]} × {size[1]}, wanted multiples of 4: 3 levels",
+        ValueError, match=rf"x: given images of {size[0]} × {size[1]}, wanted a pixel or more"
     ):
         UNet(width=8)(np.zeros((1, *size, 1), np.float32), 1)
-    assert UNet(width=8, multipliers=(1,))(np.zeros((1, 27, 5, 1), np.float32), 1).shape == (
-        1,
-        27,
-        5,
-        1,
-    )
 
 
 @pytest.mark.parametrize(
