@@ -23,11 +23,13 @@ import minidiff as md
 from minidiff import command_line, data, diffusion, metrics, optim
 from minidiff.data.batches import batch_count, epoch_order
 
-EPOCHS = 8
+EPOCHS = 5
 BATCH = 64
 TIMESTEPS = 100
-FIRST_RATE = 2e-3
+NOISE_LEVELS = (0.7, 1.3)  # mean and standard deviation of log(σ/α)
+FIRST_RATE = 4e-3
 LAST_RATE = 4e-5
+BETAS = (0.9, 0.99)
 WARMUP = 200
 LABEL_DROPOUT = 0.1
 AVERAGED = 0.1
@@ -44,6 +46,10 @@ def training_images():
     return training
 
 
+def learning_rate(steps):
+    return optim.warmup_cosine(FIRST_RATE, min(WARMUP, steps // 10), steps, LAST_RATE)
+
+
 class Ours:
     """The recipe as examples/mnist_guided.py has it."""
 
@@ -51,15 +57,17 @@ class Ours:
         md.set_num_threads(threads)
         self.images, self.labels = training_images()
         self.schedule = diffusion.cosine_schedule(TIMESTEPS)
+        self.draw = diffusion.losses.log_normal(self.schedule, *NOISE_LEVELS)
         self.model = md.models.ADMUNet(self.schedule.alpha_bar, rng=SEED)
-        rate = optim.warmup_cosine(FIRST_RATE, min(WARMUP, steps // 10), steps, LAST_RATE)
-        self.optimizer = optim.Adam(self.model.parameters(), lr=rate)
+        self.optimizer = optim.Adam(self.model.parameters(), lr=learning_rate(steps), betas=BETAS)
         self.ema = optim.EMA(self.model, optim.PowerLaw(AVERAGED))
 
     def step(self, rows, number):
         rng = np.random.default_rng([SEED, number])
         labels = diffusion.label_dropout(self.labels[rows], LABEL_DROPOUT, rng)
-        loss = diffusion.loss(self.model, self.schedule, self.images[rows], labels, rng, "v")
+        loss = diffusion.loss(
+            self.model, self.schedule, self.images[rows], labels, rng, "v", draw=self.draw
+        )
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -84,12 +92,16 @@ class Torchs:
         images, labels = training_images()
         self.images = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
         self.labels = torch.from_numpy(labels.astype(np.int64))
-        alpha_bar = torch.from_numpy(diffusion.cosine_schedule(TIMESTEPS).alpha_bar.copy())
+        schedule = diffusion.cosine_schedule(TIMESTEPS)
+        self.draw = diffusion.losses.log_normal(schedule, *NOISE_LEVELS)
+        alpha_bar = torch.from_numpy(schedule.alpha_bar.copy())
         self.alpha = alpha_bar.sqrt().float()
         self.sigma = (1 - alpha_bar).sqrt().float()
         self.model = ADMUNet(alpha_bar)
-        self.rate = optim.warmup_cosine(FIRST_RATE, min(WARMUP, steps // 10), steps, LAST_RATE)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=FIRST_RATE, fused=True)
+        self.rate = learning_rate(steps)
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(), lr=FIRST_RATE, betas=BETAS, fused=True
+        )
         self.parameters = list(self.model.parameters())
         self.averages = [p.detach().clone() for p in self.parameters]
         self.decay = optim.PowerLaw(AVERAGED)
@@ -99,7 +111,7 @@ class Torchs:
         batch = len(rows)
         x0 = self.images[rows]
         labels = torch.where(torch.rand(batch) < LABEL_DROPOUT, 0, self.labels[rows])
-        t = torch.randint(1, TIMESTEPS + 1, (batch,))
+        t = torch.from_numpy(self.draw(np.random.default_rng([SEED, number]), batch)[0])
         alpha, sigma = (table[t].view(-1, 1, 1, 1) for table in (self.alpha, self.sigma))
         noise = torch.randn_like(x0)
         v = self.model(alpha * x0 + sigma * noise, t, labels)
