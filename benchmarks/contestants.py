@@ -131,7 +131,7 @@ class Torch:
         from benchmarks.peer import UNet
 
         x0 = self.torch.empty(batch, 1, size, size).uniform_(-1, 1).to(memory_format=self.layout)
-        model = UNet(width, timesteps=TIMESTEPS["unet"]).to(memory_format=self.layout)
+        model = UNet(width=width, timesteps=TIMESTEPS["unet"]).to(memory_format=self.layout)
         phase = self.torch.linspace(0, 1, TIMESTEPS["unet"] + 1) * np.pi / 2
         return self._step(model, self.torch.cos(phase) ** 2, x0, classes=10)
 

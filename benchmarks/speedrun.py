@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 import minidiff as md
 from minidiff import command_line, data, diffusion, metrics, optim
 from minidiff.data.batches import batch_count, epoch_order
+from minidiff.export.layouts import from_pytorch
 
 EPOCHS = 5
 BATCH = 64
@@ -126,20 +127,11 @@ class Torchs:
             torch._foreach_lerp_(self.averages, self.parameters, 1 - kept)
 
     def weights(self):
-        """As minidiff has them: its names, its layout."""
-        layouts = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}
-        arrays = {}
-        for (name, _), average in zip(self.model.named_parameters(), self.averages):
-            array = average.numpy()
-            if name != "embedding.label.weight":
-                array = array.transpose(layouts[array.ndim])
-            for theirs, ours in NAMES.items():
-                name = name.replace(theirs, ours)
-            arrays[name] = np.ascontiguousarray(array)
-        return arrays
-
-
-NAMES = {"bottom.": "bottom.layers."} | {f"up.{i}.": f"up.{i}.conv." for i in range(2)}
+        """As minidiff has them: in its layout."""
+        names = [name for name, _ in self.model.named_parameters()]
+        arrays = {name: average.numpy() for name, average in zip(names, self.averages)}
+        like = md.models.ADMUNet(diffusion.cosine_schedule(TIMESTEPS).alpha_bar)
+        return from_pytorch(like, arrays)
 
 
 def contestant(kind, steps, threads, connection):

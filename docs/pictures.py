@@ -24,7 +24,7 @@ FLOORS = [
     (
         "#f6e9cf",
         [
-            ("training, storage", "the loop; checkpoints"),
+            ("training, storage, export", "the loop; checkpoints; other tools"),
             ("plot", "pictures"),
             ("testing/", "check your own operation"),
         ],

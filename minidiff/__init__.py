@@ -14,6 +14,7 @@ from typing import Any
 from . import (
     data,
     diffusion,
+    export,
     first_guesses,
     kernels,
     messages,
@@ -56,6 +57,7 @@ __all__ = [
     "detect_anomaly",
     "devices",
     "diffusion",
+    "export",
     "get_num_threads",
     "grad",
     "gradcheck",
@@ -92,7 +94,7 @@ __all__ = [
 # Tensors and the steps of optimisers have no doors: one takes 0.1 µs, and what they call has one.
 # these run in every operation
 messages.open_doors(kernels, but=("backend_of", "call", "find", "from_host", "namespace"))
-for _room in (models, metrics, storage, plot, data, training):
+for _room in (models, metrics, storage, plot, data, training, export):
     messages.open_doors(_room)
 for _room in (diffusion.guidance, diffusion.losses, diffusion.exact, diffusion.editing):
     messages.open_doors(_room)

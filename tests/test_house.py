@@ -34,7 +34,7 @@ FLOORS = [
     {"optim", "metrics", "models"},
     {"diffusion"},
     {"storage", "plot"},
-    {"training", "testing", "command_line"},
+    {"training", "testing", "command_line", "export"},
 ]
 # Neighbours on one floor: the first may import from the second.
 NEIGHBOURS = {
@@ -88,6 +88,8 @@ SLOW_TO_IMPORT = {
     "hypothesis",
     "filelock",
     "PIL",
+    "onnx",
+    "torch",
 }
 
 

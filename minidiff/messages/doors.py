@@ -85,7 +85,7 @@ def _explained(
 
 
 # These say something of the computation, and not of how it was called.
-_Untouched = (Warning, FloatingPointError, AssertionError)
+_Untouched = (Warning, FloatingPointError, AssertionError, ImportError)
 _OF_A_PATH = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP}
 _OF_A_PATH |= {errno.ENAMETOOLONG, errno.EINVAL, errno.EBADF}
 

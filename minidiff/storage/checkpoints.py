@@ -116,7 +116,7 @@ def load(path: str | os.PathLike, model: Module | None = None, weights: str = "e
     checks.among("weights", weights, ("ema", "raw"))
     checkpoint = read(path, model)
     if model is None:
-        model = _built(checkpoint, path)
+        model = built(checkpoint, path)
     state = checkpoint.arrays["model"]
     averaged = checkpoint.arrays["ema"]
     if weights == "ema" and averaged:
@@ -130,7 +130,7 @@ def load(path: str | os.PathLike, model: Module | None = None, weights: str = "e
     return model.eval()
 
 
-def _built(checkpoint: Checkpoint, path: str | os.PathLike) -> Module:
+def built(checkpoint: Checkpoint, path: str | os.PathLike) -> Module:
     """A new model of the class and configuration that were saved.
 
     The file may be a stranger's: a model that is much larger than its weights is not built.

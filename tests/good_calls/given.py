@@ -313,6 +313,11 @@ def path(folder):
 
 
 @recipe
+def exported(folder, mlp):
+    return md.export.save(folder / "exported.safetensors", mlp)
+
+
+@recipe
 def picture(folder):
     return folder / "picture.png"
 

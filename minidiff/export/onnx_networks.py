@@ -1,0 +1,222 @@
+"""Networks as ONNX graphs: each follows the `__call__` of its class, on the same layers.
+
+A graph is called with x (batch, channels, height, width), of any size that the network takes;
+t (batch,), float32, whole or not; and `condition`: int64 labels (batch,), of which 0 is the null
+label, or float32 vectors (batch, d); an unconditional network has no such input. It gives `output`,
+like x. Points are (batch, 2); a classifier has x alone, and gives logits.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import models, nn
+from .files import Exported
+from .onnx_graph import Graph
+from .onnx_layers import (
+    conv,
+    dense,
+    dense_of_pixels,
+    embedding,
+    group_norm,
+    over_pixels,
+    self_attention,
+    silu,
+    time_of,
+    upsample,
+    waves,
+    whole_and_fraction,
+)
+
+
+def as_onnx(model: nn.Module, content: Exported) -> bytes:
+    """The file of a network; `content` is what it holds beside the graph."""
+    g = Graph(model, content.state)
+    writer = NETWORKS[type(model).__name__]
+    shape = shape_of(model)
+    is_classifier = isinstance(model, models.LeNet5)
+    if is_classifier:
+        inputs = {"x": (np.float32, shape)}
+        output = writer(g, model, "x")
+        shape = ("batch", 10)
+    else:
+        inputs = {"x": (np.float32, shape), "t": (np.float32, ("batch",))}
+        inputs |= condition_of(model.config)
+        condition = "condition" if "condition" in inputs else None
+        output = writer(g, model, "x", "t", condition)
+    return g.to_bytes(inputs, output, shape, {"minidiff": json.dumps(content.about)})
+
+
+def shape_of(model: nn.Module) -> tuple:
+    """Of x; what may be of any size has a name."""
+    if isinstance(model, models.ConditionalMLP):
+        return ("batch", 2)
+    if isinstance(model, models.LeNet5):
+        return ("batch", 1, 28, 28)
+    return ("batch", model.config["channels"], "height", "width")
+
+
+def condition_of(config: dict[str, Any]) -> dict[str, tuple]:
+    """The input for conditions, if the network takes any."""
+    if config.get("condition_dim") is not None:
+        return {"condition": (np.float32, ("batch", config["condition_dim"]))}
+    if config["classes"] is not None:
+        return {"condition": (np.int64, ("batch",))}
+    return {}
+
+
+# --- UNet ---
+
+
+def unet(g: Graph, model: models.UNet, x: str, t: str, condition: str | None) -> str:
+    emb = time_and_condition(g, model.embedding, t, condition, model.timesteps)
+    h = conv(g, model.enter, x)
+    skips = []
+    for block, shrink in zip(model.down_blocks, model.down):
+        h = res_block(g, block, h, emb)
+        skips.append(h)
+        h = conv(g, shrink, h)
+    for layer in model.bottom.layers:
+        h = BOTTOM[type(layer)](g, layer, h, emb)
+    for level in reversed(range(len(skips))):
+        h = g.add("Concat", skips[level], h, axis=1)
+        h = res_block(g, model.up_blocks[level], h, emb)
+        if level:
+            h = upsample(g, model.up[level - 1], h)
+    return conv(g, model.leave, h)
+
+
+def time_and_condition(g: Graph, module: Any, t: str, condition: str | None, timesteps: int) -> str:
+    time = time_of(g, module, t, timesteps)
+    if condition is None:
+        return silu(g, time)
+    row_of = embedding if module.condition_dim is None else dense
+    other = row_of(g, module.condition, condition)
+    if module.combine == "concat":
+        return silu(g, g.add("Concat", time, other, axis=1))
+    return silu(g, g.add({"add": "Add", "multiply": "Mul"}[module.combine], time, other))
+
+
+def res_block(g: Graph, block: Any, x: str, emb: str) -> str:
+    first = block.conv_embed
+    h = group_norm(g, first.norm, conv(g, first.conv, x))
+    h = silu(g, g.add("Add", h, over_pixels(g, dense(g, first.emb, emb))))
+    h = silu(g, group_norm(g, block.norm, conv(g, block.conv, h)))
+    return g.add("Add", h, x if block.skip is None else conv(g, block.skip, x))
+
+
+def attention(g: Graph, layer: nn.Attention, x: str, emb: str) -> str:
+    channels = layer.out.weight.shape[-1]
+    seen = self_attention(g, conv(g, layer.qkv, x), x, layer.heads, channels)
+    return g.add("Add", x, conv(g, layer.out, seen))
+
+
+# --- ADMUNet ---
+
+
+def adm(g: Graph, model: Any, x: str, t: str, condition: str | None) -> str:
+    time = time_of(g, model.embedding, t, model.timesteps)
+    if condition is not None:
+        time = g.add("Add", time, embedding(g, model.embedding.label, condition))
+    emb = silu(g, time)
+    scaled, guess, scale = preconditioned(g, model.precondition, x, t)
+    h = conv(g, model.enter, scaled)
+    skips = []
+    for block, shrink in zip(model.down_blocks, model.down):
+        h = adm_block(g, block, h, emb)
+        skips.append(h)
+        h = conv(g, shrink, h)
+    for layer in model.bottom.layers:
+        h = BOTTOM[type(layer)](g, layer, h, emb)
+    for block, grow, skip in reversed(list(zip(model.up_blocks, model.up, skips))):
+        h = g.add("Concat", skip, upsample(g, grow, h), axis=1)
+        h = adm_block(g, block, h, emb)
+    rest = conv(g, model.leave, silu(g, group_norm(g, model.norm, h)))
+    return g.add("Add", guess, g.add("Mul", scale, rest))
+
+
+def preconditioned(g: Graph, module: Any, x: str, t: str) -> tuple[str, str, str]:
+    """The network's input, the guess of v, and the scale of what is left; see `models.adm`.
+
+    The schedule's angle is looked up, and interpolated between two whole times.
+    """
+    angles = np.arccos(np.sqrt(module.alpha_bar))
+    slopes = np.append(np.diff(angles), 0)
+    whole, fraction = whole_and_fraction(g, t)
+    slope = g.add("Gather", g.constant(slopes), whole, axis=0)
+    angle = g.add("Gather", g.constant(angles), whole, axis=0)
+    angle = g.add("Add", angle, g.add("Mul", fraction, slope))
+    angle = g.add("Reshape", angle, g.sizes(-1, 1, 1, 1))
+    alpha = g.add("Cos", angle)
+    sigma = g.add("Sin", angle)
+    spread = g.add("Mul", alpha, g.constant(module.std))
+    variance = g.add("Add", g.add("Mul", spread, spread), g.add("Mul", sigma, sigma))
+    deviation = g.add("Sqrt", variance)
+
+    centred = g.add("Sub", x, g.add("Mul", alpha, g.constant(module.mean)))
+    both = g.add("Mul", g.add("Mul", alpha, sigma), g.constant(1 - module.std**2))
+    guess = g.add(
+        "Sub",
+        g.add("Mul", centred, g.add("Div", both, variance)),
+        g.add("Mul", sigma, g.constant(module.mean)),
+    )
+    scale = g.add("Div", g.constant(module.std), deviation)
+    return g.add("Div", centred, deviation), guess, scale
+
+
+def adm_block(g: Graph, block: Any, x: str, emb: str) -> str:
+    h = conv(g, block.conv1, silu(g, group_norm(g, block.norm1, x)))
+    scale, shift = g.split(over_pixels(g, dense(g, block.emb, emb)), 2, axis=1)
+    h = group_norm(g, block.norm2, h)
+    h = g.add("Add", g.add("Mul", h, g.add("Add", scale, g.constant(1))), shift)
+    h = conv(g, block.conv2, silu(g, h))
+    return g.add("Add", h, x if block.skip is None else conv(g, block.skip, x))
+
+
+def adm_attention(g: Graph, layer: Any, x: str, emb: str) -> str:
+    qkv = dense_of_pixels(g, layer.qkv, group_norm(g, layer.norm, x))
+    seen = self_attention(g, qkv, x, layer.heads, layer.out.weight.shape[-1])
+    return g.add("Add", x, dense_of_pixels(g, layer.out, seen))
+
+
+BOTTOM: dict[type, Callable] = {
+    models.unet.ResBlock: res_block,
+    nn.Attention: attention,
+    models.adm.ResBlock: adm_block,
+    models.adm.Attention: adm_attention,
+}
+
+
+# --- the others ---
+
+
+def mlp(g: Graph, model: models.ConditionalMLP, x: str, t: str, condition: str | None) -> str:
+    time = waves(g, model.time, t, model.timesteps)
+    *conditioned, last = model.chain.layers
+    for layer in conditioned:
+        h = g.add("Add", dense(g, layer.x, x), dense(g, layer.time, time))
+        if condition is not None:
+            h = g.add("Add", h, embedding(g, layer.label, condition))
+        x = silu(g, h)
+    return dense(g, last, x)
+
+
+def lenet(g: Graph, model: models.LeNet5, x: str) -> str:
+    for convolution in (model.conv1, model.conv2):
+        x = g.add("Relu", conv(g, convolution, x))
+        x = g.add("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
+    channels_last = g.add("Transpose", x, perm=[0, 2, 3, 1])
+    h = g.add("Flatten", channels_last)
+    for layer in (model.dense1, model.dense2):
+        h = g.add("Relu", dense(g, layer, h))
+    return dense(g, model.dense3, h)
+
+
+NETWORKS: dict[str, Callable] = {
+    "UNet": unet,
+    "ADMUNet": adm,
+    "ConditionalMLP": mlp,
+    "LeNet5": lenet,
+}
