@@ -75,6 +75,7 @@ SKIPS |= {"pytest.xfail", "pytest.importorskip", "collect_ignore", "collect_igno
 MAY_SKIP = defaultdict(set)
 MAY_SKIP["tests/kernels/test_cpu_tiny.py"] = {"pytest.mark.skipif"}
 MAY_SKIP["tests/kernels/test_loops.py"] = {"pytest.mark.skipif"}
+MAY_SKIP["tests/test_forks.py"] = {"pytest.mark.skipif"}  # Windows has none
 
 LONGEST_FILE = 400
 # Imported when they are first needed: `import minidiff` stays quick.
