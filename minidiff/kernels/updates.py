@@ -2,7 +2,7 @@
 
 import math
 
-from . import call, namespace
+from . import find, namespace
 
 
 def adam(param, grad, m, v, lr, beta1, beta2, eps, weight_decay, step):
@@ -21,8 +21,9 @@ def ema(average, param, decay):
 def ema_all(*arrays, decay):
     """`ema` of many: the averages, and then as many params."""
     half = len(arrays) // 2
+    kernel = find("ema", type(arrays[0]))
     for average, param in zip(arrays[:half], arrays[half:]):
-        call("ema", average, param, decay=decay)
+        kernel(average, param, decay=decay)
 
 
 def flattened(*arrays):

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from operator import attrgetter
 from threading import RLock
 
 from .. import checks, kernels
@@ -11,6 +12,7 @@ from ..kernels import Array
 from ..nn import Module
 from .stateful import Stateful
 
+_data = attrgetter("_data")
 # One lock for all averages: a lock of its own would not be pickled.
 _APPLYING = RLock()
 if hasattr(os, "register_at_fork"):  # in a child nobody would give it back
@@ -56,14 +58,11 @@ class EMA(Stateful):
         """
         self.updates += 1
         decay = self._decay_at(self.updates)
-        averages = []
-        weights = []
-        for name, p in self.parameters.items():
-            average = self.average[name]
-            if type(p.data) is not type(average) or p.data.dtype != average.dtype:
-                average = self._moved(name, p)
-            averages.append(average)
-            weights.append(p.data)
+        weights = list(map(_data, self.parameters.values()))
+        averages: list[Any] = list(map(self.average.get, self.parameters))
+        for i, name in enumerate(self.parameters):
+            if type(weights[i]) is not type(averages[i]) or weights[i].dtype != averages[i].dtype:
+                averages[i] = self._moved(name, self.parameters[name])
         if averages:
             kernels.call("ema_all", *averages, *weights, decay=decay)
         self._copy_buffers()
