@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from operator import attrgetter
 from threading import RLock
+from typing import Any
 
 from .. import checks, kernels
 from ..autograd.tensor import Tensor
