@@ -132,7 +132,7 @@ def link(library: Path, sources: list[str], needed: set[str], error: int, build:
     stubs.write_text("#include <stdio.h>\n" + "".join(functions), encoding="utf-8")
     # CuPy asks for cuBLAS's names with the library's name as their version.
     versions = build / f"{library.name}.map"
-    text = f"{library.name} {{ global: cu*; emulator_*; local: *; }};\n"
+    text = f"{library.name} {{ global: cu*; emulator_*; __tsan_*; local: *; }};\n"
     versions.write_text(text, encoding="utf-8")
     names = f"-Wl,-rpath,$ORIGIN -Wl,-soname,{library.name} -Xlinker --version-script -Xlinker"
     others = "-ldl" if "cudart" in library.name else "-ldl -lcudart_emulated"
@@ -164,7 +164,8 @@ def copy_package(site: Path) -> Path:
     package = site / "gpu_emulator"
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(HERE / "python", package, dirs_exist_ok=True, ignore=ignore)
-    shutil.copytree(HERE / "device", package / "device", dirs_exist_ok=True)
+    shutil.rmtree(package / "device", ignore_errors=True)  # with what was compiled of it
+    shutil.copytree(HERE / "device", package / "device")
     shutil.copy(HERE / "sitecustomize.py", site)
     return package
 
@@ -177,7 +178,7 @@ def link_libraries(site: Path, package: Path, runtime: Path, build: Path) -> Non
     of_runtime = symbols("--undefined-only", runtime, "cuda")
     of_cublas = symbols("-D --undefined-only", cublas, "cublas")
     link(library / "libcudart_emulated.so", ["memory", "runtime"], of_runtime, 801, build)
-    link(library / "libcuda.so.1", ["driver"], set(), 801, build)
+    link(library / "libcuda.so.1", ["driver", "threads", "accesses"], set(), 801, build)
     link(library / "libcublas.so.13", ["blas"], of_cublas, 15, build)
     link(library / "libcublasLt.so.13", [], {"cublasLtGetVersion"}, 15, build)
     module = next((site / "cupy_backends/cuda/api").glob("runtime.*.so"))
@@ -213,7 +214,9 @@ def main() -> None:
     start = target / "run"
     start.write_text(START.format(site=site, python=sys.executable), encoding="utf-8")
     start.chmod(0o755)
-    run(start, "-m gpu_emulator.compiler")
+    for check in ("0", "1"):
+        environment = os.environ | {"GPU_EMULATOR_CHECK": check}
+        run(start, "-m gpu_emulator.compiler", env=environment)
     say(f"done; run a program with: {start} program.py")
 
 

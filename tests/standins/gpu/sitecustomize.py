@@ -26,6 +26,7 @@ class CupyFinder:
             execute(module)
             importlib.import_module("gpu_emulator.compiler").install()
             importlib.import_module("gpu_emulator.sorting").install()
+            importlib.import_module("gpu_emulator.linalg").install()
             if os.environ.get("GPU_EMULATOR_POOL", "0") in ("", "0"):
                 module.cuda.set_allocator(None)
 

@@ -6,16 +6,19 @@
 
 The environment chooses how it runs:
 
+    GPU_EMULATOR_CHECK=0    kernels run without a check of each access to memory: much faster
     GPU_EMULATOR_ORDER=7    blocks and threads run in an order drawn from 7 (unset: in order)
     GPU_EMULATOR_POOL=1     CuPy's pool stays (unset: each array is fenced and starts as 0xFF)
     GPU_EMULATOR_KERNELS=…  the folder that keeps compiled kernels (unset: beside this file)
 """
 
 import ctypes
+import os
 from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+is_checked = os.environ.get("GPU_EMULATOR_CHECK", "1") != "0"
 NAMES = [
     "launches",
     "host_to_device",
@@ -76,3 +79,8 @@ def launches_by_kernel():
 def count_launch():
     """Count a launch that is played in Python (sorting.py)."""
     _counters.launches += 1
+
+
+def wrote(pointer, size):
+    """Note what Python has written in the device's memory."""
+    runtime.emulator_wrote(ctypes.c_void_p(pointer), ctypes.c_size_t(size))

@@ -11,12 +11,17 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from cupy.cuda import compiler
+from cupy.cuda import compiler, nvrtc
 
-from . import HERE
+from . import HERE, is_checked
 
 FLAGS = ["-std=c++17", "-O1", "-w", "-fpermissive", "-fPIC"]
+# A call before each access to memory, which native/accesses.cpp answers; not the library that the
+# option is for.
+CHECKED = ["-fsanitize=thread", "--param=tsan-instrument-func-entry-exit=0", "-nodefaultlibs"]
 HEADERS = HERE / "device"
+if is_checked:
+    FLAGS += CHECKED
 KERNELS = Path(os.environ.get("GPU_EMULATOR_KERNELS", HERE / "kernels"))
 
 BOUNDS = r"(?:__launch_bounds__\s*\([^)]*\)\s*)?"
@@ -35,12 +40,12 @@ HEADERS_KEY = b"".join(
 
 def translate(source, name_expressions):
     """CUDA C++ as g++ takes it, and each name of a kernel → the name to look it up by."""
-    code = DYNAMIC_SHARED.sub(r"\1* \2 = (\1*)emulated::dynamic_shared;", source)
+    code = DYNAMIC_SHARED.sub(r"\1* \2 = (\1*)emulator_dynamic_shared;", source)
     plain = {name: name for template, name in KERNEL.findall(source) if not template}
     looked_up = {wanted: f"instance_{i}" for i, wanted in enumerate(name_expressions)}
     for kernel, name in (plain | looked_up).items():
-        launch = f"emulated_launch_{name}(Launch* launch)"
-        code += f'\nextern "C" void {launch} {{ emulated::run({kernel}, launch); }}\n'
+        thread = f"emulated_call_{name}(void** arguments)"
+        code += f'\nextern "C" void {thread} {{ emulated::call({kernel}, arguments); }}\n'
     return code, looked_up or plain
 
 
@@ -86,8 +91,10 @@ def call_compiler(code, options, library):
 def precompile_header():
     """Compile what stands before every kernel, which halves the time that one takes."""
     header = HEADERS / "emulated_device.h"
-    command = ["g++", *FLAGS, "-x", "c++-header", header, "-o", f"{header}.gch"]
-    subprocess.run(command, check=True)
+    folder = Path(f"{header}.gch")  # of which g++ takes what fits its options
+    folder.mkdir(exist_ok=True)
+    made = folder / ("checked" if is_checked else "plain")
+    subprocess.run(["g++", *FLAGS, "-x", "c++-header", header, "-o", made], check=True)
 
 
 def install():
@@ -95,6 +102,7 @@ def install():
     compiler._compile_using_nvrtc_no_warning = compile_kernel
     compiler.compile_using_nvrtc = compile_kernel
     compiler._preprocess = lambda *_, **__: ""
+    nvrtc.getVersion = lambda: (13, 0)
     compiler._get_nvrtc_version = lambda: (13, 0)
     compiler._get_arch = lambda: "80"
     compiler._get_arch_for_options_for_nvrtc = lambda arch=None: ("-arch=sm_80", "cubin")
