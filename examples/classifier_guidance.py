@@ -8,6 +8,7 @@ There are two ways to use the classifier (Dhariwal & Nichol 2021): its gradient 
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 import minidiff as md
 from minidiff import command_line, diffusion, metrics, nn, ops, optim, plot
 from minidiff.diffusion import guidance
+from minidiff.kernels import to_device, to_host
 from minidiff.training import Trainer
 
 SCALES = (0, 1, 2, 5, 10)
@@ -36,7 +38,7 @@ class NoisyClassifier(nn.Module):
 
     def __call__(self, x, t):
         times = np.broadcast_to(np.reshape(t, (-1, 1, 1, 1)) / TIMESTEPS, x.shape).astype(x.dtype)
-        h = ops.concatenate([x, times], axis=-1)
+        h = ops.concatenate([x, to_device(times, self.dense.weight.device)], axis=-1)
         for layer in (self.conv1, self.conv2, self.conv3):
             h = ops.silu(layer(h))
         return self.dense(ops.reshape(h, (x.shape[0], 4 * 4 * 64)))
@@ -83,8 +85,9 @@ def main() -> None:
         default=0,
         help="of all that is random (default: %(default)s)",
     )
+    command_line.add_device(parser)
     args = parser.parse_args()
-    model = args.checkpoint or md.pretrained("mnist")
+    model = (args.checkpoint or md.pretrained("mnist")).to(args.device)
     denoise = diffusion.denoiser(model)
     classifier = train(args, denoise.schedule)
     draw(args, denoise, classifier, Path("runs/classifier_guidance/digits.png"))
@@ -92,11 +95,11 @@ def main() -> None:
 
 def train(args: argparse.Namespace, schedule: diffusion.Schedule) -> NoisyClassifier:
     training = command_line.mnist("train", args.data)
-    classifier = NoisyClassifier(np.random.default_rng(args.seed))
+    classifier = NoisyClassifier(np.random.default_rng(args.seed)).to(args.device)
 
     def loss(x0, labels, rng):
         t = rng.integers(1, TIMESTEPS + 1, size=len(x0))
-        x_t = diffusion.q_sample(schedule, x0, t, rng=rng)
+        x_t = to_device(diffusion.q_sample(schedule, x0, t, rng=rng), args.device)
         return md.sharded(lambda x, t, y: ops.cross_entropy(classifier(x, t), y - 1))(
             x_t, t, labels
         )
@@ -106,7 +109,7 @@ def train(args: argparse.Namespace, schedule: diffusion.Schedule) -> NoisyClassi
     images, labels = command_line.mnist("test", args.data)
     for t in (1, 25, 50, 75):
         noisy = diffusion.q_sample(schedule, images[:1000], t, rng=np.random.default_rng(t))
-        read = metrics.predict(lambda x, t=t: classifier(x, t), noisy)
+        read = metrics.predict(lambda x, t=t: classifier(to_device(x, args.device), t), noisy)
         print(
             f"the classifier's accuracy at t = {t}: {metrics.accuracy(labels[:1000] - 1, read):.1%}"
         )
@@ -121,9 +124,7 @@ def draw(
 ) -> None:
     lenet = md.pretrained("lenet")
     classes = np.arange(args.count) % 10
-    unconditional = diffusion.Denoise(
-        lambda x, t, labels: denoise(x, t, None), denoise.schedule, denoise.sample_shape
-    )
+    unconditional = replace(denoise, function=lambda x, t, labels: denoise(x, t, None))
     ways = {
         "mean shift, DDPM": lambda s: diffusion.sample(
             unconditional,
@@ -143,7 +144,7 @@ def draw(
     cells = []
     captions = []
     for name, sample in ways.items():
-        cells.append([sample(scale) for scale in SCALES])
+        cells.append([to_host(sample(scale)) for scale in SCALES])
         agreement = [metrics.accuracy(classes, metrics.predict(lenet, x)) for x in cells[-1]]
         captions.append([f"{share:.1%}" for share in agreement])
         print(

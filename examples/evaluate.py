@@ -110,11 +110,14 @@ def arguments() -> argparse.Namespace:
         type=command_line.whole(1),
         help="how many to use (default: one for each processor)",
     )
+    command_line.add_device(parser)
     args = parser.parse_args()
     args.folder = Path("runs/evaluate") / args.name
     try:
         command_line.new_file(str(args.folder / "results.json"))
         args.networks = named(args.checkpoints or [checkpoint(SHIPPED[0])])
+        for network in args.networks:
+            network.model.to(args.device)
         args.settings = list(dict.fromkeys(settings(args)))
         check_times(args)
     except (argparse.ArgumentTypeError, ValueError) as error:

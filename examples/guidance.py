@@ -14,6 +14,7 @@ import minidiff as md
 from minidiff import command_line, diffusion, metrics, plot
 from minidiff.diffusion import guidance
 from minidiff.diffusion.exact import GaussianMixture
+from minidiff.kernels import to_host
 
 SCALES = (0, 1, 1.5, 2, 3, 5, 10)
 TIMESTEPS = 100
@@ -63,6 +64,7 @@ def main() -> None:
         default=0,
         help="of all that is random (default: %(default)s)",
     )
+    command_line.add_device(parser)
     args = parser.parse_args()
     folder = Path("runs/guidance")
     points(args, folder / "points.png")
@@ -82,7 +84,13 @@ def points(args: argparse.Namespace, path: Path) -> None:
     log_prob = mixture.log_prob(schedule)
     sure = lambda x: f"{np.exp(log_prob(x, 1, np.ones(len(x), np.int64))).mean():.1%}"
     draw = lambda rule, s: diffusion.sample(
-        rule(denoise, s), condition=1, n=count, shape=(2,), steps=50, rng=args.seed
+        rule(denoise, s),
+        condition=1,
+        n=count,
+        shape=(2,),
+        steps=50,
+        rng=args.seed,
+        device=args.device,
     )
     picture(rules(weak), draw, sure, path)
 
@@ -90,9 +98,9 @@ def points(args: argparse.Namespace, path: Path) -> None:
 def digits(args: argparse.Namespace, path: Path) -> None:
     """Digits 0 to 9 again and again; how many of them a LeNet recognises."""
     lenet = md.pretrained("lenet")
-    model = args.checkpoint or md.pretrained("mnist")
+    model = (args.checkpoint or md.pretrained("mnist")).to(args.device)
     denoise = diffusion.denoiser(model)
-    weak = diffusion.denoiser(args.weak) if args.weak else None
+    weak = diffusion.denoiser(args.weak.to(args.device)) if args.weak else None
     classes = np.arange(args.count or 100) % 10
     print("digits: how many a LeNet reads as wanted")
     agreement = lambda x: f"{metrics.accuracy(classes, metrics.predict(lenet, x)):.1%}"
@@ -105,7 +113,7 @@ def picture(named_rules: dict, draw, caption, path: Path) -> None:
     cells = []
     captions = []
     for name, rule in named_rules.items():
-        cells.append([draw(rule, scale) for scale in SCALES])
+        cells.append([to_host(draw(rule, scale)) for scale in SCALES])
         captions.append([caption(x) for x in cells[-1]])
         print(f"{name:>16}" + "".join(f"{text:>9}" for text in captions[-1]), flush=True)
     plot.table(cells, path, list(named_rules), [f"scale {scale}" for scale in SCALES], captions)

@@ -101,12 +101,7 @@ def arguments() -> argparse.Namespace:
         type=command_line.whole(1),
         help="how many to use (default: one for each processor)",
     )
-    parser.add_argument(
-        "--device",
-        default="cpu",
-        choices=md.devices(),
-        help="cpu, or cuda with CuPy (default: %(default)s)",
-    )
+    command_line.add_device(parser)
     args = parser.parse_args()
     args.folder = Path("runs") / args.name
     if args.resume and args.digits is not None:
@@ -178,7 +173,7 @@ def main() -> None:
     if args.digits:
         model = args.checkpoint.to(args.device)
         path = folder / f"digits_{args.digits}.png"
-        draw_digits(model, args.digits, args.guidance, args.seed, args.device, path)
+        draw_digits(model, args.digits, args.guidance, args.seed, path)
         return
 
     trainer = train(args)
@@ -187,8 +182,8 @@ def main() -> None:
     # what is drawn stays until all is done: --resume goes on with the rest
     drawn = folder / f"drawn-{fingerprint(model)}"
     model = model.to(args.device)
-    draw_scales(model, args.seed, args.device, folder / "guidance.png", drawn)
-    draw_video(model, args.seed, args.device, folder / "denoising.gif", drawn)
+    draw_scales(model, args.seed, folder / "guidance.png", drawn)
+    draw_video(model, args.seed, folder / "denoising.gif", drawn)
     judge(model, args, folder / "counts.png", drawn)
     shutil.rmtree(drawn, ignore_errors=True)
 
@@ -233,20 +228,20 @@ def train(args: argparse.Namespace) -> Trainer:
     return trainer
 
 
-def draw_digits(model, digits: str, scale: float, seed: int, device: str, path: Path) -> None:
+def draw_digits(model, digits: str, scale: float, seed: int, path: Path) -> None:
     denoise = classifier_free(diffusion.denoiser(model), scale)
     labels = np.array([int(digit) + 1 for digit in digits])  # label 0 is the null label
-    images = diffusion.sample(denoise, labels, rng=seed, device=device, **SAMPLER)
+    images = diffusion.sample(denoise, labels, rng=seed, **SAMPLER)
     plot.grid(md.kernels.to_host(images)[None], path, titles=digits)
     print(f"drawn: {path}")
 
 
-def draw_scales(model, seed: int, device: str, path: Path, drawn: Path) -> None:
+def draw_scales(model, seed: int, path: Path, drawn: Path) -> None:
     """Digits 0 to 9, each from the same noise, at growing guidance."""
 
     def draw(scale: float) -> dict[str, np.ndarray]:
         denoise = classifier_free(diffusion.denoiser(model), scale)
-        images = diffusion.sample(denoise, np.arange(1, 11), rng=seed, device=device, **SAMPLER)
+        images = diffusion.sample(denoise, np.arange(1, 11), rng=seed, **SAMPLER)
         return {"images": md.kernels.to_host(images)}
 
     rows = [kept(drawn / f"scale-{scale}.npz", partial(draw, scale))["images"] for scale in SCALES]
@@ -254,7 +249,7 @@ def draw_scales(model, seed: int, device: str, path: Path, drawn: Path) -> None:
     print(f"drawn: {path}")
 
 
-def draw_video(model, seed: int, device: str, path: Path, drawn: Path) -> None:
+def draw_video(model, seed: int, path: Path, drawn: Path) -> None:
     """Ten digits becoming visible: x_t above, what the network makes of it below."""
 
     def draw() -> dict[str, np.ndarray]:
@@ -264,7 +259,6 @@ def draw_video(model, seed: int, device: str, path: Path, drawn: Path) -> None:
             sampler="ddpm",
             steps=TIMESTEPS,
             rng=seed,
-            device=device,
         )
         return dict(zip(("t", "x", "x0"), diffusion.all_steps(steps)))
 
@@ -295,7 +289,6 @@ def judge(model, args: argparse.Namespace, path: Path, drawn: Path) -> None:
             condition,
             n=len(classes),
             rng=args.seed,
-            device=args.device,
             **SAMPLER,
         )
         seconds = time.perf_counter() - start

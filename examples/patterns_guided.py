@@ -48,6 +48,7 @@ def main() -> None:
         help="the guidance scale (default: %(default)s)",
     )
     parser.add_argument("--resume", action="store_true", help="go on with the run of that seed")
+    command_line.add_device(parser)
     args = parser.parse_args()
     folder = Path("runs/patterns")
 
@@ -60,7 +61,7 @@ def main() -> None:
 
     model = md.models.ConditionalMLP(
         hidden=32, classes=len(PATTERNS), timesteps=TIMESTEPS, rng=args.seed
-    )
+    ).to(args.device)
     schedule = even_schedule()
     low_noise = times_of_little_noise(schedule)
     steps = args.epochs * data.batch_count(len(training[0]), BATCH)
@@ -89,7 +90,7 @@ def main() -> None:
     md.save(folder / "patterns.safetensors", averaged, **notes)
 
     asked = np.repeat(np.arange(len(TITLES)), DRAWN)
-    denoise = classifier_free(diffusion.denoiser(averaged), args.guidance)
+    denoise = classifier_free(diffusion.denoiser(averaged.to(args.device)), args.guidance)
     walk = diffusion.sample_steps(denoise, asked, sampler="ddpm", steps=TIMESTEPS, rng=args.seed)
     t, xs, _ = diffusion.all_steps(walk)
     drawn = xs[-1].reshape(len(TITLES), DRAWN, 2)

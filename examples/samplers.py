@@ -17,6 +17,7 @@ from minidiff import command_line, diffusion, metrics, plot
 from minidiff.diffusion import samplers
 from minidiff.diffusion.exact import GaussianMixture
 from minidiff.diffusion.grids import SPACINGS
+from minidiff.kernels import to_host
 
 STEPS = (5, 10, 20, 50, 100)
 TIMESTEPS = 100
@@ -59,6 +60,7 @@ def main() -> None:
         default=0,
         help="of all that is random (default: %(default)s)",
     )
+    command_line.add_device(parser)
     args = parser.parse_args()
     folder = Path("runs/samplers")
     points(args, folder / "points.png")
@@ -86,13 +88,14 @@ def points(args: argparse.Namespace, path: Path) -> None:
         steps=steps,
         spacing=args.spacing,
         rng=args.seed,
+        device=args.device,
     )
     distance = lambda x: f"{1000 * energy_distance(x, target):.2f}"
     picture(draw, distance, lambda x: x, path)
 
 
 def digits(args: argparse.Namespace, path: Path) -> None:
-    model = args.checkpoint or md.pretrained("mnist")
+    model = (args.checkpoint or md.pretrained("mnist")).to(args.device)
     lenet = md.pretrained("lenet")
     count = args.count or 200
     denoise = diffusion.denoiser(model)
@@ -129,7 +132,7 @@ def picture(draw, distance, shown, path: Path) -> None:
     for name in samplers.SAMPLERS:
         if name in others:
             continue
-        drawn = [draw(name, steps) for steps in STEPS]
+        drawn = [to_host(draw(name, steps)) for steps in STEPS]
         cells.append([shown(x) for x in drawn])
         captions.append([distance(x) for x in drawn])
         rows.append("\n= ".join([name, *SAME.get(name, ())]))

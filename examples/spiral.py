@@ -32,6 +32,7 @@ def main() -> None:
         default=0,
         help="of all that is random (default: %(default)s)",
     )
+    command_line.add_device(parser)
     args = parser.parse_args()
     folder = Path("runs/spiral")
 
@@ -42,6 +43,7 @@ def main() -> None:
     validation = scaling.apply(validation)
 
     model = md.models.ConditionalMLP(hidden=16, classes=None, timesteps=TIMESTEPS, rng=args.seed)
+    model.to(args.device)
     # its alpha_bar ends at 2e-7: samples may start from pure noise
     schedule = diffusion.cosine_schedule(TIMESTEPS)
     steps = args.epochs * data.batch_count(len(training), BATCH)
@@ -63,7 +65,7 @@ def main() -> None:
     trainer.fit((training,), args.epochs, (validation,))
     plot.loss_curve(trainer.history, folder / "loss.png")
 
-    denoise = diffusion.denoiser(md.load(path))
+    denoise = diffusion.denoiser(md.load(path).to(args.device))
     drawn = diffusion.sample_steps(
         denoise, n=1000, shape=(2,), sampler="ddpm", steps=TIMESTEPS, rng=args.seed
     )

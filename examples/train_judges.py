@@ -15,6 +15,7 @@ import numpy as np
 
 import minidiff as md
 from minidiff import command_line, data, metrics, ops, optim
+from minidiff.kernels import to_device
 from minidiff.training import Trainer
 
 BATCH = 64
@@ -53,6 +54,7 @@ def arguments() -> argparse.Namespace:
         type=command_line.mnist_folder,
         help="where the four MNIST files are, if you have them",
     )
+    command_line.add_device(parser)
     args = parser.parse_args()
     args.out = args.out or Path("runs/judges") / f"{args.judge}.safetensors"
     args.checkpoint = args.out.with_suffix(".checkpoint")
@@ -62,7 +64,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     args = arguments()
     train(args)
-    model = md.load(args.checkpoint)  # with the averaged weights
+    model = md.load(args.checkpoint).to(args.device)  # with the averaged weights
     accuracy = judge(model, args.data)
     path = md.save(args.out, model, test_accuracy=accuracy)
     print(f"written: {path}")
@@ -75,7 +77,7 @@ def train(args: argparse.Namespace) -> None:
     images, labels = command_line.mnist("train", args.data)
     # labels count from 1, since 0 is the null condition; a classifier's classes from 0
     classes = labels - 1
-    model = kind(rng=args.seed)
+    model = kind(rng=args.seed).to(args.device)
     steps = epochs * data.batch_count(len(images), BATCH)
     optimizer = optim.Adam(
         model.parameters(), lr=optim.warmup_cosine(rate, warmup=min(100, steps // 10), total=steps)
@@ -84,7 +86,7 @@ def train(args: argparse.Namespace) -> None:
     mean_loss = md.sharded(lambda x, y: ops.cross_entropy(model(x), y))
 
     def loss(x, y, rng):
-        return mean_loss(data.distorted(x, rng), y)
+        return mean_loss(to_device(data.distorted(x, rng), args.device), y)
 
     trainer = Trainer(
         model, loss, optimizer, ema, batch_size=BATCH, seed=args.seed, path=args.checkpoint

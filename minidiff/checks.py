@@ -199,6 +199,19 @@ def plain(name: str, array: Any) -> None:
         )
 
 
+def on_host(name: str, values: Any, dtype: Any = None) -> np.ndarray:
+    """The values as a NumPy array; TypeError for those on a device.
+
+    Whoever asks for host values looks at them, and for a device's that would wait for its work.
+    """
+    if hasattr(values, "__cuda_array_interface__"):
+        raise TypeError(
+            f"{name}: given values on a CUDA device, wanted them on the host, where they are "
+            f"looked at: type md.Tensor({name}).numpy()"
+        )
+    return np.asarray(values, dtype)
+
+
 def same_shape_and_dtype(name: str, array: Any, other_name: str, other: Any) -> None:
     """ValueError for another shape than the other array's, TypeError for another dtype."""
     for given, value in {name: array, other_name: other}.items():
@@ -272,7 +285,7 @@ def data_set(name: str, array: Any) -> np.ndarray:
 def labels(name: str, values: Any, n: int, low: int = 0, high: float = math.inf) -> np.ndarray:
     """Integer labels from low to high, (n,), on the host; 0 is the null label."""
     plain(name, values)
-    array = np.asarray(values)
+    array = on_host(name, values)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name}: given {array.dtype}, wanted integer labels")
     if array.shape != (n,):
@@ -292,7 +305,7 @@ def times(name: str, values: Any, last: int, n: int | None = None, first: int = 
     They may have any shape, or, for n samples, () or (n,).
     """
     plain(name, values)
-    array = np.asarray(values)
+    array = on_host(name, values)
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{name}: given {array.dtype}, wanted integers or floats on the host")
     if n is not None and array.shape not in ((), (n,)):

@@ -11,13 +11,23 @@ from typing import TypeVar
 
 import numpy as np
 
-from . import checks, data, disk, storage
+from . import checks, data, disk, kernels, storage
 from .data import files
 from .models import ADMUNet, UNet
 from .nn import Module
 from .training import Trainer
 
 T = TypeVar("T")
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """The option --device: where the script computes."""
+    parser.add_argument(
+        "--device",
+        default="cpu",
+        choices=kernels.devices(),
+        help="where to compute: cpu, or cuda, by CuPy (default: %(default)s)",
+    )
 
 
 def _option(read: Callable[[str], T]) -> Callable[[str], T]:

@@ -56,7 +56,7 @@ def grid(
     Rows have labels and columns titles, if there are any. With one row per guidance scale this is
     the picture of samples against guidance scale.
     """
-    images = np.asarray(images)
+    images = checks.on_host("images", images)
     images = images[None] if images.ndim == 4 else images
     tiles = montage(images)
     rows, columns, height, width = images.shape[:4]
@@ -191,7 +191,7 @@ def scatter(
 
     labels (n,), integers, colour them; titles name the labels in ascending order.
     """
-    points = np.asarray(points)
+    points = checks.on_host("points", points)
     picture, (axes,) = _picture(4, 4)
     for title, rows in _groups(points, labels, titles):
         axes.scatter(points[rows, 0], points[rows, 1], s=3, label=title or None)
@@ -206,7 +206,7 @@ def label_counts(labels: np.ndarray, path: File = None, names: Sequence = ()) ->
 
     names: what the labels 1 … k are called; their numbers, unless given.
     """
-    labels = np.asarray(labels)
+    labels = checks.on_host("labels", labels)
     names = names or range(1, labels.max(initial=0) + 1)
     if labels.size and not (labels.min() >= 1 and labels.max() <= len(names)):
         raise ValueError(

@@ -4,6 +4,9 @@ It refuses every implicit conversion: `np.asarray(array)` raises, and so does an
 operator that is given host arrays beside it. Code that runs on it calls the functions of the
 array's own namespace, moves data with `from_host` and `to_host` only, and meets 0-d arrays where
 NumPy would give scalars.
+
+It runs everywhere and at once. CuPy itself runs in `standins/gpu`, which takes g++ and longer; it
+takes some host arrays that this one refuses, with a copy of each.
 """
 
 from contextlib import contextmanager
@@ -49,7 +52,21 @@ class StrictArray:
         return _wrap(self._array[_unwrap(index)], [self])
 
     def __setitem__(self, index, value):
-        self._array[_unwrap(index)] = _unwrap(value)
+        """Of several values for one place another one stays than NumPy's: a device may choose."""
+        index = _unwrap(index)
+        parts = index if isinstance(index, tuple) else (index,)
+        if not any(isinstance(part, np.ndarray) for part in parts):
+            self._array[index] = _unwrap(value)
+            return
+        places = np.arange(self.size).reshape(self.shape)[index]
+        values = np.broadcast_to(_unwrap(value), places.shape)
+        backwards = np.unravel_index(places.ravel()[::-1], self.shape)
+        self._array[backwards] = values.ravel()[::-1]
+
+    @property
+    def data(self):
+        """The memory, as NumPy's and CuPy's arrays have it: no array."""
+        return memoryview(self._array)
 
     # what is asked for by name may go to the host
     def item(self):
@@ -162,6 +179,11 @@ class _Namespace:
         if isinstance(value, StrictArray):
             return value.astype(dtype or value.dtype, copy=False)
         return StrictArray(np.asarray(value, dtype))
+
+    def where(self, condition, x, y):
+        if not isinstance(condition, StrictArray):
+            raise TypeError("the condition of a device's where is a device array")
+        return _wrap(self._module.where(*map(_unwrap, (condition, x, y))), [])
 
     def __getattr__(self, name):
         member = getattr(self._module, name)

@@ -18,6 +18,7 @@ import numpy as np
 from minidiff import diffusion
 from minidiff.diffusion import guidance
 from minidiff.disk import write_whole
+from minidiff.kernels import to_host
 from minidiff.nn import Module
 
 from .cells import Cell
@@ -102,7 +103,7 @@ class Setting:
 
     def draw(self, model: Module, start: int, stop: int, seed: int) -> np.ndarray:
         """The digits start … stop − 1, images (n, 28, 28, 1)."""
-        return diffusion.sample(
+        images = diffusion.sample(
             self.denoiser(model),
             None if self.guidance is None else wanted(start, stop) + 1,
             n=stop - start,
@@ -111,6 +112,7 @@ class Setting:
             spacing=self.spacing,
             rng=seed,
         )
+        return to_host(images)
 
 
 def wanted(start: int, stop: int) -> np.ndarray:

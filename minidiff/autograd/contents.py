@@ -27,7 +27,7 @@ def checked(data: Any, requires_grad: bool) -> Array:
     """
     if isinstance(data, Value) and not requires_grad:
         refuse_to_lose_gradient(data)
-    if type(data) not in kernels._backends:
+    if not kernels._is_known(type(data)):
         data = _as_array(data)
     allowed = "f" if requires_grad else "fiub"
     if data.dtype.kind not in allowed:

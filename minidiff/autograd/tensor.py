@@ -137,7 +137,7 @@ class Tensor(ArrayMethods):
         return int(self._data)
 
     def __index__(self) -> int:
-        return self._data.__index__()
+        return self.numpy().__index__()
 
     def item(self) -> float:
         """The only element, as a Python number."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from ..kernels import Array, from_host, namespace
+from ..kernels import Array, namespace
 from ..nn import Module
 from .forward_process import posterior, q_sample
 from .grids import times
@@ -21,6 +21,7 @@ from .per_sample import (
     check_samples,
     dot,
     draw_noise,
+    on_device_of,
     weighted_sum,
 )
 from .prediction import Denoise
@@ -45,6 +46,7 @@ def inpaint(
     len(times) - 1 steps. Source: Lugmayr et al. 2022, arXiv 2201.09865, algorithm 1.
     """
     check_array("known", known)
+    known = on_device_of(x, known)
     checks.same_shape_and_dtype("known", known, "x", x)
     mask = _as_mask(mask, x)
     xp = namespace(x)
@@ -85,10 +87,9 @@ def _as_mask(mask: Any, x: Array) -> Array:
     """The mask with x's dtype, on x's device."""
     if hasattr(mask, "dtype"):
         check_array("mask", mask)
-    if hasattr(mask, "dtype"):
-        mask = mask.astype(x.dtype)
-    else:
-        mask = from_host(np.asarray(mask, x.dtype), x)
+    if not hasattr(mask, "dtype"):
+        mask = np.asarray(mask)
+    mask = on_device_of(x, mask.astype(x.dtype))
     fits = np.broadcast_shapes(mask.shape, x.shape) == x.shape
     if not fits or not bool(namespace(x).all((mask == 0) | (mask == 1))):
         raise ValueError(

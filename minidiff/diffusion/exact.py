@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import checks, ops
+from ..autograd.tensor import Tensor
 from ..kernels import Array, from_host, namespace
 from .per_sample import as_condition
 from .prediction import Denoise, Prediction, alone_if_asked
@@ -36,7 +37,7 @@ class GaussianMixture:
 
     def __init__(self, means, stds=1.0, weights=1.0, labels=None):
         checks.plain("means", means)
-        self.means = np.asarray(means, np.float64)
+        self.means = checks.on_host("means", means, np.float64)
         if self.means.ndim < 2 or not len(self.means) or not np.isfinite(self.means).all():
             raise ValueError(
                 f"means: given shape {self.means.shape}, wanted finite numbers (components, ...)"
@@ -225,12 +226,12 @@ class FiniteData(GaussianMixture):
 
     def __init__(self, points, weights=1.0, labels=None):
         checks.plain("points", points)
-        points = checks.clean_samples("points", np.asarray(points, np.float64))
+        points = checks.clean_samples("points", checks.on_host("points", points, np.float64))
         super().__init__(points, 0.0, weights, labels)
 
 
 def _per_component(name: str, values, count: int) -> np.ndarray:
-    array = np.asarray(values, np.float64)
+    array = checks.on_host(name, values, np.float64)
     if array.shape not in ((), (count,)) or not (np.isfinite(array).all() and array.min() >= 0):
         raise ValueError(
             f"{name}: given {values!r}, wanted one number >= 0 or one per component, ({count},)"
@@ -245,5 +246,5 @@ def _finite(log_weight: Array) -> Array:
 
 def _mover(x) -> Callable[[np.ndarray], Array]:
     """Moves host arrays to the dtype and the device of x, an array or a Tensor."""
-    data = x if isinstance(x, np.ndarray) else getattr(x, "data", x)
+    data = x.data if isinstance(x, Tensor) else x
     return lambda host: from_host(np.asarray(host, x.dtype), data)

@@ -46,8 +46,8 @@ def posterior(schedule: Schedule, x0: Array, x_t: Array, t, s=None) -> tuple[Arr
     wrong shape, or unless 0 <= s < t <= T. Source: Ho et al. 2020, arXiv 2006.11239, eq. 6-7.
     """
     checks.same_shape_and_dtype("x_t", x_t, "x0", x0)
-    t = np.asarray(t)
-    s = t - 1 if s is None else np.asarray(s)
+    t = checks.on_host("t", t)
+    s = t - 1 if s is None else checks.on_host("s", s)
     if np.any(s < 0) or np.any(s >= t):
         raise ValueError(
             f"t: given t = {t} and s = {s}, wanted 0 <= s < t <= T = {schedule.timesteps}"

@@ -150,7 +150,7 @@ def composed(denoise: Denoise | Module, conditions: Sequence, weights: Sequence)
         )
     for weight in weights:
         messages.refuse_maker("weights", weight)
-    null_weight = 1 - sum(np.asarray(w, np.float64) for w in weights)
+    null_weight = 1 - sum(checks.on_host("weights", w, np.float64) for w in weights)
     terms = list(zip([None, *conditions], [null_weight, *weights]))
 
     def composed_denoise(x: Array, t, condition: Array | None = None) -> Prediction:
@@ -221,7 +221,7 @@ def _scale_at(scale: Scale, t, x: Array) -> Any:
             scale = scale(t.flat[0].item())
         else:
             scale = [scale(time) for time in t.tolist()]
-    values = np.asarray(scale, np.float64)
+    values = checks.on_host("scale", scale, np.float64)
     if values.shape not in ((), x.shape[:1]) or not np.isfinite(values).all():
         raise ValueError(
             f"scale: given {scale!r}, wanted a finite number or one per sample, ({x.shape[0]},)"

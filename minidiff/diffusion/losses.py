@@ -17,11 +17,19 @@ from ..autograd.tensor import Tensor
 from ..autograd.threads import sharded
 from ..kernels import Array, from_host, from_host_together
 from ..nn import Module
+from ..nn.module import home_of
 from ..optim.stateful import Stateful
 from .forward_process import posterior
 from .likelihood import step_nats
 from .parameterization import Parameterization, parameterization_of
-from .per_sample import as_condition, check_clean, column, noise_on_host, weighted_sum
+from .per_sample import (
+    as_condition,
+    check_array,
+    check_clean,
+    column,
+    noise_on_host,
+    weighted_sum,
+)
 from .schedule import Schedule, check_schedule
 from .variance import log_variance_between
 
@@ -46,7 +54,9 @@ def loss(
         E w(t) |target - model(x_t, t, condition)|²    with t in 1 … T
 
     It runs on all threads, on pieces of the batch. A bare model(x, t, condition) runs on one: in a
-    loss of your own, wrap it in `minidiff.sharded`.
+    loss of your own, wrap it in `minidiff.sharded`. x0 may be on the host, and is moved to the
+    device of a Module; numbers that are on a device already are looked at in the first call only,
+    or the host would wait for them each time.
 
     The first call notes the `Parameterization` on a Module (`model.parameterization`), so that
     `save` and `denoiser` know it; later calls must agree with it.
@@ -68,7 +78,10 @@ def loss(
     in x0, predicting noise where alpha_bar_T = 0, a schedule of another T than the model's, and a
     parameterisation other than the model's own.
     """
-    check_clean("x0", x0)
+    is_new = getattr(model, "parameterization", None) is None
+    check_array("x0", x0)
+    if is_new or isinstance(x0, np.ndarray):
+        check_clean("x0", x0)
     batch = x0.shape[0]
     if batch == 0:
         raise ValueError(f"x0: given shape {x0.shape}, wanted at least one sample")
@@ -84,7 +97,9 @@ def loss(
         t, factors = _drawn(draw, rng, batch, schedule.timesteps)
     noise = noise_on_host(rng, x0)
     alpha, sigma = schedule.alpha_sigma(t, noise)
-    noise, alpha, sigma = from_host_together([noise, alpha, sigma], x0)
+    home = home_of(model)
+    like = x0 if home is None else home.data
+    x0, noise, alpha, sigma = from_host_together([x0, noise, alpha, sigma], like)
     x_t = weighted_sum(alpha, x0, sigma, noise)
     target = parameterization.target(x0, noise, alpha, sigma)
 

@@ -8,8 +8,9 @@ import numpy as np
 from .. import messages
 from ..autograd.tensor import Tensor
 from ..autograd.threads import sharded
-from ..kernels import Array
+from ..kernels import Array, backend_of
 from ..nn import Module
+from ..nn.module import home_of
 from .parameterization import parameterization_of
 from .per_sample import as_condition
 from .prediction import Denoise, Prediction, alone_if_asked
@@ -35,8 +36,11 @@ def denoiser(
     parameterization = parameterization_of(model, schedule, predicts, learned_variance)
     schedule = parameterization.schedule
 
+    network = model if isinstance(model, Module) else None
+
     def denoise(x: Array, t: Any, condition: Any = None) -> Prediction:
         batch = x.shape[0]
+        check_same_device(x, network)
         condition = as_condition(condition, batch)
         alpha, sigma = schedule.alpha_sigma(t, x)  # refuses a wrong t, before the model sees it
         output = _evaluated(model, x, np.broadcast_to(t, (batch,)), condition)
@@ -46,7 +50,17 @@ def denoiser(
             return Prediction(x0, noise)
         return Prediction(x0, noise, log_variance_between(schedule, x, t, position))
 
-    return Denoise(alone_if_asked(denoise), schedule, parameterization.sample_shape)
+    return Denoise(alone_if_asked(denoise), schedule, parameterization.sample_shape, network)
+
+
+def check_same_device(x: Array, network: Module | None) -> None:
+    """ValueError unless x is where the network is."""
+    home = home_of(network)
+    if home is not None and backend_of(x).device != home.device:
+        raise ValueError(
+            f"x: given an array on {backend_of(x).device!r}, wanted one on {home.device!r}, where "
+            f"the model is"
+        )
 
 
 def as_denoise(denoise: Any, name: str = "denoise") -> Denoise:

@@ -38,6 +38,11 @@ def check_array(name: str, x: Any) -> None:
     checks.plain(name, x)
 
 
+def on_device_of(x: Array, array: Array) -> Array:
+    """The array, moved to where x is if it is on the host; one on a device stays there."""
+    return from_host(array, x) if isinstance(array, np.ndarray) else array
+
+
 def _functions_for(name: str, x: Any) -> Any:
     """The functions for an array like x; NumPy's for what is none. TypeError for a Tensor."""
     if isinstance(x, Tensor):

@@ -8,7 +8,7 @@ Every sampler and every guidance rule works on one kind of function, `Denoise`:
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,7 +52,8 @@ class Denoise(messages.Made):
 
     x_t is (batch, ...); t one host number or (batch,), in 0 … T; the condition None (null), labels
     (batch,) on the host, or vectors (batch, d). `sample_shape` is the shape of one sample, where it
-    is known: `sample` draws such ones.
+    is known: `sample` draws such ones. `network` is the Module that the function asks, where it is
+    one: `sample` draws on its device.
 
     `denoiser` makes a Denoise of a network, `exact.GaussianMixture` needs none, and a plain
     function becomes one by Denoise(function, schedule). Raises TypeError for what is not a function
@@ -63,6 +64,7 @@ class Denoise(messages.Made):
     function: Callable[[Array, Any, Any], Prediction]
     schedule: Schedule
     sample_shape: tuple[int, ...] | None = None
+    network: Any = field(default=None, repr=False, compare=False)
 
     def __post_init__(self):
         messages.refuse_maker("function", self.function)

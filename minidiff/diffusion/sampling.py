@@ -10,6 +10,7 @@ import numpy as np
 from .. import checks, first_guesses, messages
 from ..kernels import Array, to_device, to_host
 from ..nn import Module
+from ..nn.module import device_of
 from .grids import times
 from .network import as_denoise
 from .per_sample import Rng, are_seeds, as_condition, as_rng, draw_noise
@@ -26,13 +27,13 @@ def sample(
     sampler: str | Callable = "ddim",
     steps: int = 25,
     rng: Rng | int | Sequence[int] = 0,
-    device: str = "cpu",
+    device: str | None = None,
     spacing: str = "trailing",
     clip: Any = "images",
     dtype: Any = np.float32,
     **options: Any,
 ) -> Array:
-    """Samples, (n, *shape), on the device asked for.
+    """Samples, (n, *shape), on the device asked for: by default where the network is.
 
     - `denoise`: a Denoise, or a network that `diffusion.loss` trained;
     - `condition`: labels (n,), vectors (n, d), one of either for n samples, or None with n;
@@ -73,7 +74,7 @@ def sample_steps(
     sampler: str | Callable = "ddim",
     steps: int = 25,
     rng: Rng | int | Sequence[int] = 0,
-    device: str = "cpu",
+    device: str | None = None,
     spacing: str = "trailing",
     clip: Any = "images",
     dtype: Any = np.float32,
@@ -98,6 +99,7 @@ def sample_steps(
     n = checks.whole("n", _count(condition, rng) if n is None else n, 0)
     checks.growth("n, shape", (n, shape), 1, n * math.prod(shape))
     condition = as_condition(condition, n)
+    device = device_of(denoise.network) if device is None else device
     if condition is not None and condition.dtype.kind == "f":
         condition = to_device(condition.astype(dtype), device)
     rng = as_rng(rng, n)

@@ -67,7 +67,7 @@ class Schedule:
         Raises ValueError for any other table, TypeError for what holds no real numbers.
         """
         checks.plain("alpha_bar", alpha_bar)
-        table = np.asarray(alpha_bar)
+        table = checks.on_host("alpha_bar", alpha_bar)
         if table.dtype.kind not in "iuf":
             raise TypeError(f"alpha_bar: given {table.dtype}, wanted real numbers")
         if table.ndim != 1 or len(table) < 2:

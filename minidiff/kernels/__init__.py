@@ -72,10 +72,20 @@ def backend_of(array: Array) -> Backend:
     return _backends.get(type(array)) or _backend_of_type(type(array))
 
 
+def _is_known(kind: type) -> bool:
+    """Whether arrays of this very type are computed on.
+
+    CuPy's are known from the first one that comes, which may be before anyone asked for `devices`.
+    """
+    if kind not in _backends and kind.__module__.partition(".")[0] == "cupy":
+        _load_gpu()
+    return kind in _backends
+
+
 def _backend_of_type(kind: type) -> Backend:
     if issubclass(kind, np.generic):  # what NumPy's arithmetic makes of 0-d arrays
         return _backends[np.ndarray]
-    nearest = [_backends[array] for array in kind.__mro__ if array in _backends]
+    nearest = [_backends[array] for array in kind.__mro__ if _is_known(array)]
     if not nearest:
         known = ", ".join(f"{array.__module__}.{array.__name__}" for array in _backends)
         raise TypeError(f"array: given {kind.__name__}, wanted one of the types {known}")
@@ -125,10 +135,25 @@ def call(name: str, *arrays: Array, **statics: Any) -> Any:
     return find(name, kind)(*arrays, **statics)
 
 
-def devices() -> list[str]:
-    """The names that `.to(device)` accepts here: "cpu", and "cuda" where CuPy finds a device."""
-    _load_gpu()
-    return [backend.device for backend in _backends.values()]
+class _Devices(list):
+    """Names of devices; printed, it also says what "cuda" is, or why it is not there."""
+
+    def __init__(self, names: list[str], about_cuda: str) -> None:
+        super().__init__(names)
+        self.about_cuda = about_cuda
+
+    def __repr__(self) -> str:
+        return f"{list(self)}; {'' if 'cuda' in self else 'no '}cuda: {self.about_cuda}"
+
+
+def devices() -> _Devices:
+    """The names that `.to(device)` accepts here: "cpu", and "cuda" where CuPy finds a device.
+
+    `print(minidiff.devices())` says what the device is, or what is missing.
+    """
+    gpu = importlib.import_module("minidiff.kernels.gpu")
+    about_cuda = gpu.load() or gpu.description()
+    return _Devices([backend.device for backend in _backends.values()], about_cuda)
 
 
 def to_device(array: Array, device: str) -> Array:
@@ -139,12 +164,11 @@ def to_device(array: Array, device: str) -> Array:
     here = backend_of(array)
     if here.device == device:
         return array
-    missing = _load_gpu()
+    _load_gpu()
     for backend in _backends.values():
         if backend.device == device:
             return backend.from_host(here.to_host(array))
-    reason = f": {missing}" if device == "cuda" else ""
-    raise ValueError(f"device: given {device!r}, wanted one of {devices()}{reason}")
+    raise ValueError(f"device: given {device!r}, wanted one of {devices()}")
 
 
 def to_host(array: Array) -> np.ndarray:
@@ -180,9 +204,9 @@ def from_host_together(arrays: Sequence, like: Array) -> list:
     return moved
 
 
-def _load_gpu() -> str:
-    """Register CuPy's arrays if that can be done; the reason why not, otherwise."""
-    return importlib.import_module("minidiff.kernels.gpu").load()
+def _load_gpu() -> None:
+    """Register CuPy's arrays if that can be done."""
+    importlib.import_module("minidiff.kernels.gpu").load()
 
 
 @cache

@@ -295,6 +295,12 @@ def mse_loss_dx(g, x, y):
 
 
 # --- pointwise ---
+def where(condition, x, y):
+    """The condition may be a number; of NumPy's name, CuPy's function takes an array only."""
+    xp = namespace(next(part for part in (condition, x, y) if hasattr(part, "dtype")))
+    return xp.where(xp.asarray(condition), x, y)
+
+
 def relu(x):
     return namespace(x).maximum(x, 0)
 

@@ -13,7 +13,7 @@ def predict(classifier: Callable, images: np.ndarray, chunk: int = 250) -> np.nd
     """The class, counted from 0, that a classifier gives each image: that of its largest logit.
 
     `classifier` maps images (m, …) to logits (m, classes); it is called with `chunk` of `images`
-    (n, …) at a time. The result is (n,), integers.
+    (n, …) at a time. The result is (n,), integers on the host.
     """
     logits = _chunks_of("classifier", classifier, images, chunk, "(m, classes)")
     return np.concatenate([np.zeros(0, int), *(rows.argmax(axis=1) for rows in logits)])
@@ -23,7 +23,7 @@ def features(network: Callable, images: np.ndarray, chunk: int = 250) -> np.ndar
     """The features of images (n, …) by a network such as `lenet.features`, (n, width).
 
     `network` maps images (m, …) to features (m, width); it is called with `chunk` of them at a
-    time, without a tape.
+    time, without a tape. The result is on the host.
     """
     if not len(images):
         raise ValueError("images: given none, wanted at least one")
@@ -37,6 +37,7 @@ def _chunks_of(
     if not callable(function):
         raise TypeError(f"{name}: given {type(function).__name__}, wanted a function")
     if not isinstance(images, np.ndarray) or not images.ndim:
+        checks.on_host("images", images)
         raise TypeError(f"images: given {type(images).__name__}, wanted an array (n, …)")
     checks.whole("chunk", chunk, 1)
     for i in range(0, len(images), chunk):
@@ -115,8 +116,8 @@ def classification_report(labels: np.ndarray, predicted: np.ndarray) -> Report:
 def _pair(labels: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     checks.plain("labels", labels)
     checks.plain("predicted", predicted)
-    labels = np.asarray(labels)
-    predicted = np.asarray(predicted)
+    labels = checks.on_host("labels", labels)
+    predicted = checks.on_host("predicted", predicted)
     for name, array in (("labels", labels), ("predicted", predicted)):
         if array.dtype.kind not in "iu" or array.ndim != 1 or len(array) == 0:
             raise ValueError(

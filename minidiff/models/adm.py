@@ -30,7 +30,7 @@ from ..autograd.tensor import Tensor
 from ..kernels import Array
 from ..nn import Conv2d, Dense
 from .halving import cut_to, made_even
-from .inputs import as_labels, as_times, check_images, moved
+from .inputs import as_images, as_labels, as_times, moved
 
 GROUPS = 8  # of each group norm
 
@@ -107,7 +107,7 @@ class ADMUNet(nn.Module):
         self.leave = zero(Conv2d(widths[0], channels, 3, rng))
 
     def __call__(self, x: Tensor | Array, t: int | float | Array, condition: Any = None) -> Tensor:
-        self._check(x)
+        x = as_images(x, self.config["channels"], self.enter.weight)
         t = as_times(t, x.shape[0], self.timesteps)
         like = self.enter.weight
         inputs = self.embedding.inputs(t, condition)
@@ -128,9 +128,6 @@ class ADMUNet(nn.Module):
             h = block(h, embedding)
         rest = self.leave(self.norm(h))
         return known.guess + known.scale * rest
-
-    def _check(self, x: Any) -> None:
-        check_images(x, self.config["channels"], self.enter.weight)
 
 
 def _check_widths(widths: Any) -> None:

@@ -1,6 +1,7 @@
 """What models are given, checked before anything is computed.
 
-Times and labels are host values; they are looked at there, and move to the device once.
+Times and labels are host values; they are looked at there, and move to the device once. So does an
+array x of the host.
 """
 
 from typing import Any
@@ -9,12 +10,14 @@ import numpy as np
 
 from .. import checks, kernels
 from ..autograd.tensor import Tensor
+from ..kernels import Array
 
 
-def check_x(x: Any, shape: str, channels: int, weight: Tensor) -> None:
-    """Raise unless x is an array or Tensor that fits the model.
+def as_x(x: Any, shape: str, channels: int, weight: Tensor) -> Tensor | Array:
+    """x on the device of the model, if it is an array or Tensor that fits; else this raises.
 
-    Its shape is like "(batch, height, width, 1)", its dtype and its device are the weights'.
+    Its shape is like "(batch, height, width, 1)", its dtype and its device are the weights'; an
+    array on the host is moved.
     """
     if not isinstance(x, Tensor) and not hasattr(x, "dtype"):
         raise TypeError(
@@ -26,23 +29,28 @@ def check_x(x: Any, shape: str, channels: int, weight: Tensor) -> None:
         raise TypeError(f"x: given {x.dtype}, wanted {weight.dtype}, as the model's weights")
     device = x.device if isinstance(x, Tensor) else kernels.backend_of(x).device
     if device != weight.device:
+        if isinstance(x, np.ndarray):
+            return kernels.from_host(x, weight.data)
         raise ValueError(
             f"x: given an array on {device!r}, wanted one on {weight.device!r}, where the model is"
         )
+    return x
 
 
-def check_images(x: Any, channels: int, weight: Tensor) -> None:
-    """Raise unless x is images (batch, height, width, channels) with pixels, as `check_x` does."""
-    check_x(x, f"(batch, height, width, {channels})", channels, weight)
+def as_images(x: Any, channels: int, weight: Tensor) -> Tensor | Array:
+    """Images (batch, height, width, channels) with pixels, on the model's device; see `as_x`."""
+    x = as_x(x, f"(batch, height, width, {channels})", channels, weight)
     if not x.shape[1] or not x.shape[2]:
         raise ValueError(f"x: given images of {x.shape[1]} × {x.shape[2]}, wanted a pixel or more")
+    return x
 
 
-def check_digits(x: Any, weight: Tensor) -> None:
-    """Raise unless x is digits (batch, 28, 28, 1) that fit the model, as `check_x` does."""
-    check_x(x, "(batch, 28, 28, 1)", 1, weight)
+def as_digits(x: Any, weight: Tensor) -> Tensor | Array:
+    """Digits (batch, 28, 28, 1) on the device of the model; raises as `as_x` does."""
+    x = as_x(x, "(batch, 28, 28, 1)", 1, weight)
     if x.shape[1:3] != (28, 28):
         raise ValueError(f"x: given images of {x.shape[1]} × {x.shape[2]}, wanted 28 × 28")
+    return x
 
 
 def as_times(t: Any, batch: int, timesteps: int) -> np.ndarray:

@@ -6,7 +6,7 @@ from .. import checks, ops
 from ..autograd.tensor import Tensor
 from ..kernels import Array
 from ..nn import Conv2d, Dense, MaxPool, Module
-from .inputs import check_digits
+from .inputs import as_digits
 
 
 class LeNet5(Module):
@@ -31,7 +31,7 @@ class LeNet5(Module):
 
     def features(self, x: Tensor | Array) -> Tensor:
         """What the last layer sees, (batch, 84): the Fréchet distance compares these."""
-        check_digits(x, self.conv1.weight)
+        x = as_digits(x, self.conv1.weight)
         h = self.pool(ops.relu(self.conv1(x)))  # 12 × 12 × 6
         h = self.pool(ops.relu(self.conv2(h)))  # 4 × 4 × 16
         h = ops.reshape(h, shape=(x.shape[0], 4 * 4 * 16))

@@ -6,7 +6,7 @@ from .. import checks, ops
 from ..autograd.tensor import Tensor
 from ..kernels import Array
 from ..nn import ConditionalChain, Dense, Embedding, Module, SinusoidalEmbedding
-from .inputs import as_labels, as_times, check_x, moved
+from .inputs import as_labels, as_times, as_x, moved
 
 
 class ConditionalMLP(Module):
@@ -43,7 +43,7 @@ class ConditionalMLP(Module):
         self, x: Tensor | Array, t: int | float | Array, condition: Array | None = None
     ) -> Tensor:
         like = self.chain.layers[-1].weight
-        check_x(x, "(batch, 2)", 2, like)
+        x = as_x(x, "(batch, 2)", 2, like)
         batch = x.shape[0]
         waves = self.time.on_host(as_times(t, batch, self.timesteps), like.data)
         labels = as_labels(condition, batch, self.classes)

@@ -23,7 +23,7 @@ from ..autograd.tensor import Tensor
 from ..kernels import Array
 from ..nn import Conv2d, Dense
 from .halving import cut_to, made_even
-from .inputs import as_labels, as_times, as_vectors, check_images, moved
+from .inputs import as_images, as_labels, as_times, as_vectors, moved
 
 GROUPS = 8  # of each group norm
 COMBINE: dict[str, Callable] = {
@@ -121,7 +121,7 @@ class UNet(nn.Module):
         self.leave = Conv2d(outs[0], channels, 3, rng)
 
     def __call__(self, x: Tensor | Array, t: int | float | Array, condition: Any = None) -> Tensor:
-        self._check(x)
+        x = as_images(x, self.config["channels"], self.enter.weight)
         embedding = self.embedding(t, condition, x.shape[0])
         h = self.enter(x)
         skips = []
@@ -136,9 +136,6 @@ class UNet(nn.Module):
             if level:
                 h = cut_to(self.up[level - 1](h), skips[level - 1])
         return self.leave(h)
-
-    def _check(self, x: Any) -> None:
-        check_images(x, self.config["channels"], self.enter.weight)
 
 
 class TimeAndCondition(nn.Module):

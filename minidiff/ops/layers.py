@@ -134,7 +134,8 @@ def embedding(table: Any, ids: Any) -> Any:
     """Rows of a table (rows, d) at integer ids of any shape: ids.shape + (d,).
 
     Raises ValueError for another table, TypeError if ids are no integers, IndexError for an id
-    outside 0 … rows − 1. (Ids on the host are checked; NumPy's negative ones are refused.)
+    outside 0 … rows − 1. (NumPy's negative ones are refused. Ids on the host are looked at, and
+    moved to where the table is; a device's are looked at in `debug_mode` only.)
     """
     if len(table.shape) != 2:
         raise ValueError(f"table: given shape {tuple(table.shape)}, wanted (rows, d)")

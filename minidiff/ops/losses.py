@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from ..checks import Between, among
-from ..kernels import call
+from ..kernels import call, from_host
 from ..tape.primitive import Primitive
+from ..tape.tape import Value
 from .elementwise import absolute, as_floats, equal, exp, log, softplus, where
 from .layers import checked_ids, log_softmax
 from .reductions import mean, sum
@@ -112,7 +113,8 @@ def cross_entropy(
     Labels may be probabilities too, floats of the shape of logits: a row's loss is then
     −Σ weight · label · log softmax(logits), and the mean counts each row once.
 
-    Raises ValueError for shapes that do not fit, IndexError for a label out of range.
+    Raises ValueError for shapes that do not fit, IndexError for a label out of range, if the labels
+    are on the host; a device's are looked at in `debug_mode` only.
     """
     among("label_smoothing", label_smoothing, Between(0, 1))
     (logits,) = as_floats(logits)
@@ -124,6 +126,7 @@ def cross_entropy(
     is_plain = len(logits.shape) == 2 and not any_ignored and not label_smoothing and weight is None
     if reduction == "mean" and is_plain:
         return _cross_entropy(logits, labels)
+    labels, is_ignored = _on_device_of(logits, labels, is_ignored)
     losses = where(is_ignored, 0, _row_losses(log_softmax(logits), labels, label_smoothing, weight))
     return _reduced_rows(losses, labels, is_ignored, weight, reduction)
 
@@ -142,6 +145,7 @@ def nll_loss(
     (log_probs,) = as_floats(log_probs)
     _check_weight(weight, log_probs.shape[-1])
     labels, is_ignored, _ = _checked_labels("log_probs", log_probs, labels, ignore_index)
+    labels, is_ignored = _on_device_of(log_probs, labels, is_ignored)
     losses = where(is_ignored, 0, _row_losses(log_probs, labels, 0.0, weight))
     return _reduced_rows(losses, labels, is_ignored, weight, reduction)
 
@@ -169,6 +173,12 @@ def _checked_labels(name, rows, labels, ignore_index):
     if any_ignored:
         labels = xp.where(is_ignored, 0, labels)
     return checked_ids("labels", labels, rows.shape[-1]), is_ignored, any_ignored
+
+
+def _on_device_of(rows, *arrays):
+    """The arrays; those on the host are moved to where the rows are."""
+    like = rows.data if isinstance(rows, Value) else rows
+    return [from_host(a, like) if isinstance(a, np.ndarray) else a for a in arrays]
 
 
 def _row_losses(log_p, labels, smoothing=0.0, weight=None):

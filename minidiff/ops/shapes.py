@@ -11,14 +11,14 @@ gradients at each place. So the derivative of either is the other.
 # mypy: disable-error-code="has-type"
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from ..checks import among, growth, plain, whole
+from ..checks import among, growth, on_host, plain, whole
 from ..kernels import namespace
 from ..kernels.sums import dtype_of_sums
 from ..tape.primitive import Primitive, broadcast_to, sum_to
@@ -204,7 +204,9 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
     `repeats` is an int, or has an int for each of them.
     """
     plain("repeats", repeats)
-    xp = array_namespace(x)
+    on_host("repeats", repeats)
+    # what has a number for each of them is a host value, and so are the places to be taken then
+    xp = np if np.ndim(repeats) else array_namespace(x)
     x = x if x.shape else reshape(x, shape=(1,))
     size = math.prod(x.shape)
     n = size if axis is None else x.shape[axis]
@@ -233,8 +235,12 @@ def tile(x: Any, reps: Any) -> Any:
 
 
 def getitem(x: Any, index: Any) -> Any:
-    """x[index], with NumPy's rules; the gradients of a place that is named twice add up."""
-    return _getitem(x, index=plain_index(index, array_namespace(x)))
+    """x[index], with NumPy's rules; the gradients of a place that is named twice add up.
+
+    Raises IndexError for a place outside. Places that are on a device are looked at in `debug_mode`
+    only; otherwise CuPy wraps them around.
+    """
+    return _getitem(x, index=_index_of(x, index, x.shape))
 
 
 def scatter_add(y: Any, index: Any, shape: tuple[int, ...]) -> Any:
@@ -247,7 +253,7 @@ def scatter_add(y: Any, index: Any, shape: tuple[int, ...]) -> Any:
 
 def placed(y: Any, index: Any, shape: tuple[int, ...]) -> Any:
     """`scatter_add` in the dtype of y."""
-    return _scatter_add(y, index=plain_index(index, array_namespace(y)), shape=shape)
+    return _scatter_add(y, index=_index_of(y, index, shape), shape=shape)
 
 
 def real_dtype(dtype: Any) -> np.dtype:
@@ -265,7 +271,7 @@ def with_room(x: Any) -> Any:
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     """The slices at `indices` along `axis` (of all elements in a row, if None).
 
-    Raises TypeError for a mask: x[mask] takes what it marks.
+    Raises as `getitem` does, and TypeError for a mask: x[mask] takes what it marks.
     """
     plain("indices", indices)
     given = np.dtype(getattr(indices, "dtype", None) or np.asarray(indices).dtype)
@@ -304,11 +310,11 @@ def at_set(x: Any, index: Any, values: Any) -> Any:
     """
     values = _fit_to_index(x, index, values)
     xp = array_namespace(x)
-    index = plain_index(index, xp)
-    # The values are numbered from 1. Written at their places, a number says whose value stays.
+    index = _index_of(x, index, x.shape)
+    # The values are numbered from 1. The largest number at a place says whose value stays.
     numbers = xp.reshape(xp.arange(1, math.prod(values.shape) + 1), values.shape)
     winners = xp.zeros(x.shape, int)
-    winners[index] = numbers
+    xp.maximum.at(winners, index, numbers)
     stays = equal(winners[index], numbers)
     replaced = placed(where(stays, values, 0), index, x.shape)
     return where(equal(winners, 0), x, replaced)
@@ -347,7 +353,39 @@ def plain_index(index: Any, xp: Any) -> Any:
             plain("index", part)
         return xp.asarray(index)
     plain("index", index)
-    return index.data if isinstance(index, Value) else index
+    index = index.data if isinstance(index, Value) else index
+    return xp.asarray(index) if isinstance(index, np.ndarray) else index
+
+
+def _index_of(x: Any, index: Any, shape: tuple[int, ...]) -> Any:
+    """An index into `shape` as plain arrays where x lives; IndexError for a host place outside."""
+    xp = array_namespace(x)
+    if xp is not np:
+        check_places(index, shape)
+    return plain_index(index, xp)
+
+
+def check_places(index: Any, shape: tuple[int, ...], to_host: Callable | None = None) -> None:
+    """IndexError, NumPy's own, for places that are not in an array of this shape.
+
+    Those on a device are looked at if `to_host` gives them.
+    """
+    places = _places(index, to_host)
+    np.broadcast_to(np.int8(0), shape)[places]
+
+
+def _places(index: Any, to_host: Callable | None) -> Any:
+    """An index of host values; what is on a device and not to be looked at becomes right places."""
+    if isinstance(index, tuple):
+        return tuple(_places(part, to_host) for part in index)
+    if isinstance(index, list):
+        return np.asarray(index)
+    index = index.data if isinstance(index, Value) else index
+    if isinstance(index, np.ndarray) or not hasattr(index, "dtype"):
+        return index
+    if to_host:
+        return to_host(index)
+    return np.zeros(index.shape, int) if index.dtype.kind in "iu" else np.ones(index.shape, bool)
 
 
 def _fit_to_index(x, index, values):

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from ..kernels import _backends, backend_of
+from ..kernels import _backends, _is_known, backend_of
 
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
@@ -48,8 +48,9 @@ def promote(
 
     Python and NumPy scalars stay scalars where the operation broadcasts, so they never widen
     float32; lists become arrays, and integer arrays beside float ones take their dtype, but for
-    the places in `takes_integers`. Where the operation `wants_floats`, integers and booleans alone
-    become float64, as for NumPy's mean and division.
+    the places in `takes_integers`; those are host values, which are moved to where the others are.
+    Where the operation `wants_floats`, integers and booleans alone become float64, as for NumPy's
+    mean and division.
 
     Raises TypeError for two devices, two float dtypes, something that is no number, or an array
     that is more than its numbers.
@@ -58,7 +59,12 @@ def promote(
         refuse_subclass(name, a)
         if isinstance(a, np.ndarray) and not a.dtype.isnative:  # as files of another machine are
             arrays[i] = a.astype(a.dtype.newbyteorder("="))
-    real = [a for a in arrays if type(a) in _backends]
+    real = [a for a in arrays if _is_known(type(a))]
+    for i in takes_integers:
+        others = [a for a in real if not isinstance(a, np.ndarray)]
+        if others and isinstance(arrays[i], np.ndarray):
+            arrays[i] = backend_of(others[0]).from_host(arrays[i])
+            real = [a for a in arrays if type(a) in _backends]
     if not real:  # NumPy scalars and lists are arrays where nothing else is
         only_numbers = all(_is_number(a) for a in arrays)
         for i, a in enumerate(arrays):

@@ -18,6 +18,8 @@ from zlib import crc32
 import numpy as np
 
 from ..kernels import _backends, namespace, to_host
+from ..ops.layers import checked_ids
+from ..ops.shapes import check_places
 from ..tape.primitive import Primitive
 from ..tape.tape import Node, Value, state
 
@@ -126,8 +128,13 @@ class debug_mode(Observer):  # noqa: N801
 
     An error in forward names its layer; its line is in the traceback anyway. Every array that is
     saved gets a checksum, so that backward notices all writes, also those that NumPy does by itself
-    and those to bare arrays and indices.
+    and those to bare arrays and indices. Places and labels on a device are looked at, though that
+    waits for it: IndexError for those that are outside.
     """
+
+    def run(self, primitive: Primitive, kernel: Callable, arrays: list, statics: dict) -> Any:
+        _check_places(primitive, arrays, statics)
+        return super().run(primitive, kernel, arrays, statics)
 
     def watched(self, saved: dict) -> list[tuple]:
         contents = [(name, _Contents(array)) for name, array in _arrays_in(saved)]
@@ -180,6 +187,17 @@ class detect_anomaly(Observer):  # noqa: N801
             raise FloatingPointError(
                 f"{name} gave {'NaN' if is_nan else 'infinity'}, at {place()}; from{ranges}"
             )
+
+
+def _check_places(primitive: Primitive, arrays: list, statics: dict) -> None:
+    """IndexError for an index, ids or labels that are not in what they are to be read from."""
+    operands = dict(zip(primitive.operands, arrays))
+    if primitive.name in ("getitem", "scatter_add"):
+        check_places(statics["index"], statics.get("shape", arrays[0].shape), to_host)
+    elif primitive.name in ("embedding", "conditioned_dense"):
+        checked_ids("ids", to_host(operands["ids"]), len(operands["table"]))
+    elif primitive.name == "cross_entropy":
+        checked_ids("labels", to_host(operands["labels"]), operands["logits"].shape[-1])
 
 
 def _arrays_in(saved: dict) -> Iterator[tuple[str, Any]]:

@@ -18,6 +18,8 @@ def arrays_of(name: str, data: np.ndarray | Sequence) -> Sequence:
     arrays = [np.asarray(part) if isinstance(part, list) else part for part in parts]
     for array in arrays:
         checks.plain(name, array)
+        if array is not None:
+            checks.on_host(name, array)
     if not arrays:
         raise ValueError(f"{name}: given no array, wanted one or more, such as (images, labels)")
     if not isinstance(arrays[0], PictureFiles):  # those are bytes, which no check must read

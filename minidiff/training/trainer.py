@@ -31,7 +31,8 @@ class Trainer(Run):
     """A model, how it is trained, and how far.
 
     `loss(*batch, rng) -> Tensor` gives the mean loss over a batch, drawing what it needs from
-    `rng`.
+    `rng`. Data and batches are on the host, wherever the model is: `diffusion.loss` and the models
+    of `minidiff.models` move a batch once.
 
     - `batch_size` is 32, or that of the checkpoint that is resumed.
     - `seed` is 0, or that of the checkpoint that is resumed; data is split by it, too, so a
