@@ -4,6 +4,7 @@ Those marked `gpu` run on any, real or played by the CPU; those marked `emulator
 the one that is played can say. Where there is none the run ends, and its exit status says so.
 """
 
+import os
 import sys
 
 import pytest
@@ -22,7 +23,7 @@ A device that is played by the CPU needs g++ and a minute:
 def pytest_collection_finish(session):
     wanted = {mark.name for item in session.items for mark in item.iter_markers()}
     if wanted & {"gpu", "emulator"} and "cuda" not in md.devices():
-        end(f"no CUDA device: {kernels._load_gpu()}")
+        end(f"no CUDA device: {md.devices().about_cuda}")
     if "emulator" in wanted and "gpu_emulator" not in sys.modules:
         end("no emulated device here")
 
@@ -31,3 +32,16 @@ def end(reason):
     pytest.exit(
         f"nothing was tested, for there is {reason}.\n{HOW_TO}", pytest.ExitCode.USAGE_ERROR
     )
+
+
+@pytest.fixture(autouse=True, scope="session")
+def generic_kernels_on_the_cpu():
+    """What the device is compared with; no other kernels are compiled."""
+    before = os.environ.get("MINIDIFF_KERNELS")
+    os.environ["MINIDIFF_KERNELS"] = "generic"
+    kernels.forget()
+    yield
+    os.environ.pop("MINIDIFF_KERNELS")
+    if before is not None:
+        os.environ["MINIDIFF_KERNELS"] = before
+    kernels.forget()

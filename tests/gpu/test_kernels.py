@@ -186,12 +186,29 @@ def of_generic(name):
     return getattr(generic, name, None) or getattr(np, name)
 
 
-def check(name, operands, statics, dtype):
+def in_order(array):
+    """On the device, its numbers side by side."""
+    import cupy
+
+    return cupy.asarray(array)
+
+
+def apart(array):
+    """On the device, every second number of rows that are twice as long: none is contiguous."""
+    if array.ndim == 0:
+        return in_order(array)
+    wide = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
+    wide[..., ::2] = array
+    return in_order(wide)[..., ::2]
+
+
+def check(name, operands, statics, dtype, lay=in_order):
     import cupy
 
     cast = [a.astype(dtype) if getattr(a, "dtype", None) == np.float64 else a for a in operands]
     cast = [None if a is None else a.copy() for a in cast]
-    moved = [None if a is None else cupy.asarray(a) for a in cast]
+    lay = in_order if in_place(name) else lay
+    moved = [None if a is None else lay(a) for a in cast]
     with np.errstate(over="ignore"):
         want = results(of_generic, name, cast, statics)
     got = results(lambda name: find(name, cupy.ndarray), name, moved, statics)
@@ -211,10 +228,11 @@ def check(name, operands, statics, dtype):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("room", ROOMS)
-def test_a_kernel_gives_what_the_generic_one_gives(room, dtype, order):
+@pytest.mark.parametrize("lay", [in_order, apart])
+def test_a_kernel_gives_what_the_generic_one_gives(room, dtype, lay, order):
     for name, operands, statics in room():
         try:
-            check(name, operands, statics, dtype)
+            check(name, operands, statics, dtype, lay)
         except Exception as error:
             error.add_note(f"{name} of {[np.shape(a) for a in operands]}, {statics}")
             raise
