@@ -10,22 +10,17 @@ times and the processes share the work.
 """
 
 import argparse
-import json
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
-from evaluation import report, results
-from evaluation.cells import Cell, make_all
-from evaluation.drawing import Network, Setting, chunks, first_pixels
-from evaluation.judging import ASKED, Court
-
 import minidiff as md
 from minidiff import command_line, diffusion
 from minidiff.diffusion import guidance
-from minidiff.disk import write_whole
+from minidiff.evaluation import Court, Network, Setting, sweep
 
 SHIPPED = ("mnist_adm", "mnist")
+JUDGES = ("lenet", "judge")
 
 
 def arguments() -> argparse.Namespace:
@@ -163,47 +158,17 @@ def main() -> None:
     args = arguments()
     if args.threads:
         md.set_num_threads(args.threads)
-    court = Court(args.data)
-    floor = court.floor_cell(args.folder / "training_images", args.count)
-    work = [
-        (network, setting, *cells_of(network, setting, court, args))
-        for network, setting in product(args.networks, args.settings)
-    ]
-    cells = [cell for *_, drawn, figures in work for cell in (*drawn, figures)]
+    court = Court(
+        judges={name: md.pretrained(name) for name in JUDGES},
+        names=[str(digit) for digit in range(10)],
+        real=lambda split: command_line.mnist(split, args.data),
+    )
     try:
-        make_all([floor, *cells])
+        sweep(args.networks, args.settings, court, args.folder, args.count, args.seed)
     except KeyboardInterrupt:
         raise SystemExit(
             f"\nstopped; what is in {args.folder} is whole, and the same command goes on from it"
         ) from None
-
-    found = {
-        "count": args.count,
-        "seed": args.seed,
-        "accuracy": court.accuracy,
-        "floor": floor.read(),
-        "rows": [
-            results.with_floor(results.row(network, setting, drawn, figures.read()), floor.read())
-            for network, setting, drawn, figures in work
-        ],
-    }
-    print(results.terminal_table(found), results.caution(found), sep="\n")
-    write_whole(args.folder / "results.json", json.dumps(found, indent=1).encode())
-    first = [first_pixels(drawn, ASKED) for _, _, drawn, _ in work]
-    page = report.page(found, first, court.training[0], args.name)
-    write_whole(args.folder / "report.html", page.encode())
-    print(f"written: {args.folder / 'results.json'}, {args.folder / 'report.html'}")
-
-
-def cells_of(
-    network: Network, setting: Setting, court: Court, args: argparse.Namespace
-) -> tuple[list[Cell], Cell]:
-    """The cells in which digits are drawn, and the one in which they are judged."""
-    stem = f"{Path(network.name).name}-{network.fingerprint}"
-    folder = args.folder / stem / setting.folder / f"seed-{args.seed}"
-    drawn = chunks(folder, network.model, setting, args.count, args.seed)
-    has_labels = setting.guidance is not None
-    return drawn, court.cell(folder, drawn, args.count, has_labels)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from evaluation.drawing import fingerprint, kept
 
 import minidiff as md
 from minidiff import command_line, data, diffusion, metrics, optim, plot
 from minidiff.diffusion.guidance import classifier_free
+from minidiff.evaluation import fingerprint, kept
 from minidiff.training import Trainer, newest_checkpoint
 
 TIMESTEPS = 100

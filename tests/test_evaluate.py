@@ -27,7 +27,7 @@ SETUP = """
 import sys
 import numpy as np
 from minidiff import data
-from evaluation import drawing
+from minidiff.evaluation import drawing
 
 def mnist(split, folder=None):
     rng = np.random.default_rng(len(split))
@@ -56,7 +56,7 @@ def here(tmp_path, monkeypatch):
 @pytest.fixture
 def evaluate(here, monkeypatch):
     """A function that runs the example with these arguments, and gives results and the report."""
-    from evaluation import drawing
+    from minidiff.evaluation import drawing
 
     monkeypatch.setattr(md.data, "mnist", md.data.mnist)  # restored afterwards,
     monkeypatch.setattr(drawing, "CHUNK", drawing.CHUNK)  # as this is
@@ -176,10 +176,10 @@ def test_digits_are_those_that_a_user_draws(evaluate):
 
 
 def test_a_copy_of_training_images_is_seen(evaluate, monkeypatch):
-    from evaluation import judging
+    from minidiff.evaluation import judging
 
     monkeypatch.setattr(judging, "TRAINING_AT_ONCE", 7)
-    court = judging.Court(None)
+    court = judging.Court({}, "0123456789", md.data.mnist)
     training = md.data.mnist("train")[0]
     copied = court.copies(training[5:25])["nearest"]
     assert copied["nearer"] == copied["very_near"] == 1
@@ -198,7 +198,7 @@ def test_a_copy_of_training_images_is_seen(evaluate, monkeypatch):
     ],
 )
 def test_rules_of_guidance(options, wanted, here):
-    from evaluation.drawing import Setting
+    from minidiff.evaluation.drawing import Setting
 
     model = md.load("tiny.safetensors")
     labels = np.arange(10) + 1
@@ -208,7 +208,7 @@ def test_rules_of_guidance(options, wanted, here):
 
 
 def test_spacing_of_the_times(here):
-    from evaluation.drawing import Setting
+    from minidiff.evaluation.drawing import Setting
 
     model = md.load("tiny.safetensors")
     labels = np.arange(10) + 1
@@ -245,7 +245,7 @@ def whole(evaluate):
 
 
 def test_stopped_work_goes_on(evaluate, whole, monkeypatch):
-    from evaluation import drawing
+    from minidiff.evaluation import drawing
 
     draw = drawing.Setting.draw
     drawn = []
@@ -298,7 +298,7 @@ def test_a_damaged_chunk_is_drawn_again(damage, evaluate, whole, capsys):
 
 def test_every_damage_to_a_chunk_is_seen(here):
     """Whichever bit is flipped: an error, or the same pixels."""
-    from evaluation.drawing import Setting, chunks
+    from minidiff.evaluation.drawing import Setting, chunks
 
     model = md.load("tiny.safetensors")
     (chunk,) = chunks(here, model, Setting(1.0, "ddim", 2), 20, seed=0)
@@ -313,7 +313,7 @@ def test_every_damage_to_a_chunk_is_seen(here):
         except ValueError:
             seen += 1
     assert seen > 0.9 * len(range(0, len(content), 7))
-    with pytest.raises(ValueError, match="given \\(20, 28, 28\\) pixels, wanted \\(40"):
+    with pytest.raises(ValueError, match="given \\(20, 28, 28, 1\\) pixels, wanted \\(40"):
         chunks(here, model, Setting(1.0, "ddim", 2), 40, seed=0)[0].parse(content)
 
 
@@ -336,7 +336,7 @@ drawing.Setting.draw = noted
 
 
 def test_the_claim_of_a_killed_process_is_taken_over(evaluate, whole, monkeypatch):
-    from evaluation import cells
+    from minidiff.evaluation import cells
 
     hangs = """
 import time
@@ -357,7 +357,7 @@ drawing.Setting.draw = hangs
 
 
 def test_a_claim_of_a_living_process_stands(here, monkeypatch):
-    from evaluation import cells
+    from minidiff.evaluation import cells
 
     monkeypatch.setattr(cells, "BEAT", 0.01)
     order = []
@@ -388,7 +388,7 @@ def test_a_claim_of_a_living_process_stands(here, monkeypatch):
 
 
 def test_a_cell_waits_for_what_it_needs(here):
-    from evaluation.cells import Cell, make_all
+    from minidiff.evaluation.cells import Cell, make_all
 
     low = Cell(here / "low", lambda: b"1", bytes)
     high = Cell(here / "high", lambda: low.read() + b"2", bytes, [low])

@@ -8,7 +8,7 @@ import pytest
 
 def test_every_damage_to_figures_is_seen(monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parent.parent / "examples")
-    from evaluation.judging import as_json, from_json
+    from minidiff.evaluation.judging import as_json, from_json
 
     figures = {"judges": {"lenet": {"agreement": np.float64(0.987654321), "shares": [0.5, 1e-9]}}}
     content = as_json(figures)

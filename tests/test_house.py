@@ -34,7 +34,8 @@ FLOORS = [
     {"optim", "metrics", "models"},
     {"diffusion"},
     {"storage", "plot"},
-    {"training", "testing", "command_line", "export"},
+    {"training", "testing", "evaluation", "export"},
+    {"command_line"},
 ]
 # Neighbours on one floor: the first may import from the second.
 NEIGHBOURS = {
@@ -42,7 +43,6 @@ NEIGHBOURS = {
     ("data", "checks"),
     ("data", "disk"),
     ("messages", "first_guesses"),
-    ("command_line", "training"),
     ("pictures", "checks"),
     ("pictures", "disk"),
 }

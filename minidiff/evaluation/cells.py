@@ -19,7 +19,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from minidiff.disk import write_whole
+from ..disk import write_whole
 
 BEAT = 2.0  # seconds between two touches of a claim
 SILENCE = 20.0  # after so many seconds without one its process is dead

@@ -6,7 +6,7 @@ import numpy as np
 
 from .cells import Cell
 from .drawing import Network, Setting
-from .judging import JUDGES, KEPT
+from .judging import KEPT
 
 
 def row(network: Network, setting: Setting, chunks: Sequence[Cell], figures: dict) -> dict:
@@ -73,25 +73,26 @@ def caution(results: dict) -> str:
     if results["count"] >= KEPT:
         return ""
     return (
-        f"With fewer than {KEPT:,} digits the distances, the floor's too, are largely those of "
+        f"With fewer than {KEPT:,} images the distances, the floor's too, are largely those of "
         "small counts: multiples of the floor come out too well, and coverage too low."
     )
 
 
 def terminal_table(results: dict) -> str:
     """What matters most; the rest is in the report."""
+    judges = list(results["accuracy"])
     head = ["network", "guidance", "sampler"]
-    head += [f"{what}, {name}" for what in ("agreement %", "FLD × floor") for name in JUDGES]
-    head += [f"at ∞, {JUDGES[0]}", "coverage", "very near %", "s/1000"]
+    head += [f"{what}, {name}" for what in ("agreement %", "FLD × floor") for name in judges]
+    head += [f"at ∞, {judges[0]}", "coverage", "very near %", "s/1000"]
     lines = [head]
     for row in results["rows"]:
-        judged = _judged([row["judges"][name] for name in JUDGES])
+        judged = _judged([row["judges"][name] for name in judges])
         very_near = percent(row["nearest"]["very_near"])
         seconds = f"{row['seconds_per_1000']:.1f}"
         lines.append(
             [row["network"], guidance_of(row), sampler_of(row), *judged, very_near, seconds]
         )
-    floor = [results["floor"]["judges"][name] for name in JUDGES]
+    floor = [results["floor"]["judges"][name] for name in judges]
     judged = _judged([said | multiples(said, said["frechet"]) for said in floor])
     lines.append(["training images", "–", "–", *judged, "–", "–"])
     widths = [max(map(len, column)) for column in zip(*lines)]

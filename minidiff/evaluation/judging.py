@@ -1,25 +1,23 @@
-"""How digits are judged: by classifiers, against all test images, and beside training images.
+"""How images are judged: by classifiers, against test images, and beside training images.
 
-What is asked of drawn digits is asked of as many training images, too: real data is the floor.
+What is asked of drawn images is asked of as many training images, too: real data is the floor.
 """
 
 import hashlib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-import minidiff as md
-from minidiff import command_line, metrics
-from minidiff.nn import Module
-
+from .. import metrics
+from ..data.scaling import from_pixels
+from ..nn import Module
 from .cells import Cell
-from .drawing import CHUNK, as_images, fingerprint, wanted
+from .drawing import CHUNK, fingerprint, wanted
 
-JUDGES = ("lenet", "judge")
 KEPT = 10_000  # as many as there are test images; figures of single rows look at no more
 ASKED = 2_000  # images whose nearest training image is looked for
 TRAINING_AT_ONCE = 10_000  # training images that it is looked for among: 60 MiB
@@ -29,14 +27,23 @@ DIGITS = 6  # significant ones: another number of threads may change those behin
 
 
 class Court:
-    """The judges, the real digits that they know, and what they say of others.
+    """The judges, the real images that they know, and what they say of others.
 
-    Everything is loaded and computed when it is first needed: a process that only draws needs none.
+    - `judges`: classifiers, which also give `features`, by their names; the first one counts most;
+    - `names`: of the classes;
+    - `real`: gives the images and labels of "train" and of "test". It is called when they are first
+      needed: a process that only draws needs none.
     """
 
-    def __init__(self, folder: Path | None):
-        self.folder = folder
-        self.judges = {name: md.pretrained(name) for name in JUDGES}
+    def __init__(
+        self,
+        judges: Mapping[str, Module],
+        names: Sequence[str],
+        real: Callable[[str], tuple[np.ndarray, np.ndarray]],
+    ):
+        self.judges = judges
+        self.names = names
+        self.real = real
 
     @cached_property
     def fingerprint(self) -> str:
@@ -45,11 +52,11 @@ class Court:
 
     @cached_property
     def training(self) -> tuple[np.ndarray, np.ndarray]:
-        return command_line.mnist("train", self.folder)
+        return self.real("train")
 
     @cached_property
     def test(self) -> tuple[np.ndarray, np.ndarray]:
-        return command_line.mnist("test", self.folder)
+        return self.real("test")
 
     @cached_property
     def accuracy(self) -> dict[str, float]:
@@ -88,11 +95,11 @@ class Court:
     # --- cells ---
 
     def cell(self, path: Path, chunks: list[Cell], count: int, has_labels: bool) -> Cell:
-        """The figures of drawn digits."""
+        """The figures of drawn images."""
 
         def make() -> bytes:
-            classes = wanted(0, count) if has_labels else None
-            batches = (as_images(chunk.read().pixels) for chunk in chunks)
+            classes = wanted(0, count, len(self.names)) if has_labels else None
+            batches = (from_pixels(chunk.read().pixels) for chunk in chunks)
             drawn, first = self.figures(batches, classes)
             return as_json(drawn | self.copies(first))
 
@@ -118,7 +125,7 @@ class Court:
 
         The images are taken batch by batch, and no more than the first KEPT rows of features stay.
         """
-        seen = {name: Seen(judge) for name, judge in self.judges.items()}
+        seen = {name: Seen(judge, len(self.names)) for name, judge in self.judges.items()}
         first: list[np.ndarray] = []
         for images in batches:
             for each in seen.values():
@@ -155,8 +162,9 @@ class Court:
 class Seen:
     """What one judge sees in images that come in batches."""
 
-    def __init__(self, judge: Module):
+    def __init__(self, judge: Module, count: int):
         self.judge = judge
+        self.count = count  # of classes
         self.moments = metrics.Moments()
         self.rows: list[np.ndarray] = []
         self.classes: list[np.ndarray] = []
@@ -170,18 +178,18 @@ class Seen:
             self.rows.append(rows[:left])
 
     def read(self, classes: np.ndarray | None) -> dict:
-        """Agreement with the classes that were wanted, if any were; the share of each digit."""
+        """Agreement with the classes that were wanted, if any were; the share of each class."""
         read = np.concatenate(self.classes)
-        shares = np.bincount(read, minlength=10) / len(read)
+        shares = np.bincount(read, minlength=self.count) / len(read)
         if classes is None:
             return {"shares": shares}
         agrees = read == classes
         share = agrees.mean()
-        hits = np.bincount(classes[agrees], minlength=10)
+        hits = np.bincount(classes[agrees], minlength=self.count)
         return {
             "agreement": share,
             "agreement_error": math.sqrt(share * (1 - share) / len(read)),
-            "by_class": hits / np.maximum(np.bincount(classes, minlength=10), 1),
+            "by_class": hits / np.maximum(np.bincount(classes, minlength=self.count), 1),
             "shares": shares,
         }
 

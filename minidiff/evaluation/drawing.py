@@ -1,6 +1,6 @@
-"""What is drawn: networks, the settings to draw by, and the digits, cut into chunks.
+"""What is drawn: networks, the settings to draw by, and the images, cut into chunks.
 
-A chunk is a file of at most CHUNK digits, drawn by one call with a seed of its own.
+A chunk is a file of at most CHUNK images, drawn by one call with a seed of its own.
 """
 
 import hashlib
@@ -15,12 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minidiff import diffusion
-from minidiff.diffusion import guidance
-from minidiff.disk import write_whole
-from minidiff.kernels import to_host
-from minidiff.nn import Module
-
+from .. import diffusion
+from ..diffusion import guidance
+from ..disk import write_whole
+from ..kernels import to_host
+from ..nn import Module
 from .cells import Cell
 
 CHUNK = 500
@@ -54,7 +53,7 @@ def fingerprint(model: Module) -> str:
 
 @dataclass(frozen=True)
 class Setting:
-    """How digits are drawn: the guidance scale, None for the null label; its rule; the sampler.
+    """How images are drawn: the guidance scale, None for the null label; its rule; the sampler.
 
     At scale 1 all rules are the plain network.
     """
@@ -102,10 +101,11 @@ class Setting:
         return guidance.classifier_free(denoise, self.guidance)
 
     def draw(self, model: Module, start: int, stop: int, seed: int) -> np.ndarray:
-        """The digits start … stop − 1, images (n, 28, 28, 1)."""
+        """The images start … stop − 1, (n, height, width, channels)."""
+        labels = wanted(start, stop, model.config["classes"]) + 1
         images = diffusion.sample(
             self.denoiser(model),
-            None if self.guidance is None else wanted(start, stop) + 1,
+            None if self.guidance is None else labels,
             n=stop - start,
             sampler=self.sampler,
             steps=self.steps,
@@ -115,24 +115,19 @@ class Setting:
         return to_host(images)
 
 
-def wanted(start: int, stop: int) -> np.ndarray:
-    """The classes of the digits start … stop − 1: 0 to 9, again and again."""
-    return np.arange(start, stop) % 10
+def wanted(start: int, stop: int, classes: int) -> np.ndarray:
+    """The classes of the images start … stop − 1: from 0 to the last, again and again."""
+    return np.arange(start, stop) % classes
 
 
 class Drawn(NamedTuple):
-    pixels: np.ndarray  # (n, 28, 28), uint8
+    pixels: np.ndarray  # (n, height, width, channels), uint8
     seconds: float
 
 
-def as_images(pixels: np.ndarray) -> np.ndarray:
-    """As `data.mnist` gives them: (n, 28, 28, 1), float32 in [−1, 1]."""
-    return pixels[..., None].astype(np.float32) / 127.5 - 1
-
-
 def as_pixels(images: np.ndarray) -> np.ndarray:
-    """Images in [−1, 1] in 256 grey levels, as real ones are, (n, 28, 28)."""
-    return np.rint((images[..., 0].clip(-1, 1) + 1) * 127.5).astype(np.uint8)
+    """Images in [−1, 1] in 256 levels, as real ones are, of the same shape."""
+    return np.rint((images.clip(-1, 1) + 1) * 127.5).astype(np.uint8)
 
 
 def kept(path: Path, draw: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -146,13 +141,14 @@ def kept(path: Path, draw: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.
         print(f"{path}: damaged: {error!r}; it is drawn again")
     drawn = draw()
     content = io.BytesIO()
-    np.savez(content, **drawn)
+    np.savez(content, **drawn)  # type: ignore[arg-type]
     write_whole(path, content.getvalue())
     return drawn
 
 
 def chunks(folder: Path, model: Module, setting: Setting, count: int, seed: int) -> list[Cell]:
-    """The cells that hold the first `count` digits of this seed."""
+    """The cells that hold the first `count` images of this seed."""
+    shape = model.parameterization.sample_shape
 
     def chunk(start: int) -> Cell:
         stop = min(start + CHUNK, count)
@@ -166,7 +162,7 @@ def chunks(folder: Path, model: Module, setting: Setting, count: int, seed: int)
             return content.getvalue()
 
         path = folder / f"{start:06d}-{stop:06d}.npz"
-        return Cell(path, make, lambda content: _parsed(content, stop - start))
+        return Cell(path, make, lambda content: _parsed(content, (stop - start, *shape)))
 
     return [chunk(start) for start in range(0, count, CHUNK)]
 
@@ -177,13 +173,13 @@ def first_pixels(chunks: Sequence[Cell], count: int) -> np.ndarray:
     return np.concatenate([chunk.read().pixels for chunk in needed])[:count]
 
 
-def _parsed(content: bytes, n: int) -> Drawn:
+def _parsed(content: bytes, shape: tuple[int, ...]) -> Drawn:
     """What a chunk holds. ValueError where it is damaged."""
     try:
         with np.load(io.BytesIO(content)) as arrays:
             drawn = Drawn(arrays["pixels"], float(arrays["seconds"]))
     except Exception as error:  # zip, zlib and the reader of headers meet what nobody foresees
         raise ValueError(f"damaged: {error!r}") from None
-    if drawn.pixels.shape != (n, 28, 28):
-        raise ValueError(f"given {drawn.pixels.shape} pixels, wanted {(n, 28, 28)}")
+    if drawn.pixels.shape != shape:
+        raise ValueError(f"given {drawn.pixels.shape} pixels, wanted {shape}")
     return drawn

@@ -12,20 +12,21 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from minidiff import plot
-
-from .drawing import as_images
-from .judging import JUDGES
+from .. import plot
+from ..data.scaling import from_pixels
 from .results import agreement, caution, guidance_of, multiples, percent, sampler_of, times_floor
 
 ROWS_OF_A_GRID = 5
-ZOOM = 2  # a pixel of a digit is 2 × 2 in the page's pictures
+MOST_COLUMNS = 20  # of a grid; with more classes it has ten
+ZOOM = 2  # a pixel of an image is 2 × 2 in the page's pictures
 
 
 def page(results: dict, first: Sequence[np.ndarray], training: np.ndarray, name: str) -> str:
-    """The page of these results, with the first digits of each row and training images."""
+    """The page of these results, with the first images of each row and training images."""
     template = Template(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
     rows = results["rows"]
+    judges = list(results["accuracy"])
+    names = results["names"]
     labelled = [row for row in rows if row["guidance"] is not None]
     free = [row for row in rows if row["guidance"] is None]
     return template.substitute(
@@ -37,19 +38,19 @@ def page(results: dict, first: Sequence[np.ndarray], training: np.ndarray, name:
             for judge, share in results["accuracy"].items()
         ),
         caution=caution(results),
-        curves=curves(labelled),
-        figures="".join(figures_table(results, judge) for judge in JUDGES),
+        curves=curves(labelled, judges),
+        figures="".join(figures_table(results, judge) for judge in judges),
         by_class="".join(
-            f"<h3>{judge}</h3>" + heat_table(labelled, judge, "by_class", shade_of_agreement)
-            for judge in JUDGES
+            f"<h3>{judge}</h3>" + heat_table(labelled, names, judge, "by_class", red_below_all)
+            for judge in judges
         ),
         shares="".join(
-            f"<h3>{judge}</h3>" + heat_table(free, judge, "shares", shade_of_share)
-            for judge in JUDGES
+            f"<h3>{judge}</h3>" + heat_table(free, names, judge, "shares", red_off(1 / len(names)))
+            for judge in judges
         ),
         nearest=nearest_table(rows),
         pairs="".join(nearest_pair(row, drawn, training) for row, drawn in zip(rows, first)),
-        grids="".join(grid(row, drawn) for row, drawn in zip(rows, first)),
+        grids="".join(grid(row, names, drawn) for row, drawn in zip(rows, first)),
     )
 
 
@@ -61,12 +62,12 @@ def data_uri(png: bytes) -> str:
 
 
 def picture_of(images: np.ndarray, caption: str, alt: str) -> str:
-    """Images (rows, columns, 28, 28, 1) as a figure with its caption."""
-    tiles = plot.montage(images)[..., 0].repeat(ZOOM, axis=0).repeat(ZOOM, axis=1)
+    """Images (rows, columns, height, width, channels) as a figure with its caption."""
+    tiles = plot.montage(images).repeat(ZOOM, axis=0).repeat(ZOOM, axis=1)
     content = io.BytesIO()
     Image.fromarray(tiles).save(content, "PNG", optimize=True)
     return (
-        f'<figure><img class="digits" alt="{html.escape(alt)}" '
+        f'<figure><img class="pixels" alt="{html.escape(alt)}" '
         f'src="{data_uri(content.getvalue())}">'
         f"<figcaption>{html.escape(caption)}</figcaption></figure>"
     )
@@ -77,34 +78,38 @@ def described(row: dict) -> str:
     return f"{row['network']}, {way}, {sampler_of(row)}"
 
 
-def grid(row: dict, drawn: np.ndarray) -> str:
-    """The first digits of a seed, as they come: the next ten in each row."""
-    images = drawn[: 10 * min(ROWS_OF_A_GRID, len(drawn) // 10)]
-    table = as_images(images).reshape(-1, 10, 28, 28, 1)
-    return picture_of(table, described(row), f"{len(images)} digits drawn by {described(row)}")
+def grid(row: dict, names: Sequence[str], drawn: np.ndarray) -> str:
+    """The first images of a seed, as they come: a column for each class, or ten in a row."""
+    columns = min(len(drawn), len(names) if len(names) <= MOST_COLUMNS else 10)
+    rows = min(ROWS_OF_A_GRID, len(drawn) // columns)
+    images = from_pixels(drawn[: columns * rows])
+    table = images.reshape(rows, columns, *images.shape[1:])
+    called = f"; from left to right: {', '.join(names)}"
+    caption = described(row) + called * (row["guidance"] is not None and columns == len(names))
+    return picture_of(table, caption, f"{len(images)} images drawn by {described(row)}")
 
 
 def nearest_pair(row: dict, drawn: np.ndarray, training: np.ndarray) -> str:
     closest = row["nearest"]["closest"]
-    above = as_images(drawn[[pair["drawn"] for pair in closest]])
+    above = from_pixels(drawn[[pair["drawn"] for pair in closest]])
     below = training[[pair["training"] for pair in closest]]
     distances = f"at distances {closest[0]['distance']:.2f} to {closest[-1]['distance']:.2f}"
     return picture_of(
         np.stack([above, below]),
         f"{described(row)}: {distances}",
-        f"The drawn digits nearest to training images, and these images, {distances}",
+        f"The drawn images nearest to training images, and these images, {distances}",
     )
 
 
-def curves(rows: Sequence[dict]) -> str:
+def curves(rows: Sequence[dict], judges: Sequence[str]) -> str:
     """Agreement and FLD against guidance: a panel for each judge, a line for each way to draw."""
     lines: dict[str, list[dict]] = {}
     for row in rows:
         rule = "" if row["rule"] == "plain" else f", {row['rule']}"
         lines.setdefault(f"{row['network']}, {sampler_of(row)}{rule}", []).append(row)
     figure = Figure(figsize=(5.5, 5.5 + 0.2 * len(lines)), layout="constrained", dpi=160)
-    panels = figure.subplots(2, len(JUDGES), sharex=True, sharey="row", squeeze=False)
-    for column, judge in zip(panels.T, JUDGES):
+    panels = figure.subplots(2, len(judges), sharex=True, sharey="row", squeeze=False)
+    for column, judge in zip(panels.T, judges):
         for name, points in lines.items():
             points = sorted(points, key=lambda row: row["guidance"])
             scales = [row["guidance"] for row in points]
@@ -112,9 +117,9 @@ def curves(rows: Sequence[dict]) -> str:
                 values = [unit * row["judges"][judge][key] for row in points]
                 errors = [unit * row["judges"][judge][f"{key}_error"] for row in points]
                 axes.errorbar(scales, values, errors, marker=".", capsize=2, label=name)
-        column[0].set(title=judge, ylabel="agreement, %" if judge == JUDGES[0] else "")
+        column[0].set(title=judge, ylabel="agreement, %" if judge == judges[0] else "")
         column[1].axhline(1, color="grey", linewidth=1, linestyle=":")
-        ylabel = "FLD, times the floor" if judge == JUDGES[0] else ""
+        ylabel = "FLD, times the floor" if judge == judges[0] else ""
         column[1].set(xlabel="guidance", ylabel=ylabel, yscale="log")
         column[1].yaxis.set_major_formatter("{x:g}")
         column[1].yaxis.set_minor_formatter(two_and_five)
@@ -151,7 +156,7 @@ def _cell(content: str) -> str:
 
 
 def figures_table(results: dict, judge: str) -> str:
-    head = ["", "agreement, %", "FLD", "times the floor", "at ∞ digits", "kernel distance"]
+    head = ["", "agreement, %", "FLD", "times the floor", "at ∞ images", "kernel distance"]
     head += ["precision", "recall", "density", "coverage", "s per 1,000"]
     lines = []
     for row in results["rows"]:
@@ -180,26 +185,32 @@ def with_error(value: float, error: float) -> str:
     return f"{value:.{decimals}f} ± {error:.{decimals}f}"
 
 
-def heat_table(rows: Sequence[dict], judge: str, key: str, shade: Callable[[float], float]) -> str:
-    """A share for each digit, in percent; `shade` says how red its cell is, 0 to 1."""
+def heat_table(
+    rows: Sequence[dict],
+    names: Sequence[str],
+    judge: str,
+    key: str,
+    red: Callable[[float], float],
+) -> str:
+    """A share for each class, in percent; `red` says how red its cell is, 0 to 1."""
     lines = []
     for row in rows:
         cells = [
-            f'<td style="background:rgb(220 60 30 / {shade(share):.2f})">{percent(share)}</td>'
+            f'<td style="background:rgb(220 60 30 / {red(share):.2f})">{percent(share)}</td>'
             for share in row["judges"][judge][key]
         ]
         lines.append([described(row), *cells])
-    return table(["", *map(str, range(10))], lines)
+    return table(["", *names], lines)
 
 
-def shade_of_agreement(share: float) -> float:
+def red_below_all(share: float) -> float:
     """None at 100 %, full at 90 % and below."""
     return min(1.0, 10 * (1 - share))
 
 
-def shade_of_share(share: float) -> float:
-    """None at 10 %, full at a distance of 10 % and more."""
-    return min(1.0, 10 * abs(share - 0.1))
+def red_off(even: float) -> Callable[[float], float]:
+    """None at the even share, full where it is missed by as much as it is, and more."""
+    return lambda share: min(1.0, abs(share - even) / even)
 
 
 def nearest_table(rows: Sequence[dict]) -> str:

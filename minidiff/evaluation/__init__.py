@@ -1,0 +1,11 @@
+"""Networks and settings compared: drawn images, in files, judged, in a table and on a page.
+
+`sweep` does all of it. The files: `cells` are work that processes share, `drawing` is what is
+drawn, `judging` how it is judged, `results` and `report` what is shown.
+"""
+
+from .drawing import Network, Setting, fingerprint, kept
+from .judging import Court
+from .sweeping import sweep
+
+__all__ = ["Court", "Network", "Setting", "fingerprint", "kept", "sweep"]
