@@ -51,10 +51,9 @@ class Files:
 
     def load(self, key: tuple) -> Any:
         """What was saved for this key; None where nothing was, or it is out of date."""
-        try:
-            raw = self._path(key).read_bytes()
-        except FileNotFoundError:
+        if not self._path(key).is_file():  # nothing, or a pipe, on which one would wait for ever
             return None
+        raw = self._path(key).read_bytes()
         digest = raw[:DIGEST]
         content = raw[DIGEST:]
         if hashlib.sha256(content).digest() != digest:

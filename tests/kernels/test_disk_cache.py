@@ -86,6 +86,19 @@ def test_a_damaged_file_is_compiled_again(folder, damage):
     assert compiled()
 
 
+def test_a_folder_or_a_pipe_in_a_files_place_is_no_error(folder):
+    compiled()
+    (path,) = files(folder)
+    path.unlink()
+    path.mkdir()
+    with one_sentence_about(folder):
+        assert not compiled()
+    path.rmdir()
+    os.mkfifo(path)
+    assert not compiled()
+    assert compiled(), "the file took the pipe's place"
+
+
 def test_anothers_file_is_not_taken(folder):
     compiled()
     (path,) = files(folder)
