@@ -129,7 +129,8 @@ def training(path: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stop:
-        raise SystemExit(f"\n{stop}{'; --resume goes on from it' * path.exists()}") from None
+        said = str(stop) or "stopped"  # by a Ctrl-C that came when the training had ended
+        raise SystemExit(f"\n{said}{'; --resume goes on from it' * path.exists()}") from None
     except (disk.InUseError, OSError, FloatingPointError) as error:
         raise SystemExit(f"{Path(sys.argv[0]).name}: error: {error}") from None
 

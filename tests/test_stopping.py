@@ -1,5 +1,6 @@
 """Signals: a run that is told to stop ends its step, writes its checkpoint and says what is so."""
 
+import errno
 import os
 import re
 import signal
@@ -83,18 +84,30 @@ def test_without_a_path_it_is_said_that_nothing_was_written():
         trainer(None, sends(signal.SIGINT)).fit(data(), 1, progress=False)
 
 
-def test_sigterm_writes_and_ends_the_process(tmp_path, capsys):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_the_process_writes_first(tmp_path, capsys, number):
     path = tmp_path / "run"
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.getsignal(number)
     with pytest.raises(SystemExit) as stop:
-        trainer(path, sends(signal.SIGTERM)).fit(data(), 1, progress=False)
-    assert stop.value.code == 143
+        trainer(path, sends(number)).fit(data(), 1, progress=False)
+    assert stop.value.code == 128 + number
     assert capsys.readouterr().err == f"\nstopped at step 4; {path} holds step 4\n"
     assert storage.read(path).notes["step"] == 4
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(number) is before
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_terminal_that_is_gone_is_no_error(tmp_path, monkeypatch):
+    class Gone:
+        def write(self, text):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("sys.stderr", Gone())
+    with pytest.raises(SystemExit):
+        trainer(tmp_path / "run", sends(signal.SIGHUP)).fit(data(), 1, progress=False)
+    assert storage.read(tmp_path / "run").notes["step"] == 4
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_that_was_ignored_stays_ignored(tmp_path, number):
     before = signal.signal(number, signal.SIG_IGN)
     try:

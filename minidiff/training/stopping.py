@@ -1,13 +1,17 @@
-"""Ctrl-C and SIGTERM as requests: the step under way ends, and what was done is written."""
+"""Ctrl-C and what ends a process as requests: the step under way ends, what was done is written.
+
+SIGTERM is sent by whoever shuts a machine down, SIGHUP by a terminal that is closed.
+"""
 
 import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_ENDING = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+_SIGNALS = [signal.SIGINT, *_ENDING]
 
 
 class StopRequest:
@@ -28,12 +32,13 @@ class StopRequest:
                 raise KeyboardInterrupt
 
     def obey(self, message: str) -> None:
-        """KeyboardInterrupt after Ctrl-C; after SIGTERM the process ends, as it was told to."""
+        """KeyboardInterrupt after Ctrl-C; after others the process ends, as it was told to."""
         if self.signal == signal.SIGINT:
             raise KeyboardInterrupt(message)
-        if self.signal == signal.SIGTERM:
-            print(f"\n{message}", file=sys.stderr)
-            raise SystemExit(128 + signal.SIGTERM)
+        if self.signal in _ENDING:
+            with suppress(OSError):  # the terminal may be gone
+                print(f"\n{message}", file=sys.stderr)
+            raise SystemExit(128 + self.signal)
 
 
 @contextmanager

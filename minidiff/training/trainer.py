@@ -95,8 +95,8 @@ class Trainer(Run):
         `data` and `validation` are tuples of arrays with one first axis, such as (images, labels),
         or one array; pictures in files are read while others are trained on. Ctrl-C, once or twice,
         ends the step under way, writes the checkpoint and then raises KeyboardInterrupt, with a
-        message that says what was written; SIGTERM raises SystemExit. A third Ctrl-C raises at
-        once.
+        message that says what was written; SIGTERM and SIGHUP raise SystemExit. A third Ctrl-C
+        raises at once.
 
         An epoch that was stopped goes on behind the samples that were seen, with any batch size.
         With other data it begins anew.
