@@ -11,14 +11,15 @@ from .onnx_graph import Graph
 EPS = 1e-5  # of the group norms
 
 
-def conv(g: Graph, layer: nn.Conv2d, x: str) -> str:
+def conv(g: Graph, layer: nn.Conv2d, x: str, pads: list[int] | None = None) -> str:
+    """`pads` are above, left, below, right."""
     weights = [g.weight(w) for w in (layer.weight, layer.bias) if w is not None]
     return g.add(
         "Conv",
         x,
         *weights,
         strides=[layer.stride] * 2,
-        pads=[layer.padding] * 4,
+        pads=[layer.padding] * 4 if pads is None else pads,
         dilations=[layer.dilation] * 2,
         group=layer.groups,
     )
@@ -79,6 +80,24 @@ def upsample(g: Graph, layer: nn.Upsample, x: str) -> str:
     scales = g.constant([1, 1, 2, 2])
     rounding = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     return conv(g, layer.conv, g.add("Resize", x, "", scales, mode="nearest", **rounding))
+
+
+def halved(g: Graph, layer: nn.Conv2d, x: str) -> str:
+    """A convolution of stride 2 whose result has half of the size, rounded up.
+
+    One more row of zeros below, one more column on the right: where the size is even, no window
+    reaches them.
+    """
+    if layer.stride == 1:
+        return conv(g, layer, x)
+    before = layer.padding
+    return conv(g, layer, x, [before, before, before + 1, before + 1])
+
+
+def cut_to(g: Graph, x: str, other: str) -> str:
+    """Images without what the other, perhaps smaller ones have not."""
+    size = g.add("Slice", g.add("Shape", other), g.sizes(2), g.sizes(4))
+    return g.add("Slice", x, g.sizes(0, 0), size, g.sizes(2, 3))
 
 
 def self_attention(g: Graph, qkv: str, like: str, heads: int, channels: int) -> str:

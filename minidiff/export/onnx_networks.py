@@ -17,10 +17,12 @@ from .files import Exported
 from .onnx_graph import Graph
 from .onnx_layers import (
     conv,
+    cut_to,
     dense,
     dense_of_pixels,
     embedding,
     group_norm,
+    halved,
     over_pixels,
     self_attention,
     silu,
@@ -77,14 +79,13 @@ def unet(g: Graph, model: models.UNet, x: str, t: str, condition: str | None) ->
     for block, shrink in zip(model.down_blocks, model.down):
         h = res_block(g, block, h, emb)
         skips.append(h)
-        h = conv(g, shrink, h)
-    for layer in model.bottom.layers:
-        h = BOTTOM[type(layer)](g, layer, h, emb)
+        h = halved(g, shrink, h)
+    h = block_of(g, model.bottom, h, emb)
     for level in reversed(range(len(skips))):
         h = g.add("Concat", skips[level], h, axis=1)
         h = res_block(g, model.up_blocks[level], h, emb)
         if level:
-            h = upsample(g, model.up[level - 1], h)
+            h = cut_to(g, upsample(g, model.up[level - 1], h), skips[level - 1])
     return conv(g, model.leave, h)
 
 
@@ -125,14 +126,13 @@ def adm(g: Graph, model: Any, x: str, t: str, condition: str | None) -> str:
     h = conv(g, model.enter, scaled)
     skips = []
     for block, shrink in zip(model.down_blocks, model.down):
-        h = adm_block(g, block, h, emb)
+        h = block_of(g, block, h, emb)
         skips.append(h)
-        h = conv(g, shrink, h)
-    for layer in model.bottom.layers:
-        h = BOTTOM[type(layer)](g, layer, h, emb)
+        h = halved(g, shrink, h)
+    h = block_of(g, model.bottom, h, emb)
     for block, grow, skip in reversed(list(zip(model.up_blocks, model.up, skips))):
-        h = g.add("Concat", skip, upsample(g, grow, h), axis=1)
-        h = adm_block(g, block, h, emb)
+        h = g.add("Concat", skip, cut_to(g, upsample(g, grow, h), skip), axis=1)
+        h = block_of(g, block, h, emb)
     rest = conv(g, model.leave, silu(g, group_norm(g, model.norm, h)))
     return g.add("Add", guess, g.add("Mul", scale, rest))
 
@@ -181,7 +181,14 @@ def adm_attention(g: Graph, layer: Any, x: str, emb: str) -> str:
     return g.add("Add", x, dense_of_pixels(g, layer.out, seen))
 
 
-BOTTOM: dict[type, Callable] = {
+def block_of(g: Graph, block: Any, x: str, emb: str) -> str:
+    """A block, or a chain of blocks and attention."""
+    for layer in block.layers if isinstance(block, nn.ConditionalChain) else [block]:
+        x = BLOCKS[type(layer)](g, layer, x, emb)
+    return x
+
+
+BLOCKS: dict[type, Callable] = {
     models.unet.ResBlock: res_block,
     nn.Attention: attention,
     models.adm.ResBlock: adm_block,

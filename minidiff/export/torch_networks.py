@@ -45,9 +45,6 @@ def load(path):
     return model.eval()
 
 
-# --- the time and the condition ---
-
-
 class Waves(nn.Module):
     """A time as waves: entries 2i, 2i + 1 are sin, cos of t / 10000^(2i/(dim − 2))."""
 
@@ -66,14 +63,22 @@ class Waves(nn.Module):
         return torch.stack([phase.sin(), phase.cos()], -1).flatten(1)
 
 
-class TimeAndCondition(nn.Module):
+class Time(nn.Module):
+    def __init__(self, dim, timesteps):
+        super().__init__()
+        self.waves = Waves(dim, timesteps)
+        self.time1 = nn.Linear(dim, dim)
+        self.time2 = nn.Linear(dim, dim)
+
+    def time(self, t):
+        return self.time2(F.gelu(self.time1(self.waves(t))))
+
+
+class TimeAndCondition(Time):
     """Of `UNet`: labels, or vectors, or nothing beside the time."""
 
     def __init__(self, size, timesteps, classes, condition_dim, combine):
-        super().__init__()
-        self.waves = Waves(size, timesteps)
-        self.time1 = nn.Linear(size, size)
-        self.time2 = nn.Linear(size, size)
+        super().__init__(size, timesteps)
         self.condition = None
         if classes is not None:
             self.condition = nn.Embedding(classes + 1, size)
@@ -83,7 +88,7 @@ class TimeAndCondition(nn.Module):
         self.dim = 2 * size if self.condition is not None and combine == "concat" else size
 
     def forward(self, t, condition):
-        time = self.time2(F.gelu(self.time1(self.waves(t))))
+        time = self.time(t)
         if self.condition is None:
             return F.silu(time)
         other = self.condition(condition)
@@ -92,22 +97,16 @@ class TimeAndCondition(nn.Module):
         return F.silu(time + other if self.combine == "add" else time * other)
 
 
-class TimeAndLabel(nn.Module):
-    """Of `ADMUNet`: the label's row, under another name, is added to the time."""
+class TimeAndLabel(Time):
+    """Of `ADMUNet`: the label's row is added to the time."""
 
     def __init__(self, dim, timesteps, classes):
-        super().__init__()
-        self.waves = Waves(dim, timesteps)
-        self.time1 = nn.Linear(dim, dim)
-        self.time2 = nn.Linear(dim, dim)
+        super().__init__(dim, timesteps)
         self.label = nn.Embedding(classes + 1, dim) if classes is not None else None
 
     def forward(self, t, labels):
-        time = self.time2(F.gelu(self.time1(self.waves(t))))
+        time = self.time(t)
         return F.silu(time if self.label is None else time + self.label(labels))
-
-
-# --- what both networks for images share ---
 
 
 class Upsample(nn.Module):
@@ -134,7 +133,14 @@ class Chain(nn.Module):
         return x
 
 
-# --- UNet ---
+def made_even(h):
+    """With a last row or column of zeros where the size is odd: halving rounds up."""
+    odd = [h.shape[3] % 2, h.shape[2] % 2]
+    return F.pad(h, (0, odd[0], 0, odd[1])) if any(odd) else h
+
+
+def cut_to(h, other):
+    return h[:, :, : other.shape[2], : other.shape[3]] if h.shape[2:] != other.shape[2:] else h
 
 
 class ConvEmbed(nn.Module):
@@ -215,16 +221,13 @@ class UNet(nn.Module):
         for block, shrink in zip(self.down_blocks, self.down):
             h = block(h, emb)
             skips.append(h)
-            h = shrink(h)
+            h = shrink(made_even(h) if shrink.stride == (2, 2) else h)
         h = self.bottom(h, emb)
         for level in reversed(range(len(skips))):
             h = self.up_blocks[level](torch.cat([skips[level], h], 1), emb)
             if level:
-                h = self.up[level - 1](h)
+                h = cut_to(self.up[level - 1](h), skips[level - 1])
         return self.leave(h)
-
-
-# --- ADMUNet ---
 
 
 class ADMBlock(nn.Module):
@@ -299,23 +302,36 @@ class Preconditioning(nn.Module):
 
 class ADMUNet(nn.Module):
     def __init__(
-        self, alpha_bar, channels=1, widths=(16, 32, 64), classes=10, mean=-0.74, std=0.62
+        self,
+        alpha_bar,
+        channels=1,
+        widths=(16, 32, 64),
+        classes=10,
+        mean=-0.74,
+        std=0.62,
+        attention=None,
     ):
         super().__init__()
         *outer, inner = widths
         dim = 4 * widths[0]
+        attends = [len(outer)] if attention is None else attention
+
+        def block(inputs, outputs, size):
+            first = ADMBlock(inputs, outputs, dim)
+            return Chain(first, ADMAttention(outputs)) if size in attends else first
+
         self.precondition = Preconditioning(alpha_bar, mean, std)
         self.embedding = TimeAndLabel(dim, len(alpha_bar) - 1, classes)
         self.enter = nn.Conv2d(channels, widths[0], 3, padding=1)
-        self.down_blocks = nn.ModuleList(ADMBlock(w, w, dim) for w in outer)
+        self.down_blocks = nn.ModuleList(block(w, w, size) for size, w in enumerate(outer))
         self.down = nn.ModuleList(
             nn.Conv2d(i, o, 4, stride=2, padding=1) for i, o in pairwise(widths)
         )
-        self.bottom = Chain(
-            ADMBlock(inner, inner, dim), ADMAttention(inner), ADMBlock(inner, inner, dim)
-        )
+        self.bottom = Chain(ADMBlock(inner, inner, dim))
+        self.bottom.layers += [ADMAttention(inner)] * (len(outer) in attends)
+        self.bottom.layers.append(ADMBlock(inner, inner, dim))
         self.up = nn.ModuleList(Upsample(i, o) for o, i in pairwise(widths))
-        self.up_blocks = nn.ModuleList(ADMBlock(2 * w, w, dim) for w in outer)
+        self.up_blocks = nn.ModuleList(block(2 * w, w, size) for size, w in enumerate(outer))
         self.norm = nn.GroupNorm(GROUPS, widths[0])
         self.leave = zero(nn.Conv2d(widths[0], channels, 3, padding=1))
 
@@ -328,15 +344,12 @@ class ADMUNet(nn.Module):
         for block, shrink in zip(self.down_blocks, self.down):
             h = block(h, emb)
             skips.append(h)
-            h = shrink(h)
+            h = shrink(made_even(h))
         h = self.bottom(h, emb)
         for block, grow, skip in reversed(list(zip(self.up_blocks, self.up, skips))):
-            h = block(torch.cat([skip, grow(h)], 1), emb)
+            h = block(torch.cat([skip, cut_to(grow(h), skip)], 1), emb)
         h = self.leave(F.silu(self.norm(h)))
         return slope * centred + offset + outward * h
-
-
-# --- ConditionalMLP, for points in the plane: x (batch, 2) ---
 
 
 class ConditionedDense(nn.Module):
@@ -354,6 +367,8 @@ class ConditionedDense(nn.Module):
 
 
 class ConditionalMLP(nn.Module):
+    """For points in the plane: x (batch, 2)."""
+
     def __init__(self, hidden=32, classes=3, timesteps=40):
         super().__init__()
         self.time = Waves(hidden, timesteps)
@@ -364,10 +379,9 @@ class ConditionalMLP(nn.Module):
         return self.chain(x, self.time(t), condition)
 
 
-# --- a classifier: logits of the classes, which count from 0 ---
-
-
 class LeNet5(nn.Module):
+    """Logits of the classes, which count from 0."""
+
     def __init__(self):
         super().__init__()
         self.conv1 = nn.Conv2d(1, 6, 5)
@@ -383,9 +397,4 @@ class LeNet5(nn.Module):
         return self.dense3(F.relu(self.dense2(F.relu(self.dense1(h)))))
 
 
-NETWORKS = {
-    "UNet": UNet,
-    "ADMUNet": ADMUNet,
-    "ConditionalMLP": ConditionalMLP,
-    "LeNet5": LeNet5,
-}
+NETWORKS = {network.__name__: network for network in (UNet, ADMUNet, ConditionalMLP, LeNet5)}

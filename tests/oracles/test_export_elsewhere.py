@@ -25,6 +25,8 @@ NETWORKS = {
     "unet of vectors": lambda: md.models.UNet(condition_dim=7),
     "adm": lambda: md.models.ADMUNet(ALPHA_BAR),
     "adm in colour": lambda: md.models.ADMUNet(ALPHA_BAR, 3, (8, 24), mean=0.1, std=0.4),
+    "adm with more attention": lambda: md.models.ADMUNet(ALPHA_BAR, 1, (8, 16), attention=(0, 1)),
+    "adm without attention": lambda: md.models.ADMUNet(ALPHA_BAR, 1, (8, 16, 16), attention=()),
     "adm without classes": lambda: md.models.ADMUNet(ALPHA_BAR, classes=None),
     "mlp": lambda: md.models.ConditionalMLP(),
     "mlp without classes": lambda: md.models.ConditionalMLP(64, None, 1000),
@@ -44,12 +46,12 @@ def model(request):
     return model.eval()
 
 
-def inputs_of(model, times, batch=5, size=28):
+def inputs_of(model, times, batch=5, size=(28, 28)):
     rng = np.random.default_rng(2)
     config = model.config
     if isinstance(model, md.models.LeNet5):
         return {"x": rng.standard_normal((batch, 28, 28, 1), np.float32)}
-    inputs = {"x": rng.standard_normal((batch, size, size, config.get("channels", 1)), np.float32)}
+    inputs = {"x": rng.standard_normal((batch, *size, config.get("channels", 1)), np.float32)}
     if isinstance(model, md.models.ConditionalMLP):
         inputs["x"] = rng.standard_normal((batch, 2), np.float32)
     inputs["t"] = np.linspace(0, model.timesteps, batch)
@@ -89,7 +91,7 @@ def onnx_runtimes(path, inputs):
 @pytest.mark.parametrize("times", ["whole", "real"])
 def test_onnx_runtime_gives_the_same(tmp_path, model, times):
     path = export.save(tmp_path / "network.onnx", model)
-    for batch, size in ((5, 28), (2, 16)):  # a graph is for any batch and any size
+    for batch, size in ((5, (28, 28)), (2, (13, 18))):  # a graph is for any batch and any size
         inputs = inputs_of(model, times, batch, size)
         close(onnx_runtimes(path, inputs), ours(model, inputs))
 
@@ -100,7 +102,7 @@ def test_pytorch_gives_the_same(tmp_path, model, times, suffix):
     path = export.save(tmp_path / f"network{suffix}", model)
     peer = torch_networks.load(path)
     assert {p.dtype for p in peer.parameters()} == {torch.float32}
-    inputs = inputs_of(model, times)
+    inputs = inputs_of(model, times, size=(15, 22))
     with torch.inference_mode():
         tensors = [torch.from_numpy(channels_first(array)) for array in inputs.values()]
         got = peer(*tensors).numpy()
