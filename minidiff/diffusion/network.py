@@ -40,7 +40,12 @@ def denoiser(
 
     def denoise(x: Array, t: Any, condition: Any = None) -> Prediction:
         batch = x.shape[0]
-        check_same_device(x, network)
+        home = home_of(network)
+        if home is not None and backend_of(x).device != home.device:
+            raise ValueError(
+                f"x: given an array on {backend_of(x).device!r}, wanted one on {home.device!r}, "
+                f"where the model is"
+            )
         condition = as_condition(condition, batch)
         alpha, sigma = schedule.alpha_sigma(t, x)  # refuses a wrong t, before the model sees it
         output = _evaluated(model, x, np.broadcast_to(t, (batch,)), condition)
@@ -51,16 +56,6 @@ def denoiser(
         return Prediction(x0, noise, log_variance_between(schedule, x, t, position))
 
     return Denoise(alone_if_asked(denoise), schedule, parameterization.sample_shape, network)
-
-
-def check_same_device(x: Array, network: Module | None) -> None:
-    """ValueError unless x is where the network is."""
-    home = home_of(network)
-    if home is not None and backend_of(x).device != home.device:
-        raise ValueError(
-            f"x: given an array on {backend_of(x).device!r}, wanted one on {home.device!r}, where "
-            f"the model is"
-        )
 
 
 def as_denoise(denoise: Any, name: str = "denoise") -> Denoise:

@@ -10,7 +10,7 @@ import numpy as np
 from .. import checks, first_guesses, messages
 from ..kernels import Array, to_device, to_host
 from ..nn import Module
-from ..nn.module import device_of
+from ..nn.module import home_of
 from .grids import times
 from .network import as_denoise
 from .per_sample import Rng, are_seeds, as_condition, as_rng, draw_noise
@@ -99,7 +99,9 @@ def sample_steps(
     n = checks.whole("n", _count(condition, rng) if n is None else n, 0)
     checks.growth("n, shape", (n, shape), 1, n * math.prod(shape))
     condition = as_condition(condition, n)
-    device = device_of(denoise.network) if device is None else device
+    if device is None:
+        home = home_of(denoise.network)
+        device = "cpu" if home is None else home.device
     if condition is not None and condition.dtype.kind == "f":
         condition = to_device(condition.astype(dtype), device)
     rng = as_rng(rng, n)

@@ -257,12 +257,6 @@ def home_of(module: Any) -> Tensor | None:
     return next((part for _, part in parts if isinstance(part, Tensor)), None)
 
 
-def device_of(module: Any) -> str:
-    """The device of a Module, which is that of its parameters; "cpu" for what has none."""
-    home = home_of(module)
-    return "cpu" if home is None else home.device
-
-
 def _parts_of(path: str, value: Any, seen: set[int]) -> Iterator[tuple[str, Any]]:
     """(path, Module or parameter) of what the value is or holds, not looking into Modules."""
     is_part = isinstance(value, Module) or is_parameter(value)

@@ -370,22 +370,19 @@ def check_places(index: Any, shape: tuple[int, ...], to_host: Callable | None = 
 
     Those on a device are looked at if `to_host` gives them.
     """
-    places = _places(index, to_host)
-    np.broadcast_to(np.int8(0), shape)[places]
-
-
-def _places(index: Any, to_host: Callable | None) -> Any:
-    """An index of host values; what is on a device and not to be looked at becomes right places."""
-    if isinstance(index, tuple):
-        return tuple(_places(part, to_host) for part in index)
-    if isinstance(index, list):
-        return np.asarray(index)
-    index = index.data if isinstance(index, Value) else index
-    if isinstance(index, np.ndarray) or not hasattr(index, "dtype"):
-        return index
-    if to_host:
-        return to_host(index)
-    return np.zeros(index.shape, int) if index.dtype.kind in "iu" else np.ones(index.shape, bool)
+    parts = index if isinstance(index, tuple) else (index,)
+    places = []
+    for part in parts:
+        part = part.data if isinstance(part, Value) else part
+        if hasattr(part, "dtype") and not isinstance(part, np.ndarray | np.generic):
+            if to_host:
+                part = to_host(part)
+            elif part.dtype.kind == "b":  # how many places it has nobody knows
+                return
+            else:
+                part = np.zeros(part.shape, int)
+        places.append(part)
+    np.broadcast_to(np.int8(0), shape)[tuple(places)]
 
 
 def _fit_to_index(x, index, values):

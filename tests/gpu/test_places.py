@@ -79,6 +79,17 @@ def test_host_places_inside_are_moved(index):
     np.testing.assert_array_equal(there([1, 2, 3])[index].numpy(), [1, 3])
 
 
+def test_places_of_both_and_masks():
+    x = np.arange(12.0, dtype="f").reshape(3, 4)
+    mask = np.array([True, False, True])
+    columns = np.array([1, 3])
+    for index in [(mask, columns), (mask, slice(1, 3)), (np.newaxis, columns), (..., columns)]:
+        there_too = tuple(bare(i, i.dtype) if isinstance(i, np.ndarray) else i for i in index)
+        half = (there_too[0], *index[1:])
+        for mixed in (index, there_too, half):
+            np.testing.assert_array_equal(there(x)[mixed].numpy(), x[index])
+
+
 def test_the_last_of_several_values_for_one_place_stays():
     x = there([1, 2, 3])
     for index in ([0, 0], np.array([0, 0]), bare([0, 0], int)):
@@ -166,6 +177,36 @@ def test_a_mask_and_what_is_known_may_be_on_the_host(mask):
     options = {"known": known, "mask": mask, "rng": 0, "times": times, "jump": 1, "rounds": 2}
     got = diffusion.final(diffusion.inpaint(denoise, bare(noise), **options))
     np.testing.assert_array_equal(md.Tensor(got).numpy()[:, 0], 1)
+
+
+def test_samples_are_drawn_where_the_network_is():
+    denoise = guided(2.0)
+    options = {"condition": np.array([1, 2]), "steps": 2}
+    assert md.Tensor(diffusion.sample(denoise, **options)).device == "cuda"
+    assert md.Tensor(diffusion.sample(mlp_of_loss("cuda"), **options)).device == "cuda"
+    assert md.Tensor(diffusion.sample(mlp_of_loss("cpu"), **options)).device == "cpu"
+    with pytest.raises(ValueError, match="x: given an array on 'cpu', wanted one on 'cuda'"):
+        diffusion.sample(denoise, **options, device="cpu")
+
+
+def mlp_of_loss(device):
+    """A network that a loss has seen, with data of the host; it knows its schedule since."""
+    model = ConditionalMLP(rng=0).to(device)
+    diffusion.loss(model, SCHEDULE, np.eye(2, dtype="f"), np.array([1, 2]), 0, "v")
+    return model
+
+
+@pytest.mark.parametrize("place", [np.asarray, bare], ids=["host", "device"])
+def test_a_loss_looks_at_its_data(place):
+    x0 = place(np.full((2, 2), np.nan, "f"))
+    with pytest.raises(ValueError, match="NaN"):
+        diffusion.loss(mlp(), SCHEDULE, x0, None, 0)
+
+
+def test_a_tensor_of_the_host_is_refused_by_a_model_on_the_device():
+    """It may have a gradient, which a silent copy would lose."""
+    with pytest.raises(ValueError, match="x: given an array on 'cpu', wanted one on 'cuda'"):
+        mlp()(md.Tensor(np.eye(2, dtype="f")), 3)
 
 
 def test_a_classifier_on_the_device_reads_images_of_the_host():
