@@ -7,7 +7,7 @@ import gpu_emulator
 import numpy as np
 
 import minidiff as md
-from minidiff import diffusion, kernels, models, optim
+from minidiff import diffusion, models, optim
 from minidiff.diffusion import guidance
 from minidiff.training import Trainer
 
@@ -63,7 +63,6 @@ def training_step(name, clips=False):
     average = optim.EMA(model, 0.99)
     for step, (x0, labels) in enumerate(batches(name, 2)):
         with gpu_emulator.counted() as counted:
-            x0 = kernels.to_device(x0, "cuda")
             value = loss(x0, labels, np.random.default_rng(step))
             optimizer.zero_grad()
             value.backward()
