@@ -21,7 +21,11 @@ BODIES = {
         "thread 0 of block 1 reads 8 bytes outside of all arrays",
     ),
     "a read of what nobody wrote": ("y[i] += x[i];", "reads 4 bytes that nobody has written"),
-    "a read of a null pointer": ("y[i] = ((float*)nullptr)[i];", "of the host's memory"),
+    "a read of a null pointer": ("y[i] = ((float*)nullptr)[i];", "outside of all arrays"),
+    "far behind the shared memory": (
+        "s[t] = x[i]; __syncthreads(); s[t * 1000 + 100] = s[t]; y[i] = s[t];",
+        "outside of all arrays and of its shared memory",
+    ),
     "one place for all blocks": (
         "y[t] = x[i];",
         "thread 0 of block 1 writes 4 bytes that thread 0 of block 0 writes too",

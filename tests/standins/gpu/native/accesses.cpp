@@ -1,7 +1,7 @@
 // What every access of a checked kernel to memory is asked. g++ puts a call before each (it is told
 // to look for races, and finds these functions in place of its own).
 //
-//   outside     memory that belongs to no array, or to the host
+//   outside     memory that belongs to no array: the host's, or nobody's
 //   unwritten   a read of what nobody wrote
 //   race        another thread's access to the same place, of which one is a write and not both are
 //               atomic, with no barrier between the two: the device may run them in either order
@@ -53,11 +53,14 @@ const Region* region_of(const char* place) {
   return nullptr;
 }
 
-// Whether it is neither the device's nor shared: a thread's own, on its stack, or a constant of a
-// library. The host's arrays are neither.
+// A thread's own: on its stack.
 bool is_own(const char* place) {
   const char* here = (const char*)__builtin_frame_address(0);
-  if (place > here - STACK_BYTES && place < here + STACK_BYTES) return true;
+  return place > here - STACK_BYTES && place < here + STACK_BYTES;
+}
+
+// A constant of a kernel, which stands in its library.
+bool is_constant(const char* place) {
   Dl_info library;
   return dladdr(place, &library);
 }
@@ -97,8 +100,8 @@ void access(const void* pointer, size_t size, Kind kind) {
   const char* place = (const char*)pointer;
   const Region* region = region_of(place);
   if (!region) {
-    if (!is_own(place)) fault(kind, size, "of the host's memory");
-    return;
+    if (is_own(place) || (kind == READ && is_constant(place))) return;
+    fault(kind, size, "outside of all arrays and of its shared memory");
   }
   maybe_pause();
   size_t at = place - region->start;

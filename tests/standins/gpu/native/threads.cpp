@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 struct dim3 { unsigned x, y, z; };
@@ -25,7 +26,7 @@ namespace {
 enum Wait { NOTHING, PAUSE, WARP, BLOCK };
 struct Fibre { void* stack_pointer; char* stack; unsigned thread; Wait wait; unsigned lanes; };
 
-const unsigned PAUSES = 16;    // one access in so many lets others go first
+const unsigned PAUSES = 32;    // one access in so many lets others go first
 std::vector<Fibre*> idle;
 Fibre* running;
 void* scheduler;               // its stack pointer while a fibre runs
@@ -115,9 +116,9 @@ bool resume(Fibre* fibre) {
   return fibre->wait != NOTHING;
 }
 
-// The fibres that may go on: those that paused, those whose warp has come together, else all, if
-// all wait for the whole block.
-std::vector<Fibre*> released(const std::vector<Fibre*>& waiting) {
+// Takes those that may go on out of the waiting: those that paused, those whose warp has come
+// together, else all, if all wait for the whole block.
+std::vector<Fibre*> take_released(std::vector<Fibre*>& waiting) {
   uint32_t elsewhere[32] = {};  // for each warp, its lanes that do not wait for the warp
   bool all_wait_for_block = true;
   for (Fibre* f : waiting) {
@@ -126,15 +127,17 @@ std::vector<Fibre*> released(const std::vector<Fibre*>& waiting) {
   }
   if (all_wait_for_block) {
     now.block_barriers++;
-    return waiting;
+    return std::exchange(waiting, {});
   }
-  std::vector<Fibre*> free;
+  auto stays = [&](Fibre* f) {
+    return f->wait == BLOCK || (f->wait == WARP && f->lanes & elsewhere[f->thread / 32]);
+  };
+  auto first = std::stable_partition(waiting.begin(), waiting.end(), stays);
+  std::vector<Fibre*> free(first, waiting.end());
+  waiting.erase(first, waiting.end());
   uint32_t warps = 0;
-  for (Fibre* f : waiting) {
-    bool together = f->wait == WARP && !(f->lanes & elsewhere[f->thread / 32]);
-    if (together) warps |= 1u << f->thread / 32;
-    if (together || f->wait == PAUSE) free.push_back(f);
-  }
+  for (Fibre* f : free)
+    if (f->wait == WARP) warps |= 1u << f->thread / 32;
   for (int warp = 0; warp < 32; warp++) warp_barriers[warp] += warps >> warp & 1;
   return free;
 }
@@ -150,16 +153,11 @@ void run_block() {
   auto go_on = [&](Fibre* fibre) { if (resume(fibre)) waiting.push_back(fibre); };
   while (started < count && launch->fault.empty()) go_on(any_idle());
   while (!waiting.empty() && launch->fault.empty()) {
-    std::vector<Fibre*> free = released(waiting);
+    std::vector<Fibre*> free = take_released(waiting);
     if (free.empty()) {
       launch->fault = "never ends: the threads of a warp wait at different barriers";
       break;
     }
-    if (free.size() == waiting.size()) waiting.clear();
-    else
-      waiting.erase(std::remove_if(waiting.begin(), waiting.end(), [&](Fibre* f) {
-        return std::find(free.begin(), free.end(), f) != free.end();
-      }), waiting.end());
     Order now(free.size(), launch->seed);
     for (size_t i = 0; i < free.size(); i++) {
       if (launch->fault.empty()) go_on(free[now[i]]);
