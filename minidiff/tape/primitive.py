@@ -239,9 +239,12 @@ class Primitive(Declaration):
             given = getattr(gradient, "dtype", None)
             if shape != parent.shape or given != dtype:
                 kind = ValueError if shape != parent.shape else TypeError
+                was_repeated = shape == node.shape and _broadcasts_to(parent.shape, shape)
                 raise kind(
                     f"{self.name}: given a gradient {given} {shape} by the rule for operand {i}, "
                     f"wanted {dtype} {tuple(parent.shape)}, as that operand"
+                    + "; type broadcasts=True beside its rules"
+                    * was_repeated
                 )
 
     def _saved_on_tape(self, node: Node, cls: type) -> dict:
@@ -304,13 +307,14 @@ def _shared_version(view: Any, operands: Sequence) -> list[int]:
     return [0]
 
 
-def primitive(**rules: Callable) -> Callable:
+def primitive(broadcasts: bool = False, **rules: Callable) -> Callable:
     """Decorator: an array function as an operation with these rules; see `Primitive`.
 
         @minidiff.primitive(x=lambda g, x: 3 * g * x * x)
         def cube(x): return x * x * x
 
-    Positional parameters are operands, keyword-only ones static arguments.
+    Positional parameters are operands, keyword-only ones static arguments. Where they are broadcast
+    against each other, say `broadcasts=True`: then each gradient is summed to its operand's shape.
     """
 
     def make(f: Callable) -> Primitive:
@@ -325,9 +329,22 @@ def primitive(**rules: Callable) -> Callable:
                 statics.append(f"{p.name}={p.default!r}")
         arguments = f"{' '.join(operands)} * {' '.join(statics)}"
         every = " ".join(operands)
-        return Primitive(f.__name__, arguments, kernel=f, takes_integers=every, **rules)  # type: ignore[arg-type]
+        return Primitive(
+            f.__name__,
+            arguments,
+            kernel=f,
+            broadcasts=broadcasts,
+            takes_integers=every,
+            **rules,  # type: ignore[arg-type]
+        )
 
     return make
+
+
+def _broadcasts_to(shape: tuple, larger: tuple) -> bool:
+    """Whether it is another shape, and an array of it can be repeated to the larger one."""
+    pairs = zip(reversed(shape), reversed(larger))
+    return shape != larger and len(shape) <= len(larger) and all(n in (1, m) for n, m in pairs)
 
 
 # The primitives that differentiation itself needs.

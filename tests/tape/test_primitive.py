@@ -275,6 +275,19 @@ def test_a_rule_that_gives_another_shape(rules, wrong):
             md.grad(lambda x, before=before: odd(before(x)).sum())(np.ones(3))
 
 
+def test_operands_of_a_users_primitive_that_are_broadcast():
+    """Their gradients are summed where that is asked for; else the error says how to ask."""
+    rules = {"x": lambda g, out, x: g * x / out, "y": lambda g, out, y: g * y / out}
+    column = np.array([[3.0], [4.0]])
+    row = np.array([1.0, 2.0, 5.0])
+    alone = md.primitive(**rules)(lambda x, y: np.hypot(x, y))
+    with pytest.raises(ValueError, match=r"float64 \(2, 1\), as that operand; type broadcasts"):
+        md.grad(lambda x: alone(x, row).sum())(column)
+    together = md.primitive(broadcasts=True, **rules)(lambda x, y: np.hypot(x, y))
+    assert md.gradcheck(together, column, row)
+    assert md.gradgradcheck(together, column, row)
+
+
 def test_a_rule_that_gives_another_dtype():
     @md.primitive(x=lambda g, x: g * np.ones(3))
     def wide(x):
