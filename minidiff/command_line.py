@@ -13,11 +13,13 @@ import numpy as np
 
 from . import checks, data, disk, kernels, storage
 from .data import files
+from .data.own import Labelled
 from .models import ADMUNet, UNet
 from .nn import Module
 from .training import Trainer
 
 T = TypeVar("T")
+FEWEST_PICTURES = 60
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
@@ -101,6 +103,65 @@ def mnist(split: str, folder: Path | None) -> tuple[np.ndarray, np.ndarray]:
     raise _refused(
         f"MNIST is missing: {reason}; type --data FOLDER, with a folder that holds its four files"
     )
+
+
+def add_pictures(parser: argparse.ArgumentParser) -> None:
+    """The options that say where one's own pictures are, and how they are seen; see `pictures`."""
+    parser.add_argument("pictures", metavar="FOLDER", help="has a subfolder of pictures per class")
+    parser.add_argument(
+        "--size",
+        type=whole(4, 256),
+        default=32,
+        help="pictures are scaled to squares of so many pixels (default: %(default)s)",
+    )
+    parser.add_argument("--grey", action="store_true", help="without colours")
+    parser.add_argument(
+        "--pad",
+        action="store_true",
+        help="put white beside a picture that is no square; else its sides are cut off",
+    )
+    parser.add_argument(
+        "--from-disk", action="store_true", help="read by need: for more than fit into memory"
+    )
+    parser.add_argument("--name", help="results go to runs/NAME (default: the folder's name)")
+
+
+def results_folder(args: argparse.Namespace) -> Path:
+    """runs/NAME; the script ends where no folder can be, or where the pictures are."""
+    source = Path(args.pictures).resolve()
+    folder = Path("runs") / (args.name or source.name)
+    try:
+        new_file(str(folder / "results"))
+    except argparse.ArgumentTypeError as error:
+        raise _refused(f"argument --name: {error}") from None
+    if folder.resolve() == source:
+        raise _refused(
+            f"argument --name: given {folder}, where the pictures are, wanted another folder for "
+            "the results: type --name NAME"
+        )
+    return folder
+
+
+def pictures(args: argparse.Namespace) -> Labelled:
+    """`data.images` by these options; a fault ends the script with one sentence."""
+    try:
+        found = data.images(
+            args.pictures,
+            args.size,
+            channels=1 if args.grey else 3,
+            fit="pad" if args.pad else "crop",
+            in_memory=not args.from_disk,
+        )
+    except (FileNotFoundError, ValueError) as error:
+        reason = str(error).replace("type in_memory=False", "type --from-disk")
+    else:
+        if len(found.labels) >= FEWEST_PICTURES:
+            return found
+        reason = (
+            f"folder: given {len(found.labels)} pictures, wanted {FEWEST_PICTURES} or more: a "
+            "tenth is kept aside, to judge by"
+        )
+    raise _refused(f"argument {reason.replace('folder:', 'FOLDER:', 1)}")
 
 
 def resume(trainer: Trainer) -> None:

@@ -35,7 +35,9 @@ FLOORS = [
     {"diffusion"},
     {"storage", "plot"},
     {"training", "testing", "evaluation", "export"},
-    {"command_line"},
+    {"command_line", "recipes"},
+    {"commands"},
+    {"__main__"},
 ]
 # Neighbours on one floor: the first may import from the second.
 NEIGHBOURS = {

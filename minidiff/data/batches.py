@@ -5,6 +5,7 @@ middle of an epoch sees the batches that the unbroken run would have seen.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from .picture_files import PictureFiles
 ORDER = int.from_bytes(b"orde", "big")
 SPLIT = int.from_bytes(b"spli", "big")
 
-Pair = tuple[np.ndarray | PictureFiles, np.ndarray | None]
+Pair = tuple[np.ndarray | PictureFiles, Any]  # samples; labels (n,), or None
 
 
 def batch_count(n: int, size: int) -> int:

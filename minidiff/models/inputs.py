@@ -47,9 +47,17 @@ def as_images(x: Any, channels: int, weight: Tensor) -> Tensor | Array:
 
 def as_digits(x: Any, weight: Tensor) -> Tensor | Array:
     """Digits (batch, 28, 28, 1) on the device of the model; raises as `as_x` does."""
-    x = as_x(x, "(batch, 28, 28, 1)", 1, weight)
-    if x.shape[1:3] != (28, 28):
-        raise ValueError(f"x: given images of {x.shape[1]} × {x.shape[2]}, wanted 28 × 28")
+    return as_sized(x, (28, 28, 1), weight)
+
+
+def as_sized(x: Any, shape: tuple[int, int, int], weight: Tensor) -> Tensor | Array:
+    """Images (batch, *shape) on the device of the model; raises as `as_x` does."""
+    height, width, channels = shape
+    x = as_x(x, f"(batch, {height}, {width}, {channels})", channels, weight)
+    if x.shape[1:3] != (height, width):
+        raise ValueError(
+            f"x: given images of {x.shape[1]} × {x.shape[2]}, wanted {height} × {width}"
+        )
     return x
 
 

@@ -7,7 +7,7 @@ import pytest
 from test_examples import NAMES, few_digits, here, run  # noqa: F401
 
 import minidiff as md
-from minidiff import data, models
+from minidiff import data, models, recipes
 
 pytestmark = pytest.mark.gpu
 
@@ -33,7 +33,8 @@ def small_unet(path):
 
 def test_all_examples_have_the_option():
     named = {"spiral", "patterns_guided", "train_judges", "guidance", "samplers"}
-    assert named | {"classifier_guidance", "evaluate", "mnist_guided"} == set(NAMES)
+    named |= {"classifier_guidance", "evaluate", "mnist_guided", "own_images"}
+    assert named == set(NAMES) - {"coloured_shapes"}, "which only makes pictures"
 
 
 def test_a_spiral(here, monkeypatch):  # noqa: F811
@@ -121,6 +122,18 @@ def test_the_judging_of_a_network(here, few_digits, monkeypatch, capsys):  # noq
 def test_a_judge(judge, here, few_digits, monkeypatch, capsys):  # noqa: F811
     run("train_judges", monkeypatch, "--judge", judge, "--epochs", "1", "--device", "cuda").main()
     assert "test accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.long
+def test_own_images(here, monkeypatch, capsys):  # noqa: F811
+    for name, value in {"WIDTHS": (8,), "JUDGE_EPOCHS": 1}.items():
+        monkeypatch.setattr(recipes, name, value)
+    monkeypatch.setitem(recipes.SAMPLER, "steps", 2)
+    run("coloured_shapes", monkeypatch, "shapes", "--count", "10").main()
+    run(
+        "own_images", monkeypatch, "shapes", "--size", "8", "--epochs", "1", "--device", "cuda"
+    ).main()
+    assert "written: " in capsys.readouterr().out
 
 
 @pytest.mark.long

@@ -4,11 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from strict import registered
 
 import minidiff as md
 from minidiff import ops
-from minidiff.models import ConditionalMLP, LeNet5, ResNet, UNet
+from minidiff.models import ConditionalMLP, LeNet, LeNet5, ResNet, UNet
 
 TABLE = [
     (5_826, ConditionalMLP, {}),
@@ -30,6 +32,8 @@ TABLE = [
     # the Embedding becomes a Dense with bias
     (420_497 - 11 * 64 + 84 * 64 + 64, UNet, {"condition_dim": 84}),
     (44_426, LeNet5, {}),
+    (270_942, LeNet, {}),
+    (16 * 26 + 32 * 401 + 120 * 33 + 84 * 121 + 85 * 3, LeNet, {"shape": (4, 7, 1), "classes": 3}),
     (200_874, ResNet, {}),
 ]
 
@@ -51,7 +55,7 @@ def test_a_model_is_rebuilt_from_its_configuration(count, kind, config):
     again.load_state_dict(model.state_dict())
 
 
-@pytest.mark.parametrize("kind", [ConditionalMLP, UNet, LeNet5, ResNet])
+@pytest.mark.parametrize("kind", [ConditionalMLP, UNet, LeNet, LeNet5, ResNet])
 def test_the_seed_makes_the_weights(kind):
     def same(a, b):
         return all(np.array_equal(p.data, q.data) for p, q in zip(a.parameters(), b.parameters()))
@@ -280,7 +284,39 @@ def test_a_training_step_on_a_device_is_the_one_on_the_host(which, condition):
             np.testing.assert_allclose(array, other[name], rtol=1e-3, atol=2e-4, err_msg=name)
 
 
-@pytest.mark.parametrize(("kind", "count", "last"), [(LeNet5, 84, "dense3"), (ResNet, 64, "leave")])
+@settings(deadline=None, max_examples=20)
+@given(
+    shape=st.tuples(st.integers(4, 40), st.integers(4, 40), st.integers(1, 4)),
+    classes=st.integers(2, 20),
+)
+def test_a_judge_for_images_of_any_size(shape, classes):
+    model = LeNet(shape, classes)
+    x = np.random.default_rng(0).standard_normal((2, *shape), np.float32)
+    assert model(x).shape == (2, classes)
+    features = model.features(x)
+    assert features.shape == (2, 84)
+    np.testing.assert_array_equal(model.dense3(features).numpy(), model(x).numpy())
+    with pytest.raises(ValueError, match=f"x: given images of {shape[0] + 1} × {shape[1]}, wanted"):
+        model(np.zeros((2, shape[0] + 1, *shape[1:]), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"shape": 28}, r"shape: given 28, wanted \(height, width, channels\)"),
+        ({"shape": (3, 28, 1)}, "shape: given 3, wanted an integer of at least 4"),
+        ({"classes": 1}, "classes: given 1, wanted an integer of at least 2"),
+    ],
+)
+def test_what_no_judge_can_be_built_of_is_named(config, message):
+    with pytest.raises(ValueError, match=message):
+        LeNet(**config)
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "last"),
+    [(LeNet5, 84, "dense3"), (ResNet, 64, "leave")],
+)
 class TestJudges:
     def test_features_are_what_the_last_layer_sees(self, kind, count, last):
         model = kind()

@@ -1,0 +1,5 @@
+"""python -m minidiff is the command minidiff."""
+
+from .commands import main
+
+main()

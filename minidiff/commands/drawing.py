@@ -1,0 +1,64 @@
+"""minidiff draw: digits or the classes of one's own pictures, by their names."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .. import command_line, diffusion, plot, recipes
+from ..diffusion.guidance import classifier_free
+from ..kernels import to_host
+from .networks import Painter, painter
+
+MOST = 1000  # pictures in one file
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "what", nargs="+", help="digits, such as 31415, or names of classes: rose rose tulip"
+    )
+    parser.add_argument(
+        "--checkpoint",
+        metavar="FILE",
+        help="the network (default: the one for digits that ships)",
+    )
+    parser.add_argument(
+        "--guidance",
+        type=command_line.real(-100, 100),
+        default=2.0,
+        help="how strongly the class pulls; 1 is the plain network (default: %(default)s)",
+    )
+    command_line.add_device(parser)
+    parser.add_argument(
+        "--seed",
+        type=command_line.whole(),
+        default=0,
+        help="another one draws others (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--out",
+        type=command_line.new_file,
+        default=Path("drawn.png"),
+        help="the picture (default: %(default)s)",
+    )
+
+
+def run(args: argparse.Namespace) -> Path:
+    drawer = painter(args.checkpoint)
+    labels = labels_of(drawer, args.what)
+    denoise = classifier_free(diffusion.denoiser(drawer.model.to(args.device)), args.guidance)
+    images = to_host(diffusion.sample(denoise, labels, rng=args.seed, **recipes.SAMPLER))
+    plot.grid(images[None], args.out, titles=[drawer.names[label - 1] for label in labels])
+    return args.out
+
+
+def labels_of(drawer: Painter, words: Sequence[str]) -> np.ndarray:
+    """The labels of the classes that are asked for; ValueError names those that there are."""
+    asked = list("".join(words)) if drawer.draws_digits else list(words)
+    unknown = [word for word in asked if word not in drawer.names]
+    if unknown or len(asked) > MOST:
+        given = repr(unknown[0]) if unknown else f"{len(asked):,} pictures"
+        known = ", ".join(map(repr, drawer.names))
+        raise ValueError(f"what: given {given}, wanted up to {MOST:,} of {known}")
+    return np.array([drawer.names.index(word) + 1 for word in asked])

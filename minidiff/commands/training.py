@@ -1,0 +1,75 @@
+"""minidiff train FOLDER: a network that draws one's own pictures, and one that judges them."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import command_line, data, diffusion, metrics, models, plot, recipes, storage
+from ..diffusion.guidance import classifier_free
+from ..kernels import to_host
+
+ROW = 8  # pictures of each class that are drawn in the end
+CHECKPOINT = "checkpoint.safetensors"
+JUDGE = "judge.safetensors"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    command_line.add_pictures(parser)
+    parser.add_argument(
+        "--epochs",
+        type=command_line.whole(1),
+        default=8,
+        help="passes over the pictures (default: %(default)s, for some thousands of them)",
+    )
+    parser.add_argument(
+        "--flip", action="store_true", help="learn from mirrored pictures, too: not for letters"
+    )
+    parser.add_argument(
+        "--seed",
+        type=command_line.whole(),
+        default=0,
+        help="of all that is random (default: %(default)s)",
+    )
+    command_line.add_device(parser)
+    parser.add_argument("--resume", action="store_true", help="go on with the run of that name")
+
+
+def run(args: argparse.Namespace) -> Path:
+    folder = command_line.results_folder(args)
+    images, labels, names = command_line.pictures(args)
+    training, test = data.split_validation(images, labels, seed=args.seed)
+    view = {"size": args.size, "grey": args.grey, "pad": args.pad}
+
+    count = len(training[0])
+    painter = recipes.painter(training[0], len(names), args.seed).to(args.device)
+    painting = recipes.painting(
+        painter, count, args.epochs, args.seed, folder / CHECKPOINT, args.flip, names=names, **view
+    )
+    fit(painting, training, args.epochs, args.resume)
+    judge = models.LeNet(images.shape[1:], len(names), args.seed)
+    judging = recipes.judging(
+        judge, count, recipes.JUDGE_EPOCHS, args.seed, folder / JUDGE, args.flip
+    )
+    classes = (training[0], training[1] - 1)  # a classifier counts from 0
+    fit(judging, classes, recipes.JUDGE_EPOCHS, args.resume)
+
+    read = metrics.predict(storage.load(folder / JUDGE), np.asarray(test[0]))
+    print(
+        f"the judge reads {metrics.accuracy(test[1] - 1, read):.1%} of {len(read):,} images right"
+    )
+    rows = np.repeat(np.arange(1, len(names) + 1), ROW)
+    trained = storage.load(folder / CHECKPOINT).to(args.device)  # with the averaged weights
+    denoise = classifier_free(diffusion.denoiser(trained), 2.0)
+    drawn = to_host(diffusion.sample(denoise, rows, rng=args.seed, **recipes.SAMPLER))
+    plot.grid(drawn.reshape(len(names), ROW, *drawn.shape[1:]), folder / "drawn.png", names)
+    print(f"drawn: {folder / 'drawn.png'}")
+    return folder / CHECKPOINT
+
+
+def fit(trainer: Any, images: Any, epochs: int, resume: bool) -> None:
+    if resume and trainer.path.exists():
+        command_line.resume(trainer)
+    with command_line.training(trainer.path):
+        trainer.fit(images, epochs)
