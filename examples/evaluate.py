@@ -15,7 +15,7 @@ from itertools import product
 from pathlib import Path
 
 import minidiff as md
-from minidiff import command_line, diffusion
+from minidiff import command_line, diffusion, distributed
 from minidiff.diffusion import guidance
 from minidiff.evaluation import Court, Network, Setting, sweep
 
@@ -164,7 +164,8 @@ def main() -> None:
         real=lambda split: command_line.mnist(split, args.data),
     )
     try:
-        sweep(args.networks, args.settings, court, args.folder, args.count, args.seed)
+        with distributed.apart():
+            sweep(args.networks, args.settings, court, args.folder, args.count, args.seed)
     except KeyboardInterrupt:
         raise SystemExit(
             f"\nstopped; what is in {args.folder} is whole, and the same command goes on from it"

@@ -2,6 +2,7 @@
 
 python examples/mnist_guided.py                       train, then draw everything into runs/mnist/
 python examples/mnist_guided.py --resume              go on with a run that was stopped
+mpiexec -n 4 python examples/mnist_guided.py          … or begin one, by four processes
 python examples/mnist_guided.py --pretrained --digits 31415
                                                       draw these digits with the network that ships
 python examples/mnist_guided.py --digits 31415 --checkpoint runs/mnist/checkpoint.safetensors
@@ -17,8 +18,9 @@ from pathlib import Path
 import numpy as np
 
 import minidiff as md
-from minidiff import command_line, data, diffusion, metrics, optim, plot
+from minidiff import command_line, data, diffusion, distributed, metrics, optim, plot
 from minidiff.diffusion.guidance import classifier_free
+from minidiff.distributed import on_first
 from minidiff.evaluation import fingerprint, kept
 from minidiff.training import Trainer, newest_checkpoint
 
@@ -143,7 +145,7 @@ def complete(args: argparse.Namespace) -> None:
             args.checkpoint = command_line.digits_network(args.checkpoint)
         return
     path = args.folder / CHECKPOINT
-    notes = newest_checkpoint(path).notes
+    notes = on_first(lambda: newest_checkpoint(path).notes)
     if "schedule_epochs" not in notes:
         raise ValueError(f"--resume: given {path}, wanted a checkpoint of this script")
     if args.seed not in (None, notes["seed"]):
@@ -177,7 +179,8 @@ def main() -> None:
         return
 
     trainer = train(args)
-    plot.loss_curve(trainer.history, folder / "loss.png")
+    if distributed.rank() == 0:
+        plot.loss_curve(trainer.history, folder / "loss.png")
     model = md.load(trainer.path)  # with the averaged weights
     # what is drawn stays until all is done: --resume goes on with the rest
     drawn = folder / f"drawn-{fingerprint(model)}"
@@ -185,7 +188,8 @@ def main() -> None:
     draw_scales(model, args.seed, folder / "guidance.png", drawn)
     draw_video(model, args.seed, folder / "denoising.gif", drawn)
     judge(model, args, folder / "counts.png", drawn)
-    shutil.rmtree(drawn, ignore_errors=True)
+    if distributed.rank() == 0:
+        shutil.rmtree(drawn, ignore_errors=True)
 
 
 def train(args: argparse.Namespace) -> Trainer:
@@ -205,7 +209,7 @@ def train(args: argparse.Namespace) -> Trainer:
     ema = optim.EMA(model, optim.PowerLaw(AVERAGED))
     print(
         f"{model.num_parameters:,} parameters, {len(training[0]):,} images, "
-        f"{md.get_num_threads()} threads"
+        f"{distributed.size()} processes of {md.get_num_threads()} threads"
     )
 
     normal = TIMES[args.network]
@@ -232,7 +236,8 @@ def draw_digits(model, digits: str, scale: float, seed: int, path: Path) -> None
     denoise = classifier_free(diffusion.denoiser(model), scale)
     labels = np.array([int(digit) + 1 for digit in digits])  # label 0 is the null label
     images = diffusion.sample(denoise, labels, rng=seed, **SAMPLER)
-    plot.grid(md.kernels.to_host(images)[None], path, titles=digits)
+    if distributed.rank() == 0:
+        plot.grid(md.kernels.to_host(images)[None], path, titles=digits)
     print(f"drawn: {path}")
 
 
@@ -245,7 +250,9 @@ def draw_scales(model, seed: int, path: Path, drawn: Path) -> None:
         return {"images": md.kernels.to_host(images)}
 
     rows = [kept(drawn / f"scale-{scale}.npz", partial(draw, scale))["images"] for scale in SCALES]
-    plot.grid(np.stack(rows), path, row_labels=SCALES, titles=range(10), ylabel="guidance")
+    labels = {"row_labels": SCALES, "titles": range(10), "ylabel": "guidance"}
+    if distributed.rank() == 0:
+        plot.grid(np.stack(rows), path, **labels)
     print(f"drawn: {path}")
 
 
@@ -264,7 +271,8 @@ def draw_video(model, seed: int, path: Path, drawn: Path) -> None:
 
     t, x, x0 = kept(drawn / "video.npz", draw).values()
     keep = [*range(0, len(x) - 1, 4), len(x) - 1]
-    plot.denoising_video(x[keep], x0[keep], path, times=t[keep])
+    if distributed.rank() == 0:
+        plot.denoising_video(x[keep], x0[keep], path, times=t[keep])
     print(f"drawn: {path}")
 
 
@@ -310,10 +318,12 @@ def judge(model, args: argparse.Namespace, path: Path, drawn: Path) -> None:
             f"as wanted ({figures})"
         )
     read, figures = judged(1.0, None)
-    plot.label_counts(read + 1, path, names=range(10))
+    if distributed.rank() == 0:
+        plot.label_counts(read + 1, path, names=range(10))
     counts = np.bincount(read, minlength=10)
     print(f"null label: {counts} of the digits 0 to 9 ({figures}); drawn: {path}")
 
 
 if __name__ == "__main__":
-    main()
+    with distributed.ranks():
+        main()

@@ -33,7 +33,7 @@ FLOORS = [
     {"nn"},
     {"optim", "metrics", "models"},
     {"diffusion"},
-    {"storage", "plot"},
+    {"storage", "plot", "distributed"},
     {"training", "testing", "evaluation", "export"},
     {"command_line", "recipes"},
     {"commands"},
@@ -91,6 +91,7 @@ SLOW_TO_IMPORT = {
     "hypothesis",
     "filelock",
     "PIL",
+    "mpi4py",
     "onnx",
     "torch",
 }

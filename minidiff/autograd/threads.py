@@ -1,7 +1,7 @@
 """The one place for threads: `sharded` runs a function on pieces of a batch, each in a thread.
 
     batch ──┬── piece 0 ── f ── loss ── backpropagate ── gradients ──┐
-            ├── piece 1 ── f ── loss ── backpropagate ── gradients ──┤ summed in the order of
+            ├── piece 1 ── f ── loss ── backpropagate ── gradients ──┤ summed along a tree of
             └── …                                                    ┘ the pieces: one operation
 
 Kernels run on one thread and release the interpreter's lock. So a bare `model(x, t, y)` and its
@@ -16,6 +16,9 @@ own meanwhile (`blas.py`), also where a batch is so small that it is not cut, an
 from there. Each piece draws from a Generator of its own (`draws.py`). So one thread and two, on one
 processor or several, give the same bits. Since backpropagation follows at once in every piece, only
 as many pieces as there are threads are in memory at a time.
+
+Several processes can share the pieces (`pieces.group`): each computes some of them, and all get the
+sum, which is the same bits again.
 
 A batch on a device is not cut: a device works on all of it at once, and has to be told of each
 piece.
@@ -38,6 +41,7 @@ from ..checks import whole
 from ..tape.draws import Piece, Seeds, piece_generator
 from ..tape.tape import Node, Value, backpropagate, clock, in_turn, postponing, state
 from .blas import one_thread
+from .pieces import Outcome, group, summed
 from .recomputation import Draws, check_same, generators_in
 from .tensor import Tensor
 
@@ -97,7 +101,8 @@ def sharded(f: Callable) -> Callable:
     Arguments are arrays or Tensors with the same first axis, the batch; or None, or Generators.
     While operations are recorded, f gives the mean over its piece, a 0-d Tensor, and the result is
     the mean over the batch. When nothing is recorded, f may also give an array with one row for
-    each sample, and the result has all rows. To the tape around it, it is one operation.
+    each sample, and the result has all rows. Beside a mean it may give such rows on the host, as a
+    tuple, and so the result has both. To the tape around it, it is one operation.
 
     A loop of one's own runs on all threads by it, which a bare `model(x)` does not:
 
@@ -115,46 +120,54 @@ def sharded(f: Callable) -> Callable:
         cuts = pieces_of(rows, row_size)
         if len(cuts) == 1 or _on_a_device(batch):
             with one_thread:
-                return _mean_or_rows(f(*batch))
+                out, rows_beside = _parts_of(f(*batch))
+                return out if rows_beside is None else (out, rows_beside)
         pieces = [tuple(_cut(part, cut) for part in batch) for cut in cuts]
         weights = [(cut.stop - cut.start) / rows for cut in cuts]
         held = generators_in(f, of_layers=False)
         draws = Draws(held)
         seeds = Seeds(state.piece)
         since = next(clock)
+        is_piece = state.piece is not None  # of another batch: other processes are elsewhere
         around = state.recording, state.nesting, state.observer
         actions: list[list[Callable]] = [[] for _ in pieces]
 
-        def value(k: int) -> Any:
-            """Of piece k."""
+        def value(k: int) -> tuple[Any, Any]:
+            """Of piece k, and the rows beside it."""
             before = state.piece
             state.piece = Piece(k, seeds)
             try:
-                return _mean_or_rows(f(*map(_of_piece, pieces[k])))
+                return _parts_of(f(*map(_of_piece, pieces[k])))
             finally:
                 state.piece = before
 
-        def value_and_gradients(k: int) -> tuple[Any, dict]:
+        def outcome(k: int) -> Outcome:
             """Of piece k, on a tape of its own."""
             state.recording, state.nesting, state.observer = around
             with postponing() as actions[k]:
-                out = value(k)
+                out, rows_beside = value(k)
             if not (isinstance(out, Tensor) and out.requires_grad):
-                return out, {}
+                return Outcome(out, rows_beside, {})
             g = kernels.namespace(out.data).asarray(weights[k], out.data.dtype)
-            return out.detach(), backpropagate(out, g, since=since)
+            return Outcome(out.detach(), rows_beside, backpropagate(out, g, since=since))
 
         threads = 1 if held else get_num_threads()
-        outs, gradients = zip(*_on_threads(threads, value_and_gradients, len(pieces)))
+        compute = lambda numbers: _on_threads(threads, outcome, numbers)
+        processes = group.get()
+        if processes is None or held or is_piece:
+            outcomes = compute(range(len(pieces)))
+            outs = [each.value for each in outcomes]
+            beside = [each.rows for each in outcomes]
+            gradients = dict(enumerate(each.gradients for each in outcomes))
+            sums = summed(gradients, (0, len(pieces)))
+        else:
+            outs, beside, sums = processes.shared(compute, len(pieces))
+            _check_no_actions(actions)
         for action in chain(*actions):
             in_turn(action)
         mean = _joined(outs, weights)
-        sums: dict[Any, Any] = {}
-        for of_piece in gradients:
-            for receiver, gradient in of_piece.items():
-                sums[receiver] = sums[receiver] + gradient if receiver in sums else gradient
         if not sums:
-            return mean
+            return _with_rows(mean, beside)
         number = mean.data[()]
 
         def vjp(node: Node, g: Any, needs: Any) -> list:
@@ -162,12 +175,13 @@ def sharded(f: Callable) -> Callable:
                 return list(sums.values()) if g == 1 else [part * g for part in sums.values()]
             seeds.forget(held)  # they will be drawn from again
             with draws.again(), one_thread, postponing():
-                again = _joined([value(k) for k in range(len(pieces))], weights)
+                again = _joined([value(k)[0] for k in range(len(pieces))], weights)
             check_same("sharded", again.data, number)
             gradients = backpropagate(again, g, since=since)
             return [gradients.get(receiver) for receiver in sums]
 
-        return Tensor(mean.data, True, Node("sharded", list(sums), vjp, mean.shape), mean.version)
+        node = Node("sharded", list(sums), vjp, mean.shape)
+        return _with_rows(Tensor(mean.data, True, node, mean.version), beside)
 
     return run
 
@@ -208,16 +222,16 @@ def _of_piece(part: Any) -> Any:
     return piece_generator(part) if isinstance(part, Generator) else part
 
 
-def _on_threads(threads: int, f: Callable, count: int) -> list:
-    """[f(0), …, f(count − 1)]: whoever is free takes the next, the caller's thread too.
+def _on_threads(threads: int, f: Callable, numbers: range) -> list:
+    """[f(k) for k in numbers]: whoever is free takes the next, the caller's thread too.
 
     Nobody starts another where one has raised, or the caller was interrupted, and nothing is raised
     before those that were begun have ended. If several raise, the error of the first is raised,
     whichever thread was faster.
     """
-    results: list = [None] * count
+    results: dict[int, Any] = {}
     errors: dict[int, Exception] = {}
-    turns = iter(range(count))  # shared by all threads
+    turns = iter(numbers)  # shared by all threads
 
     def stop() -> None:
         deque(turns, maxlen=0)
@@ -236,7 +250,7 @@ def _on_threads(threads: int, f: Callable, count: int) -> list:
 
     helpers: list[Future] = []
     try:
-        for _ in range(min(count, threads) - 1):
+        for _ in range(min(len(numbers), threads) - 1):
             # Helpers see the caller's np.errstate.
             helpers.append(_pool().submit(copy_context().run, take_turns))
         take_turns()
@@ -245,7 +259,7 @@ def _on_threads(threads: int, f: Callable, count: int) -> list:
         _wait(helpers)
     if errors:
         raise errors[min(errors)]
-    return results
+    return [results[k] for k in numbers]
 
 
 def _wait(helpers: list[Future]) -> None:
@@ -267,14 +281,31 @@ def _wait(helpers: list[Future]) -> None:
         helper.result()
 
 
-def _mean_or_rows(out: Any) -> Any:
-    """What a piece gave, if it may."""
+def _parts_of(out: Any) -> tuple[Any, Any]:
+    """What a piece gave, if it may, and the rows beside it or None."""
+    rows = None
+    if isinstance(out, tuple):
+        out, rows = out
     if isinstance(out, Value) and out.requires_grad and out.data.ndim:
         raise ValueError(
             f"sharded: given a result of shape {out.data.shape} that is recorded, wanted the mean "
             f"over the piece"
         )
-    return out
+    return out, rows
+
+
+def _with_rows(mean: Any, beside: list) -> Any:
+    """The mean, and the rows beside it where there are some."""
+    return mean if beside[0] is None else (mean, np.concatenate(beside))
+
+
+def _check_no_actions(actions: list) -> None:
+    """ValueError where a layer follows its batches: it would follow those of this process alone."""
+    if any(actions):
+        raise ValueError(
+            "sharded: given a layer with running values, as BatchNorm has, wanted none where "
+            "several processes share a batch; GroupNorm needs none"
+        )
 
 
 def _joined(outs: Any, weights: list[float]) -> Any:

@@ -115,11 +115,10 @@ def loss(
 
     messages.refuse_maker("callback", callback)
     weights = _weights(weight, parameterization, t)
-    losses = np.empty(batch)
 
     def weighted_mean(
         x_t: Array, x0: Array, target: Array, condition: Any, rows: np.ndarray
-    ) -> Tensor:
+    ) -> Tensor | tuple[Tensor, np.ndarray]:
         output, position = parameterization.split(model(x_t, t[rows], condition), x_t)
         axes = tuple(range(1, x0.ndim))
         of_samples = ops.mean((output - target) ** 2, axis=axes) * _like(x0, weights[rows])
@@ -127,15 +126,17 @@ def loss(
             nats = _bound(parameterization, x0, x_t, t[rows], output.data, position)
             to_bits = schedule.timesteps / 1000 / math.log(2)
             of_samples = of_samples + ops.mean(nats, axis=axes) * to_bits
-        losses[rows] = of_samples.numpy()
+        without_factors = of_samples
         if factors is not None:
             of_samples = of_samples * _like(x0, factors[rows])
-        return ops.mean(of_samples)
+        mean = ops.mean(of_samples)
+        return mean if callback is None else (mean, without_factors.numpy())
 
     total = sharded(weighted_mean)(x_t, x0, target, condition, np.arange(batch))
     _note(model, parameterization)
     if callback is not None:
-        callback(t, losses)
+        total, losses = total
+        callback(t, losses.astype(np.float64))
     return total
 
 

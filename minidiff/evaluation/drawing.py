@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import diffusion
+from .. import diffusion, distributed
 from ..diffusion import guidance
 from ..disk import write_whole
 from ..kernels import to_host
@@ -131,19 +131,30 @@ def as_pixels(images: np.ndarray) -> np.ndarray:
 
 
 def kept(path: Path, draw: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """What `draw` gives; it is drawn once, and then read, also by a run after this one."""
+    """What `draw` gives; it is drawn once, and then read, also by a run after this one.
+
+    Ranks that are in step draw together, and the first one reads and writes.
+    """
+    before = distributed.on_first(lambda: _read(path))
+    if before is not None:
+        return before
+    drawn = draw()
+    content = io.BytesIO()
+    np.savez(content, **drawn)  # type: ignore[arg-type]
+    distributed.on_first(lambda: write_whole(path, content.getvalue()))
+    return drawn
+
+
+def _read(path: Path) -> dict[str, np.ndarray] | None:
+    """The arrays of a file, None where there are none."""
     try:
         with np.load(path) as arrays:
             return dict(arrays)
     except FileNotFoundError:
-        pass
+        return None
     except Exception as error:  # as in `_parsed`
         print(f"{path}: damaged: {error!r}; it is drawn again")
-    drawn = draw()
-    content = io.BytesIO()
-    np.savez(content, **drawn)  # type: ignore[arg-type]
-    write_whole(path, content.getvalue())
-    return drawn
+        return None
 
 
 def chunks(folder: Path, model: Module, setting: Setting, count: int, seed: int) -> list[Cell]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
+from .. import distributed
 from ..disk import write_whole
 from . import report, results
 from .cells import Cell, make_all
@@ -24,7 +25,8 @@ def sweep(
 
     The folder gets results.json, of which the content is given back, and the page report.html.
     What is drawn and judged stays there in small files: when it is stopped, by KeyboardInterrupt,
-    the same call goes on, and several processes that call it share the work.
+    the same call goes on, and several processes that call it share the work; of ranks, the first
+    one writes down what was found.
     """
     floor = court.floor_cell(folder / "training_images", count)
     work = [
@@ -43,6 +45,8 @@ def sweep(
             for network, setting, drawn, figures in work
         ],
     }
+    if distributed.rank():
+        return found
     print(results.terminal_table(found), results.caution(found), sep="\n")
     write_whole(folder / "results.json", json.dumps(found, indent=1).encode())
     first = [first_pixels(drawn, ASKED) for _, _, drawn, _ in work]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks, kernels, storage
+from .. import checks, distributed, kernels, storage
 from ..autograd.tensor import Tensor
 from ..nn import Module
 from ..optim import EMA
@@ -85,7 +85,9 @@ class Run:
         """
         self._good = self._state()
         if self.path is not None:
-            run_files.write(checks.path("path", self.path), to_bytes(self._good), self.keep)
+            path = checks.path("path", self.path)
+            content = to_bytes(self._good)
+            distributed.on_first(lambda: run_files.write(path, content, self.keep))
         self._saved_at = time.monotonic()
 
     def resume(self) -> None:
@@ -102,7 +104,8 @@ class Run:
         """
         if self.path is None:
             raise ValueError("path: given None, wanted a Trainer's checkpoint to resume from")
-        checkpoint = run_files.newest_checkpoint(self.path, self.model)
+        path = self.path
+        checkpoint = distributed.on_first(lambda: run_files.newest_checkpoint(path, self.model))
         progress = progress_in(checkpoint.notes, self.path)
         if not self._any_seed and self.seed != progress.seed:
             raise ValueError(

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from .. import distributed
+
 _ENDING = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 _SIGNALS = [signal.SIGINT, *_ENDING]
 
@@ -21,6 +23,8 @@ class StopRequest:
     interrupts = 0
 
     def __bool__(self) -> bool:
+        """Whether any rank was asked; all ranks must ask in the same places."""
+        self.signal = distributed.largest(self.signal or 0) or None
         return self.signal is not None
 
     def take(self, number: int, frame: Any) -> None:

@@ -6,12 +6,12 @@ are then all that a checkpoint must know of randomness.
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
-from .. import checks, disk
+from .. import checks, disk, distributed
 from ..data.batches import epoch_order, rows_of
 from ..kernels import call, namespace, on_a_device
 from ..storage.file_format import to_bytes
@@ -121,8 +121,7 @@ class Trainer(Run):
                 f"epochs: given {epochs}, wanted {self.epoch} or more: "
                 f"all epochs count, and {self.epoch} are done"
             )
-        alone = nullcontext() if self.path is None else disk.alone(checks.path("path", self.path))
-        with alone, stop_requests() as stop:
+        with distributed.ranks(), self._alone(), stop_requests() as stop:
             self._begin(data, validation)
             try:
                 while self.epoch < epochs:
@@ -138,6 +137,13 @@ class Trainer(Run):
                 self._restore(self._good)
                 raise KeyboardInterrupt(self._stopped()) from None
         return self.history
+
+    def _alone(self) -> AbstractContextManager:
+        """A block in which no other run writes to the path."""
+        if self.path is None:
+            return nullcontext()
+        path = checks.path("path", self.path)
+        return distributed.block_on_first(lambda: disk.alone(path))
 
     def _checked_data(self, name: str, data: np.ndarray | Sequence) -> Sequence:
         arrays = data_sets.arrays_of(name, data)
@@ -158,8 +164,8 @@ class Trainer(Run):
         if self.path is not None:
             size = len(to_bytes(state))
             path = checks.path("path", self.path)
-            run_files.check_places(path, self.keep)
-            disk.check_room(path, self.keep * size)
+            distributed.on_first(lambda: run_files.check_places(path, self.keep))
+            distributed.on_first(lambda: disk.check_room(path, self.keep * size))
         if validation is not None:
             data_sets.try_extremes("validation", self.model, self.loss, validation)
             data_sets.check_labels("validation", self.model, validation)
@@ -194,12 +200,16 @@ class Trainer(Run):
                 bar.set_postfix(self._losses(), refresh=False)
                 if stop:
                     return
-                if time.monotonic() - self._saved_at >= self.save_every:
+                if self._save_is_due():
                     self.save()
             self._end_epoch(validation, stop)
             bar.set_postfix(
                 {name: f"{each[-1]:.4f}" for name, each in self.history.items() if each}
             )
+
+    def _save_is_due(self) -> bool:
+        """By the first rank's clock."""
+        return distributed.on_first(lambda: time.monotonic() - self._saved_at >= self.save_every)
 
     def _batches(self, data: Sequence) -> Iterator[tuple]:
         """What the epoch under way has not seen yet."""
