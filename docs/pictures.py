@@ -19,7 +19,11 @@ BACKWARD = "#b4432f"
 FLOORS = [
     (
         "#f7e3d4",
-        [("examples/", "scripts that a person runs"), ("benchmarks/", "what was measured")],
+        [
+            ("examples/, lessons/", "what a person runs"),
+            ("exercises/", "mark what a reader writes"),
+            ("benchmarks/", "what was measured"),
+        ],
     ),
     (
         "#f6e9cf",

@@ -35,7 +35,7 @@ FLOORS = [
     {"diffusion"},
     {"storage", "plot", "distributed"},
     {"training", "testing", "evaluation", "export"},
-    {"command_line", "recipes"},
+    {"command_line", "exercises", "recipes"},
     {"commands"},
     {"__main__"},
 ]
