@@ -91,6 +91,7 @@ def arguments() -> argparse.Namespace:
         action="store_true",
         help="draw with the network that ships with minidiff: 0123456789, or --digits",
     )
+    parser.add_argument("--tensorboard", metavar="FOLDER", help="write TensorBoard's files there")
     parser.add_argument("--checkpoint", metavar="FILE", help="the network that --digits draws with")
     parser.add_argument(
         "--guidance",
@@ -223,7 +224,15 @@ def train(args: argparse.Namespace) -> Trainer:
     kept = ("network", "epochs", "schedule_epochs", "shuffle_labels")
     notes = {name: vars(args)[name] for name in kept}
     trainer = Trainer(
-        model, loss, optimizer, ema, batch_size=BATCH, seed=args.seed, path=path, **notes
+        model,
+        loss,
+        optimizer,
+        ema,
+        batch_size=BATCH,
+        seed=args.seed,
+        path=path,
+        tensorboard=args.tensorboard,
+        **notes,
     )
     if args.resume:
         trainer.resume()

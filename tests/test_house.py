@@ -92,6 +92,7 @@ SLOW_TO_IMPORT = {
     "filelock",
     "PIL",
     "mpi4py",
+    "tensorboardX",
     "onnx",
     "torch",
 }

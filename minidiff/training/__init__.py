@@ -1,9 +1,9 @@
 """The training loop: `trainer` is the loop itself, the other files what a long run needs beside it.
 
 `run` writes checkpoints and goes on from them; `run_state` and `kept` say what they hold, beside
-weights; `run_files` keeps the newest few. `data_sets` looks at data before the first step,
-`stopping` makes Ctrl-C wait for the end of a step, `first_fault` finds what made a number that is
-not finite. `evaluation` is the loss over a data set.
+weights; `run_files` keeps the newest few; `run_log` reports. `data_sets` looks at data before the
+first step, `stopping` makes Ctrl-C wait for the end of a step, `first_fault` finds what made a
+number that is not finite. `evaluation` is the loss over a data set.
 """
 
 from .evaluation import evaluate

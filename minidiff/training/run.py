@@ -16,7 +16,8 @@ from ..storage.checkpoints import taken
 from ..storage.file_format import to_bytes
 from . import run_files
 from .kept import kept_by
-from .run_state import Progress, by_part, check_rates, progress_in, rates_of
+from .run_log import RunLog, check_tensorboard, log_path
+from .run_state import Progress, by_part, check_rates, progress_in, rate_at, rates_of
 
 BATCH_SIZE = 32
 
@@ -37,6 +38,7 @@ class Run:
         keep: int = 3,
         skip_nonfinite: bool = False,
         parts: Mapping[str, Any] | None = None,
+        tensorboard: str | os.PathLike | None = None,
         **notes: Any,
     ):
         own = notes.keys() & set(Progress._fields)
@@ -71,6 +73,10 @@ class Run:
         self._data = ""
         # the last steps whose losses are not in that sum yet: (step, samples, loss)
         self._unread: list[tuple[int, int, Any]] = []
+        if tensorboard is not None:
+            tensorboard = checks.path("tensorboard", tensorboard)
+            check_tensorboard()
+        self._log = RunLog(tensorboard)
         self._good: Checkpoint  # the newest state that was looked at; `fit` begins with one
         self._saved_at = 0.0  # seconds
 
@@ -84,11 +90,15 @@ class Run:
         Raises FloatingPointError, and writes nothing, where a number in it is not finite.
         """
         self._good = self._state()
-        if self.path is not None:
-            path = checks.path("path", self.path)
-            content = to_bytes(self._good)
-            distributed.on_first(lambda: run_files.write(path, content, self.keep))
+        distributed.on_first(self._write)
+        self._log.settle()
         self._saved_at = time.monotonic()
+
+    def _write(self) -> None:
+        path = None if self.path is None else checks.path("path", self.path)
+        self._log.write(path and log_path(path))
+        if path is not None:
+            run_files.write(path, to_bytes(self._good), self.keep)
 
     def resume(self) -> None:
         """Go on where the checkpoint at `path` stopped; if it is damaged, the next older one.
@@ -139,6 +149,7 @@ class Run:
             data=self._data,
             batch_size=self.batch_size,
             rates=rates_of(self.optimizer),
+            logged=self._log.count,
         )
         notes = progress._asdict() | self.notes
         return taken(self.model, self.ema, self.optimizer, self._stateful_parts(), notes)
@@ -154,7 +165,8 @@ class Run:
             losses = kernels.to_host(kernels.call("flattened", *losses)).tolist()
             for step, loss in zip(steps, losses):
                 check_loss(loss, step)
-        for count, loss in zip(counts, losses):
+        for step, count, loss in zip(steps, counts, losses):
+            self._log.add(step, self.epoch + 1, loss=loss, **rate_at(self.optimizer, step))
             if np.isfinite(loss):
                 self._counted += count
                 self._epoch_loss += count * loss
@@ -179,6 +191,7 @@ class Run:
         self._epoch_loss = progress.epoch_loss
         self._data = progress.data
         self._unread.clear()
+        self._log.go_back(progress.logged)
 
     def _load(self, arrays: dict[str, dict[str, np.ndarray]]) -> None:
         """Take over the arrays of a checkpoint; all of them, or none where some do not fit."""

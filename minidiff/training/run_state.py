@@ -23,6 +23,7 @@ class Progress(NamedTuple):
     data: str  # which data the epoch under way goes through
     batch_size: int
     rates: list[str | None]  # the learning rate of each group of the optimiser, in words
+    logged: int  # lines of the log
 
 
 def progress_in(notes: Mapping[str, Any], path: str | PathLike) -> Progress:
@@ -31,7 +32,7 @@ def progress_in(notes: Mapping[str, Any], path: str | PathLike) -> Progress:
         raise ValueError(f"path: given {path}, which holds a model, wanted the state of a Trainer")
     progress = Progress(*(notes[field] for field in Progress._fields))
     try:
-        for name in ("seed", "step", "epoch", "seen", "counted", "skipped"):
+        for name in ("seed", "step", "epoch", "seen", "counted", "skipped", "logged"):
             checks.whole(name, notes[name])
         checks.whole("batch_size", progress.batch_size, 1)
         checks.among("epoch_loss", progress.epoch_loss, checks.Between(float("-inf")))
@@ -64,6 +65,15 @@ def rates_of(optimizer: Any) -> list[str | None]:
     another library's optimiser.
     """
     return [_in_words(group.get("lr")) for group in getattr(optimizer, "param_groups", [])]
+
+
+def rate_at(optimizer: Any, step: int) -> dict[str, float]:
+    """{"rate": the first group's learning rate at a step}, empty where it is not known."""
+    groups = getattr(optimizer, "param_groups", None) or [{}]
+    rate = groups[0].get("lr")
+    if callable(rate):
+        rate = rate(step)
+    return {"rate": float(rate)} if isinstance(rate, int | float) else {}
 
 
 def _in_words(rate: Any) -> str | None:

@@ -43,6 +43,8 @@ class Trainer(Run):
       counts these. Otherwise the run ends there.
     - `parts` are further things that a step depends on and changes, by name, with `state_dict` and
       `load_state_dict`. What the loss itself uses, such as an `ImportanceSampler`, is found.
+    - `tensorboard` is a folder for TensorBoard's files. A log of JSON lines is beside the
+      checkpoint in any case: `run_log` says what it holds.
     - `notes` are kept in the checkpoint.
     """
 
@@ -248,6 +250,8 @@ class Trainer(Run):
             self.history["validation"].append(mean)
         self.history["training"].append(self._epoch_loss / self._counted)
         self.epoch += 1
+        means = {name: losses[-1] for name, losses in self.history.items() if losses}
+        self._log.add(self.step - 1, self.epoch, **means)
         self._seen = 0
         self._counted = 0
         self._epoch_loss = 0.0

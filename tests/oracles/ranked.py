@@ -76,6 +76,10 @@ def main():
         "history": trainer.history,
         "evaluated": mean,
         "drawn": checksum({"x": drawn}),
+        "log": [
+            {name: value for name, value in json.loads(line).items() if name != "time"}
+            for line in args.path.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines()
+        ],
         "file": hashlib.sha256(args.path.read_bytes()).hexdigest(),
     }
     print(json.dumps(made))
