@@ -12,6 +12,8 @@ import json
 import os
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 
 SITE = Path(importlib.util.find_spec("gpu_emulator").origin).parent.parent
@@ -49,14 +51,16 @@ def main():
     architectures = sys.argv[1:] or ["75"]
     paths = sorted(KERNELS.glob("*.cu"))
     ours = [path for path in paths if not OTHERS.search(path.read_text(encoding="utf-8"))]
-    refusals = 0
-    for path in ours:
-        for architecture in architectures:
-            if said := refusal(nvrtc, path, architecture):
-                refusals += 1
-                print(f"{path.name} for sm_{architecture}: {said[:500]}")
-    print(f"{len(ours)} kernels for sm_{', sm_'.join(architectures)}: {refusals} refused")
-    raise SystemExit(refusals > 0 or not ours)
+    work = list(product(ours, architectures))
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(lambda part: refusal(nvrtc, *part), work))
+    refused = [
+        (path, architecture, said) for (path, architecture), said in zip(work, found) if said
+    ]
+    for path, architecture, said in refused:
+        print(f"{path.name} for sm_{architecture}: {said[:500]}")
+    print(f"{len(ours)} kernels for sm_{', sm_'.join(architectures)}: {len(refused)} refused")
+    raise SystemExit(bool(refused) or not ours)
 
 
 if __name__ == "__main__":
