@@ -105,7 +105,9 @@ def check_tensorboard() -> None:
 def _writer(folder: Path, step: int) -> Any:
     from tensorboardX import SummaryWriter
 
-    return SummaryWriter(str(folder), purge_step=step)
+    # Files are named by the second, and two of one name would be one.
+    suffix = f".{os.getpid()}.{step}"
+    return SummaryWriter(str(folder), purge_step=step, filename_suffix=suffix)
 
 
 def _first_lines(path: Path, count: int) -> bytes:
