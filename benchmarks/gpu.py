@@ -18,7 +18,7 @@ from statistics import median
 import numpy as np
 
 import minidiff as md
-from minidiff import diffusion, kernels, optim
+from minidiff import diffusion, optim
 from minidiff.diffusion import guidance
 
 TIMESTEPS = 100
@@ -64,9 +64,8 @@ class Minidiff:
         average = optim.EMA(self.model, DECAY)
 
         def step():
-            x0 = kernels.to_device(self.images, "cuda")
             loss = diffusion.loss(
-                self.model, self.schedule, x0, self.labels, self.rng, self.predicts
+                self.model, self.schedule, self.images, self.labels, self.rng, self.predicts
             )
             optimizer.zero_grad()
             loss.backward()
@@ -105,26 +104,24 @@ class Minidiff:
 class PyTorch:
     """The peers of `peer.py`, eager or compiled; the same arithmetic, in channels_last."""
 
-    def __init__(self, network, batch, compiled):
+    def __init__(self, network, batch, compiled, device="cuda"):
         import torch
 
         from benchmarks import peer
 
         self.torch = torch
-        if not torch.cuda.is_available():
-            raise SystemExit("PyTorch finds no CUDA device; wanted a build of it for CUDA")
-        torch.set_default_device("cuda")
+        if device == "cuda" and not torch.cuda.is_available():
+            raise SystemExit("PyTorch finds no CUDA device; wanted its build for CUDA")
+        self.device = device
         alpha_bar = torch.tensor(diffusion.cosine_schedule(TIMESTEPS).alpha_bar)
-        self.alpha = alpha_bar.sqrt().float()[:, None, None, None]
-        self.sigma = (1 - alpha_bar).sqrt().float()[:, None, None, None]
+        self.alpha = alpha_bar.sqrt().float()[:, None, None, None].to(device)
+        self.sigma = (1 - alpha_bar).sqrt().float()[:, None, None, None].to(device)
         model = peer.ADMUNet(alpha_bar) if network == "adm" else peer.UNet(timesteps=TIMESTEPS)
-        self.model = model.to(memory_format=torch.channels_last)
+        self.model = model.to(device, memory_format=torch.channels_last)
         self.predicts = PREDICTS[network]
         self.compiled = compiled
-        self.rng = np.random.default_rng(0)
-        shape = (batch, 1, 28, 28)
-        self.images = torch.rand(shape, device="cpu") * 2 - 1
-        self.labels = torch.arange(batch) % 11
+        self.images = torch.rand(batch, 1, 28, 28) * 2 - 1  # on the host
+        self.labels = torch.arange(batch, device=device) % 11
 
     def describe(self):
         torch = self.torch
@@ -148,8 +145,8 @@ class PyTorch:
         loss = self._compiled(loss_of)
 
         def step():
-            x0 = self.images.cuda().contiguous(memory_format=torch.channels_last)
-            t = torch.randint(1, TIMESTEPS + 1, (len(x0),))
+            x0 = self.images.to(self.device, memory_format=torch.channels_last)
+            t = torch.randint(1, TIMESTEPS + 1, (len(x0),), device=self.device)
             optimizer.zero_grad()
             loss(x0, torch.randn_like(x0), t).backward()
             optimizer.step()
@@ -175,12 +172,13 @@ class PyTorch:
             return self.alpha[t - 1] * x0 + self.sigma[t - 1] * noise
 
         ddim = self._compiled(ddim)
-        x = torch.randn(self.images.shape).contiguous(memory_format=torch.channels_last)
+        x = torch.randn(self.images.shape).to(self.device, memory_format=torch.channels_last)
+        t = torch.tensor([TIMESTEPS // 2], device=self.device)
         self.model.eval()
 
         def step():
             with torch.no_grad():
-                ddim(x, torch.tensor([50]))
+                return ddim(x, t)
 
         return step
 
@@ -253,7 +251,7 @@ def main():
         print(json.dumps(measured(*json.loads(args.measure))))
         return
     if "cuda" not in md.devices():
-        raise SystemExit(f"gpu.py: nothing was measured: {kernels._load_gpu()}")
+        raise SystemExit(f"gpu.py: nothing was measured: {md.devices().about_cuda}")
     notes = {}
     print(heading(), flush=True)
     for network in NETWORKS:
