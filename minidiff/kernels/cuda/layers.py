@@ -20,7 +20,7 @@ def matmul(x, y):
     """x @ y; all leading axes of x are one batch where y is a matrix."""
     if x.ndim <= 2 or y.ndim != 2:
         return cp.matmul(x, y)
-    product = cp.empty((*x.shape[:-1], y.shape[1]), x.dtype)
+    product = cp.empty((*x.shape[:-1], y.shape[1]), cp.result_type(x, y))
     cp.matmul(_as_matrix(x), y, out=_as_matrix(product))
     return product
 

@@ -35,6 +35,10 @@ class Kernel:
             return
         kernel = self.compiled.get(dtype)
         if kernel is None:
+            if dtype not in TYPES:
+                raise TypeError(
+                    f"{self.name}: given {dtype}, wanted float32 or float64 on a device"
+                )
             text = f"typedef {TYPES[dtype]} T;\n{self.text}"
             kernel = self.compiled.setdefault(dtype, cp.RawKernel(text, self.name))
         kernel(tuple(blocks), tuple(threads), arguments)
@@ -124,3 +128,63 @@ def sum_columns(x: Any) -> Any:
     _sum_to_doubles(x.dtype, (wide, slices), threads, x, parts, rows, columns, height)
     _sum_of_doubles(x.dtype, (wide, 1), threads, parts, sums, slices, columns, slices)
     return sums
+
+
+# --- the sum of squares of all numbers ---
+
+_sum_squares = Kernel(
+    "sum_squares",
+    SUMS
+    + """
+// Each block sums (x - y)² over its share, or x² where y is null.
+extern "C" __global__
+void sum_squares(const T* x, const T* y, double* parts, long long size) {
+  __shared__ double shared[256];
+  long long thread = threadIdx.y * blockDim.x + threadIdx.x;
+  long long step = (long long)gridDim.x * blockDim.x * blockDim.y;
+  double sum = 0;
+  for (long long i = blockIdx.x * blockDim.x * blockDim.y + thread; i < size; i += step) {
+    T difference = y ? x[i] - y[i] : x[i];
+    sum += difference * difference;
+  }
+  sum = sum_of_block(sum, shared);
+  if (thread == 0) parts[blockIdx.x] = sum;
+}
+""",
+)
+_finish = """
+// The sum of the parts, as `result` says. There are no more of them than threads.
+extern "C" __global__
+void finish(const double* parts, Result* out, long long count, long long size) {
+  __shared__ double shared[256];
+  int thread = threadIdx.y * blockDim.x + threadIdx.x;
+  double sum = sum_of_block(thread < count ? parts[thread] : 0, shared);
+  if (thread == 0) *out = RESULT;
+}
+"""
+_finish_mean = Kernel("finish", f"{SUMS}\n#define RESULT sum / size\ntypedef T Result;{_finish}")
+_finish_root = Kernel(
+    "finish", f"{SUMS}\n#define RESULT sqrt(sum)\ntypedef double Result;{_finish}"
+)
+
+
+def mean_square(x: Any, y: Any) -> Any:
+    """The mean of (x − y)², as a 0-d array."""
+    return _of_squares(_finish_mean, x, y, x.dtype)
+
+
+def root_of_squares(x: Any) -> Any:
+    """The root of the sum of x², as a 0-d array of float64."""
+    return _of_squares(_finish_root, x, None, np.float64)
+
+
+def _of_squares(finish: Kernel, x: Any, y: Any, dtype: Any) -> Any:
+    """By two launches: one block alone would leave the rest of the device idle."""
+    threads = block_shape(32)
+    blocks = min(max(-(-x.size // THREADS), 1), THREADS)
+    parts = cp.empty(blocks, np.float64)
+    out = cp.empty((), dtype)
+    operands = (contiguous(x), None if y is None else contiguous(y))
+    _sum_squares(x.dtype, [blocks], threads, *operands, parts, x.size)
+    finish(x.dtype, [1], threads, parts, out, blocks, x.size)
+    return out

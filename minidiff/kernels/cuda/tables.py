@@ -14,7 +14,7 @@ import cupy as cp
 import numpy as np
 
 from .. import generic
-from .source import THREADS, Kernel, contiguous
+from .source import THREADS, Kernel, contiguous, root_of_squares
 
 ENTRIES = 160  # of a table: a kernel's arguments take at most 4 KB
 BLOCKS = 16  # for each entry
@@ -54,9 +54,6 @@ void {name}(const Table table, double number, const double* norm) {{
 _copy = _for_each("copy_all", "to = from;")
 _average = _for_each("ema_all", "to += (from - to) * T(number);")
 _clip = _for_each("clip_all", "if (*norm > number) to = from * T(number / *norm);")
-_norm = cp.ReductionKernel(
-    "T x", "float64 norm", "x * x", "a + b", "norm = sqrt(a)", "0", "minidiff_norm", "double"
-)
 
 
 def _launch(
@@ -75,6 +72,8 @@ def _launch(
 
 def flattened(*arrays):
     """All numbers of the arrays after one another, in one flat array."""
+    if len({array.dtype for array in arrays}) > 1:
+        return generic.flattened(*arrays)
     ends = [0, *accumulate(array.size for array in arrays)]
     flat = cp.empty(ends[-1], arrays[0].dtype)
     parts = [flat[start:end] for start, end in pairwise(ends)]
@@ -87,7 +86,7 @@ def clip_norm(*gradients, max_norm):
     dtypes = {gradient.dtype for gradient in gradients}
     if len(dtypes) != 1 or not all(gradient.flags.c_contiguous for gradient in gradients):
         return generic.clip_norm(*gradients, max_norm=max_norm)
-    norm = _norm(flattened(*gradients))
+    norm = root_of_squares(flattened(*gradients))
     _launch(_clip, gradients, gradients, float(max_norm), norm)
     return norm
 
