@@ -1,10 +1,13 @@
 """A number that is not finite: nothing is written over a good file, and what made it is named."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import strict
 
 import minidiff as md
-from minidiff import nn, ops, optim, storage
+from minidiff import kernels, nn, ops, optim, storage
 from minidiff.training import Trainer
 
 # NumPy warns where these numbers are made
@@ -34,6 +37,7 @@ def trainer(path, lr=1e-2, at_step=lambda run: None, **options) -> Trainer:
 
     def loss(x, rng):
         at_step(made)
+        x = kernels.to_device(x, model.first.weight.device)
         return ops.mse_loss(model(x), x)
 
     optimizer = optim.Adam(model.parameters(), lr=lr)
@@ -207,3 +211,38 @@ def test_a_sampler_of_times_forgets_losses_that_are_not_finite():
     sampler = md.diffusion.losses.ImportanceSampler(2, history=1)
     sampler.update(np.array([1, 2, 1]), np.array([1.0, 3.0, np.nan]))
     np.testing.assert_allclose(sampler.probabilities(), 0.999 * np.array([0.25, 0.75]) + 0.0005)
+
+
+def test_losses_on_a_device_are_read_together(tmp_path):
+    """Which tells the first step that gave a bad one; on the host each is looked at in its step."""
+    rows = data()[:, None]
+    with strict.registered() as backend:
+        reads = []
+        counting = replace(backend, to_host=lambda a: reads.append(a.shape) or backend.to_host(a))
+        kernels.register(counting)
+        run = trainer(tmp_path / "run")
+        run.model.to("strict")
+        for row in rows:
+            run._take_in([row])
+        assert not reads
+        assert run._counted == 0
+        run._read_losses()
+        assert reads == [(N,)]
+        assert run._counted == N
+        assert run._epoch_loss > 0
+
+        broken = trainer(tmp_path / "broken", at_step=divide_by_0_at_7)
+        broken.model.to("strict")
+        for row in rows:
+            broken._take_in([row])
+        with pytest.raises(FloatingPointError, match="at step 7, wanted a finite one"):
+            broken._read_losses()
+    on_host = trainer(tmp_path / "host", at_step=divide_by_0_at_7)
+    with pytest.raises(FloatingPointError, match="at step 7, wanted a finite one"):
+        for row in rows:
+            on_host._take_in([row])
+    assert on_host.step == 7
+
+
+def divide_by_0_at_7(run):
+    run.model.divisor = 0.0 if run.step == 7 else 1.0

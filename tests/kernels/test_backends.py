@@ -6,11 +6,14 @@ And which set of kernels NumPy's arrays get: the one that MINIDIFF_KERNELS names
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import strict
 
-from minidiff import kernels, ops
+import minidiff as md
+from minidiff import diffusion, kernels, ops
 from minidiff.kernels import loops
 
 
@@ -97,3 +100,62 @@ def test_a_set_that_is_not_there_is_refused(choose):
             kernels.find("exp", np.ndarray)
     choose("generic")
     assert kernels.find("exp", np.ndarray) is np.exp
+
+
+def test_host_arrays_move_to_a_device_together():
+    given = [np.arange(6.0).reshape(2, 3), None, np.arange(5), np.float32([[1], [2]]), np.ones(0)]
+    with strict.registered() as backend:
+        copies = []
+        moving = replace(backend, from_host=lambda a: copies.append(a) or backend.from_host(a))
+        kernels.register(moving)
+        moved = kernels.from_host_together(given, like=backend.from_host(np.ones(1)))
+        assert len(copies) == 1
+        assert moved[1] is None
+        for there, here in zip(moved, given):
+            if here is not None:
+                assert type(there) is strict.StrictArray
+                assert there.dtype == here.dtype
+                np.testing.assert_array_equal(kernels.to_host(there), here)
+    stayed = kernels.from_host_together(given, like=np.ones(1))
+    assert all(a is b for a, b in zip(stayed, given))
+
+
+def test_a_batch_on_a_device_is_not_cut():
+    x = np.random.default_rng(0).standard_normal((100, 4096))
+    pieces = []
+
+    def mean(x):
+        pieces.append(len(x))
+        return ops.mean(x)
+
+    sharded = md.sharded(mean)
+    sharded(md.Tensor(x))
+    assert sum(pieces) == 100
+    assert len(pieces) > 1
+    pieces.clear()
+    with strict.registered() as backend:
+        sharded(md.Tensor(backend.from_host(x)))
+    assert pieces == [100]
+
+
+def test_a_sampler_on_a_device_says_in_the_end_where_samples_stopped_being_finite():
+    schedule = diffusion.cosine_schedule(20)
+
+    def fails_at_10(x, t, condition):
+        bad = np.full(x.shape, np.nan if t[0] <= 10 else 0.0)
+        return diffusion.Prediction(kernels.from_host(bad, x), x)
+
+    denoise = diffusion.Denoise(fails_at_10, schedule)
+    times = [20, 15, 10, 5, 0]
+    with strict.registered() as backend:
+        x = backend.from_host(np.ones((3, 2)))
+        steps = diffusion.samplers.ddim(denoise, x, times=times)
+        seen = []
+        with pytest.raises(RuntimeError, match="at t = 5"):
+            for step in steps:
+                seen.append(step.t)
+        assert seen == [15, 10, 5, 0]
+    steps = diffusion.samplers.ddim(denoise, np.ones((3, 2)), times=times)
+    assert [next(steps).t, next(steps).t] == [15, 10]
+    with pytest.raises(RuntimeError, match="at t = 5"):
+        next(steps)
