@@ -49,7 +49,7 @@ def array_of(got: Any, promise: str) -> np.ndarray:
         raise PromiseError(
             f"{promise} It gives a {type(got).__name__}, wanted an array of numbers."
         )
-    return answer
+    return answer.astype(np.float64) if answer.dtype.kind == "b" else answer
 
 
 def _same(answer: np.ndarray, wanted: np.ndarray, tolerance: float) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from exercises.other_right import RIGHT
 
 from minidiff.exercises import mark
 from minidiff.exercises.declared import EXERCISES, GROUPS
@@ -48,6 +49,12 @@ def test_the_texts_have_what_is_marked(group):
 def test_the_solution_passes(name):
     solution = getattr(SOLUTIONS[EXERCISES[name].group], name)
     marked = marked_once(solution, name)
+    assert marked.state == "done", marked
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_a_right_answer_of_another_kind_passes(name):
+    marked = marked_once(RIGHT[name], name)
     assert marked.state == "done", marked
 
 

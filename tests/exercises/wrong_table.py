@@ -60,6 +60,7 @@ WRONG = {
         (lambda g, mask: g, "also where y was taken"),
         (lambda g, mask, y: ops.where(mask, g, y), "not what y was"),
         (lambda mask: mask * 1.0, "g is missing"),
+        (lambda mask: mask, "g is missing"),
         (lambda g, mask: ops.where(mask, -g, 0.0), "sign is turned"),
     ],
     "sort_rule": [

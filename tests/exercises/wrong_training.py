@@ -73,12 +73,13 @@ def adam(
     square=True,
     kept=0.9,
     add=0.1,
+    eps=1e-8,
 ):
     m = kept * m + add * g
     v = 0.999 * v + 0.001 * (g**2 if square else g)
     m_hat = m / (1 - 0.9 ** (k + later)) if correct else m
     v_hat = v / (1 - 0.999 ** (k + later)) if correct else v
-    return x + sign * lr * m_hat / ((np.sqrt(v_hat) if root else v_hat) + 1e-8), m, v
+    return x + sign * lr * m_hat / ((np.sqrt(v_hat) if root else v_hat) + eps), m, v
 
 
 WRONG = {
@@ -140,6 +141,7 @@ WRONG = {
         (lambda *a: adam(*a, root=False), "The root of v is missing"),
         (lambda *a: adam(*a, square=False), "of the squares"),
         (lambda *a: adam(*a, kept=0.1, add=0.9), "The shares are exchanged"),
+        (lambda *a: adam(*a, eps=0), "keeps 0 / 0 away"),
         (lambda *a: adam(*a, add=1.0), "g counts with 1 − β1"),
         (lambda *a: adam(*a)[0], "It gives three arrays"),
     ],
