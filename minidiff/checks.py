@@ -251,9 +251,9 @@ def samples(name: str, array: Any, namespace: ModuleType | Any = np) -> Any:
 def clean_samples(name: str, array: Any, namespace: ModuleType | Any = np) -> Any:
     """Samples without noise: images (batch, height, width, channels) in [-1, 1], or nearly.
 
-    Only a plain mistake is refused. A few bright images may have no pixel below 0; but then they
-    have none at 0 either, which lies between two of the 256 grey levels. Other shapes may have any
-    scale.
+    Only a plain mistake is refused. Bright images may have no pixel below 0; but then they are few,
+    or all of their pixels are among the 256 levels from −1 to 1, as from files; and they have none
+    at 0, which lies between two of these. Other shapes may have any scale.
     """
     samples(name, array, namespace)
     if array.ndim != 4 or array.size == 0:
@@ -261,6 +261,8 @@ def clean_samples(name: str, array: Any, namespace: ModuleType | Any = np) -> An
     low = float(namespace.min(array))
     high = float(namespace.max(array))
     from_zero = 0 <= low < high and (low == 0 or len(array) >= _SURELY_SOME_DARK)
+    if from_zero and high <= 1 and _are_levels(array, namespace):
+        return array
     if from_zero or max(-low, high) > _FAR_OUTSIDE:
         if high <= 2:
             mend = f"type {name} * 2 - 1"
@@ -270,6 +272,13 @@ def clean_samples(name: str, array: Any, namespace: ModuleType | Any = np) -> An
             mend = f"type md.data.Scaling.fit({name}).apply({name})"
         raise ValueError(f"{name}: given {low:g} … {high:g}, wanted images in [-1, 1]: {mend}")
     return array
+
+
+def _are_levels(array: Any, namespace: ModuleType | Any) -> bool:
+    """Whether all values are among the 256 levels from −1 to 1."""
+    levels = (array + 1) * 127.5
+    off = namespace.abs(levels - namespace.rint(levels))
+    return float(namespace.max(off)) < 1e-3
 
 
 def data_set(name: str, array: Any) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from . import data, ops
 from .autograd.threads import sharded
 from .data.picture_files import PictureFiles
-from .diffusion import Schedule, cosine_schedule, label_dropout, loss, losses
+from .diffusion import cosine_schedule, label_dropout, loss, losses
 from .models import ADMUNet, LeNet
 from .optim import EMA, Adam, PowerLaw, warmup_cosine
 from .training import Trainer
@@ -37,16 +37,12 @@ def batch_size_for(count: int) -> int:
     return 16 if count < 20_000 else 64
 
 
-def schedule() -> Schedule:
-    return cosine_schedule(TIMESTEPS)
-
-
 def painter(images: Images, classes: int, seed: int) -> ADMUNet:
     """A new network for images like these, which knows the mean and the spread of their pixels."""
     rows = np.random.default_rng(seed).permutation(len(images))[:MEASURED]
     some = images[rows]
     return ADMUNet(
-        schedule().alpha_bar,
+        cosine_schedule(TIMESTEPS).alpha_bar,
         channels=images.shape[-1],
         widths=WIDTHS,
         classes=classes,
@@ -73,13 +69,14 @@ def painting(
     size = batch_size_for(count)
     steps = epochs * data.batch_count(count, size)
     rate = warmup_cosine(FIRST_RATE, min(200, steps // 10), steps, LAST_RATE)
-    draw = losses.log_normal(schedule(), *TIMES)
+    schedule = cosine_schedule(TIMESTEPS)
+    draw = losses.log_normal(schedule, *TIMES)
 
     def step_loss(x: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> Any:
         if flip:
             x = data.flipped(x, rng)
         dropped = label_dropout(labels, LABEL_DROPOUT, rng)
-        return loss(model, schedule(), x, dropped, rng, "v", draw=draw)
+        return loss(model, schedule, x, dropped, rng, "v", draw=draw)
 
     optimizer = Adam(model.parameters(), lr=rate)
     ema = EMA(model, PowerLaw(AVERAGED))

@@ -176,6 +176,17 @@ def test_images_are_scaled_to_1_or_refused_with_the_words_that_mend_them(
             assert mended.min() >= -1 and mended.max() <= 1
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_bright_pictures_from_files_are_no_mistake(dtype):
+    """Pastel drawings: no pixel of many is below the middle grey."""
+    pixels = np.random.default_rng(0).integers(128, 256, (9, 8, 8, 3))
+    images = (pixels / 127.5 - 1).astype(dtype)
+    assert checks.clean_samples("x", images) is images
+    for wrong in (pixels / 255, (pixels - 128) / 127, pixels.astype(float)):
+        with pytest.raises(ValueError, match=r"x: given .*, wanted images in \[-1, 1\]"):
+            checks.clean_samples("x", wrong.astype(dtype))
+
+
 def test_bright_images_points_and_constants_are_no_mistake():
     bright = np.array([0.2, 0.9]).reshape(1, 2, 1, 1)
     for x in (bright, np.zeros((9, 2, 2, 1)), np.ones((9, 2, 2, 3)), np.array([[0.0, 200.0]])):
