@@ -8,7 +8,7 @@ first needed; no compiler has to be installed. What is not here runs by `generic
 In which order to read, and what is there:
 
     pointwise     a line for one element: activations, the loss, Adam
-    source        CUDA C++ becomes a kernel; sums over a block's threads, sums of columns
+    source        CUDA C++ becomes a kernel; sums over a block, columns, everything
     norm          group norm and all that follows it, in one launch
     attention     softmax; self-attention
     convolution   im2col, one product, col2im
