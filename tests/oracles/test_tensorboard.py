@@ -41,7 +41,7 @@ def test_scalars_by_step_and_where_a_resumed_run_begins(tmp_path):
         run.fit(x, epochs, x, progress=False)
     found = list(events(board))
     begins = [e.step for e in found if e.session_log.status == SessionLog.START]
-    assert begins == [5]
+    assert begins == [0, 5]
     got = {(v.tag, e.step): v.simple_value for e in found for v in e.summary.value}
     wanted = {}
     for line in path.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines():
