@@ -64,6 +64,12 @@ class RunLog:
         self._new = []
         self._others_behind = False
 
+    def close(self) -> None:
+        """Close TensorBoard's file; later lines begin another."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
     def _append(self, path: Path, lines: bytes) -> None:
         if self._others_behind:
             write_whole(path, _first_lines(path, self._written) + lines)
@@ -78,12 +84,17 @@ class RunLog:
         """As scalars by step. TensorBoard drops what an earlier process wrote from there on."""
         if not self._new:
             return
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.summary import scalar
+
         if self._writer is None:
             self._writer = _writer(folder, self._new[0]["step"])
         for entry in self._new:
             for name, number in entry.items():
                 if name not in ("time", "step") and number is not None:
-                    self._writer.add_scalar(name, number, entry["step"], entry["time"])
+                    summary = scalar(name, number)
+                    event = Event(step=entry["step"], wall_time=entry["time"], summary=summary)
+                    self._writer.write_event(event)
         self._writer.flush()
 
 
@@ -103,11 +114,19 @@ def check_tensorboard() -> None:
 
 
 def _writer(folder: Path, step: int) -> Any:
-    from tensorboardX import SummaryWriter
+    """A file of events that begins anew at a step.
 
+    The one below SummaryWriter, whose `flush` does not wait for the events in its queue.
+    """
+    from tensorboardX.event_file_writer import EventsWriter
+    from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+    folder.mkdir(parents=True, exist_ok=True)
     # Files are named by the second, and two of one name would be one.
-    suffix = f".{os.getpid()}.{step}"
-    return SummaryWriter(str(folder), purge_step=step, filename_suffix=suffix)
+    writer = EventsWriter(str(folder / "events"), f".{os.getpid()}.{step}")
+    begin = SessionLog(status=SessionLog.START)
+    writer.write_event(Event(step=step, wall_time=time.time(), session_log=begin))
+    return writer
 
 
 def _first_lines(path: Path, count: int) -> bytes:

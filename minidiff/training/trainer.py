@@ -6,7 +6,7 @@ are then all that a checkpoint must know of randomness.
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any
 
 import numpy as np
@@ -123,7 +123,7 @@ class Trainer(Run):
                 f"epochs: given {epochs}, wanted {self.epoch} or more: "
                 f"all epochs count, and {self.epoch} are done"
             )
-        with distributed.ranks(), self._alone(), stop_requests() as stop:
+        with distributed.ranks(), self._alone(), closing(self._log), stop_requests() as stop:
             self._begin(data, validation)
             try:
                 while self.epoch < epochs:
