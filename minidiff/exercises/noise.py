@@ -88,13 +88,13 @@ def posterior_mean(posterior_mean: Callable) -> None:
         got = unchanged(posterior_mean, x, alpha, sigma, means, stds, weights)
         agree(got, want, f"At t = {t} it is the mean of x0, given x.", suspects, 1e-7)
     alpha, sigma = schedule.alpha_sigma(20)
-    x = np.array([[100.0, 100.0]])
+    x = np.array([[0.0, 0.0], [100.0, 100.0]])
     promise = "It also holds far out, at (100, 100)."
     got = array_of(posterior_mean(x, alpha, sigma, means, stds, weights), promise)
     if np.isnan(got).any():
         raise PromiseError(
             f"{promise} It is NaN there: all densities are 0, and 0 / 0 is no share. Subtract the "
-            f"largest logarithm before you take exp."
+            f"largest logarithm before you take exp, each point its own."
         )
     want = GaussianMixture(means, stds, weights).denoiser(schedule)(x, 20).x0
     agree(got, want, promise, tolerance=1e-7)

@@ -102,6 +102,8 @@ def training_loss(training_loss: Callable) -> None:
 
 
 def _times(t: np.ndarray) -> None:
+    if not len(t):
+        raise PromiseError("The network was never asked.")
     if t.min() == t.max():
         raise PromiseError("All samples have the same t: draw one for each.")
     if t.min() < 1:

@@ -47,6 +47,15 @@ def cosine(T, s=0.008, power=2):
     return np.cos((np.arange(T + 1) / T + s) / (1 + s) * np.pi / 2) ** power
 
 
+def one_largest_for_all(x, alpha, sigma, means, stds, weights):
+    v = alpha**2 * stds**2 + sigma**2
+    offset = x[:, None, :] - alpha * means
+    log_density = np.log(weights / v) - np.sum(offset**2, axis=2) / (2 * v)
+    density = np.exp(log_density - log_density.max())
+    share = density / density.sum(axis=1, keepdims=True)
+    return np.sum(share[:, :, None] * (means + (alpha * stds**2 / v)[:, None] * offset), axis=1)
+
+
 WRONG = {
     "q_sample": [
         (without_column, "along the wrong axis"),
@@ -69,6 +78,7 @@ WRONG = {
         (lambda *a: mean_of_islands(*a, guess=False), "a guess of its own"),
         (mean_of_guesses, "counts by its island's share"),
         (mean_of_islands, "Subtract the largest logarithm"),
+        (one_largest_for_all, "each point its own"),
     ],
     "score_from_x0": [
         (lambda x, x0, alpha, sigma: (x - alpha * x0) / sigma**2, "points to where data is"),

@@ -77,6 +77,7 @@ WRONG = {
         (lambda *a: ddpm(*a, kept=lambda sigma: sigma), "all of the old noise was kept"),
         (lambda *a: ddpm(*a, kept=lambda sigma: 0.0), "a part of it is kept"),
         (lambda *a: ddpm(*a, new=lambda new: new**2), "not the variance"),
+        (lambda *a: ddpm(*a, new=lambda new: 9 * new, kept=lambda sigma: np.nan), "NaN in it"),
         (lambda *a: ddpm(*a, shape=lambda x: (len(x), 1)), "draw it in x's shape"),
         (lambda *a: ddpm(*a, last=0.05), "at s = 0 there is none"),
     ],

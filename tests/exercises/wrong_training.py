@@ -100,6 +100,7 @@ WRONG = {
         (lambda *a: loss(*a, measure=lambda error: ops.mean(abs(error))), "square it"),
         (lambda *a: loss(*a, measure=lambda error: error**2), "take the mean"),
         (lambda *a: float(loss(*a)), "nothing learns"),
+        (lambda *a: 0.0, "was never asked"),
     ],
     "label_dropout": [
         (lambda labels, p, rng: np.where(rng.random(len(labels)) < p, labels, 0), "to be kept"),
