@@ -38,11 +38,11 @@ def as_onnx(model: nn.Module, content: Exported) -> bytes:
     g = Graph(model, content.state)
     writer = NETWORKS[type(model).__name__]
     shape = shape_of(model)
-    is_classifier = isinstance(model, models.LeNet5)
+    is_classifier = isinstance(model, models.LeNet5 | models.LeNet)
     if is_classifier:
         inputs = {"x": (np.float32, shape)}
         output = writer(g, model, "x")
-        shape = ("batch", 10)
+        shape = ("batch", model.dense3.weight.shape[-1])
     else:
         inputs = {"x": (np.float32, shape), "t": (np.float32, ("batch",))}
         inputs |= condition_of(model.config)
@@ -57,6 +57,9 @@ def shape_of(model: nn.Module) -> tuple:
         return ("batch", 2)
     if isinstance(model, models.LeNet5):
         return ("batch", 1, 28, 28)
+    if isinstance(model, models.LeNet):
+        height, width, channels = model.shape
+        return ("batch", channels, height, width)
     return ("batch", model.config["channels"], "height", "width")
 
 
@@ -210,7 +213,7 @@ def mlp(g: Graph, model: models.ConditionalMLP, x: str, t: str, condition: str |
     return dense(g, last, x)
 
 
-def lenet(g: Graph, model: models.LeNet5, x: str) -> str:
+def lenet(g: Graph, model: models.LeNet5 | models.LeNet, x: str) -> str:
     for convolution in (model.conv1, model.conv2):
         x = g.add("Relu", conv(g, convolution, x))
         x = g.add("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
@@ -225,5 +228,6 @@ NETWORKS: dict[str, Callable] = {
     "UNet": unet,
     "ADMUNet": adm,
     "ConditionalMLP": mlp,
+    "LeNet": lenet,
     "LeNet5": lenet,
 }

@@ -6,10 +6,9 @@
     with torch.inference_mode():
         v = model(x, t, labels)             # x (batch, channels, height, width), as PyTorch has it
 
-It needs PyTorch alone, and safetensors for weights in such a file; nothing of minidiff.
-`model.about` is what the file says of the network: its class, its configuration, and as
-"parameterization" what it predicts ("noise", "x0" or "v", where v = α·noise − σ·x_0) and the β_t
-of its schedule, from t = 0 on: ᾱ_t = Π (1 − β), α = √ᾱ, σ = √(1 − ᾱ).
+It needs PyTorch alone, and safetensors for such a file. `model.about` is what the file says of the
+network: its class, its configuration, and as "parameterization" what it predicts ("noise", "x0" or
+"v" = α·noise − σ·x_0) and the β_t of its schedule: ᾱ_t = Π (1 − β), α = √ᾱ, σ = √(1 − ᾱ).
 
 Times t (batch,) are integers or reals in 0 … timesteps. Labels (batch,) are int64, 0 is the null
 label.
@@ -75,8 +74,6 @@ class Time(nn.Module):
 
 
 class TimeAndCondition(Time):
-    """Of `UNet`: labels, or vectors, or nothing beside the time."""
-
     def __init__(self, size, timesteps, classes, condition_dim, combine):
         super().__init__(size, timesteps)
         self.condition = None
@@ -98,8 +95,6 @@ class TimeAndCondition(Time):
 
 
 class TimeAndLabel(Time):
-    """Of `ADMUNet`: the label's row is added to the time."""
-
     def __init__(self, dim, timesteps, classes):
         super().__init__(dim, timesteps)
         self.label = nn.Embedding(classes + 1, dim) if classes is not None else None
@@ -270,9 +265,7 @@ def zero(layer):
 
 
 class Preconditioning(nn.Module):
-    """For each time, what x loses, what it is multiplied by, the slope and the offset of the guess
-    of v, and what the network's output is multiplied by (Karras et al. 2022, table 1).
-    """
+    """By what x and the output are shifted and scaled (Karras et al. 2022, table 1)."""
 
     def __init__(self, alpha_bar, mean, std):
         super().__init__()
@@ -379,16 +372,17 @@ class ConditionalMLP(nn.Module):
         return self.chain(x, self.time(t), condition)
 
 
-class LeNet5(nn.Module):
+class LeNet(nn.Module):
     """Logits of the classes, which count from 0."""
 
-    def __init__(self):
+    def __init__(self, shape=(32, 32, 3), classes=10, filters=(16, 32), padding=2):
         super().__init__()
-        self.conv1 = nn.Conv2d(1, 6, 5)
-        self.conv2 = nn.Conv2d(6, 16, 5)
-        self.dense1 = nn.Linear(4 * 4 * 16, 120)
+        pooled = [((side + 2 * padding - 4) // 2 + 2 * padding - 4) // 2 for side in shape[:2]]
+        self.conv1 = nn.Conv2d(shape[2], filters[0], 5, padding=padding)
+        self.conv2 = nn.Conv2d(*filters, 5, padding=padding)
+        self.dense1 = nn.Linear(pooled[0] * pooled[1] * filters[1], 120)
         self.dense2 = nn.Linear(120, 84)
-        self.dense3 = nn.Linear(84, 10)
+        self.dense3 = nn.Linear(84, classes)
 
     def forward(self, x):
         h = F.max_pool2d(F.relu(self.conv1(x)), 2)
@@ -397,4 +391,10 @@ class LeNet5(nn.Module):
         return self.dense3(F.relu(self.dense2(F.relu(self.dense1(h)))))
 
 
-NETWORKS = {network.__name__: network for network in (UNet, ADMUNet, ConditionalMLP, LeNet5)}
+class LeNet5(LeNet):
+    def __init__(self):
+        super().__init__((28, 28, 1), 10, (6, 16), padding=0)
+
+
+_ALL = (UNet, ADMUNet, ConditionalMLP, LeNet, LeNet5)
+NETWORKS = {network.__name__: network for network in _ALL}

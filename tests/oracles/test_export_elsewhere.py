@@ -30,7 +30,8 @@ NETWORKS = {
     "adm without classes": lambda: md.models.ADMUNet(ALPHA_BAR, classes=None),
     "mlp": lambda: md.models.ConditionalMLP(),
     "mlp without classes": lambda: md.models.ConditionalMLP(64, None, 1000),
-    "lenet": lambda: md.models.LeNet5(),
+    "lenet 5": lambda: md.models.LeNet5(),
+    "lenet": lambda: md.models.LeNet((13, 18, 3), 4),
     "mnist_adm": lambda: md.pretrained("mnist_adm"),
 }
 
@@ -49,8 +50,9 @@ def model(request):
 def inputs_of(model, times, batch=5, size=(28, 28)):
     rng = np.random.default_rng(2)
     config = model.config
-    if isinstance(model, md.models.LeNet5):
-        return {"x": rng.standard_normal((batch, 28, 28, 1), np.float32)}
+    if isinstance(model, md.models.LeNet | md.models.LeNet5):
+        shape = config.get("shape", (28, 28, 1))
+        return {"x": rng.standard_normal((batch, *shape), np.float32)}
     inputs = {"x": rng.standard_normal((batch, *size, config.get("channels", 1)), np.float32)}
     if isinstance(model, md.models.ConditionalMLP):
         inputs["x"] = rng.standard_normal((batch, 2), np.float32)
