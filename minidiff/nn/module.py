@@ -252,7 +252,12 @@ class Module:
 
 
 def home_of(module: Any) -> Tensor | None:
-    """A parameter or buffer of a Module, which says where it computes; None for what has none."""
+    """A parameter or buffer of a Module, which says where it computes; None for what has none.
+
+    None too where there is only the host: then nobody has to look for one in every step.
+    """
+    if len(kernels._backends) == 1:
+        return None
     parts = module._all_parts() if isinstance(module, Module) else ()
     return next((part for _, part in parts if isinstance(part, Tensor)), None)
 
