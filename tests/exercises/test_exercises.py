@@ -7,6 +7,7 @@ from types import ModuleType
 
 import pytest
 from exercises.other_right import RIGHT
+from mutants import mutants
 
 from minidiff.exercises import mark
 from minidiff.exercises.declared import EXERCISES, GROUPS
@@ -33,6 +34,14 @@ MISTAKES = [
 ]
 
 
+# These change no result.
+SAME = {
+    "'a.mean(axis=0) - b.mean(axis=0)' becomes 'b.mean(axis=0) - a.mean(axis=0)'",
+    "'C_a @ C_b' becomes 'C_b @ C_a'",
+    "'model(x_t, t, None) - v' becomes 'v - model(x_t, t, None)'",
+}
+
+
 def functions(module):
     """The names of the functions that a file defines, in its order."""
     return [n for n, f in vars(module).items() if getattr(f, "__module__", "") == module.__name__]
@@ -56,6 +65,14 @@ def test_the_solution_passes(name):
 def test_a_right_answer_of_another_kind_passes(name):
     marked = marked_once(RIGHT[name], name)
     assert marked.state == "done", marked
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_a_fault_that_is_planted_in_the_solution_is_seen(name):
+    solution = getattr(SOLUTIONS[EXERCISES[name].group], name)
+    faults = dict(mutants(solution))
+    unseen = {what for what, faulty in faults.items() if marked_once(faulty, name).state == "done"}
+    assert not unseen - SAME
 
 
 @pytest.mark.parametrize("name", EXERCISES)
