@@ -174,6 +174,11 @@ def lenet():
 
 
 @recipe
+def lenet_of_digits():
+    return md.models.LeNet((28, 28, 1))
+
+
+@recipe
 def resnet():
     return md.models.ResNet()
 
