@@ -134,7 +134,8 @@ def call_wrongly(guard: Guard, name: str, arguments: list) -> None:
                     f"on {kernels}: {a.dtype} {a.shape}, on generic {b.dtype} {b.shape}"
                 )
             largest = np.abs(b[np.isfinite(b)]).max(initial=1) if b.dtype.kind == "f" else 1
-            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3 * largest)
+            # A norm of numbers that are all equal divides their rounding by √eps, which is 0.003.
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-2 * largest)
 
 
 # --- many calls ---

@@ -206,7 +206,7 @@ def unfitting(draw: Draw, value: Any) -> Any:
     if kind == 3:
         return value.astype(draw.one_of(np.float64, np.int64, np.int8, np.uint64, np.bool_))
     if kind == 4:
-        return np.delete(value, 0, axis)
+        return np.delete(value, slice(0, 1), axis)
     if kind == 5:
         return np.concatenate([value, value], axis)
     if kind == 6:
@@ -215,4 +215,4 @@ def unfitting(draw: Draw, value: Any) -> Any:
         return draw.rng.permutation(np.repeat(value, 2, axis), axis)[..., :1]
     if kind == 8:
         return np.broadcast_to(value.reshape(-1)[0], value.shape) if value.size else value
-    return value - 9 if value.dtype.kind == "i" else value * 1e9
+    return value - 9 if value.dtype.kind == "i" else value * 1e3

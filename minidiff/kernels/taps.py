@@ -18,7 +18,7 @@ def check_window(size, x_size) -> None:
 
 def taps(kernel, size, stride, dilation) -> Iterator[tuple]:
     """Each tap (i, j), with the rows and columns of the bordered input that it meets, as slices."""
-    high, wide = ((n - 1) * s + 1 for n, s in zip(size, stride, strict=True))
+    high, wide = (max((n - 1) * s + 1, 0) for n, s in zip(size, stride, strict=True))
     for i, j in product(range(kernel[0]), range(kernel[1])):
         top = i * dilation[0]
         left = j * dilation[1]

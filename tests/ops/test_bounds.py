@@ -47,6 +47,14 @@ def test_weight_gradients_of_what_does_not_fit(kernel_set, wrong):
         ops.conv2d_dw(g, x, kernel=(3, 3), **(GEOMETRY | other))
 
 
+def test_weight_gradients_where_no_row_was_computed(kernel_set):
+    """Without windows there is nothing to sum, whatever the image has left over."""
+    strided = GEOMETRY | {"stride": (3, 3), "dilation": (2, 1), "groups": 2}
+    dw = ops.conv2d_dw(normal(3, 0, 3, 8), normal(3, 3, 9, 6), kernel=(3, 3), **strided)
+    assert dw.shape == (3, 3, 3, 8)
+    assert not dw.any()
+
+
 def test_image_gradients_of_channels_that_do_not_fit(kernel_set):
     for channels in (8, 32):
         with pytest.raises(ValueError, match="conv2d_dx"):
