@@ -272,8 +272,8 @@ print("least squares by NumPy:", np.polyfit(places, heights, 1).round(3))
 # 1. `off` is used twice in `multiply(off, off)`. Which gradient does `backward` find for it, and
 #    why is that 2 · off?
 # 2. Add the operation `sin`, and check its gradient as we did above.
-# 3. Take the newest node *last* in `backward` (`min` in place of `max`). Which program of this
-#    lesson goes wrong, and how?
+# 3. Take the newest node *last* in `backward` (`min` in place of `max`). The gradients stay right:
+#    why? But how long does a program take then that doubles a number twenty times, by add(x, x)?
 # 4. `backward` keeps every array until the end. Which could it let go of earlier? (Then read
 #    `free` in `minidiff/tape/tape.py`.)
 #

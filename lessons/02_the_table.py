@@ -105,28 +105,25 @@ except ValueError as error:
 #
 # **Question.** Each number of the column was used in 4 places. What is its gradient?
 #
-# **Answer.** The sum of what the 4 places give, as always when something is used several times.
-# Here are the rules for a column and a row. A column's number was repeated along axis 1, a row's
-# along axis 0:
+# **Answer.** The sum of what the 4 places give, as always when something is used several times. The
+# engine adds them up, for any two shapes, if you say that your operation broadcasts:
 
 
 # %%
 @md.primitive(
-    column=lambda g, out, column: (g * column / out).sum(axis=1, keepdims=True),
-    row=lambda g, out, row: (g * row / out).sum(axis=0),
+    broadcasts=True,
+    x=lambda g, out, x: g * x / out,
+    y=lambda g, out, y: g * y / out,
 )
-def hypotenuses(column, row):
-    return np.sqrt(column * column + row * row)
+def hypotenuse(x, y):
+    return np.sqrt(x * x + y * y)
 
 
-gradient = md.grad(lambda c: ops.sum(hypotenuses(c, row)))(column)
+gradient = md.grad(lambda c: ops.sum(hypotenuse(c, row)))(column)
 assert np.allclose(gradient, (column / np.hypot(column, row)).sum(axis=1, keepdims=True))
 gradient
 
 # %% [markdown]
-# In minidiff's own pointwise operations no rule says so: there the engine sums whatever was
-# repeated, for any two shapes.
-#
 # It also goes the other way. `sum` adds up an axis; its rule has to *repeat* the gradient along
 # it. Broadcasting and summing are each other's derivative:
 #
