@@ -86,8 +86,9 @@ def dense_dx(g, w):
 
 def dense_dw_db(g, x):
     """Both gradients (dw, db) of `dense`: all leading axes are one batch."""
-    x = x.reshape((-1, x.shape[-1]))
-    g = g.reshape((-1, g.shape[-1]))
+    rows = math.prod(x.shape[:-1])  # -1 would be any number where there are no channels
+    x = x.reshape((rows, x.shape[-1]))
+    g = g.reshape((rows, g.shape[-1]))
     return x.mT @ g, total(g, 0)
 
 

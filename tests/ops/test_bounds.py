@@ -55,6 +55,13 @@ def test_weight_gradients_where_no_row_was_computed(kernel_set):
     assert not dw.any()
 
 
+def test_a_dense_layer_without_outputs(kernel_set):
+    w = md.Tensor(normal(9, 0), requires_grad=True)
+    y = ops.dense(normal(2, 5, 9), w, normal(0))
+    y.backward(np.ones((2, 5, 0), np.float32))
+    assert w.grad.shape == (9, 0)
+
+
 def test_image_gradients_of_channels_that_do_not_fit(kernel_set):
     for channels in (8, 32):
         with pytest.raises(ValueError, match="conv2d_dx"):
