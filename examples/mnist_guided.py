@@ -186,9 +186,10 @@ def main() -> None:
     # what is drawn stays until all is done: --resume goes on with the rest
     drawn = folder / f"drawn-{fingerprint(model)}"
     model = model.to(args.device)
-    draw_scales(model, args.seed, folder / "guidance.png", drawn)
-    draw_video(model, args.seed, folder / "denoising.gif", drawn)
-    judge(model, args, folder / "counts.png", drawn)
+    with command_line.training(trainer.path):
+        draw_scales(model, args.seed, folder / "guidance.png", drawn)
+        draw_video(model, args.seed, folder / "denoising.gif", drawn)
+        judge(model, args, folder / "counts.png", drawn)
     if distributed.rank() == 0:
         shutil.rmtree(drawn, ignore_errors=True)
 

@@ -183,14 +183,14 @@ def _refused(reason: str) -> SystemExit:
 
 @contextmanager
 def training(path: Path) -> Iterator[None]:
-    """A block that trains: where it is stopped or refused, the script ends with one sentence.
+    """A block that trains, or draws afterwards: stopped or refused, it ends with one sentence.
 
     `path` is the checkpoint's.
     """
     try:
         yield
     except KeyboardInterrupt as stop:
-        said = str(stop) or "stopped"  # by a Ctrl-C that came when the training had ended
+        said = str(stop) or "stopped"  # where the Trainer says nothing: nothing is trained there
         raise SystemExit(f"\n{said}{'; --resume goes on from it' * path.exists()}") from None
     except (disk.InUseError, OSError, FloatingPointError) as error:
         raise SystemExit(f"{Path(sys.argv[0]).name}: error: {error}") from None

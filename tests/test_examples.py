@@ -133,7 +133,7 @@ def test_mnist_goes_on_with_drawing_and_judging(here, few_digits, monkeypatch, c
     monkeypatch.setattr(example.diffusion, "sample", sample)
     while len(calls) < 4:
         room = len(calls) + 1
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(SystemExit, match="stopped; --resume goes on from it"):
             example.main()
         monkeypatch.setattr(sys, "argv", ["mnist_guided", "--resume"])
         assert storage.read("runs/mnist/checkpoint.safetensors").notes["step"] == 2
