@@ -28,6 +28,22 @@ def _learning_rate(name: str, value: Any) -> LearningRate:
     return float(value)
 
 
+def _rate(lr: LearningRate, step: int) -> float:
+    """The learning rate at a step. A function may give infinity: what that makes is noticed."""
+    if not callable(lr):
+        return lr
+    value = lr(step)
+    try:
+        rate = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"lr: given {value!r} by its function at step {step}, wanted a number"
+        ) from None
+    if rate < 0:
+        raise ValueError(f"lr: given {rate:g} by its function at step {step}, wanted at least 0")
+    return rate
+
+
 def _share(name: str, value: Any) -> float:
     return float(checks.among(name, value, Between(0, 1, "[)")))
 
@@ -104,10 +120,9 @@ class Optimizer(Stateful):
 
     def step(self) -> None:
         """Update the parameters from their gradients."""
+        rates = [_rate(group["lr"], self.steps + 1) for group in self.param_groups]
         self.steps += 1
-        for group, flats in zip(self.param_groups, self.flats):
-            lr = group["lr"]
-            rate = float(lr(self.steps) if callable(lr) else lr)
+        for group, flats, rate in zip(self.param_groups, self.flats, rates):
             for flat in flats:
                 for arrays, gradient, step in flat.updates():
                     self.update(group, arrays, gradient, rate, step)

@@ -273,6 +273,18 @@ def test_the_learning_rate_is_asked_once_a_step_from_one():
     assert p.item() == -3
 
 
+@pytest.mark.parametrize(
+    ("given", "error"), [(None, TypeError), ([1, 2], TypeError), (-0.1, ValueError)]
+)
+def test_what_a_function_for_the_rate_may_not_give(given, error):
+    (p,) = leaves([1])
+    optimizer = SGD([p], lr=lambda step: given)
+    with pytest.raises(error, match=r"lr: given .* by its function at step 1, wanted"):
+        run(optimizer, [[[1]]])
+    assert optimizer.steps == 0
+    assert p.item() == 1
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.lists(numbers, min_size=1, max_size=4), min_size=1, max_size=4), st.floats(0.01, 10)
