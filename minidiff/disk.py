@@ -30,7 +30,7 @@ def write_whole(path: Path, content: bytes) -> None:
     OSError names the file; an older one is untouched then. ValueError where no file can be.
     """
     place = place_of(path)
-    with _named(place):
+    with named(place):
         place.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(place)
         with _beside(place) as (temporary, file):
@@ -48,7 +48,7 @@ def write_whole(path: Path, content: bytes) -> None:
 def check_room(path: Path, size: int) -> None:
     """OSError unless so many bytes can be written beside `path`: they are, and removed again."""
     place = place_of(path)
-    with _named(place):
+    with named(place):
         place.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(place)
         with _beside(place) as (_, file):
@@ -63,7 +63,7 @@ def alone(path: Path) -> Iterator[None]:
     It ends with the process, however that ends.
     """
     place = place_of(path)
-    with _named(place):
+    with named(place):
         place.parent.mkdir(parents=True, exist_ok=True)
         lock = place.with_name(f".{place.name}.lock")
         file = _opened_and_locked(lock)
@@ -98,7 +98,7 @@ _OF_THE_PATH = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.E
 
 
 @contextmanager
-def _named(place: Path) -> Iterator[None]:
+def named(place: Path) -> Iterator[None]:
     """An OSError of the block names the file: «No space left on device: 'run.safetensors'».
 
     ValueError where no file can be: a folder in the path is none, or the name is too long.
@@ -108,12 +108,12 @@ def _named(place: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno is None:
             raise
-        named: Exception = OSError(error.errno, error.strerror, os.fspath(place))
+        renamed: Exception = OSError(error.errno, error.strerror, os.fspath(place))
         if error.errno in _OF_THE_PATH:
-            named = ValueError(f"path: given {place}, {error.strerror}, wanted the name of a file")
+            renamed = ValueError(f"path: given {place}, {error.strerror}, wanted the name of a file")
     else:
         return
-    raise named
+    raise renamed
 
 
 @contextmanager

@@ -42,8 +42,9 @@ def cut_at(step: int):
 
 
 def steps_of(folder) -> dict[str, int]:
-    """The files of a folder, and the steps of the checkpoints in them."""
-    return {path.name: storage.read(path).notes["step"] for path in folder.iterdir()}
+    """The files of a folder, but for the log, and the steps of the checkpoints in them."""
+    checkpoints = [path for path in folder.iterdir() if path.suffix != ".jsonl"]
+    return {path.name: storage.read(path).notes["step"] for path in checkpoints}
 
 
 def flip_a_bit(path) -> None:

@@ -67,6 +67,7 @@ def test_mnist_is_trained_resumed_and_drawn(here, few_digits, monkeypatch, capsy
     example.main()
     folder = here / "runs/mnist"
     assert {file.name for file in folder.iterdir()} == {
+        "checkpoint.jsonl",
         "checkpoint.safetensors",
         "loss.png",
         "guidance.png",

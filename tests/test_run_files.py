@@ -118,7 +118,7 @@ def test_two_runs_of_one_path_are_refused(tmp_path):
 
     trainer(path, after_step=begin_another).fit(points(), 1, progress=False)
     second.fit(points(), 1, progress=False)
-    assert sorted(os.listdir(tmp_path)) == ["run", "run.1", "run.2"]
+    assert sorted(os.listdir(tmp_path)) == ["run", "run.1", "run.2", "run.jsonl"]
 
 
 LIMITED = """

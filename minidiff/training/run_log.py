@@ -16,7 +16,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ..disk import write_whole
+from ..disk import named, write_whole
 
 
 class RunLog:
@@ -75,7 +75,7 @@ class RunLog:
             write_whole(path, _first_lines(path, self._written) + lines)
             return
         self._others_behind = True  # a part of them, should this fail
-        with path.open("ab") as file:
+        with named(path), path.open("ab") as file:
             file.write(lines)
             file.flush()
             os.fsync(file.fileno())

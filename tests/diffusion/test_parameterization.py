@@ -306,7 +306,7 @@ def test_how_samplers_are_called(name):
 def test_the_signature_of_sample_is_real():
     wanted = (
         "(denoise, condition=None, n=None, shape=None, sampler='ddim', steps=25, rng=0, "
-        "device='cpu', spacing='trailing', clip='images', dtype=numpy.float32, **options)"
+        "device=None, spacing='trailing', clip='images', dtype=numpy.float32, **options)"
     )
     for function in (D.sample, D.sample_steps):
         signature = inspect.signature(function)
