@@ -110,7 +110,9 @@ def named(place: Path) -> Iterator[None]:
             raise
         renamed: Exception = OSError(error.errno, error.strerror, os.fspath(place))
         if error.errno in _OF_THE_PATH:
-            renamed = ValueError(f"path: given {place}, {error.strerror}, wanted the name of a file")
+            renamed = ValueError(
+                f"path: given {place}, {error.strerror}, wanted the name of a file"
+            )
     else:
         return
     raise renamed
