@@ -43,7 +43,45 @@ def check_blend(dtype):
     close(kernels.call("blend", x, y, a=a, b=b), a * x + b * y)
 
 
-CHECKS = {"adam": check_adam, "ema": check_ema, "blend": check_blend}
+def of_shapes(dtype, *shapes):
+    rng = np.random.default_rng(len(shapes))
+    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+
+
+def check_ema_all(dtype):
+    averages = of_shapes(dtype, (2, 3), (4,), (1, 2))
+    params = [array + 1 for array in averages]
+    wanted = [0.75 * a + 0.25 * p for a, p in zip(averages, params)]
+    kernels.find("ema_all", np.ndarray)(*averages, *params, decay=0.75)
+    for average, array in zip(averages, wanted):
+        np.testing.assert_allclose(average, array, rtol=1e-5)
+
+
+def check_flattened(dtype):
+    arrays = of_shapes(dtype, (2, 3), (4,), (1, 2))
+    flat = kernels.find("flattened", np.ndarray)(*arrays)
+    assert flat.dtype == dtype
+    np.testing.assert_array_equal(flat, [x for array in arrays for x in array.flat])
+
+
+def check_clip_norm(dtype):
+    for largest in (100.0, 0.5):
+        gradients = of_shapes(dtype, (2, 3), (4,), (1, 2))
+        before = np.concatenate([gradient.reshape(-1) for gradient in gradients])
+        norm = kernels.find("clip_norm", np.ndarray)(*gradients, max_norm=largest)
+        after = np.concatenate([gradient.reshape(-1) for gradient in gradients])
+        np.testing.assert_allclose(norm, np.sqrt(np.sum(before.astype("f8") ** 2)), rtol=1e-5)
+        np.testing.assert_allclose(after, before * min(1, largest / norm), rtol=1e-5)
+
+
+CHECKS = {
+    "adam": check_adam,
+    "ema": check_ema,
+    "ema_all": check_ema_all,
+    "flattened": check_flattened,
+    "clip_norm": check_clip_norm,
+    "blend": check_blend,
+}
 
 
 @pytest.mark.parametrize("name", CHECKS)

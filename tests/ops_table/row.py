@@ -54,7 +54,7 @@ class Op:
         samples: list[tuple] = []
 
         @settings(
-            max_examples=30,
+            max_examples=100,
             phases=[Phase.generate],
             database=None,
             derandomize=True,
@@ -69,7 +69,7 @@ class Op:
 
         draw()
         samples.sort(key=lambda sample: -sum(sizes(sample)))
-        return samples[:: max(1, len(samples) // 8)]
+        return samples[:: max(1, len(samples) // 16)]
 
     def differentiable(self, k: int) -> bool:
         """Whether the k-th array among the arguments has a gradient."""
