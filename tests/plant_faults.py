@@ -68,7 +68,9 @@ for _kernel in ("erfc", "inverse_mills"):
         EQUIVALENT[f"generic: {_kernel}", f"_bell: {_what}"] = "any head will do, to rounding"
 for _kernel in ("erfc", "inverse_mills", "log_ndtr"):
     _what = "_scaled_erfc: '1 - xp.exp(-turns)' becomes '1'"
-    EQUIVALENT[f"generic: {_kernel}", _what] = "it is 1 to eleven digits"
+    EQUIVALENT[f"generic: {_kernel}", _what] = (
+        "what it changes is below the digits that are compared"
+    )
 
 HANDS_ON = {"generic: ema_all"}  # it calls `ema` for each, and has little of its own
 
