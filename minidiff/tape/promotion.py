@@ -77,7 +77,7 @@ def promote(
     if len(devices) > 1:
         raise TypeError(
             f"{name}: given operands on different devices {sorted(devices)}: {describe(arrays)}; "
-            f"wanted one device: move one with .to(device)"
+            f"wanted one device: type x.to(device) for one of them"
         )
     dtypes = {a.dtype for a in real if a.dtype.kind == "f"}
     scalars_count = not dtypes  # then a NumPy scalar, which is what 0-d arrays become, is an array
@@ -86,7 +86,7 @@ def promote(
     if len(dtypes) > 1:
         raise TypeError(
             f"{name}: given operands of different float dtypes: {describe(arrays)}; wanted one "
-            f"dtype: cast one with .astype(dtype)"
+            f"dtype: type x.astype(dtype) for one of them"
         )
     dtype = next(iter(dtypes), FLOAT64 if wants_floats else None)
 

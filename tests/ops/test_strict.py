@@ -45,20 +45,24 @@ def test_on_a_strict_device(name, create_graph):
                 np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
 
 
-def floats_of(row):
+def floats_of(arguments):
     """The places of the float arrays among the arguments."""
-    arguments = row.drawn[0]
     return [i for i, a in enumerate(arguments) if isinstance(a, np.ndarray) and a.dtype.kind == "f"]
 
 
-@pytest.mark.parametrize("name", [name for name, row in OPS.items() if len(floats_of(row)) > 1])
+def of_several_floats(row):
+    return [arguments for arguments in row.drawn if len(floats_of(arguments)) > 1]
+
+
+@pytest.mark.parametrize("name", [name for name, row in OPS.items() if of_several_floats(row)])
 def test_operands_on_two_devices_are_an_error(name):
     row = OPS[name]
-    floats = floats_of(row)
-    with strict.registered():
-        moved = [on_device(a) if i == floats[-1] else a for i, a in enumerate(row.drawn[0])]
-        with pytest.raises(TypeError, match=r"cpu.*strict|host array"):
-            row.f(*(Tensor(a) if i in floats else a for i, a in enumerate(moved)))
+    for arguments in of_several_floats(row):
+        floats = floats_of(arguments)
+        with strict.registered():
+            moved = [on_device(a) if i == floats[-1] else a for i, a in enumerate(arguments)]
+            with pytest.raises(TypeError, match=r"cpu.*strict|host array"):
+                row.f(*(Tensor(a) if i in floats else a for i, a in enumerate(moved)))
 
 
 def test_the_stand_in_refuses():
