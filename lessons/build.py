@@ -43,7 +43,12 @@ def faults_of(text: Path, check: bool) -> list[str]:
     path = text.with_suffix(".ipynb")
     notebook = jupytext.read(text)
     start = time.perf_counter()
-    client = NotebookClient(notebook, timeout=LONGEST, resources={"metadata": {"path": FOLDER}})
+    client = NotebookClient(
+        notebook,
+        timeout=LONGEST,
+        resources={"metadata": {"path": FOLDER}},
+        store_widget_state=False,
+    )
     try:
         client.execute()
     except CellExecutionError as error:
@@ -51,8 +56,8 @@ def faults_of(text: Path, check: bool) -> list[str]:
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"  # by default they are random, and every build a change
         cell.metadata.pop("execution", None)  # when each cell ran
-        if cell.cell_type == "code":  # kept progress bars are pages of numbers
-            cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+        if cell.cell_type == "code":
+            cell.outputs = [out for out in cell.outputs if not is_progress(out)]
     written = nbformat.writes(notebook)
     print(f"{text.name}: {time.perf_counter() - start:.0f} s, {len(written) / 1000:.0f} kB")
     faults = []
@@ -65,6 +70,12 @@ def faults_of(text: Path, check: bool) -> list[str]:
             f"{path.name}: not that of its text; type python lessons/build.py {text.stem}"
         )
     return faults
+
+
+def is_progress(output: nbformat.NotebookNode) -> bool:
+    """A progress bar, as text or as a widget: kept, it is pages of numbers, or dead."""
+    widget = "application/vnd.jupyter.widget-view+json"
+    return output.get("name") == "stderr" or widget in output.get("data", {})
 
 
 def sources(notebook: nbformat.NotebookNode) -> list[str]:

@@ -15,6 +15,7 @@ from ..storage import Checkpoint
 from ..storage.checkpoints import taken
 from ..storage.file_format import to_bytes
 from . import run_files
+from .history import History
 from .kept import kept_by
 from .run_log import RunLog, check_tensorboard, log_path
 from .run_state import Progress, by_part, check_rates, progress_in, rate_at, rates_of
@@ -61,7 +62,7 @@ class Run:
         self.step = 0
         self.epoch = 0  # how many are done
         self.skipped = 0
-        self.history: dict[str, list[float]] = {"training": [], "validation": []}
+        self.history = History(training=[], validation=[])
         self._any_batch_size = batch_size is None
         self._any_seed = seed is None
         self._generators = model.generators()  # of Dropout, say: each step sets them
@@ -185,7 +186,7 @@ class Run:
         self.step = progress.step
         self.epoch = progress.epoch
         self.skipped = progress.skipped
-        self.history = {name: list(losses) for name, losses in progress.history.items()}
+        self.history = History((name, list(each)) for name, each in progress.history.items())
         self._seen = progress.seen
         self._counted = progress.counted
         self._epoch_loss = progress.epoch_loss

@@ -19,6 +19,7 @@ from ..tools.debug import detect_anomaly
 from . import data_sets, run_files
 from .evaluation import mean_loss
 from .first_fault import first_fault
+from .history import History
 from .run import Run, check_loss
 from .stopping import StopRequest, stop_requests
 
@@ -91,7 +92,7 @@ class Trainer(Run):
         epochs: int,
         validation: np.ndarray | Sequence | None = None,
         progress: bool = True,
-    ) -> dict:
+    ) -> History:
         """Train until `epochs` epochs are done in all; gives the history of mean losses, per epoch.
 
         `data` and `validation` are tuples of arrays with one first axis, such as (images, labels),

@@ -171,61 +171,6 @@ class TestProfile:
         assert p.rows()[0].flops == 2 * 25 * 4 * 9 * 2
 
 
-class TestGraph:
-    def test_boxes_are_operations_in_layers(self):
-        graph = md.graph(Outer(), rows)
-        assert [(box.layer, box.text.split("\n")[0]) for box in graph.boxes] == [
-            ("parts.0.dense", "dense"),
-            ("parts.0", "tanh"),
-            ("parts.1.dense", "dense"),
-            ("parts.1", "tanh"),
-            ("", "multiply"),
-            ("", "sum"),
-        ]
-        assert [box.sources for box in graph.boxes] == [[], [0], [1], [2], [3], [4]]
-        assert graph.boxes[0].text == "dense\n2 × 3"
-
-    def test_depth_makes_one_box_of_a_layer(self):
-        graph = md.graph(Outer(), rows, depth=2)
-        assert [box.text.split("\n")[0] for box in graph.boxes] == [
-            "dense, tanh",
-            "dense, tanh",
-            "multiply",
-            "sum",
-        ]
-
-    def test_graphviz(self):
-        text = str(md.graph(Outer(), rows))
-        assert text.startswith("digraph {") and text.endswith("}")
-        assert (
-            'label="parts.0.dense"' in text
-            and "  3 -> 4\n" in text
-            and r'[label="dense\n2 × 3"]' in text
-        )
-
-    def test_picture(self, tmp_path):
-        figure = md.graph(Outer(), rows).draw(tmp_path / "graph.png")
-        assert (tmp_path / "graph.png").stat().st_size > 1000
-        assert any("parts.0.dense: dense" in text.get_text() for text in figure.axes[0].texts)
-
-    def test_unet_at_depth_two_fits_a_page(self):
-        model = md.models.UNet(width=8, multipliers=(1, 2))
-        graph = md.graph(model, np.zeros((1, 8, 8, 1), np.float32), 3, np.array([1]), depth=2)
-        assert 8 < len(graph.boxes) < 30
-        assert any(box.layer.startswith("down") for box in graph.boxes)
-
-
-def test_a_notebook_shows_graphs_and_costs():
-    x = md.Tensor(np.ones(3), requires_grad=True)
-    drawn = md.graph(lambda: md.ops.sum(md.ops.exp(x)))
-    assert drawn._repr_png_()[:4] == b"\x89PNG"
-    assert drawn.draw()._repr_png_()[:4] == b"\x89PNG"
-    assert repr(drawn) == "Graph(2 boxes)"
-    with md.profile() as costs:
-        md.ops.exp(x)
-    assert "exp" in repr(costs) and repr(costs) == str(costs) == costs.table()
-
-
 BARE = np.array([1.0, 2.0, 3.0])
 PLACES = np.array([0, 2])
 WRITES = {
