@@ -151,6 +151,18 @@ def stopped_at(step: int):
     return lambda now: now == step - 1 and os.kill(os.getpid(), signal.SIGINT)
 
 
+def test_a_loss_that_changes_the_folder_leaves_the_checkpoint_where_it_was(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    run = trainer("run.safetensors", after_step=lambda step: os.chdir(elsewhere))
+    run.fit(points(), 1, progress=False)
+    assert storage.read(tmp_path / "run.safetensors").notes["step"] == run.step
+    assert not list(elsewhere.iterdir())
+    run.resume()
+    assert run.epoch == 1
+
+
 @pytest.mark.parametrize("stop", [2, 4])
 @pytest.mark.parametrize("size", [5, 8, 32, 100])
 def test_an_epoch_is_all_samples_once_with_any_batch_size(tmp_path, stop, size):

@@ -19,7 +19,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from ..disk import write_whole
+from ..disk import place_of, write_whole
 
 BEAT = 2.0  # seconds between two touches of a claim
 SILENCE = 20.0  # after so many seconds without one its process is dead
@@ -46,7 +46,10 @@ class Cell:
 
 
 def make_all(cells: Sequence[Cell]) -> None:
-    """Make what is missing or damaged, beside any other process that does the same."""
+    """Make what is missing or damaged, beside any other process that does the same.
+
+    Raises ValueError where something that is no file, such as a pipe, stands in a cell's place.
+    """
     for cell in cells:
         _remove_if_damaged(cell)
     with tqdm(total=len(cells), unit="cell", dynamic_ncols=True) as bar:
@@ -59,6 +62,7 @@ def make_all(cells: Sequence[Cell]) -> None:
 
 
 def _remove_if_damaged(cell: Cell) -> None:
+    place_of(cell.path)
     try:
         cell.read()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Small parameters that lie after one another in memory, so that one call updates them all."""
+"""Parameters that lie after one another in memory, so that one call updates many of them."""
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, groupby
@@ -10,7 +10,7 @@ from ..autograd.tensor import Tensor
 from ..kernels import Array
 
 # Parameters of at most so many numbers share one update: a call costs what thousands of numbers do.
-# On a device, where it costs what millions do, all parameters share one.
+# Larger ones have each their own. On a device, where a call costs what millions do, all share one.
 SMALL_PARAMETER = 4096
 
 _data = attrgetter("_data")
@@ -20,13 +20,15 @@ _grad = attrgetter("_grad")
 def flat_groups(
     parameters: Sequence[Tensor], state_names: tuple[str, ...]
 ) -> list["FlatParameters"]:
-    """The small parameters of each dtype together (on a device all), each large one alone."""
+    """The parameters of each dtype together, the small ones first."""
     groups: dict[Any, list[Tensor]] = {}
-    for index, p in enumerate(parameters):
-        is_small = p.size <= SMALL_PARAMETER or kernels.on_a_device(p.data)
-        key = p.dtype if is_small else index
-        groups.setdefault(key, []).append(p)
+    for p in sorted(parameters, key=_is_large):
+        groups.setdefault(p.dtype, []).append(p)
     return [FlatParameters(group, state_names) for group in groups.values()]
+
+
+def _is_large(p: Tensor) -> bool:
+    return p.size > SMALL_PARAMETER
 
 
 class FlatParameters:
@@ -64,6 +66,8 @@ class FlatParameters:
             for p, start, end in zip(self.parameters, self.ends, self.ends[1:])
         ]
         self.bound = [arrays["param"] for arrays in self.views]
+        on_a_device = kernels.on_a_device(self.flat["param"])
+        self.alone = [i for i, p in enumerate(self.parameters) if _is_large(p) and not on_a_device]
         for p, array in zip(self.parameters, self.bound):
             array[...] = p.data
             p._data = array  # the same numbers: a tape that saved the old array may go on
@@ -87,21 +91,24 @@ class FlatParameters:
     def updates(self) -> Iterator[tuple[dict[str, Array], Array, int]]:
         """(arrays, gradient, step) of what is to be updated, and how often it will have been then.
 
-        Neighbours that have gradients and were updated equally often are one. What has no gradient,
-        or is frozen, is left out.
+        Neighbours that have gradients and were updated equally often are one, but for large ones on
+        the host. What has no gradient, or is frozen, is left out.
         """
         if not all(map(is_, map(_data, self.parameters), self.bound)):
             self.rebind()
-        keys: list[int | None] = [*self.steps]
+        keys: list = [*self.steps]
+        for i in self.alone:
+            keys[i] = i, keys[i]
         for i, p in enumerate(self.parameters):
             if p._grad is None or not p.requires_grad:
                 keys[i] = None
         stop = 0
-        for step, count in _runs(keys):
+        for key, count in _runs(keys):
             start = stop
             stop += count
-            if step is None:
+            if key is None:
                 continue
+            step = self.steps[start]
             self.steps[start:stop] = [step + 1] * count
             parameters = self.parameters[start:stop]
             gradients = [g.data if isinstance(g, Tensor) else g for g in map(_grad, parameters)]

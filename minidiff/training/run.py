@@ -75,7 +75,7 @@ class Run:
         # the last steps whose losses are not in that sum yet: (step, samples, loss)
         self._unread: list[tuple[int, int, Any]] = []
         if tensorboard is not None:
-            tensorboard = checks.path("tensorboard", tensorboard)
+            tensorboard = checks.path("tensorboard", tensorboard).absolute()
             check_tensorboard()
         self._log = RunLog(tensorboard)
         self._good: Checkpoint  # the newest state that was looked at; `fit` begins with one
@@ -84,6 +84,16 @@ class Run:
     def __repr__(self) -> str:
         name = type(self.model).__name__
         return f"Trainer({name}, epochs done: {self.epoch}, steps: {self.step}, path: {self.path})"
+
+    @property
+    def path(self) -> str | os.PathLike | None:
+        """Where the checkpoint is: from the folder in which the process was when it was set."""
+        return self._path
+
+    @path.setter
+    def path(self, path: str | os.PathLike | None) -> None:
+        self._path = path
+        self._place = None if path is None else checks.path("path", path).absolute()
 
     def save(self) -> None:
         """Write the checkpoint, if there is a path for it.
@@ -96,10 +106,9 @@ class Run:
         self._saved_at = time.monotonic()
 
     def _write(self) -> None:
-        path = None if self.path is None else checks.path("path", self.path)
-        self._log.write(path and log_path(path))
-        if path is not None:
-            run_files.write(path, to_bytes(self._good), self.keep)
+        self._log.write(self._place and log_path(self._place))
+        if self._place is not None:
+            run_files.write(self._place, to_bytes(self._good), self.keep)
 
     def resume(self) -> None:
         """Go on where the checkpoint at `path` stopped; if it is damaged, the next older one.
@@ -113,11 +122,11 @@ class Run:
         by another schedule, without averages where there is an `ema` here, of a loss that keeps
         something else, or no Trainer's.
         """
-        if self.path is None:
+        place = self._place
+        if place is None:
             raise ValueError("path: given None, wanted a Trainer's checkpoint to resume from")
-        path = self.path
-        checkpoint = distributed.on_first(lambda: run_files.newest_checkpoint(path, self.model))
-        progress = progress_in(checkpoint.notes, self.path)
+        checkpoint = distributed.on_first(lambda: run_files.newest_checkpoint(place, self.model))
+        progress = progress_in(checkpoint.notes, place)
         if not self._any_seed and self.seed != progress.seed:
             raise ValueError(
                 f"seed: given {self.seed}, wanted {progress.seed}, with which {self.path} began: "
@@ -213,10 +222,10 @@ class Run:
 
     def _stopped(self) -> str:
         """How far the run is, and how far what is on the disk."""
-        if self.path is None:
+        if self._place is None:
             return f"stopped at step {self.step}; nothing was written, for there is no path"
         try:
-            saved = storage.read(self.path).notes["step"]
+            saved = storage.read(self._place).notes["step"]
         except (OSError, ValueError, KeyError):  # none, or what was there before and is no run's
             return f"stopped at step {self.step}; nothing was written to {self.path} yet"
         return f"stopped at step {self.step}; {self.path} holds step {saved}"

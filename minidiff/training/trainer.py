@@ -143,10 +143,10 @@ class Trainer(Run):
 
     def _alone(self) -> AbstractContextManager:
         """A block in which no other run writes to the path."""
-        if self.path is None:
+        place = self._place
+        if place is None:
             return nullcontext()
-        path = checks.path("path", self.path)
-        return distributed.block_on_first(lambda: disk.alone(path))
+        return distributed.block_on_first(lambda: disk.alone(place))
 
     def _checked_data(self, name: str, data: np.ndarray | Sequence) -> Sequence:
         arrays = data_sets.arrays_of(name, data)
@@ -164,11 +164,11 @@ class Trainer(Run):
             self._epoch_loss = 0.0
             self._data = fingerprint
         state = self._state()
-        if self.path is not None:
+        place = self._place
+        if place is not None:
             size = len(to_bytes(state))
-            path = checks.path("path", self.path)
-            distributed.on_first(lambda: run_files.check_places(path, self.keep))
-            distributed.on_first(lambda: disk.check_room(path, self.keep * size))
+            distributed.on_first(lambda: run_files.check_places(place, self.keep))
+            distributed.on_first(lambda: disk.check_room(place, self.keep * size))
         if validation is not None:
             data_sets.try_extremes("validation", self.model, self.loss, validation)
             data_sets.check_labels("validation", self.model, validation)

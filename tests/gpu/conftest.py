@@ -20,18 +20,31 @@ A device that is played by the CPU needs g++ and a minute:
 """
 
 
-def pytest_collection_finish(session):
-    wanted = {mark.name for item in session.items for mark in item.iter_markers()}
-    if wanted & {"gpu", "emulator"} and "cuda" not in md.devices():
-        end(f"no CUDA device: {md.devices().about_cuda}")
-    if "emulator" in wanted and "gpu_emulator" not in sys.modules:
-        end("no emulated device here")
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    on_device = [item for item in items if marks(item) & {"gpu", "emulator"}]
+    reason = ""
+    if on_device and "cuda" not in md.devices():
+        reason = f"no CUDA device: {md.devices().about_cuda}"
+    elif "gpu_emulator" not in sys.modules and any("emulator" in marks(item) for item in on_device):
+        reason = "no emulated device here"
+    if not reason:
+        return
+    config.nothing_was_tested = f"nothing was tested, for there is {reason}.\n{HOW_TO}"
+    if not hasattr(config, "workerinput"):
+        pytest.exit(config.nothing_was_tested, pytest.ExitCode.USAGE_ERROR)
+    # one process of several cannot end the run: the first test says it for all
+    items[:] = on_device[:1]
 
 
-def end(reason):
-    pytest.exit(
-        f"nothing was tested, for there is {reason}.\n{HOW_TO}", pytest.ExitCode.USAGE_ERROR
-    )
+def marks(item):
+    return {mark.name for mark in item.iter_markers()}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def a_device(pytestconfig):
+    if hasattr(pytestconfig, "nothing_was_tested"):
+        pytest.fail(pytestconfig.nothing_was_tested, pytrace=False)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -56,10 +56,14 @@ def loss_of(name, model):
 
 
 def training_step(name, clips=False):
-    """The second step of training, with Adam and EMA; the first has more to look at."""
+    """The second step of training, with Adam and EMA; the first has more to look at.
+
+    The optimiser was made before the model was moved, as it may be.
+    """
     model = make(name)
     loss = loss_of(name, model)
-    optimizer = optim.Adam(model.parameters())
+    optimizer = optim.Adam(model.to("cpu").parameters())
+    model.to("cuda")
     average = optim.EMA(model, 0.99)
     for step, (x0, labels) in enumerate(batches(name, 2)):
         with gpu_emulator.counted() as counted:
