@@ -35,7 +35,8 @@ def main() -> None:
     for text in sorted(FOLDER.glob("[0-9]*.py")):
         if text.name.startswith(tuple(args.lessons) or ""):
             faults += faults_of(text, args.check)
-    raise SystemExit("\n".join(faults))
+    if faults:
+        raise SystemExit("\n".join(faults))
 
 
 def faults_of(text: Path, check: bool) -> list[str]:
