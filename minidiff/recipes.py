@@ -11,7 +11,7 @@ import numpy as np
 
 from . import data, ops
 from .autograd.threads import sharded
-from .data.picture_files import PictureFiles
+from .data.on_disk import OnDisk
 from .diffusion import cosine_schedule, label_dropout, loss, losses
 from .models import ADMUNet, LeNet
 from .optim import EMA, Adam, PowerLaw, warmup_cosine
@@ -29,7 +29,7 @@ JUDGE_EPOCHS = 15
 # Noise that is drawn anew at each step undoes the network's errors; times are even in log-SNR.
 SAMPLER: dict[str, Any] = {"sampler": "dpmpp_2m_sde", "steps": 20, "spacing": "log_snr"}
 
-Images = np.ndarray | PictureFiles
+Images = np.ndarray | OnDisk
 
 
 def batch_size_for(count: int) -> int:

@@ -11,14 +11,14 @@ import numpy as np
 
 from .. import checks
 from .ahead import ahead
-from .picture_files import PictureFiles
+from .on_disk import OnDisk
 
 # NumPy seeds [seed, k] and [seed, k, 0] alike. Training step k draws from the first, so a small tag
 # here would give epoch 0 the draws of some step; these tags are beyond any step's number.
 ORDER = int.from_bytes(b"orde", "big")
 SPLIT = int.from_bytes(b"spli", "big")
 
-Pair = tuple[np.ndarray | PictureFiles, Any]  # samples; labels (n,), or None
+Pair = tuple[np.ndarray | OnDisk, Any]  # samples; labels (n,), or None
 
 
 def batch_count(n: int, size: int) -> int:
@@ -27,7 +27,7 @@ def batch_count(n: int, size: int) -> int:
 
 
 def minibatches(
-    arrays: Sequence[np.ndarray | PictureFiles | None],
+    arrays: Sequence[np.ndarray | OnDisk | None],
     size: int,
     seed: int | None = None,
     epoch: int = 0,
@@ -56,12 +56,12 @@ def minibatches(
 
 
 def rows_of(
-    arrays: Sequence[np.ndarray | PictureFiles | None], order: np.ndarray, size: int
+    arrays: Sequence[np.ndarray | OnDisk | None], order: np.ndarray, size: int
 ) -> Iterator[tuple]:
     """The batches of these rows, in their order."""
     batches = (order[first : first + size] for first in range(0, len(order), size))
     found = (_rows(arrays, rows) for rows in batches)
-    return ahead(found) if any(isinstance(array, PictureFiles) for array in arrays) else found
+    return ahead(found) if any(isinstance(array, OnDisk) for array in arrays) else found
 
 
 def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
@@ -71,7 +71,7 @@ def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def split_validation(
-    samples: np.ndarray | PictureFiles,
+    samples: np.ndarray | OnDisk,
     labels: np.ndarray | None = None,
     fraction: float = 0.1,
     seed: int = 0,
@@ -82,7 +82,7 @@ def split_validation(
     integers from 1, or None. floor(fraction * n) samples, at least 1, are for validation.
     ValueError where one of the two sides would be empty.
     """
-    if not isinstance(samples, PictureFiles):
+    if not isinstance(samples, OnDisk):
         checks.data_set("samples", samples)
     n = len(samples)
     if labels is not None:
@@ -95,12 +95,12 @@ def split_validation(
     return _part(samples, labels, order[:cut]), _part(samples, labels, order[cut:])
 
 
-def _part(samples: np.ndarray | PictureFiles, labels: np.ndarray | None, rows: np.ndarray) -> Pair:
-    if isinstance(samples, PictureFiles):
+def _part(samples: np.ndarray | OnDisk, labels: np.ndarray | None, rows: np.ndarray) -> Pair:
+    if isinstance(samples, OnDisk):
         return samples.take(rows), None if labels is None else labels[rows]
     return _rows([samples, labels], rows)  # type: ignore[return-value]
 
 
-def _rows(arrays: Sequence[np.ndarray | PictureFiles | None], rows: np.ndarray) -> tuple:
+def _rows(arrays: Sequence[np.ndarray | OnDisk | None], rows: np.ndarray) -> tuple:
     """The same rows of all the arrays."""
     return tuple(None if array is None else array[rows] for array in arrays)

@@ -14,10 +14,22 @@ UNSIGNED_BYTE = 8
 GZIP = b"\x1f\x8b"
 
 
+LONGEST_HEAD = 4 + 4 * 255
+
+
 def parse(raw: bytes) -> np.ndarray:
     """The array, uint8 and read-only, that the bytes of an IDX file hold.
 
     ValueError where they hold none.
+    """
+    shape, start = head(raw, len(raw))
+    return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
+
+
+def head(raw: bytes, length: int) -> tuple[tuple[int, ...], int]:
+    """The shape of an array, and its first byte, by the first bytes of a file of that length.
+
+    ValueError where they begin none, or one of another length.
     """
     if len(raw) < 4 or raw[:3] != bytes([0, 0, UNSIGNED_BYTE]):
         raise ValueError(
@@ -26,12 +38,11 @@ def parse(raw: bytes) -> np.ndarray:
         )
     start = 4 + 4 * raw[3]
     shape = tuple(int.from_bytes(raw[i : i + 4], "big") for i in range(4, start, 4))
-    if len(raw) != start + math.prod(shape):
+    if length != start + math.prod(shape):
         raise ValueError(
-            f"raw: given {len(raw)} bytes, wanted {start + math.prod(shape)} "
-            f"for an IDX array {shape}"
+            f"raw: given {length} bytes, wanted {start + math.prod(shape)} for an IDX array {shape}"
         )
-    return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
+    return shape, start
 
 
 def unpacked(content: bytes) -> bytes:

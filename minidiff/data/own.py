@@ -1,19 +1,28 @@
 """Data sets of one's own: a folder of pictures, arrays in an .npz file, files in the IDX format."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from .. import checks
 from . import idx_format
+from .array_file import (
+    CHANNELS,
+    ArrayFile,
+    as_images,
+    shape_of_images,
+    stored_in_idx,
+    stored_in_npz,
+)
 from .class_folders import pictures_by_class
+from .on_disk import OnDisk
 from .picture_files import PictureFiles, View, other_size, own_size
-from .scaling import from_pixels
 
 FITS = ("crop", "pad")
-CHANNELS = (1, 3)
+T = TypeVar("T")
 
 
 class Labelled(NamedTuple):
@@ -23,7 +32,7 @@ class Labelled(NamedTuple):
     of label l is names[l − 1]. `Trainer.fit(data[:2], …)` trains on it.
     """
 
-    images: np.ndarray | PictureFiles
+    images: np.ndarray | OnDisk
     labels: np.ndarray
     names: tuple[str, ...]
 
@@ -49,7 +58,7 @@ def images(
     - `fit`: "crop" cuts off what does not fit into the shape of `size`, at both sides alike; "pad"
       fills up with `background`;
     - `background`: the name of a colour, or "#rrggbb"; seen through transparent parts, too;
-    - `in_memory`: False for pictures that are read when they are needed, see `PictureFiles`.
+    - `in_memory`: False for pictures that are read when they are needed, see `OnDisk`.
       Only the heads of the files are looked at now.
 
     Raises FileNotFoundError and ValueError, saying which file is wrong and how to mend it: for a
@@ -114,32 +123,41 @@ def _check_heads(pictures: PictureFiles) -> None:
             raise other_size(path, size, pictures.paths[0], pictures.shape[1:3])
 
 
-def npz(path: str | os.PathLike, images: str = "images", labels: str = "labels") -> Labelled:
+def npz(
+    path: str | os.PathLike, images: str = "images", labels: str = "labels", in_memory: bool = True
+) -> Labelled:
     """The arrays `images` and `labels` of a file that `np.savez` wrote.
 
     images (n, height, width) or (n, height, width, channels) with 1 or 3 channels: uint8 from 0 to
     255, or floats in [-1, 1]. labels (n,): integers or strings, which are the names of the classes;
-    in their order they become labels 1 … k. Raises FileNotFoundError and ValueError, which says
-    what to mend.
+    in their order they become labels 1 … k. `in_memory` is False for images that are read when they
+    are needed, see `OnDisk`; those of `np.savez_compressed` cannot be. Raises FileNotFoundError and
+    ValueError, which says what to mend.
     """
     place = checks.path("path", path)
     names = [_as_key("images", images), _as_key("labels", labels)]
+    checks.flag("in_memory", in_memory)
     if not place.is_file():
         raise FileNotFoundError(f"path: given {place}, where there is no file, wanted an .npz file")
     try:
         with place.open("rb") as opened, np.load(opened) as file:
             keys = list(getattr(file, "files", []))
-            arrays = [file[name] for name in names if name in keys]
+            read = names if in_memory else names[1:]
+            arrays = [file[name] for name in read if name in keys]
+    except MemoryError as error:
+        raise _too_large("path", place, error) from None
     except Exception as error:  # zip, zlib and the reader of headers meet what nobody foresees
         raise ValueError(
             f"path: given {place}, which cannot be read ({error}), wanted a whole file that "
             "np.savez wrote, of plain numbers and strings"
         ) from None
-    if len(arrays) < len(names):
+    if not set(names) <= set(keys):
         raise ValueError(
             f"path: given {place} with the arrays {keys}, wanted {names}: "
             f"type npz(path, images=…, labels=…) with their names"
         )
+    if not in_memory:
+        return _labelled(ArrayFile(stored_in_npz(place, images)), *arrays)
     return _labelled(*arrays)
 
 
@@ -149,35 +167,58 @@ def _as_key(name: str, value: Any) -> str:
     return value
 
 
-def idx(images: str | os.PathLike, labels: str | os.PathLike) -> Labelled:
+def _too_large(name: str, place: Path, error: MemoryError) -> ValueError:
+    return ValueError(
+        f"{name}: given {place}, which does not fit into memory ({error}): type in_memory=False"
+    )
+
+
+def idx(images: str | os.PathLike, labels: str | os.PathLike, in_memory: bool = True) -> Labelled:
     """Two files in MNIST's format, gzipped or not: images of bytes, and a label for each.
 
     The classes are called by their numbers, such as "0" … "9", and in their order become labels
-    1 … k. Raises FileNotFoundError and ValueError, which says what to mend.
+    1 … k. `in_memory` is False for images that are read when they are needed, see `OnDisk`; gzipped
+    ones cannot be. Raises FileNotFoundError and ValueError, which says what to mend.
     """
-    arrays = []
-    for name, path in (("images", images), ("labels", labels)):
-        place = checks.path(name, path)
+    places = [checks.path("images", images), checks.path("labels", labels)]
+    checks.flag("in_memory", in_memory)
+    for name, place in zip(("images", "labels"), places):
         if not place.is_file():
             raise FileNotFoundError(
                 f"{name}: given {place}, where there is no file, wanted one in the IDX format"
             )
-        arrays.append(_idx_array(name, place))
-    return _labelled(*arrays)
+    found: np.ndarray | ArrayFile
+    if in_memory:
+        found = _idx_array("images", places[0])
+    else:
+        found = ArrayFile(_told("images", places[0], stored_in_idx))
+    return _labelled(found, _idx_array("labels", places[1]))
 
 
 def _idx_array(name: str, place: Path) -> np.ndarray:
-    content = place.read_bytes()
+    return _told(
+        name, place, lambda place: idx_format.parse(idx_format.unpacked(place.read_bytes()))
+    )
+
+
+def _told(name: str, place: Path, read: Callable[[Path], T]) -> T:
+    """What is read there; what is wrong with the file is told with its name."""
     try:
-        return idx_format.parse(idx_format.unpacked(content))
+        return read(place)
+    except MemoryError as error:
+        raise _too_large(name, place, error) from None
     except ValueError as error:
-        reason = str(error).removeprefix("raw: ")
-        raise ValueError(f"{name}: given {place}: {reason}") from None
+        if not str(error).startswith("raw: "):
+            raise
+        raise ValueError(f"{name}: given {place}: {str(error).removeprefix('raw: ')}") from None
 
 
-def _labelled(images: np.ndarray, labels: np.ndarray) -> Labelled:
+def _labelled(images: np.ndarray | ArrayFile, labels: np.ndarray) -> Labelled:
     """Images and labels of a file, checked, in the form that they have here."""
-    images = _as_images(images)
+    if isinstance(images, np.ndarray):
+        shape_of_images(images.shape, images.dtype)
+        images = as_images(images)
+        checks.clean_samples("images", images)
     if labels.shape != images.shape[:1] or labels.dtype.kind not in "iuU":
         raise ValueError(
             f"labels: given {labels.dtype} of shape {labels.shape}, wanted integers or strings "
@@ -190,26 +231,3 @@ def _labelled(images: np.ndarray, labels: np.ndarray) -> Labelled:
             "them"
         )
     return Labelled(images, places.astype(np.int64) + 1, tuple(map(str, found)))
-
-
-def _as_images(array: np.ndarray) -> np.ndarray:
-    if array.ndim == 3:
-        array = array[..., None]
-    shape = array.shape
-    if len(shape) != 4 or shape[-1] not in CHANNELS or 0 in shape:
-        channels_first = len(shape) == 4 and shape[1] in CHANNELS
-        mend = ": save images.transpose(0, 2, 3, 1)" if channels_first else ""
-        raise ValueError(
-            f"images: given shape {shape}, wanted (n, height, width) or (n, height, width, "
-            f"channels) with 1 or 3 channels{mend}"
-        )
-    if array.dtype == np.uint8:
-        return from_pixels(array)
-    if array.dtype.kind != "f":
-        raise ValueError(
-            f"images: given {array.dtype}, wanted uint8 from 0 to 255, or floats in [-1, 1]: save "
-            "images.astype('uint8')"
-        )
-    array = array.astype(np.float32)
-    checks.clean_samples("images", array)
-    return array

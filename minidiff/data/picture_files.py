@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .on_disk import OnDisk
 from .scaling import from_pixels
 
 if TYPE_CHECKING:
@@ -119,19 +120,11 @@ def shown(text: Any) -> str:
     return str(text).encode("utf-8", "backslashreplace").decode()
 
 
-class PictureFiles:
-    """Pictures in files as if they were an array (n, height, width, channels), float32 in [-1, 1].
-
-    Rows are read when they are asked for, `pictures[3]`, `pictures[[5, 2]]` or `pictures[:100]`,
-    and are arrays then. `len`, `shape`, `ndim` and `dtype` are an array's; `np.asarray(pictures)`
-    reads everything. `data.minibatches`, `split_validation`, `Trainer` and `training.evaluate` take
-    it where they take an array, and read the next batch in a thread while one is worked on.
+class PictureFiles(OnDisk):
+    """Pictures in files, read by need.
 
     A file that was there, and is broken or gone when it is read, raises a ValueError that names it.
     """
-
-    dtype = np.dtype(np.float32)
-    ndim = 4
 
     def __init__(self, folder: Path, paths: Sequence[Path], view: View, size: tuple[int, int]):
         """The pictures at these paths below the folder, which have that size in this view."""
@@ -140,38 +133,27 @@ class PictureFiles:
         self.view = view
         self.shape = (len(paths), *size, view.channels)
 
-    def __len__(self) -> int:
-        return len(self.paths)
-
     def __repr__(self) -> str:
         return f"PictureFiles({shown(self.folder)}, shape {self.shape})"
 
-    def __getitem__(self, rows: Any) -> np.ndarray:
-        chosen = np.arange(len(self))[rows]
-        pixels = np.empty((chosen.size, *self.shape[1:]), np.uint8)
-        for place, row in zip(pixels, chosen.flat):
-            place[...] = self._read(self.paths[row])
-        return from_pixels(pixels.reshape(*chosen.shape, *self.shape[1:]))
+    def _read(self, rows: np.ndarray) -> np.ndarray:
+        pixels = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        for place, row in zip(pixels, rows):
+            place[...] = self._read_one(self.paths[row])
+        return from_pixels(pixels)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return self[:].astype(dtype or self.dtype, copy=False)
-
-    def _read(self, path: Path) -> np.ndarray:
+    def _read_one(self, path: Path) -> np.ndarray:
         pixels = self.view.read(path)
         if pixels.shape != self.shape[1:]:
             raise other_size(path, pixels.shape, self.paths[0], self.shape[1:])
         return pixels
 
     def take(self, rows: np.ndarray) -> "PictureFiles":
-        """The same of these rows only; nothing is read."""
         paths = [self.paths[row] for row in rows]
         return PictureFiles(self.folder, paths, self.view, self.shape[1:3])
 
     def fingerprint(self) -> str:
-        """What tells these pictures from others: names and sizes of files, and how they are seen.
-
-        So a run goes on where its folder was copied to, and nothing is read twice.
-        """
+        """Of names and sizes of files, and how they are seen."""
         checksum = 0
         for path in self.paths:
             line = f"{path.relative_to(self.folder).as_posix()} {path.stat().st_size}\n"

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import checks
 from ..autograd.tensor import no_grad
-from ..data.picture_files import PictureFiles
+from ..data.on_disk import OnDisk
 from ..nn import Module
 
 
@@ -22,7 +22,7 @@ def arrays_of(name: str, data: np.ndarray | Sequence) -> Sequence:
             checks.on_host(name, array)
     if not arrays:
         raise ValueError(f"{name}: given no array, wanted one or more, such as (images, labels)")
-    if not isinstance(arrays[0], PictureFiles):  # those are bytes, which no check must read
+    if not isinstance(arrays[0], OnDisk):  # those are bytes, which no check must read
         checks.data_set(name, arrays[0])
     for array in arrays[1:]:
         if array is not None and np.shape(array)[:1] != (len(arrays[0]),):
@@ -99,7 +99,7 @@ def fingerprint(data: Sequence) -> str:
     return " ".join(_fingerprint_of(array) for array in data if array is not None)
 
 
-def _fingerprint_of(array: np.ndarray | PictureFiles) -> str:
-    if isinstance(array, PictureFiles):
+def _fingerprint_of(array: np.ndarray | OnDisk) -> str:
+    if isinstance(array, OnDisk):
         return array.fingerprint()
     return f"{array.shape} {zlib.crc32(np.ascontiguousarray(array).data):08x}"
