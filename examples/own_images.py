@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 import minidiff as md
-from minidiff import command_line, data, diffusion, metrics, plot, recipes
+from minidiff import command_line, data, diffusion, distributed, metrics, plot, recipes
 from minidiff.diffusion.guidance import classifier_free
 from minidiff.evaluation import Court, Network, Setting, sweep
 from minidiff.kernels import to_host
@@ -79,8 +79,10 @@ def main() -> None:
     )
     settings = [Setting(scale, **recipes.SAMPLER) for scale in (1.0, 2.0, None)]
     count = max(min(COUNT, len(training[0])), 20, len(names))
+    network = Network(args.folder.name, painter)
     try:
-        sweep([Network(args.folder.name, painter)], settings, court, args.folder, count, args.seed)
+        with distributed.apart():
+            sweep([network], settings, court, args.folder, count, args.seed)
     except KeyboardInterrupt:
         raise SystemExit("\nstopped; --resume goes on from it") from None
 
@@ -96,7 +98,8 @@ def learn_to_draw(args: argparse.Namespace, training, test, names) -> md.models.
         command_line.resume(run)
     with command_line.training(args.path):
         run.fit(training, args.epochs, test)
-    plot.loss_curve(run.history, args.folder / "loss.png")
+    if distributed.rank() == 0:
+        plot.loss_curve(run.history, args.folder / "loss.png")
     return md.load(args.path).to(args.device)
 
 
@@ -107,7 +110,7 @@ def learn_to_judge(args: argparse.Namespace, training, test, names) -> md.models
     model = md.models.LeNet(images.shape[1:], len(names), args.seed)
     epochs = recipes.JUDGE_EPOCHS
     run = recipes.judging(model, len(images), epochs, args.seed, path, args.flip)
-    if args.resume and path.exists():
+    if args.resume and distributed.on_first(path.exists):
         command_line.resume(run)
     with command_line.training(path):
         run.fit((images, labels - 1), epochs)  # a classifier counts from 0
@@ -124,9 +127,11 @@ def draw(model, names: tuple[str, ...], seed: int, path: Path) -> None:
     denoise = classifier_free(diffusion.denoiser(model), 2.0)
     labels = np.repeat(np.arange(1, len(names) + 1), ROW)
     images = to_host(diffusion.sample(denoise, labels, rng=seed, **recipes.SAMPLER))
-    plot.grid(images.reshape(len(names), ROW, *images.shape[1:]), path, row_labels=names)
+    if distributed.rank() == 0:
+        plot.grid(images.reshape(len(names), ROW, *images.shape[1:]), path, row_labels=names)
     print(f"drawn: {path}")
 
 
 if __name__ == "__main__":
-    main()
+    with distributed.ranks():
+        main()

@@ -118,9 +118,16 @@ def ranks() -> Iterator[None]:
 
 @contextmanager
 def apart() -> Iterator[None]:
-    """A block in which each rank has work of its own; the first one alone has an output."""
-    with _silence() if rank() else nullcontext():
-        yield
+    """A block in which each rank has work of its own; the first one alone has an output.
+
+    Inside `ranks`, too: the ranks are in step again behind it.
+    """
+    before = pieces.group.set(None)
+    try:
+        with _silence() if rank() else nullcontext():
+            yield
+    finally:
+        pieces.group.reset(before)
 
 
 @contextmanager

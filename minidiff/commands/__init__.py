@@ -7,14 +7,15 @@ minidiff evaluate                       judge a network: figures, and a page wit
 minidiff info CHECKPOINT                what a file holds
 minidiff export CHECKPOINT --to onnx    take a network to another tool
 
-Each has its options: minidiff train --help. The scripts in examples/ do the same and more, to be
-read.
+Each has its options: minidiff train --help. Several processes share what train, draw and evaluate
+do: mpiexec -n 4 minidiff train FOLDER. The scripts in examples/ do the same and more, to be read.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 
+from .. import distributed
 from ..export import __main__ as export
 from . import drawing, evaluating, information, training
 
@@ -35,12 +36,13 @@ def main(words: Sequence[str] | None = None) -> None:
     chosen = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (module, what) in COMMANDS.items():
         module.add_options(chosen.add_parser(name, help=what, description=f"{what}."))
-    args = parser.parse_args(words)
-    module, _ = COMMANDS[args.command]
-    try:
-        path = module.run(args)
-    except (OSError, ValueError, ImportError) as error:
-        print(f"minidiff {args.command}: error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    if path is not None:
-        print(f"written: {path}")
+    with distributed.ranks():
+        args = parser.parse_args(words)
+        module, _ = COMMANDS[args.command]
+        try:
+            path = module.run(args)
+        except (OSError, ValueError, ImportError) as error:
+            print(f"minidiff {args.command}: error: {error}", file=sys.stderr)
+            raise SystemExit(2) from None
+        if path is not None:
+            print(f"written: {path}")

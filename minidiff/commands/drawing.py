@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import command_line, diffusion, plot, recipes
+from .. import command_line, diffusion, distributed, plot, recipes
 from ..diffusion.guidance import classifier_free
 from ..kernels import to_host
 from .networks import Painter, painter
@@ -49,7 +49,8 @@ def run(args: argparse.Namespace) -> Path:
     labels = labels_of(drawer, args.what)
     denoise = classifier_free(diffusion.denoiser(drawer.model.to(args.device)), args.guidance)
     images = to_host(diffusion.sample(denoise, labels, rng=args.seed, **recipes.SAMPLER))
-    plot.grid(images[None], args.out, titles=[drawer.names[label - 1] for label in labels])
+    if distributed.rank() == 0:
+        plot.grid(images[None], args.out, titles=[drawer.names[label - 1] for label in labels])
     return args.out
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import command_line, data, recipes, storage
+from .. import command_line, data, distributed, recipes, storage
 from ..evaluation import Court, Network, Setting, sweep
 from .networks import Painter, painter
 from .training import JUDGE
@@ -62,7 +62,8 @@ def run(args: argparse.Namespace) -> Path:
     settings = [Setting(scale, **recipes.SAMPLER) for scale in (*args.guidance, None)]
     network = Network(Path(args.checkpoint or "mnist_adm").stem, drawer.model.to(args.device))
     try:
-        sweep([network], settings, court, folder, args.count, args.seed)
+        with distributed.apart():
+            sweep([network], settings, court, folder, args.count, args.seed)
     except KeyboardInterrupt:
         raise SystemExit("\nstopped; the same command goes on") from None
     return folder / "report.html"

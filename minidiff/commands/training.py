@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import command_line, data, diffusion, metrics, models, plot, recipes, storage
+from .. import command_line, data, diffusion, distributed, metrics, models, plot, recipes, storage
 from ..diffusion.guidance import classifier_free
 from ..kernels import to_host
 
@@ -63,13 +63,14 @@ def run(args: argparse.Namespace) -> Path:
     trained = storage.load(folder / CHECKPOINT).to(args.device)  # with the averaged weights
     denoise = classifier_free(diffusion.denoiser(trained), 2.0)
     drawn = to_host(diffusion.sample(denoise, rows, rng=args.seed, **recipes.SAMPLER))
-    plot.grid(drawn.reshape(len(names), ROW, *drawn.shape[1:]), folder / "drawn.png", names)
+    if distributed.rank() == 0:
+        plot.grid(drawn.reshape(len(names), ROW, *drawn.shape[1:]), folder / "drawn.png", names)
     print(f"drawn: {folder / 'drawn.png'}")
     return folder / CHECKPOINT
 
 
 def fit(trainer: Any, images: Any, epochs: int, resume: bool) -> None:
-    if resume and trainer.path.exists():
+    if resume and distributed.on_first(trainer.path.exists):
         command_line.resume(trainer)
     with command_line.training(trainer.path):
         trainer.fit(images, epochs)

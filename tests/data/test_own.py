@@ -265,7 +265,7 @@ def test_a_file_that_is_larger_than_memory_is_trained_on(tmp_path, kind):
     def ends(call):
         code = LARGER_THAN_MEMORY.format(room=64 * 2**20, call=call)
         command = [sys.executable, "-c", code]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+        return subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
 
     done = ends(f"{kind}({given}, in_memory=False)")
     assert done.returncode == 0, done.stderr

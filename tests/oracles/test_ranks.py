@@ -4,12 +4,14 @@ Needs the dev extra: MPI by mpi4py, and its launcher.
 """
 
 import json
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from picture_folders import noise, write
 
 LAUNCHER = Path(sys.executable).with_name("mpiexec")
 PROGRAM = Path(__file__).with_name("ranked.py")
@@ -79,3 +81,71 @@ def test_what_all_refuse_is_said_once(tmp_path):
     assert done.returncode == alone.returncode == 1
     assert "there is no such file" in done.stderr
     assert done.stderr.count("Traceback") == alone.stderr.count("Traceback")
+
+
+# --- the command ---
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Two classes of 80 pictures."""
+    files = {
+        f"{name}/{i}.png": noise(8, 8, 3, seed=i) // 2 + 128 * k
+        for k, name in enumerate(("dark", "light"))
+        for i in range(80)
+    }
+    return write(tmp_path_factory.mktemp("pictures") / "pictures", files)
+
+
+def command(ranks, folder, *words):
+    """What `minidiff` says on so many ranks, and how many images networks were shown on each."""
+    called = [sys.executable, PROGRAM.with_name("commands_ranked.py"), *map(str, words)]
+    if ranks is not None:
+        called = [LAUNCHER, "-n", str(ranks), *called]
+    done = subprocess.run(called, capture_output=True, encoding="utf-8", timeout=600, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("shown ")]
+    return done.stdout, [int(line.removeprefix("shown ")) for line in lines]
+
+
+def written(folder, pictures, ranks):
+    """The files that train, draw and evaluate write, as bytes by their names."""
+    command(ranks, folder, "train", pictures, "--size", "8", "--epochs", "2")
+    own = "runs/pictures/checkpoint.safetensors"
+    command(ranks, folder, "draw", *["dark", "light"] * 20, "--checkpoint", own)
+    command(ranks, folder, "evaluate", own, "--pictures", pictures, "--count", "20")
+    names = ("checkpoint.safetensors", "judge.safetensors", "drawn.png")
+    files = {name: (folder / "runs/pictures" / name).read_bytes() for name in names}
+    files["asked for"] = (folder / "drawn.png").read_bytes()
+    results = json.loads((folder / "runs/pictures/results.json").read_text(encoding="utf-8"))
+    for row in results["rows"]:
+        del row["seconds_per_1000"]
+    return files | {"results": results}
+
+
+def test_the_command_makes_the_same_on_any_number_of_ranks(tmp_path, pictures):
+    folders = {ranks: tmp_path / str(ranks) for ranks in (None, 2)}
+    made = {}
+    for ranks, folder in folders.items():
+        folder.mkdir()
+        made[ranks] = written(folder, pictures, ranks)
+    for name, content in made[None].items():
+        assert made[2][name] == content, name
+
+
+def test_ranks_that_draw_speak_once_and_divide_what_they_draw(tmp_path):
+    words = ("draw", "0123456789" * 4, "--guidance", "1")
+    said, (alone,) = command(None, tmp_path, *words)
+    said_by_two, shown = command(2, tmp_path, *words)
+    assert said_by_two == said == "written: drawn.png\n"
+    assert sum(shown) == alone and min(shown) >= alone / 4
+
+
+def test_ranks_that_evaluate_divide_what_is_drawn(tmp_path, pictures):
+    command(None, tmp_path, "train", pictures, "--size", "8", "--epochs", "1")
+    words = ("runs/pictures/checkpoint.safetensors", "--pictures", pictures, "--count", "20")
+    shown = {}
+    for ranks in (2, None):
+        shown[ranks] = command(ranks, tmp_path, "evaluate", *words)[1]
+        shutil.rmtree(next((tmp_path / "runs/pictures").glob("checkpoint-*")))
+    assert sum(shown[2]) == sum(shown[None]) > 0
