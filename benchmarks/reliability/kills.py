@@ -12,12 +12,13 @@ off a few times, each time in one of these ways, and goes on from its checkpoint
     a full disk         the system refuses to write beyond a random size (RLIMIT_FSIZE)
     a signal            Ctrl-C, twice, or SIGTERM
 
-In the end its checkpoint must be that of the unbroken run, byte for byte, and nothing may lie
-beside it but the two older ones. The loss draws times by what it has seen, and a layer drops.
+In the end its checkpoint must be that of the unbroken run, byte for byte, and the lines of its log
+too, but for the times of day; nothing else may lie there but the two older checkpoints. The loss draws times by what it has seen, and a layer drops.
 """
 
 import argparse
 import errno
+import json
 import os
 import random
 import resource
@@ -232,6 +233,12 @@ def broken_run(folder: Path, seed: int, seconds: float, count: Counter) -> None:
     assert status == 0, f"seed {seed}: the last run ended with status {status}"
 
 
+def left_by(path: Path) -> tuple[bytes, list]:
+    """The checkpoint of a run, and the lines of its log without the times of day."""
+    lines = [json.loads(line) for line in path.with_suffix(".jsonl").read_bytes().splitlines()]
+    return path.read_bytes(), [line | {"time": None} for line in lines]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -245,7 +252,7 @@ def main() -> None:
         start = time.monotonic()
         train(whole)
         seconds = time.monotonic() - start
-        wanted = whole.read_bytes()
+        wanted = left_by(whole)
         count: Counter = Counter()
         differ = []
         left = []
@@ -254,16 +261,16 @@ def main() -> None:
             runs += 1
             at = Path(folder) / str(runs)
             broken_run(at, runs, seconds, count)
-            if (at / "run").read_bytes() != wanted:
+            if left_by(at / "run") != wanted:
                 differ.append(runs)
-            if sorted(os.listdir(at)) != ["run", "run.1", "run.2"]:
+            if sorted(os.listdir(at)) != ["run", "run.1", "run.2", "run.jsonl"]:
                 left.append(runs)
     in_writes = count["killed in a write"]
     found = f"{runs - len(differ)} of {runs} runs end bit-identical, {len(left)} leave a file"
     what = f"a training killed, {in_writes} times in a write, resumed; also {others(count)}"
     print(f"| {what} | {count['killed'] + in_writes} SIGKILLs | {found} |")
     if differ or left:
-        raise SystemExit(f"of these seeds the file differs: {differ}; these leave files: {left}")
+        raise SystemExit(f"of these seeds the files differ: {differ}; these leave others: {left}")
 
 
 def others(count: Counter) -> str:
