@@ -2,7 +2,7 @@
 
 Write your lines in place of `raise NotImplementedError`. To have them marked, type
 
-    python -m minidiff.exercises kernels
+    minidiff exercises kernels
 
 Images are (n, height, width, inputs), weights (taps down, taps across, inputs, outputs). There is
 no padding: the result has height − taps down + 1 rows.

@@ -2,7 +2,7 @@
 
 Write your lines in place of `raise NotImplementedError`. To have them marked, type
 
-    python -m minidiff.exercises noise
+    minidiff exercises noise
 
 x_t = alpha x0 + sigma noise, with alpha² + sigma² = 1 and alpha_bar = alpha².
 """

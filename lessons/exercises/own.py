@@ -2,7 +2,7 @@
 
 Write your lines in place of `raise NotImplementedError`. To have them marked, type
 
-    python -m minidiff.exercises own
+    minidiff exercises own
 """
 
 import numpy as np

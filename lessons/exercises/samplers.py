@@ -2,7 +2,7 @@
 
 Write your lines in place of `raise NotImplementedError`. To have them marked, type
 
-    python -m minidiff.exercises samplers
+    minidiff exercises samplers
 
 `denoise(x, t)` gives a prediction p with p.x0 and p.noise, and `denoise.schedule.alpha_sigma(t)`
 the pair (alpha, sigma) of a time. Steps go from a time t to a cleaner one, s < t. At s = 0 there is

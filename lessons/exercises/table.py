@@ -2,7 +2,7 @@
 
 Write your lines in place of `raise NotImplementedError`. To have them marked, type
 
-    python -m minidiff.exercises table
+    minidiff exercises table
 
 A rule gives the gradient of one operand. `g` is the gradient of the result. What a rule does not
 need, it does not name: delete such parameters, and the tape will not keep them. Rules are held to

@@ -2,7 +2,7 @@
 
 Write your lines in place of `raise NotImplementedError`. To have them marked, type
 
-    python -m minidiff.exercises tape
+    minidiff exercises tape
 """
 
 import numpy as np

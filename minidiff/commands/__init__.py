@@ -6,6 +6,7 @@ minidiff draw rose tulip --checkpoint runs/flowers/checkpoint.safetensors
 minidiff evaluate                       judge a network: figures, and a page with pictures
 minidiff info CHECKPOINT                what a file holds
 minidiff export CHECKPOINT --to onnx    take a network to another tool
+minidiff exercises tape                 mark what you wrote in a lesson's exercises
 
 Each has its options: minidiff train --help. Several processes share what train, draw and evaluate
 do: mpiexec -n 4 minidiff train FOLDER. The scripts in examples/ do the same and more, to be read.
@@ -16,6 +17,7 @@ import sys
 from collections.abc import Sequence
 
 from .. import distributed
+from ..exercises import __main__ as exercises
 from ..export import __main__ as export
 from . import drawing, evaluating, information, training
 
@@ -25,6 +27,7 @@ COMMANDS = {
     "evaluate": (evaluating, "judge what a network draws"),
     "info": (information, "say what a checkpoint holds"),
     "export": (export, "take a network to another tool, or back"),
+    "exercises": (exercises, "mark the lessons' exercises"),
 }
 
 

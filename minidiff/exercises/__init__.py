@@ -1,8 +1,8 @@
 """Exercises that mark themselves: what a reader wrote is held to what it promises.
 
-    python -m minidiff.exercises                        all that stand in lessons/exercises
-    python -m minidiff.exercises table ddim_step        a group, and one more
-    python -m minidiff.exercises copy FOLDER            a student's copy, without the solutions
+    minidiff exercises                        all that stand in lessons/exercises
+    minidiff exercises table ddim_step        a group, and one more
+    minidiff exercises copy FOLDER            a student's copy, without the solutions
 
 or in a cell of a notebook:
 
@@ -15,22 +15,19 @@ at the first promise that is broken. `evidence.py` has what all of them use; sta
 hypothesis: pip install "minidiff[testing]".
 """
 
-try:
-    import hypothesis as hypothesis
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-        'exercises: hypothesis is missing, which tries your rules: pip install "minidiff[testing]"'
-    ) from error
+from typing import TYPE_CHECKING, Any
 
-from . import checks as checks
-from . import digits as digits
-from . import kernels as kernels
-from . import noise as noise
-from . import own as own
-from . import samplers as samplers
-from . import table as table
-from . import tape as tape
-from . import training as training
-from .marking import Mark, mark
+if TYPE_CHECKING:
+    from .marking import Mark, mark
 
 __all__ = ["Mark", "mark"]
+
+
+def __getattr__(name: str) -> Any:
+    """`mark` and `Mark`, when they are asked for: the command needs no hypothesis to be listed."""
+    if name in __all__:
+        from . import all_groups as all_groups
+        from . import marking
+
+        return getattr(marking, name)
+    raise AttributeError(f"module 'minidiff.exercises' has no attribute {name!r}")

@@ -1,5 +1,7 @@
-"""python -m minidiff.exercises [GROUP or NAME …]      mark the exercises
-python -m minidiff.exercises copy FOLDER            a student's copy, without the solutions
+"""minidiff exercises [GROUP or NAME …]      mark the exercises
+minidiff exercises copy FOLDER            a student's copy, without the solutions
+
+python -m minidiff.exercises is the same.
 """
 
 import argparse
@@ -13,26 +15,41 @@ from pathlib import Path
 WIDTH = 100
 
 
-def main(words: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m minidiff.exercises",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Which exercises, and where they are."""
+    parser.add_argument(
+        "words",
+        nargs="*",
+        metavar="GROUP or NAME",
+        help='default: all; "copy FOLDER" makes a student\'s copy, without the solutions',
     )
-    parser.add_argument("words", nargs="*", metavar="GROUP or NAME", help="default: all")
     parser.add_argument(
         "--folder",
         metavar="FOLDER",
         type=Path,
         help="where the exercises are (default: lessons/exercises, exercises, or here)",
     )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Copy; or mark, and raise SystemExit: 0 where all that was asked for is done, else 1."""
+    if args.words[:1] == ["copy"]:
+        copy(args.folder, args.words[1:])
+    else:
+        all_done = show(args.folder, args.words)
+        raise SystemExit(0 if all_done else 1)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m minidiff.exercises",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_options(parser)
     args = parser.parse_args(words)
     try:
-        if args.words[:1] == ["copy"]:
-            copy(args.folder, args.words[1:])
-        else:
-            all_done = show(args.folder, args.words)
-            raise SystemExit(0 if all_done else 1)
+        run(args)
     except (OSError, ValueError, ImportError) as error:
         print(f"minidiff.exercises: error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -50,7 +67,7 @@ def copy(folder: Path | None, words: list[str]) -> None:
 
 def show(folder: Path | None, words: list[str]) -> bool:
     """Mark and print the table; gives whether all are done."""
-    from .declared import EXERCISES
+    from .all_groups import EXERCISES
     from .folders import found, marks
 
     place = found(folder)
@@ -81,7 +98,7 @@ def chosen(words: list[str]) -> list[str]:
 
     Raises ValueError for a word that is neither.
     """
-    from .declared import EXERCISES, GROUPS, of_group
+    from .all_groups import EXERCISES, GROUPS, of_group
 
     names: dict[str, None] = {}
     for word in words or GROUPS:

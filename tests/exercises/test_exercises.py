@@ -10,7 +10,7 @@ from exercises.other_right import RIGHT
 from mutants import mutants
 
 from minidiff.exercises import mark
-from minidiff.exercises.declared import EXERCISES, GROUPS
+from minidiff.exercises.all_groups import EXERCISES, GROUPS
 from minidiff.exercises.marking import marked_once
 
 LESSONS = Path(__file__).parents[2] / "lessons"

@@ -1,6 +1,7 @@
-"""`python -m minidiff.exercises`: its table, its exit status, tries and hints, a student's copy."""
+"""`minidiff exercises`: its table, its exit status, tries and hints, a student's copy."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -8,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from minidiff import commands
 from minidiff.exercises.__main__ import main
-from minidiff.exercises.declared import EXERCISES
+from minidiff.exercises.all_groups import EXERCISES
 
 LESSONS = Path(__file__).parents[2] / "lessons"
 
@@ -46,6 +48,49 @@ def test_solutions_are_all_done_and_the_status_is_0(capsys, tmp_path):
     solutions = shutil.copytree(LESSONS / "solutions", tmp_path / "solutions")
     status, text = run(capsys, "--folder", solutions, "tape", "v_target")
     assert status == 0 and "4 done, 0 wrong, 0 empty" in text
+
+
+@pytest.mark.parametrize(
+    "words, status",
+    [
+        (["tape"], 1),
+        (["--folder", "solutions", "v_target", "sine_rule"], 0),
+        (["v_targe"], 2),
+        (["copy"], 2),
+    ],
+)
+def test_it_is_the_same_as_a_word_of_minidiff(capsys, folder, monkeypatch, words, status):
+    shutil.copytree(LESSONS / "solutions", folder.parent / "solutions")
+    monkeypatch.chdir(folder.parent)
+    here, text = run(capsys, *words)
+    with pytest.raises(SystemExit) as stop:
+        commands.main(["exercises", *words])
+    printed = capsys.readouterr()
+    assert stop.value.code == here == status
+    assert printed.out + printed.err == text.replace("minidiff.exercises:", "minidiff exercises:")
+
+
+def test_a_copy_by_minidiff(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(LESSONS.parent)
+    commands.main(["exercises", "copy", str(tmp_path / "class")])
+    assert capsys.readouterr().out.endswith("class, without solutions\n")
+    assert (tmp_path / "class" / "exercises" / "tape.py").is_file()
+
+
+def test_who_lacks_hypothesis_is_told_and_the_other_commands_work(tmp_path):
+    (tmp_path / "hypothesis.py").write_text(
+        "raise ModuleNotFoundError('no such thing')", encoding="utf-8"
+    )
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{LESSONS.parent}"}
+    for words, status, said in (
+        (["exercises", "tape"], 2, 'pip install "minidiff[testing]"'),
+        (["--help"], 0, "mark the lessons' exercises"),
+    ):
+        command = [sys.executable, "-m", "minidiff", *words]
+        done = subprocess.run(
+            command, env=environment, cwd=LESSONS, capture_output=True, encoding="utf-8"
+        )
+        assert done.returncode == status and said in done.stdout + done.stderr
 
 
 def test_a_group_and_a_name_can_be_asked_for_as_a_program(folder):
