@@ -13,7 +13,8 @@ off a few times, each time in one of these ways, and goes on from its checkpoint
     a signal            Ctrl-C, twice, or SIGTERM
 
 In the end its checkpoint must be that of the unbroken run, byte for byte, and the lines of its log
-too, but for the times of day; nothing else may lie there but the two older checkpoints. The loss draws times by what it has seen, and a layer drops.
+too, but for the times of day; nothing else may lie there but the two older checkpoints. The loss
+draws times by what it has seen, and a layer drops.
 """
 
 import argparse
