@@ -6,7 +6,6 @@ Other processes run it by the same lines (SETUP), so all of them draw and judge 
 import base64
 import io
 import json
-import os
 import re
 import subprocess
 import sys
@@ -295,15 +294,6 @@ def test_a_damaged_chunk_is_drawn_again(damage, evaluate, whole, capsys):
     with np.load(io.BytesIO(good)) as before, np.load(chunk) as after:
         assert np.array_equal(before["pixels"], after["pixels"])
     assert capsys.readouterr().out.count("it is made again") == 2
-
-
-def test_what_is_no_file_is_not_taken_for_a_chunk(evaluate, whole):
-    chunk = files("whole", "*.npz")[4]
-    chunk.unlink()
-    chunk.symlink_to(os.devnull)
-    with pytest.raises(ValueError, match=r"which is no file, wanted the name of a file"):
-        evaluate(*COMMAND, "--name", "whole")
-    assert chunk.is_symlink()
 
 
 def test_every_damage_to_a_chunk_is_seen(here):

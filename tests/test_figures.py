@@ -1,9 +1,12 @@
 """The figures of drawn digits, as evaluation keeps them in files."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from minidiff.evaluation.cells import Cell, make_all
 
 
 def test_every_damage_to_figures_is_seen(monkeypatch):
@@ -25,3 +28,14 @@ def test_every_damage_to_figures_is_seen(monkeypatch):
     for other in (b"", b"{}", b"[]", b"null", b"[" * 100_000, b'{"figures": {}}', content[:-9]):
         with pytest.raises(ValueError, match="damaged"):
             from_json(other)
+
+
+def test_what_is_no_file_is_not_taken_for_a_cell(tmp_path):
+    cell = Cell(tmp_path / "cell", make=lambda: b"made", parse=lambda content: content)
+    make_all([cell])
+    assert cell.read() == b"made"
+    cell.path.unlink()
+    cell.path.symlink_to(os.devnull)
+    with pytest.raises(ValueError, match="cell, which is no file, wanted the name of a file"):
+        make_all([cell])
+    assert cell.path.is_symlink()
