@@ -61,12 +61,7 @@ def main() -> None:
         type=command_line.digits_network,
         help="a network for MNIST (default: the one that ships)",
     )
-    parser.add_argument(
-        "--data",
-        metavar="FOLDER",
-        type=command_line.mnist_folder,
-        help="where the four MNIST files are, if you have them",
-    )
+    command_line.add_mnist(parser)
     parser.add_argument(
         "--epochs",
         type=command_line.whole(1),
@@ -79,12 +74,7 @@ def main() -> None:
         default=100,
         help="digits for each scale (default: %(default)s)",
     )
-    parser.add_argument(
-        "--seed",
-        type=command_line.whole(),
-        default=0,
-        help="of all that is random (default: %(default)s)",
-    )
+    command_line.add_seed(parser)
     command_line.add_device(parser)
     args = parser.parse_args()
     model = (args.checkpoint or md.pretrained("mnist")).to(args.device)

@@ -49,12 +49,7 @@ def main() -> None:
         default=500,
         help="of pictures of each class (default: %(default)s)",
     )
-    parser.add_argument(
-        "--seed",
-        type=command_line.whole(),
-        default=0,
-        help="of all that is random (default: %(default)s)",
-    )
+    command_line.add_seed(parser)
     parser.add_argument("--check", metavar="CHECKPOINT", help="a network of own_images.py")
     args = parser.parse_args()
     if (args.folder is None) == (args.check is None):

@@ -88,23 +88,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--name", default="mnist", help="results go to runs/evaluate/NAME (default: %(default)s)"
     )
-    parser.add_argument(
-        "--seed",
-        type=command_line.whole(),
-        default=0,
-        help="of all that is drawn (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--data",
-        metavar="FOLDER",
-        type=command_line.mnist_folder,
-        help="where the four MNIST files are, if you have them",
-    )
-    parser.add_argument(
-        "--threads",
-        type=command_line.whole(1),
-        help="how many to use (default: one for each processor)",
-    )
+    command_line.add_seed(parser)
+    command_line.add_mnist(parser)
+    command_line.add_threads(parser)
     command_line.add_device(parser)
     args = parser.parse_args()
     args.folder = Path("runs/evaluate") / args.name

@@ -58,12 +58,7 @@ def main() -> None:
         type=command_line.whole(1),
         help="samples in each panel (default: 2000 points, 100 digits)",
     )
-    parser.add_argument(
-        "--seed",
-        type=command_line.whole(),
-        default=0,
-        help="of all that is random (default: %(default)s)",
-    )
+    command_line.add_seed(parser)
     command_line.add_device(parser)
     args = parser.parse_args()
     folder = Path("runs/guidance")

@@ -66,12 +66,7 @@ def arguments() -> argparse.Namespace:
         type=command_line.whole(),
         help="of all that is random (default: 0, or that of the run that is resumed)",
     )
-    parser.add_argument(
-        "--data",
-        metavar="FOLDER",
-        type=command_line.mnist_folder,
-        help="where the four MNIST files are, if you have them",
-    )
+    command_line.add_mnist(parser)
     parser.add_argument(
         "--network",
         choices=NETWORKS,
@@ -91,7 +86,7 @@ def arguments() -> argparse.Namespace:
         action="store_true",
         help="draw with the network that ships with minidiff: 0123456789, or --digits",
     )
-    parser.add_argument("--tensorboard", metavar="FOLDER", help="write TensorBoard's files there")
+    command_line.add_tensorboard(parser)
     parser.add_argument("--checkpoint", metavar="FILE", help="the network that --digits draws with")
     parser.add_argument(
         "--guidance",
@@ -99,11 +94,7 @@ def arguments() -> argparse.Namespace:
         default=2.0,
         help="the scale for --digits (default: %(default)s)",
     )
-    parser.add_argument(
-        "--threads",
-        type=command_line.whole(1),
-        help="how many to use (default: one for each processor)",
-    )
+    command_line.add_threads(parser)
     command_line.add_device(parser)
     args = parser.parse_args()
     args.folder = Path("runs") / args.name

@@ -19,7 +19,6 @@ from minidiff.diffusion.guidance import classifier_free
 from minidiff.evaluation import Court, Network, Setting, sweep
 from minidiff.kernels import to_host
 
-EPOCHS = 8
 ROW = 8  # pictures of each class in drawn.png
 COUNT = 1000  # pictures that are judged, of each guidance
 REAL = 10_000  # real pictures that they are held against, at most
@@ -31,28 +30,8 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     command_line.add_pictures(parser)
-    parser.add_argument(
-        "--flip", action="store_true", help="learn from mirrored pictures, too: not for letters"
-    )
-    parser.add_argument(
-        "--epochs",
-        type=command_line.whole(1),
-        default=EPOCHS,
-        help="passes over the pictures (default: %(default)s, for some thousands of them)",
-    )
-    parser.add_argument(
-        "--seed",
-        type=command_line.whole(),
-        default=0,
-        help="of all that is random (default: %(default)s)",
-    )
-    parser.add_argument("--resume", action="store_true", help="go on with the run of that name")
-    parser.add_argument(
-        "--threads",
-        type=command_line.whole(1),
-        help="how many to use (default: one for each processor)",
-    )
-    command_line.add_device(parser)
+    command_line.add_learning(parser)
+    command_line.add_threads(parser)
     args = parser.parse_args()
     args.folder = command_line.results_folder(args)
     args.path = args.folder / CHECKPOINT
@@ -93,7 +72,16 @@ def learn_to_draw(args: argparse.Namespace, training, test, names) -> md.models.
     print(f"{model.num_parameters:,} parameters, {md.get_num_threads()} threads")
     count = len(training[0])
     notes = {"names": names, "size": args.size, "grey": args.grey, "pad": args.pad}
-    run = recipes.painting(model, count, args.epochs, args.seed, args.path, args.flip, **notes)
+    run = recipes.painting(
+        model,
+        count,
+        args.epochs,
+        args.seed,
+        args.path,
+        args.flip,
+        args.tensorboard,
+        **notes,
+    )
     if args.resume:
         command_line.resume(run)
     with command_line.training(args.path):
@@ -109,7 +97,8 @@ def learn_to_judge(args: argparse.Namespace, training, test, names) -> md.models
     images, labels = training
     model = md.models.LeNet(images.shape[1:], len(names), args.seed)
     epochs = recipes.JUDGE_EPOCHS
-    run = recipes.judging(model, len(images), epochs, args.seed, path, args.flip)
+    board = args.tensorboard and args.tensorboard / "judge"
+    run = recipes.judging(model, len(images), epochs, args.seed, path, args.flip, board)
     if args.resume and distributed.on_first(path.exists):
         command_line.resume(run)
     with command_line.training(path):

@@ -35,12 +35,7 @@ def main() -> None:
         default=150,
         help="passes over the 90,000 points (default: %(default)s)",
     )
-    parser.add_argument(
-        "--seed",
-        type=command_line.whole(),
-        default=0,
-        help="of all that is random (default: %(default)s)",
-    )
+    command_line.add_seed(parser)
     parser.add_argument(
         "--guidance",
         type=command_line.real(-100, 100),
@@ -48,6 +43,7 @@ def main() -> None:
         help="the guidance scale (default: %(default)s)",
     )
     parser.add_argument("--resume", action="store_true", help="go on with the run of that seed")
+    command_line.add_tensorboard(parser)
     command_line.add_device(parser)
     args = parser.parse_args()
     folder = Path("runs/patterns")
@@ -79,7 +75,15 @@ def main() -> None:
     notes = {"scaling": [{"low": s.low.tolist(), "high": s.high.tolist()} for s in scalings]}
     path = folder / "checkpoint.safetensors"
     trainer = Trainer(
-        model, loss, optimizer, ema, batch_size=BATCH, seed=args.seed, path=path, **notes
+        model,
+        loss,
+        optimizer,
+        ema,
+        batch_size=BATCH,
+        seed=args.seed,
+        path=path,
+        tensorboard=args.tensorboard,
+        **notes,
     )
     if args.resume:
         command_line.resume(trainer)

@@ -37,12 +37,7 @@ def main() -> None:
         type=command_line.digits_network,
         help="a network for MNIST (default: the one that ships)",
     )
-    parser.add_argument(
-        "--data",
-        metavar="FOLDER",
-        type=command_line.mnist_folder,
-        help="where the four MNIST files are, if you have them",
-    )
+    command_line.add_mnist(parser)
     parser.add_argument(
         "--count",
         type=command_line.whole(2),
@@ -54,12 +49,7 @@ def main() -> None:
         choices=[name for name in SPACINGS if name != "leading"],  # starts too late in 5 steps
         help="of the times (default: %(default)s)",
     )
-    parser.add_argument(
-        "--seed",
-        type=command_line.whole(),
-        default=0,
-        help="of all that is random (default: %(default)s)",
-    )
+    command_line.add_seed(parser)
     command_line.add_device(parser)
     args = parser.parse_args()
     folder = Path("runs/samplers")

@@ -26,12 +26,8 @@ def main() -> None:
         default=400,
         help="passes over the 30,000 points (default: %(default)s)",
     )
-    parser.add_argument(
-        "--seed",
-        type=command_line.whole(),
-        default=0,
-        help="of all that is random (default: %(default)s)",
-    )
+    command_line.add_seed(parser)
+    command_line.add_tensorboard(parser)
     command_line.add_device(parser)
     args = parser.parse_args()
     folder = Path("runs/spiral")
@@ -60,7 +56,15 @@ def main() -> None:
     notes = {"scaling": {"low": scaling.low.tolist(), "high": scaling.high.tolist()}}
     path = folder / "checkpoint.safetensors"
     trainer = Trainer(
-        model, loss, optimizer, ema, batch_size=BATCH, seed=args.seed, path=path, **notes
+        model,
+        loss,
+        optimizer,
+        ema,
+        batch_size=BATCH,
+        seed=args.seed,
+        path=path,
+        tensorboard=args.tensorboard,
+        **notes,
     )
     trainer.fit((training,), args.epochs, (validation,))
     plot.loss_curve(trainer.history, folder / "loss.png")

@@ -41,19 +41,10 @@ def arguments() -> argparse.Namespace:
         type=command_line.whole(1),
         help="passes over the training images (default: 15 for lenet, 6 for resnet)",
     )
-    parser.add_argument(
-        "--seed",
-        type=command_line.whole(),
-        default=0,
-        help="of all that is random (default: %(default)s)",
-    )
+    command_line.add_seed(parser)
     parser.add_argument("--resume", action="store_true", help="go on with the run of that judge")
-    parser.add_argument(
-        "--data",
-        metavar="FOLDER",
-        type=command_line.mnist_folder,
-        help="where the four MNIST files are, if you have them",
-    )
+    command_line.add_mnist(parser)
+    command_line.add_tensorboard(parser)
     command_line.add_device(parser)
     args = parser.parse_args()
     args.out = args.out or Path("runs/judges") / f"{args.judge}.safetensors"
@@ -89,7 +80,14 @@ def train(args: argparse.Namespace) -> None:
         return mean_loss(to_device(data.distorted(x, rng), args.device), y)
 
     trainer = Trainer(
-        model, loss, optimizer, ema, batch_size=BATCH, seed=args.seed, path=args.checkpoint
+        model,
+        loss,
+        optimizer,
+        ema,
+        batch_size=BATCH,
+        seed=args.seed,
+        path=args.checkpoint,
+        tensorboard=args.tensorboard,
     )
     if args.resume:
         command_line.resume(trainer)

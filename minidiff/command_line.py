@@ -17,6 +17,7 @@ from .data.own import Labelled
 from .models import ADMUNet, UNet
 from .nn import Module
 from .training import Trainer
+from .training.run_log import check_tensorboard
 
 T = TypeVar("T")
 FEWEST_PICTURES = 60
@@ -32,6 +33,45 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_seed(parser: argparse.ArgumentParser) -> None:
+    """The option --seed."""
+    parser.add_argument(
+        "--seed",
+        type=whole(),
+        default=0,
+        help="of all that is random (default: %(default)s)",
+    )
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """The option --threads: None unless it is given."""
+    parser.add_argument(
+        "--threads",
+        type=whole(1),
+        help="how many to use (default: one for each processor)",
+    )
+
+
+def add_mnist(parser: argparse.ArgumentParser) -> None:
+    """The option --data: where MNIST is, for `mnist`."""
+    parser.add_argument(
+        "--data",
+        metavar="FOLDER",
+        type=mnist_folder,
+        help="where the four MNIST files are, if you have them",
+    )
+
+
+def add_tensorboard(parser: argparse.ArgumentParser) -> None:
+    """The option --tensorboard: a folder for TensorBoard's files, for `Trainer`."""
+    parser.add_argument(
+        "--tensorboard",
+        metavar="FOLDER",
+        type=tensorboard_folder,
+        help="write TensorBoard's files there",
+    )
+
+
 def _option(read: Callable[[str], T]) -> Callable[[str], T]:
     """What `read` raises, as argparse's error of the option."""
 
@@ -39,7 +79,7 @@ def _option(read: Callable[[str], T]) -> Callable[[str], T]:
     def option(text: str) -> T:
         try:
             return read(text)
-        except (TypeError, ValueError, OSError) as error:
+        except (TypeError, ValueError, OSError, ImportError) as error:
             raise argparse.ArgumentTypeError(str(error).removeprefix("value: ")) from None
 
     return option
@@ -80,6 +120,13 @@ def new_file(text: str) -> Path:
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"given {path}, wanted a file in a folder: {folder} is none")
     return path
+
+
+@_option
+def tensorboard_folder(text: str) -> Path:
+    """A folder for TensorBoard's files, where the package that writes them is installed."""
+    check_tensorboard()
+    return new_file(str(checks.path("value", text) / "events")).parent
 
 
 @_option
@@ -124,6 +171,23 @@ def add_pictures(parser: argparse.ArgumentParser) -> None:
         "--from-disk", action="store_true", help="read by need: for more than fit into memory"
     )
     parser.add_argument("--name", help="results go to runs/NAME (default: the folder's name)")
+
+
+def add_learning(parser: argparse.ArgumentParser) -> None:
+    """The options that say how one's own pictures are learned."""
+    parser.add_argument(
+        "--epochs",
+        type=whole(1),
+        default=8,
+        help="passes over the pictures (default: %(default)s, for some thousands of them)",
+    )
+    parser.add_argument(
+        "--flip", action="store_true", help="learn from mirrored pictures, too: not for letters"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with the run of that name")
+    add_tensorboard(parser)
+    add_seed(parser)
+    add_device(parser)
 
 
 def results_folder(args: argparse.Namespace) -> Path:

@@ -59,12 +59,13 @@ def painting(
     seed: int,
     path: str | os.PathLike | None,
     flip: bool = False,
+    tensorboard: str | os.PathLike | None = None,
     **notes: Any,
 ) -> Trainer:
     """The training of a network on `count` images, by `fit((images, labels), epochs)`.
 
     Every tenth label is dropped, the rate falls to the end of `epochs`, and the weights are
-    averaged. `flip` shows half of the images mirrored.
+    averaged. `flip` shows half of the images mirrored; the rest is `Trainer`'s.
     """
     size = batch_size_for(count)
     steps = epochs * data.batch_count(count, size)
@@ -80,7 +81,17 @@ def painting(
 
     optimizer = Adam(model.parameters(), lr=rate)
     ema = EMA(model, PowerLaw(AVERAGED))
-    return Trainer(model, step_loss, optimizer, ema, batch_size=size, seed=seed, path=path, **notes)
+    return Trainer(
+        model,
+        step_loss,
+        optimizer,
+        ema,
+        batch_size=size,
+        seed=seed,
+        path=path,
+        tensorboard=tensorboard,
+        **notes,
+    )
 
 
 def judging(
@@ -90,6 +101,7 @@ def judging(
     seed: int,
     path: str | os.PathLike | None,
     flip: bool = False,
+    tensorboard: str | os.PathLike | None = None,
 ) -> Trainer:
     """The training of a judge on `count` images, by `fit((images, classes), epochs)`.
 
@@ -106,4 +118,13 @@ def judging(
     rate = warmup_cosine(1e-3, min(100, steps // 10), steps)
     ema = EMA(model, decay=0.99)
     optimizer = Adam(model.parameters(), lr=rate)
-    return Trainer(model, step_loss, optimizer, ema, batch_size=size, seed=seed, path=path)
+    return Trainer(
+        model,
+        step_loss,
+        optimizer,
+        ema,
+        batch_size=size,
+        seed=seed,
+        path=path,
+        tensorboard=tensorboard,
+    )

@@ -30,12 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="how strongly the class pulls; 1 is the plain network (default: %(default)s)",
     )
     command_line.add_device(parser)
-    parser.add_argument(
-        "--seed",
-        type=command_line.whole(),
-        default=0,
-        help="another one draws others (default: %(default)s)",
-    )
+    command_line.add_seed(parser)
     parser.add_argument(
         "--out",
         type=command_line.new_file,

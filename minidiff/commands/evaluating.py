@@ -37,12 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="images to draw by each (default: %(default)s)",
     )
     command_line.add_device(parser)
-    parser.add_argument(
-        "--seed",
-        type=command_line.whole(),
-        default=0,
-        help="of all that is drawn (default: %(default)s)",
-    )
+    command_line.add_seed(parser)
 
 
 def run(args: argparse.Namespace) -> Path:

@@ -17,23 +17,7 @@ JUDGE = "judge.safetensors"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     command_line.add_pictures(parser)
-    parser.add_argument(
-        "--epochs",
-        type=command_line.whole(1),
-        default=8,
-        help="passes over the pictures (default: %(default)s, for some thousands of them)",
-    )
-    parser.add_argument(
-        "--flip", action="store_true", help="learn from mirrored pictures, too: not for letters"
-    )
-    parser.add_argument(
-        "--seed",
-        type=command_line.whole(),
-        default=0,
-        help="of all that is random (default: %(default)s)",
-    )
-    command_line.add_device(parser)
-    parser.add_argument("--resume", action="store_true", help="go on with the run of that name")
+    command_line.add_learning(parser)
 
 
 def run(args: argparse.Namespace) -> Path:
@@ -45,12 +29,21 @@ def run(args: argparse.Namespace) -> Path:
     count = len(training[0])
     painter = recipes.painter(training[0], len(names), args.seed).to(args.device)
     painting = recipes.painting(
-        painter, count, args.epochs, args.seed, folder / CHECKPOINT, args.flip, names=names, **view
+        painter,
+        count,
+        args.epochs,
+        args.seed,
+        folder / CHECKPOINT,
+        args.flip,
+        args.tensorboard,
+        names=names,
+        **view,
     )
     fit(painting, training, args.epochs, args.resume)
     judge = models.LeNet(images.shape[1:], len(names), args.seed)
+    board = args.tensorboard and args.tensorboard / "judge"
     judging = recipes.judging(
-        judge, count, recipes.JUDGE_EPOCHS, args.seed, folder / JUDGE, args.flip
+        judge, count, recipes.JUDGE_EPOCHS, args.seed, folder / JUDGE, args.flip, board
     )
     classes = (training[0], training[1] - 1)  # a classifier counts from 0
     fit(judging, classes, recipes.JUDGE_EPOCHS, args.resume)

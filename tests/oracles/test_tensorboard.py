@@ -2,12 +2,14 @@
 
 import json
 import struct
+from pathlib import Path
 
 import numpy as np
+from picture_folders import noise, write
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 import minidiff as md
-from minidiff import ops, optim
+from minidiff import commands, ops, optim, recipes
 from minidiff.training import Trainer
 
 
@@ -50,3 +52,20 @@ def test_scalars_by_step_and_where_a_resumed_run_begins(tmp_path):
             wanted[name, entry["step"]] = np.float32(entry[name])
     assert got == wanted
     assert {name for name, _ in got} == {"loss", "rate", "epoch", "training", "validation"}
+
+
+def test_the_command_writes_them_for_the_painter_and_for_the_judge(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(recipes, "WIDTHS", (8,))
+    monkeypatch.setattr(recipes, "JUDGE_EPOCHS", 1)
+    monkeypatch.setattr(recipes, "SAMPLER", {"sampler": "ddim", "steps": 2})
+    files = {f"{name}/{i}.png": noise(8, 8, 3, seed=i) for name in "ab" for i in range(30)}
+    write(tmp_path / "pictures", files)
+    words = ["train", "pictures", "--size", "8", "--epochs", "1", "--tensorboard", "board"]
+    commands.main(words)
+    for folder, log in (("board", "checkpoint"), ("board/judge", "judge")):
+        lines = Path(f"runs/pictures/{log}.jsonl").read_text(encoding="utf-8").splitlines()
+        entries = [json.loads(line) for line in lines]
+        wanted = [np.float32(entry["loss"]) for entry in entries if "loss" in entry]
+        shown = [value for e in events(Path(folder)) for value in e.summary.value]
+        assert [value.simple_value for value in shown if value.tag == "loss"] == wanted
