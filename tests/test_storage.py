@@ -184,6 +184,15 @@ def test_other_files_are_refused(tmp_path):
         md.load(path)
 
 
+def test_a_whole_checkpoint_of_a_later_format_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "later.safetensors"
+    with monkeypatch.context() as later:
+        later.setattr(file_format, "_FORMAT", 99)
+        md.save(path, small())
+    with pytest.raises(ValueError, match="of format 99, wanted format 3"):
+        md.load(path)
+
+
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     path = md.save(tmp_path / "m.safetensors", small())
     other = md.models.UNet(width=16, multipliers=(1, 2), classes=3, timesteps=10)

@@ -82,9 +82,10 @@ def parsed(content: bytes, path: Path) -> Checkpoint:
     DamagedError names `path`; ValueError for a file of another format.
     """
     about = _about(content, path)
-    if "sha256" not in about and about["format"] != _FORMAT:
+    if "sha256" in about or about["format"] == _FORMAT:  # the wrong bit may be the format's
+        _check_sum(content, about, path)
+    if about["format"] != _FORMAT:
         raise ValueError(f"path: given {path} of format {about['format']}, wanted format {_FORMAT}")
-    _check_sum(content, about, path)
     return _contents(content, about, path)
 
 
