@@ -34,7 +34,6 @@ BETAS = (0.9, 0.99)
 WARMUP = 200
 LABEL_DROPOUT = 0.1
 AVERAGED = 0.1
-SEED = 0
 TURN = 100  # steps
 COUNT = 10_000  # digits
 AGREEMENT = 0.97
@@ -44,8 +43,8 @@ DISTANCE = 4.0
 SAMPLER = {"sampler": "dpmpp_2m_sde", "steps": 10, "spacing": "log_snr", "eta": 1.5}
 
 
-def training_images():
-    training, _ = data.split_validation(*data.mnist("train"), seed=SEED)
+def training_images(seed):
+    training, _ = data.split_validation(*data.mnist("train"), seed=seed)
     return training
 
 
@@ -56,17 +55,18 @@ def learning_rate(steps):
 class Ours:
     """The recipe as examples/mnist_guided.py has it."""
 
-    def __init__(self, steps, threads):
+    def __init__(self, steps, threads, seed):
         md.set_num_threads(threads)
-        self.images, self.labels = training_images()
+        self.seed = seed
+        self.images, self.labels = training_images(seed)
         self.schedule = diffusion.cosine_schedule(TIMESTEPS)
         self.draw = diffusion.losses.log_normal(self.schedule, *NOISE_LEVELS)
-        self.model = md.models.ADMUNet(self.schedule.alpha_bar, rng=SEED)
+        self.model = md.models.ADMUNet(self.schedule.alpha_bar, rng=seed)
         self.optimizer = optim.Adam(self.model.parameters(), lr=learning_rate(steps), betas=BETAS)
         self.ema = optim.EMA(self.model, optim.PowerLaw(AVERAGED))
 
     def step(self, rows, number):
-        rng = np.random.default_rng([SEED, number])
+        rng = np.random.default_rng([self.seed, number])
         labels = diffusion.label_dropout(self.labels[rows], LABEL_DROPOUT, rng)
         loss = diffusion.loss(
             self.model, self.schedule, self.images[rows], labels, rng, "v", draw=self.draw
@@ -84,15 +84,16 @@ class Ours:
 class Torchs:
     """The same in PyTorch."""
 
-    def __init__(self, steps, threads):
+    def __init__(self, steps, threads, seed):
         import torch
 
         from benchmarks.peer import ADMUNet
 
         torch.set_num_threads(threads)
-        torch.manual_seed(SEED)
+        torch.manual_seed(seed)
         self.torch = torch
-        images, labels = training_images()
+        self.seed = seed
+        images, labels = training_images(seed)
         self.images = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
         self.labels = torch.from_numpy(labels.astype(np.int64))
         schedule = diffusion.cosine_schedule(TIMESTEPS)
@@ -114,7 +115,7 @@ class Torchs:
         batch = len(rows)
         x0 = self.images[rows]
         labels = torch.where(torch.rand(batch) < LABEL_DROPOUT, 0, self.labels[rows])
-        t = torch.from_numpy(self.draw(np.random.default_rng([SEED, number]), batch)[0])
+        t = torch.from_numpy(self.draw(np.random.default_rng([self.seed, number]), batch)[0])
         alpha, sigma = (table[t].view(-1, 1, 1, 1) for table in (self.alpha, self.sigma))
         noise = torch.randn_like(x0)
         v = self.model(alpha * x0 + sigma * noise, t, labels)
@@ -136,11 +137,11 @@ class Torchs:
         return from_pytorch(like, arrays)
 
 
-def contestant(kind, steps, threads, connection):
+def contestant(kind, steps, threads, seed, connection):
     """A process: trains as many steps as it is told and says how long it took, until told 0."""
-    kind(steps, threads).step(np.arange(BATCH), 0)  # compiles what there is to compile
-    trained = kind(steps, threads)
-    batches = enumerate(all_batches(len(trained.labels)))
+    kind(steps, threads, seed).step(np.arange(BATCH), 0)  # compiles what there is to compile
+    trained = kind(steps, threads, seed)
+    batches = enumerate(all_batches(len(trained.labels), seed))
     connection.send("ready")
     while count := connection.recv():
         start = time.perf_counter()
@@ -150,20 +151,21 @@ def contestant(kind, steps, threads, connection):
     connection.send(trained.weights())
 
 
-def all_batches(images):
+def all_batches(images, seed):
     """The rows of each step's batch, epoch after epoch, each in an order of its own."""
     for epoch in itertools.count():
-        order = epoch_order(images, SEED, epoch)
+        order = epoch_order(images, seed, epoch)
         yield from (order[start : start + BATCH] for start in range(0, images, BATCH))
 
 
-def train(kinds, steps, threads):
+def train(kinds, steps, threads, seed):
     """The weights and the seconds of each, which train in turns."""
     spawn = multiprocessing.get_context("spawn")
     connections = []
     for kind in kinds:
         here, there = spawn.Pipe()
-        spawn.Process(target=contestant, args=(kind, steps, threads, there), daemon=True).start()
+        arguments = kind, steps, threads, seed, there
+        spawn.Process(target=contestant, args=arguments, daemon=True).start()
         there.close()  # so that a process that dies is noticed here
         here.recv()
         connections.append(here)
@@ -209,6 +211,7 @@ def main():
     )
     parser.add_argument("--alone", action="store_true", help="without PyTorch")
     parser.add_argument("--threads", type=command_line.whole(1), default=2)
+    parser.add_argument("--seed", type=command_line.whole(), default=0, help="of the training")
     parser.add_argument(
         "--epochs",
         type=command_line.real(0.01, 1000),
@@ -217,9 +220,9 @@ def main():
     )
     options = parser.parse_args()
     kinds = {"minidiff": Ours} if options.alone else {"minidiff": Ours, "PyTorch": Torchs}
-    training, _ = training_images()
+    training, _ = training_images(options.seed)
     steps = math.ceil(options.epochs * batch_count(len(training), BATCH))
-    weights, seconds = train(list(kinds.values()), steps, options.threads)
+    weights, seconds = train(list(kinds.values()), steps, options.threads, options.seed)
     print(f"{steps:,} steps of {BATCH} images, {options.threads} threads, {COUNT:,} digits")
     good = []
     for name, of_one, trained in zip(kinds, weights, seconds):
