@@ -1,7 +1,8 @@
 """Do compiled kernels stay within their arrays? Every array ends where a forbidden page begins.
 
-    python benchmarks/reliability/bounds.py        100,000 calls on each of three widths
-    python benchmarks/reliability/bounds.py 400    as many as that
+    python benchmarks/reliability/bounds.py              100,000 calls on each of three widths
+    python benchmarks/reliability/bounds.py 400          as many as that
+    python benchmarks/reliability/bounds.py --lanes 8    on one width
 
 A width that the processor has not is made of narrower vectors by the compiler.
 
@@ -29,6 +30,7 @@ import numpy as np
 from calls import DRAWS, Draw, calls, unfitting
 from forbidden_pages import Guard, guard_kernels
 
+LANES = (4, 8, 16)
 DOCUMENTED = TypeError, ValueError, IndexError, MemoryError
 
 
@@ -230,6 +232,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("calls", type=int, nargs="?", default=100_000, help="on each width")
+    parser.add_argument("--lanes", type=int, nargs="+", choices=LANES, default=LANES)
     parser.add_argument("--child", nargs=5, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
@@ -241,7 +244,7 @@ def main() -> int:
         ("right", "calls of compiled kernels beside forbidden pages", 1),
         ("wrong", "public operations called with what does not fit", 10),
     ):
-        for lanes in (4, 8, 16):
+        for lanes in args.lanes:
             made, kinds, faults = run(part, lanes, args.calls // share)
             print(*faults, sep="\n", end="\n" * bool(faults))
             failed += len(faults)
