@@ -16,18 +16,17 @@ class Region:
 
     def __init__(self, size: int):
         self.memory = mmap.mmap(-1, size + 2 * PAGE)
-        self.start = ctypes.addressof(ctypes.c_char.from_buffer(self.memory)) + PAGE
-        self.end = self.start + size
+        self.end = PAGE + size
+        address = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
         libc = ctypes.CDLL(None, use_errno=True)
-        for place in (self.start - PAGE, self.end):
-            if libc.mprotect(ctypes.c_void_p(place), ctypes.c_size_t(PAGE), 0):
+        for place in (0, self.end):
+            if libc.mprotect(ctypes.c_void_p(address + place), ctypes.c_size_t(PAGE), 0):
                 raise OSError(ctypes.get_errno(), "mprotect")
 
     def hold(self, array: np.ndarray, at_end: bool) -> np.ndarray:
         """A copy of the array that ends where the region ends, or begins where it begins."""
-        place = self.end - array.nbytes if at_end else self.start
-        buffer = (ctypes.c_char * array.nbytes).from_address(place)
-        held = np.ndarray(array.shape, array.dtype, buffer)
+        place = self.end - array.nbytes if at_end else PAGE
+        held = np.ndarray(array.shape, array.dtype, self.memory, place)
         held[...] = array
         return held
 
