@@ -20,25 +20,44 @@ FLOORS = [
     (
         "#f7e3d4",
         [
-            ("examples/, lessons/", "what a person runs"),
-            ("exercises/", "mark what a reader writes"),
+            ("examples/", "what a person runs"),
+            ("lessons/", "what a person reads"),
+            ("commands/", "the command minidiff"),
             ("benchmarks/", "what was measured"),
+        ],
+    ),
+    (
+        "#f6e3d0",
+        [
+            ("command_line", "options of scripts"),
+            ("recipes", "what serves well on any images"),
+            ("exercises/", "mark what a reader writes"),
         ],
     ),
     (
         "#f6e9cf",
         [
-            ("training, storage, export", "the loop; checkpoints; other tools"),
-            ("plot", "pictures"),
-            ("testing/", "check your own operation"),
+            ("training/", "the loop; a run's log"),
+            ("evaluation/", "how good is it?"),
+            ("export/", "to other tools"),
+            ("testing/", "check your operation"),
         ],
     ),
     (
-        "#ebedd0",
+        "#f3eed0",
         [
-            ("diffusion/", "noise, samplers, guidance"),
+            ("storage/", "checkpoints"),
+            ("distributed", "several processes, by MPI"),
+            ("plot", "pictures and videos"),
+        ],
+    ),
+    ("#ebedd0", [("diffusion/", "schedules, denoisers, samplers, guidance, losses")]),
+    (
+        "#e4edd2",
+        [
             ("models/", "UNet, MLP, judges"),
-            ("optim, metrics", "Adam, EMA; distances"),
+            ("optim/", "Adam, EMA"),
+            ("metrics/", "distances"),
         ],
     ),
     ("#dcedd8", [("nn/", "Module, and the layers")]),
@@ -51,7 +70,15 @@ FLOORS = [
             ("kernels/generic", "all in NumPy"),
             ("kernels/loops", "plain Numba loops"),
             ("kernels/cpu", "on vector registers"),
-            ("data/, checks", "digits, patterns"),
+            ("kernels/cuda", "on a GPU"),
+        ],
+    ),
+    (
+        "#e9dfea",
+        [
+            ("data/", "digits, clothes, your own images"),
+            ("checks", "what is asked of arguments"),
+            ("disk", "files that are written whole"),
         ],
     ),
 ]
@@ -59,7 +86,7 @@ FLOORS = [
 
 def draw_house(path: Path) -> None:
     """Floors of rooms; each imports only from the floors below."""
-    figure, axes = plt.subplots(figsize=(9, 6))
+    figure, axes = plt.subplots(figsize=(9, 8))
     for level, (colour, rooms) in enumerate(reversed(FLOORS)):
         width = 10 / len(rooms)
         for i, (name, content) in enumerate(rooms):
