@@ -27,6 +27,7 @@ from . import (
     storage,
     training,
 )
+from .autograd.directional import hvp, jvp
 from .autograd.finite_differences import gradcheck, gradgradcheck
 from .autograd.tensor import Tensor, no_grad, tensor
 from .autograd.threads import get_num_threads, set_num_threads, sharded
@@ -35,9 +36,7 @@ from .autograd.transforms import (
     grad,
     gradient_hook,
     hessian,
-    hvp,
     jacobian,
-    jvp,
     stop_gradient,
     value_and_grad,
 )
@@ -107,7 +106,7 @@ for _layer in _frequent:
     messages.open_class(_layer, but=("__call__",))
 messages.open_doors(optim, but=("step", "update"))
 messages.open_doors(sys.modules[__name__], but=("Primitive", "Tensor", "place", "run", "vjp"))
-messages.open_class(Primitive, but=("__call__", "bind", "explained", "recipe", "vjp"))
+messages.open_class(Primitive, but=("__call__", "bind", "explained", "jvp", "recipe", "vjp"))
 messages.open_class(Tensor, but=("__init__",))
 
 

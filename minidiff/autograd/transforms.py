@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import kernels, ops
 from ..checks import same_shape_and_dtype
+from ..tape.forward import push_forward
 from ..tape.primitive import new_variable
 from ..tape.tape import (
     Node,
@@ -64,7 +65,7 @@ def value_and_grad(
 
         out, variables, nested = trace(value_alone, args, kwargs, several)
         gradients = vjp(out, variables, create_graph=nested)
-        is_bare = not nested and not _has_tensor(args)
+        is_bare = not nested and not has_tensor(args)
 
         def outside(result: Any) -> Any:
             """A result as the caller gets it."""
@@ -99,28 +100,52 @@ def grad(f: Callable, argnums: int | tuple[int, ...] = 0, has_aux: bool = False)
 def jacobian(f: Callable, argnum: int = 0) -> Callable:
     """The function (…) → ∂f/∂argument, of f's shape followed by the argument's.
 
-    It goes back through f once for each of its elements. For an argument that is a dict, list or
-    tuple, it gives one Jacobian for each array, in the same form.
+    It goes along the tape once for each element of the argument, or back once for each of f's
+    elements, if they are fewer. For an argument that is a dict, list or tuple, it gives one
+    Jacobian for each array, in the same form.
     """
 
     def derivative(*args: Any, **kwargs: Any) -> Any:
         out, variables, nested = trace(f, args, kwargs, (argnum,))
-        rows = []
-        for unit in np.eye(out.size, dtype=out.dtype):
-            u = Tensor(kernels.from_host(unit.reshape(out.shape), out.data))
-            rows.append(vjp(out, variables, u, create_graph=nested, retain_graph=True))
+        is_wide = out.size < sum(x.size for x in variables)
+        parts = _rows(out, variables, nested) if is_wide else _columns(out, variables, nested)
         matrices = []
-        for k, x in enumerate(variables):
+        for x, (slices, axis) in zip(variables, parts):
             shape = out.shape + x.shape
-            if rows:
-                matrix = ops.reshape(ops.stack([row[k] for row in rows]), shape=shape)
+            if slices:
+                matrix = ops.reshape(ops.stack(slices, axis), shape=shape)
             else:
                 matrix = Tensor(kernels.namespace(x.data).zeros(shape, x.dtype))
-            matrices.append(matrix if nested or _has_tensor(args) else matrix.data)
+            matrices.append(matrix if nested or has_tensor(args) else matrix.data)
         in_order = iter(matrices)
         return tree_map(lambda _: next(in_order), args[argnum])
 
     return derivative
+
+
+def _units(x: Tensor) -> list[Tensor]:
+    """For each element of x, zeros like x with 1 there."""
+    units = np.eye(x.size, dtype=x.dtype).reshape((x.size, *x.shape))
+    return [Tensor(kernels.from_host(unit, x.data)) for unit in units]
+
+
+def _rows(out: Tensor, variables: list[Tensor], nested: bool) -> list[tuple[list, int]]:
+    """For each variable the rows of its Jacobian, and the axis that they are stacked along."""
+    rows = [vjp(out, variables, u, create_graph=nested, retain_graph=True) for u in _units(out)]
+    return [([row[k] for row in rows], 0) for k in range(len(variables))]
+
+
+def _columns(out: Tensor, variables: list[Tensor], nested: bool) -> list[tuple[list, int]]:
+    """For each variable the columns of its Jacobian, and the axis that they are stacked along."""
+    zeros = Tensor(kernels.namespace(out.data).zeros_like(out.data))
+    parts = []
+    for x in variables:
+        columns = []
+        for v in _units(x):
+            (column,) = push_forward([out], {x.node: v if nested else v.data})
+            columns.append(zeros if column is None else as_tensor(column))
+        parts.append((columns, -1))
+    return parts
 
 
 def hessian(f: Callable, argnum: int = 0) -> Callable:
@@ -139,58 +164,6 @@ def hessian(f: Callable, argnum: int = 0) -> Callable:
         return tree_map(lambda _: next(in_order), args[argnum])
 
     return derivative
-
-
-def jvp(f: Callable, primals: Any, tangents: Any) -> tuple[Any, Any]:
-    """(f(x), the derivative of f at x along v): the product of f's Jacobian and v.
-
-    x and v are arrays, or tuples of arguments and of directions; an argument may be a dict or list
-    of arrays, with a direction of the same form. The vector-Jacobian product uᵀJ is linear in u, so
-    its own derivative for u, times v, is Jv (Townsend 2017).
-
-    Raises ValueError unless each direction has its argument's shape, TypeError as `value_and_grad`
-    does.
-    """
-    xs = primals if isinstance(primals, tuple) else (primals,)
-    vs = tangents if isinstance(tangents, tuple) else (tangents,)
-    _check_direction("tangents", xs, vs)
-    tensors = tuple(tree_map(as_tensor, x) for x in xs)
-    out, variables, nested = trace(f, tensors, {}, tuple(range(len(xs))))
-    nested = nested or _is_nested(vs)
-    with recording(True):
-        u = new_variable(Tensor(kernels.namespace(out.data).zeros_like(out.data)))
-        rows = vjp(out, variables, u, create_graph=True)
-        total: Any = ops.sum(u * 0.0)  # so that it depends on u even where f is constant
-        for row, v in zip(rows, tree_leaves(vs)):
-            total = total + ops.sum(row * v)
-        (tangent,) = vjp(total, [u], create_graph=nested)
-    if nested:
-        return out, tangent
-    if _has_tensor(xs):
-        return out.detach(), tangent
-    return out.data, tangent.data
-
-
-def hvp(f: Callable, x: Any, v: Any) -> Any:
-    """The Hessian of f at x times v, for an f that gives one element: the derivative of ⟨∇f, v⟩.
-
-    x may be a dict, list or tuple of arrays; v and the result have its form. Raises ValueError
-    unless v has the shapes of x.
-    """
-    _check_direction("v", x, v)
-
-    def along(x: Any) -> Any:
-        return sum(ops.sum(g * d) for g, d in zip(tree_leaves(grad(f)(x)), tree_leaves(v)))
-
-    return grad(along)(x)
-
-
-def _check_direction(name: str, x: Any, v: Any) -> None:
-    """ValueError unless v has the form and the shapes of x."""
-    shapes = tree_map(np.shape, x)
-    given = tree_map(np.shape, v)
-    if given != shapes:
-        raise ValueError(f"{name}: given shapes {given}, wanted {shapes}, those of the arguments")
 
 
 def stop_gradient(x: Any) -> Any:
@@ -220,9 +193,10 @@ def gradient_hook(x: Tensor, hook: Callable) -> Tensor:
         same_shape_and_dtype("hook", replaced, "the gradient that it was given", g)
         return [replaced]
 
-    return Tensor(
-        x.data, True, Node("gradient_hook", [gradient_edge(x)], hooked, x.shape), x.version
+    node = Node(
+        "gradient_hook", [gradient_edge(x)], hooked, x.shape, jvp=lambda _, tangents: tangents[0]
     )
+    return Tensor(x.data, True, node, x.version)
 
 
 def checkpoint(f: Callable) -> Callable:
@@ -251,7 +225,7 @@ def checkpoint(f: Callable) -> Callable:
         versions = [(x.version, x.version[0]) for x in read]
         sample = sample_of(out.data)
 
-        def recomputed(node: Node, g: Any, needs: Any) -> list:
+        def recomputed() -> Tensor:
             if any(counter[0] != then for counter, then in versions):
                 raise RuntimeError(
                     "checkpoint: an argument or a leaf was written in place since, so the function "
@@ -261,10 +235,16 @@ def checkpoint(f: Callable) -> Callable:
                 out = f(*args, **kwargs)
             check_same_inputs("checkpoint", _graph_inputs(out, since), inputs)
             check_same("checkpoint", out.data, sample)
-            gradients = backpropagate(out, g, since=since)
+            return out
+
+        def vjp(node: Node, g: Any, needs: Any) -> list:
+            gradients = backpropagate(recomputed(), g, since=since)
             return [gradients.get(x) for x in inputs]
 
-        return Tensor(out.data, True, Node("checkpoint", inputs, recomputed, out.shape))
+        def jvp(node: Node, tangents: Any) -> Any:
+            return push_forward([recomputed()], dict(zip(inputs, tangents)))[0]
+
+        return Tensor(out.data, True, Node("checkpoint", inputs, vjp, out.shape, jvp=jvp))
 
     return run
 
@@ -294,6 +274,14 @@ def trace(
     `nested` says whether the arguments are on somebody else's tape, so that derivatives must be
     recorded too. Raises TypeError for an argument of no float dtype, or if f gives no Tensor.
     """
+    out, variables = record(one_tensor(f), args, kwargs, argnums)
+    return out, variables, is_nested(args)
+
+
+def record(
+    f: Callable, args: tuple, kwargs: dict, argnums: tuple[int, ...]
+) -> tuple[Any, list[Tensor]]:
+    """What f gives, with the arguments `argnums` as new variables; and these."""
     variables = []
 
     def as_variable(leaf: Any) -> Tensor:
@@ -309,12 +297,22 @@ def trace(
     for i in argnums:
         inputs[i] = tree_map(as_variable, args[i])
     with recording(True, state.nesting + 1):
-        out = f(*inputs, **kwargs)
-    if not isinstance(out, Tensor):
-        raise TypeError(
-            f"the function must give a Tensor computed from its arguments; got {type(out).__name__}"
-        )
-    return out, variables, _is_nested(args)
+        return f(*inputs, **kwargs), variables
+
+
+def one_tensor(f: Callable) -> Callable:
+    """f, but TypeError if it gives no Tensor."""
+
+    def checked(*args: Any, **kwargs: Any) -> Tensor:
+        out = f(*args, **kwargs)
+        if not isinstance(out, Tensor):
+            raise TypeError(
+                f"the function must give a Tensor computed from its arguments; got "
+                f"{type(out).__name__}"
+            )
+        return out
+
+    return checked
 
 
 def vjp(
@@ -371,11 +369,11 @@ def tree_leaves(tree: Any) -> list:
     return leaves
 
 
-def _has_tensor(args: tuple) -> bool:
+def has_tensor(args: tuple) -> bool:
     return any(isinstance(leaf, Tensor) for leaf in tree_leaves(args))
 
 
-def _is_nested(args: tuple) -> bool:
+def is_nested(args: tuple) -> bool:
     """Whether the arguments are on somebody else's tape, or inside a differentiated function.
 
     Not so inside `no_grad`, which ends what is recorded around it.

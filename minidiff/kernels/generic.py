@@ -9,12 +9,19 @@ import math
 from itertools import accumulate
 
 from . import backend_of, namespace
-from .sums import dtype_of_sums, largest, mean, scatter_add, total
+from .activations import gelu, gelu_dx, sigmoid, silu, silu_dx, softplus  # noqa: F401
+from .normalisation import (  # noqa: F401
+    group_norm,
+    group_norm_grads,
+    group_norm_silu,
+    group_norm_silu_grads,
+    group_norm_silu_tangent,
+    group_norm_tangent,
+)
+from .sums import dtype_of_sums, largest, scatter_add, total
 from .tails import erf, erfc, inverse_mills, log_ndtr  # noqa: F401
 from .taps import check_convolution, check_window, conv_size, taps
 from .updates import adam, clip_norm, ema, ema_all, flattened  # noqa: F401
-
-_TANH = math.sqrt(2 / math.pi)  # of gelu
 
 
 # --- convolution: corners of one trilinear form  Σ g[n,i,j,o] · x[n,s·i+u,s·j+v,c] · w[u,v,c,o] ---
@@ -164,65 +171,6 @@ def upsample_nearest_dx(g, scale):
     return sum(parts[:, :, i, :, j] for i in range(scale) for j in range(scale))
 
 
-# --- normalisation (Wu & He 2018) ---
-def _grouped(x, groups):
-    b, *size, c = x.shape
-    return reshape(x, (b, math.prod(size), groups, c // groups))
-
-
-def group_norm(x, weight, bias, groups, eps):
-    """(y, aux): mean 0 and variance 1 in each group; aux = (mean, 1/σ), each (b, 1, groups, 1)."""
-    xp = namespace(x)
-    parts = _grouped(x, groups)
-    middle = mean(parts, (1, 3), keepdims=True)
-    centred = parts - middle
-    rstd = 1 / xp.sqrt(mean(centred * centred, (1, 3), keepdims=True) + eps)
-    return xp.reshape(centred * rstd, x.shape) * weight + bias, (middle, rstd)
-
-
-def group_norm_grads(g, x, weight, bias, aux, groups):
-    """(dx, dweight, dbias): dx = (h − mean(h) − x̂·mean(h·x̂)) / σ, x̂ normalised, h = g·weight."""
-    xp = namespace(x)
-    middle, rstd = aux
-    normal = (_grouped(x, groups) - middle) * rstd
-    h = _grouped(g * weight, groups)
-    mean_h = mean(h, (1, 3), keepdims=True)
-    mean_hx = mean(h * normal, (1, 3), keepdims=True)
-    dx = rstd * (h - mean_h - normal * mean_hx)
-    axes = tuple(range(x.ndim - 1))
-    dweight = total(g * xp.reshape(normal, x.shape), axes)
-    return xp.reshape(dx, x.shape), dweight, total(g, axes)
-
-
-def _of_samples(vectors, x):
-    """Vectors (b, channels), as they go with x (b, …, channels)."""
-    return reshape(vectors, (len(vectors), *(1,) * (x.ndim - 2), vectors.shape[1]))
-
-
-def _scaled_and_shifted(y, scale, shift):
-    y = y if scale is None else y * (1 + _of_samples(scale, y))
-    return y if shift is None else y + _of_samples(shift, y)
-
-
-def group_norm_silu(x, weight, bias, scale, shift, skip, groups, eps):
-    """(y, aux): silu(group_norm(x) · (1 + scale) + shift) + skip; scale, shift (b, channels)."""
-    y, aux = group_norm(x, weight, bias, groups, eps)
-    y = silu(_scaled_and_shifted(y, scale, shift))
-    return y if skip is None else y + skip, aux
-
-
-def group_norm_silu_grads(g, x, weight, bias, scale, shift, aux, groups):
-    """(dx, dweight, dbias, dscale, dshift); the normalised input is computed again, not kept."""
-    middle, rstd = aux
-    y = reshape((_grouped(x, groups) - middle) * rstd, x.shape) * weight + bias
-    g = silu_dx(g, _scaled_and_shifted(y, scale, shift))
-    positions = tuple(range(1, x.ndim - 1))
-    dscale = None if scale is None else total(g * y, positions)
-    dshift = None if shift is None else total(g, positions)
-    g = g if scale is None else g * (1 + _of_samples(scale, x))
-    return *group_norm_grads(g, x, weight, bias, aux, groups), dscale, dshift
-
-
 # --- softmax, attention, losses ---
 def logsumexp(x, axis, keepdims):
     xp = namespace(x)
@@ -274,6 +222,17 @@ def self_attention_dqkv(g, qkv, aux, heads):
     return _unheads(xp.stack([xp.matmul(ds, k), dk, dv]))
 
 
+def self_attention_tangent(dqkv, qkv, aux, heads):
+    """ṗ v + p v̇, where the softmax's tangent is ṗ = p·(ṡ − Σ p·ṡ), of scores s = q kᵀ / √d."""
+    xp = namespace(qkv)
+    q, k, v = _heads(qkv, 3, heads)
+    dq, dk, dv = _heads(dqkv, 3, heads)
+    ds = xp.matmul(dq, xp.swapaxes(k, -1, -2)) + xp.matmul(q, xp.swapaxes(dk, -1, -2))
+    ds = ds * q.shape[-1] ** -0.5
+    dp = aux * (ds - xp.sum(aux * ds, -1, keepdims=True))
+    return _unheads((xp.matmul(dp, v) + xp.matmul(aux, dv))[None])
+
+
 def cross_entropy(logits, labels):
     """(mean of −log p[label] over the rows of (n, classes), aux = the probabilities)."""
     xp = namespace(logits)
@@ -304,47 +263,6 @@ def where(condition, x, y):
 
 def relu(x):
     return namespace(x).maximum(x, 0)
-
-
-def sigmoid(x):
-    """1 / (1 + e⁻ˣ), from e^(−|x|) so that nothing overflows."""
-    xp = namespace(x)
-    e = xp.exp(-xp.abs(x))
-    return xp.where(x >= 0, 1 / (1 + e), e / (1 + e))
-
-
-def softplus(x):
-    """log(1 + eˣ), without overflow."""
-    xp = namespace(x)
-    return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
-
-
-def silu(x):
-    """x · sigmoid(x); far to the left the sigmoid is 0, and −∞ times it would be NaN."""
-    return namespace(x).maximum(x, -1000) * sigmoid(x)
-
-
-def silu_dx(g, x):
-    s = sigmoid(x)
-    x = namespace(x).clip(x, -1000, 1000)
-    return g * (s * (1 + x * (1 - s)))
-
-
-def gelu(x, approximate):
-    """x · Φ(x) ≈ x/2 · (1 + tanh(√(2/π)·(x + 0.044715 x³))) (Hendrycks & Gimpel 2016)."""
-    x = namespace(x).maximum(x, -40)  # −∞ · 0 would be NaN
-    if approximate == "tanh":
-        return 0.5 * x * (1 + namespace(x).tanh(_TANH * (x + 0.044715 * x * x * x)))
-    return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
-
-
-def gelu_dx(g, x, approximate):
-    x = namespace(x).clip(x, -40, 40)
-    if approximate == "tanh":
-        t = namespace(x).tanh(_TANH * (x + 0.044715 * x * x * x))
-        return g * 0.5 * (1 + t + x * (1 - t * t) * (_TANH * (1 + 3 * 0.044715 * x * x)))
-    density = namespace(x).exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
-    return g * (0.5 * (1 + erf(x * math.sqrt(0.5))) + x * density)
 
 
 def blend(x, y, a, b):

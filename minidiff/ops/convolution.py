@@ -12,7 +12,8 @@ derivative of L for one array, made of the other two:
     conv2d_dx(y, w)    has the shape of x: its gradient for x, which is the transposed convolution
     conv2d_dw(y, x)    has the shape of w: its gradient for w
 
-Hence the derivatives of each corner are the other two corners, to any order.
+Hence the derivatives of each corner are the other two corners, to any order; and forward, a corner
+is its own derivative.
 """
 
 # Rules name operations that are defined further down.
@@ -26,26 +27,27 @@ import numpy as np
 
 from ..checks import growth, whole
 from ..kernels import call
+from ..tape.forward import added
 from ..tape.primitive import Primitive
-from .shapes import expand_dims, squeeze, swapaxes
+from .shapes import expand_dims, linear, squeeze, swapaxes
 
 # `geometry` stands for stride, padding, dilation and groups.
 # fmt: off
-_conv2d = Primitive("conv2d", "x w * stride padding dilation groups", wants_floats=True,
-                    x=lambda g, w, in_shape, **geometry:
-                    conv2d_dx(g, w, x_size=in_shape[1:3], **geometry),
-                    w=lambda g, x, in_shape, **geometry:
-                    conv2d_dw(g, x, kernel=in_shape[:2], **geometry))
-conv2d_dx = Primitive("conv2d_dx", "y w * x_size stride padding dilation groups", wants_floats=True,
-                      y=lambda g, w, in_shape, x_size, **geometry:
-                      _cropped(_conv2d(g, w, **geometry), in_shape),
-                      w=lambda g, y, in_shape, x_size, **geometry:
-                      conv2d_dw(y, g, kernel=in_shape[:2], **geometry))
-conv2d_dw = Primitive("conv2d_dw", "y x * kernel stride padding dilation groups", wants_floats=True,
-                      y=lambda g, x, in_shape, kernel, **geometry:
-                      _cropped(_conv2d(x, g, **geometry), in_shape),
-                      x=lambda g, y, in_shape, kernel, **geometry:
-                      conv2d_dx(y, g, x_size=in_shape[1:3], **geometry))
+_conv2d = linear("conv2d", "x w * stride padding dilation groups", wants_floats=True,
+                 x=lambda g, w, in_shape, **geometry:
+                 conv2d_dx(g, w, x_size=in_shape[1:3], **geometry),
+                 w=lambda g, x, in_shape, **geometry:
+                 conv2d_dw(g, x, kernel=in_shape[:2], **geometry))
+conv2d_dx = linear("conv2d_dx", "y w * x_size stride padding dilation groups", wants_floats=True,
+                   y=lambda g, w, in_shape, x_size, **geometry:
+                   _cropped(_conv2d(g, w, **geometry), in_shape),
+                   w=lambda g, y, in_shape, x_size, **geometry:
+                   conv2d_dw(y, g, kernel=in_shape[:2], **geometry))
+conv2d_dw = linear("conv2d_dw", "y x * kernel stride padding dilation groups", wants_floats=True,
+                   y=lambda g, x, in_shape, kernel, **geometry:
+                   _cropped(_conv2d(x, g, **geometry), in_shape),
+                   x=lambda g, y, in_shape, kernel, **geometry:
+                   conv2d_dx(y, g, x_size=in_shape[1:3], **geometry))
 # fmt: on
 
 
@@ -69,9 +71,18 @@ def _conv2d_bias_rule(g, x, w, needs, **geometry):
     return dx, dw, db
 
 
+def _conv2d_bias_forward(tangents, x, w, **geometry):
+    """ẋ ⋆ w + x ⋆ ẇ + ḃ"""
+    dx, dw, db = tangents
+    total = None if dx is None else _conv2d(dx, w, **geometry)
+    if dw is not None:
+        total = added(total, _conv2d(x, dw, **geometry))
+    return added(total, db)
+
+
 # fmt: off
 _conv2d_bias = Primitive("conv2d_bias", "x w b * stride padding dilation groups", wants_floats=True,
-                         joint=_conv2d_bias_rule,
+                         joint=_conv2d_bias_rule, forward=_conv2d_bias_forward,
                          reference=lambda x, w, b, **geometry: _conv2d(x, w, **geometry) + b)
 # fmt: on
 

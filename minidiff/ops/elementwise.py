@@ -19,8 +19,12 @@ from ..tape.tape import Value
 
 
 def pointwise(name: str, operands: str = "x", **rules) -> Primitive:
-    """A primitive whose operands are broadcast against each other."""
-    return Primitive(name, operands, broadcasts=True, **rules)
+    """A primitive whose operands are broadcast against each other.
+
+    Element goes by element, so a rule serves in both directions: g times the derivative on the way
+    back, and the tangent times the derivative on the way forward.
+    """
+    return Primitive(name, operands, broadcasts=True, forward="symmetric", **rules)
 
 
 def smooth(name: str, operands: str = "x", **rules) -> Primitive:
@@ -105,10 +109,11 @@ isnan = pointwise("isnan")
 # Swish (Ramachandran et al. 2017) and gelu (Hendrycks & Gimpel 2016) are common enough that their
 # derivatives have kernels. A kernel is not on the tape, so `reference` serves higher derivatives.
 silu = Primitive("silu", "x", wants_floats=True,
-                 joint=lambda g, x: [call("silu_dx", g, x)],
+                 joint=lambda g, x: [call("silu_dx", g, x)], forward="symmetric",
                  reference=lambda x: maximum(x, -1000) * sigmoid(x))
 _gelu = Primitive("gelu", "x * approximate", wants_floats=True,
                   joint=lambda g, x, approximate: [call("gelu_dx", g, x, approximate=approximate)],
+                  forward="symmetric",
                   reference=lambda x, approximate: x * _normal_cdf(x, approximate))
 # fmt: on
 

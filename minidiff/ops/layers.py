@@ -22,12 +22,21 @@ import numpy as np
 from ..checks import Between, among, growth, plain
 from ..kernels import call, from_host, namespace
 from ..tape.draws import piece_generator
-from ..tape.primitive import Primitive
+from ..tape.forward import added
+from ..tape.primitive import Primitive, broadcast_to
 from ..tape.tape import Value
 from .elementwise import as_floats, equal, exp, sigmoid, where
 from .products import matmul
 from .reductions import max, sum
-from .shapes import array_namespace, plain_index, repeat, reshape, swapaxes, transpose
+from .shapes import (
+    array_namespace,
+    linear,
+    plain_index,
+    repeat,
+    reshape,
+    swapaxes,
+    transpose,
+)
 
 
 def _dense_rule(g, x, w, needs):
@@ -48,6 +57,25 @@ def _conditioned_dense_rule(g, x, w, e, v, table, ids, aux, needs):
     return *gradients, None
 
 
+def _dense_forward(tangents, x, w):
+    """ẋ @ w + x @ ẇ + ḃ"""
+    dx, dw, db = tangents
+    total = None if dx is None else matmul(dx, w)
+    if dw is not None:
+        total = added(total, matmul(x, dw))
+    return added(total, db)
+
+
+def _conditioned_dense_forward(tangents, x, w, e, v, ids, aux):
+    """What goes into the swish has the tangent of two dense layers and of an embedding."""
+    dx, dw, db, de, dv, dc, dtable, _ = tangents
+    total = _dense_forward((dx, dw, db), x, w)
+    total = added(total, _dense_forward((de, dv, dc), e, v))
+    if dtable is not None:
+        total = added(total, _embedding(dtable, ids))
+    return call("silu_dx", broadcast_to(total, shape=aux.shape), aux)
+
+
 def _plain_conditioned_dense(x, w, b, e, v, c, table, ids):
     h = matmul(x, w) + b + matmul(e, v) + c + _embedding(table, ids)
     return h * sigmoid(h)
@@ -64,26 +92,30 @@ def _plain_self_attention(qkv, heads):
 
 # fmt: off
 _dense = Primitive("dense", "x w b", wants_floats=True,
-                   joint=_dense_rule,
+                   joint=_dense_rule, forward=_dense_forward,
                    reference=lambda x, w, b: matmul(x, w) + b)
 _conditioned_dense = Primitive("conditioned_dense", "x w b e v c table ids",
                                wants_floats=True, takes_integers="ids",
                                joint=_conditioned_dense_rule,
+                               forward=_conditioned_dense_forward,
                                reference=_plain_conditioned_dense)
 
-_embedding = Primitive("embedding", "table ids", takes_integers="ids",
-                       table=lambda g, ids, in_shape: embedding_dtable(g, ids, rows=in_shape[0]))
-embedding_dtable = Primitive("embedding_dtable", "y ids * rows", takes_integers="ids",
-                             y=lambda g, ids: _embedding(g, ids))
+_embedding = linear("embedding", "table ids", takes_integers="ids",
+                    table=lambda g, ids, in_shape: embedding_dtable(g, ids, rows=in_shape[0]))
+embedding_dtable = linear("embedding_dtable", "y ids * rows", takes_integers="ids",
+                          y=lambda g, ids: _embedding(g, ids))
 
 softmax = Primitive("softmax", "x * axis=-1", wants_floats=True,
-                    x=lambda g, out, axis: out * (g - sum(g * out, axis=axis, keepdims=True)))
+                    x=lambda g, out, axis: out * (g - sum(g * out, axis=axis, keepdims=True)),
+                    forward="symmetric")
 log_softmax = Primitive("log_softmax", "x * axis=-1", wants_floats=True,
                         x=lambda g, out, axis: g - exp(out) * sum(g, axis=axis, keepdims=True))
 # What the kernel hands on (aux) is the softmax.
 _self_attention = Primitive("self_attention", "qkv * heads", wants_floats=True,
                             qkv=lambda g, qkv, aux, heads:
                             call("self_attention_dqkv", g, qkv, aux, heads=heads),
+                            forward=lambda tangents, qkv, aux, heads:
+                            call("self_attention_tangent", *tangents, qkv, aux, heads=heads),
                             reference=_plain_self_attention)
 # fmt: on
 

@@ -49,16 +49,24 @@ def _group_norm_silu_rule(g, x, weight, bias, scale, shift, aux, groups):
     return *call("group_norm_silu_grads", g, x, weight, bias, scale, shift, aux, groups=groups), g
 
 
+def _group_norm_silu_forward(tangents, x, weight, bias, scale, shift, aux, groups):
+    operands = x, weight, bias, scale, shift
+    return call("group_norm_silu_tangent", *tangents, *operands, aux, groups=groups)
+
+
 # What the kernels hand on (aux) are the mean and 1/σ of each group.
 # fmt: off
 _group_norm = Primitive("group_norm", "x weight bias * groups eps", wants_floats=True,
                         joint=lambda g, x, weight, bias, aux, groups:
                         call("group_norm_grads", g, x, weight, bias, aux, groups=groups),
+                        forward=lambda tangents, x, weight, aux, groups:
+                        call("group_norm_tangent", *tangents, x, weight, aux, groups=groups),
                         reference=_plain_group_norm)
 _group_norm_silu = Primitive("group_norm_silu",
                              "x weight bias scale shift skip * groups eps",
                              wants_floats=True,
                              joint=_group_norm_silu_rule,
+                             forward=_group_norm_silu_forward,
                              reference=_plain_group_norm_silu)
 # fmt: on
 

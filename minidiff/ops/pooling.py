@@ -26,27 +26,42 @@ from .convolution import pair
 from .elementwise import as_floats
 from .products import matmul
 from .reductions import argmax, mean, sum
-from .shapes import array_namespace, expand_dims, getitem, pad, reshape, take, take_along_axis
+from .shapes import (
+    array_namespace,
+    expand_dims,
+    getitem,
+    linear,
+    pad,
+    reshape,
+    take,
+    take_along_axis,
+)
 
 # `window` stands for size and stride.
 # fmt: off
-windows = Primitive("windows", "x * size stride",
-                    x=lambda g, in_shape, **window:
-                    windows_dx(g, x_size=in_shape[1:3], **window))
-windows_dx = Primitive("windows_dx", "y * x_size size stride",
-                       y=lambda g, x_size, **window: windows(g, **window))
+windows = linear("windows", "x * size stride",
+                 x=lambda g, in_shape, **window:
+                 windows_dx(g, x_size=in_shape[1:3], **window))
+windows_dx = linear("windows_dx", "y * x_size size stride",
+                    y=lambda g, x_size, **window: windows(g, **window))
 # What the kernel hands on (aux) is the number of the largest pixel within each window.
 _max_pool2d = Primitive("max_pool2d", "x * size stride",
                         x=lambda g, aux, in_shape, **window:
-                        max_pool2d_dx(g, aux, x_size=in_shape[1:3], **window))
-max_pool2d_dx = Primitive("max_pool2d_dx", "y index * x_size size stride", takes_integers="index",
-                          y=lambda g, index, size, stride:
-                          _pick(windows(g, size=(size, size), stride=(stride, stride)), index))
-_upsample_nearest = Primitive("upsample_nearest", "x * scale",
-                              x=lambda g, scale: upsample_nearest_dx(g, scale=scale))
-upsample_nearest_dx = Primitive("upsample_nearest_dx", "y * scale",
-                                y=lambda g, scale: _upsample_nearest(g, scale=scale))
+                        max_pool2d_dx(g, aux, x_size=in_shape[1:3], **window),
+                        forward=lambda tangents, aux, size, stride:
+                        _largest(*tangents, aux, size, stride))
+max_pool2d_dx = linear("max_pool2d_dx", "y index * x_size size stride", takes_integers="index",
+                       y=lambda g, index, size, stride: _largest(g, index, size, stride))
+_upsample_nearest = linear("upsample_nearest", "x * scale",
+                           x=lambda g, scale: upsample_nearest_dx(g, scale=scale))
+upsample_nearest_dx = linear("upsample_nearest_dx", "y * scale",
+                             y=lambda g, scale: _upsample_nearest(g, scale=scale))
 # fmt: on
+
+
+def _largest(x, index, size, stride):
+    """Of each window what stands where another image had its largest pixel."""
+    return _pick(windows(x, size=(size, size), stride=(stride, stride)), index)
 
 
 def _pick(parts, index):

@@ -24,6 +24,7 @@ from .shapes import (
     astype,
     axes_of,
     flip,
+    linear,
     pad,
     ravel,
     reshape,
@@ -36,15 +37,15 @@ from .shapes import (
 REDUCTION = "x * axis=None keepdims=False"
 
 # fmt: off
-sum = Primitive("sum", REDUCTION, kernel=sums.total,
-                x=lambda g, in_shape, axis: broadcast_over(g, shape=in_shape, axis=axis))
-broadcast_over = Primitive("broadcast_over", "y * shape axis",
-                           kernel=lambda y, shape, axis:
-                           generic.broadcast_to(_keepdims(y, shape, axis), shape),
-                           y=lambda g, in_shape, axis: reshape(sum(g, axis=axis), shape=in_shape))
-mean = Primitive("mean", REDUCTION, kernel=sums.mean,
-                 x=lambda g, in_shape, axis:
-                 broadcast_over(g / _number_of_terms(in_shape, axis), shape=in_shape, axis=axis))
+sum = linear("sum", REDUCTION, kernel=sums.total,
+             x=lambda g, in_shape, axis: broadcast_over(g, shape=in_shape, axis=axis))
+broadcast_over = linear("broadcast_over", "y * shape axis",
+                        kernel=lambda y, shape, axis:
+                        generic.broadcast_to(_keepdims(y, shape, axis), shape),
+                        y=lambda g, in_shape, axis: reshape(sum(g, axis=axis), shape=in_shape))
+mean = linear("mean", REDUCTION, kernel=sums.mean,
+              x=lambda g, in_shape, axis:
+              broadcast_over(g / _number_of_terms(in_shape, axis), shape=in_shape, axis=axis))
 max = Primitive("max", REDUCTION,
                 x=lambda g, x, out, in_shape, axis: _divide_among_equals(g, x, out, in_shape, axis))
 min = Primitive("min", REDUCTION,
@@ -52,8 +53,8 @@ min = Primitive("min", REDUCTION,
 logsumexp = Primitive("logsumexp", REDUCTION, wants_floats=True,
                       x=lambda g, x, out, in_shape, axis:
                       _keepdims(g, in_shape, axis) * exp(x - _keepdims(out, in_shape, axis)))
-_cumsum = Primitive("cumsum", "x * axis", kernel=sums.cumsum,
-                    x=lambda g, axis: flip(_cumsum(flip(g, axis=axis), axis=axis), axis=axis))
+_cumsum = linear("cumsum", "x * axis", kernel=sums.cumsum,
+                 x=lambda g, axis: flip(_cumsum(flip(g, axis=axis), axis=axis), axis=axis))
 
 # Positions are integers and have no derivative.
 argmax = Primitive("argmax", REDUCTION)

@@ -5,6 +5,8 @@
 
 Reading x[index] may read one place twice. The way back adds: `scatter_add` puts the sum of all
 gradients at each place. So the derivative of either is the other.
+
+All of them are linear: tangents are moved as the elements are.
 """
 
 # Rules name operations that are defined further down.
@@ -26,31 +28,41 @@ from ..tape.promotion import REAL
 from ..tape.tape import Value
 from .elementwise import equal, where, zeros_like
 
+
+def linear(name: str, arguments: str, **rules) -> Primitive:
+    """A primitive that is linear in each operand that has a rule: forward, it is its derivative."""
+    return Primitive(name, arguments, forward="linear", **rules)
+
+
 # fmt: off
-reshape = Primitive("reshape", "x * shape", x=lambda g, in_shape: reshape(g, shape=in_shape))
-transpose = Primitive("transpose", "x * axes=None",
-                      x=lambda g, axes: transpose(g, axes=_inverse_permutation(axes)))
-swapaxes = Primitive("swapaxes", "x * axis1 axis2", x=lambda g, **axes: swapaxes(g, **axes))
-flip = Primitive("flip", "x * axis=None", x=lambda g, axis: flip(g, axis=axis))
-roll = Primitive("roll", "x * shift axis=None",
-                 x=lambda g, shift, axis: roll(g, shift=_opposite(shift), axis=axis))
+reshape = linear("reshape", "x * shape", x=lambda g, in_shape: reshape(g, shape=in_shape))
+transpose = linear("transpose", "x * axes=None",
+                   x=lambda g, axes: transpose(g, axes=_inverse_permutation(axes)))
+swapaxes = linear("swapaxes", "x * axis1 axis2", x=lambda g, **axes: swapaxes(g, **axes))
+flip = linear("flip", "x * axis=None", x=lambda g, axis: flip(g, axis=axis))
+roll = linear("roll", "x * shift axis=None",
+              x=lambda g, shift, axis: roll(g, shift=_opposite(shift), axis=axis))
 # Of a vector, NumPy makes a matrix of equal rows.
-tril = Primitive("tril", "x * k=0", x=lambda g, in_shape, k: sum_to(tril(g, k=k), shape=in_shape))
-triu = Primitive("triu", "x * k=0", x=lambda g, in_shape, k: sum_to(triu(g, k=k), shape=in_shape))
+tril = linear("tril", "x * k=0", x=lambda g, in_shape, k: sum_to(tril(g, k=k), shape=in_shape))
+triu = linear("triu", "x * k=0", x=lambda g, in_shape, k: sum_to(triu(g, k=k), shape=in_shape))
 astype = Primitive("astype", "x * dtype",
                    kernel=lambda x, dtype: x.astype(real_dtype(dtype)),
-                   x=lambda g, x, dtype: _cast_back(g, x, dtype))
+                   x=lambda g, x, dtype: _cast_back(g, x, dtype),
+                   forward=lambda tangents, dtype: _cast(*tangents, dtype))
 
-_getitem = Primitive("getitem", "x * index",
-                     kernel=lambda x, index: x[index],
-                     x=lambda g, in_shape, index: scatter_add(g, index, in_shape))
-_scatter_add = Primitive("scatter_add", "y * index shape",
-                         y=lambda g, index: _getitem(g, index=index))
+_getitem = linear("getitem", "x * index",
+                  kernel=lambda x, index: x[index],
+                  x=lambda g, in_shape, index: scatter_add(g, index, in_shape))
+_scatter_add = linear("scatter_add", "y * index shape",
+                      y=lambda g, index: _getitem(g, index=index))
 _pad = Primitive("pad", "x * width value=0",
-                 x=lambda g, in_shape, width: g[_inside_border(in_shape, width)])
+                 x=lambda g, in_shape, width: g[_inside_border(in_shape, width)],
+                 forward=lambda tangents, width: _pad(*tangents, width=width))
 # What the kernel hands on (aux) is where one array ends and the next begins.
 _concatenate = Primitive("concatenate", "*xs * axis",
-                         joint=lambda g, aux, axis: split(g, aux, axis))
+                         joint=lambda g, aux, axis: split(g, aux, axis),
+                         forward=lambda tangents, out_shape, aux, axis:
+                         _joined_tangents(tangents, out_shape, aux, axis))
 # fmt: on
 
 
@@ -67,6 +79,19 @@ def _opposite(shift):
 def _cast_back(g, x, dtype):
     """The gradient in the dtype of x; zeros after a cast to integers, which is a step function."""
     return astype(g, dtype=x.dtype) if np.dtype(dtype).kind == "f" else zeros_like(x)
+
+
+def _cast(v, dtype):
+    """The tangent in another dtype; none after a cast to integers."""
+    return astype(v, dtype=dtype) if np.dtype(dtype).kind == "f" else None
+
+
+def _joined_tangents(tangents, shape, cuts, axis):
+    """Tangents joined as the arrays are, with zeros for an array that has none."""
+    first = next(v for v in tangents if v is not None)
+    zeros = array_namespace(first).zeros(shape, first.dtype)
+    parts = zip(split(zeros, cuts, axis), tangents, strict=True)
+    return _concatenate(*[zero if v is None else v for zero, v in parts], axis=axis)
 
 
 def _inside_border(shape, width):

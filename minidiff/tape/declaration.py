@@ -11,6 +11,7 @@ from operator import itemgetter
 from typing import Any
 
 from .. import first_guesses, messages
+from .tape import Node, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +33,21 @@ class Recipe:
     aux: bool
     # The place of an operand, and its rule as a function of g and of the dict of all that is saved.
     rules: list[tuple[int, Callable]]
+    # The forward rule, as a function of the operands' tangents and of that dict, if there is one.
+    forward: Callable | None
 
 
 class Declaration:
     """The names of an operation's arguments, and those that its rules ask for; see `Primitive`."""
 
-    def __init__(self, name: str, arguments: str, rules: dict[str, Callable], reference: Any):
+    def __init__(
+        self,
+        name: str,
+        arguments: str,
+        rules: dict[str, Callable],
+        reference: Any,
+        forward: str | Callable | None,
+    ):
         self.name = name
         self.rules = rules
         self.joint = "joint" in rules
@@ -52,7 +62,9 @@ class Declaration:
             self.statics.append(static)
             if has_default:
                 self.defaults[static] = ast.literal_eval(default)
+        self.forward = forward
         self.asked = {of: self._asked_by(of) for of in rules}
+        self.asked["forward"] = self._asked_forward()
         self.has_aux = any("aux" in names for names in self.asked.values())
 
     def __repr__(self) -> str:
@@ -67,18 +79,32 @@ class Declaration:
             raise TypeError(
                 f"{self.name}: there is a rule for {of!r}, but the operands are {self.operands}"
             )
-        first, *names = _parameters(self.rules[of])
-        offered = [*self.operands, *self.statics, "out", "aux"]
-        offered.append("needs" if of == "joint" else "in_shape")
+        beside = "needs" if of == "joint" else "in_shape"
+        return self._asked_names(f"rule for {of!r}", self.rules[of], "g", beside)
+
+    def _asked_forward(self) -> list[str]:
+        """What the forward rule asks for beside tangents; raises TypeError as `_asked_by`."""
+        if callable(self.forward):
+            return self._asked_names("forward rule", self.forward, "tangents", "out_shape")
+        if self.forward not in (None, "linear", "symmetric"):
+            raise TypeError(
+                f"{self.name}: given forward={self.forward!r}, wanted 'linear', 'symmetric' or a "
+                f"function of the operands' tangents"
+            )
+        return []
+
+    def _asked_names(self, what: str, rule: Callable, start: str, beside: str) -> list[str]:
+        first, *names = _parameters(rule)
+        offered = [*self.operands, *self.statics, "out", "aux", beside]
         wrong = [name for name in names if name not in offered]
-        if first != "g":
+        if first != start:
             wrong = [first]
         if wrong:
             raise TypeError(
-                f"{self.name}: the rule for {of!r} asks for {wrong}; it takes g first, then any of "
+                f"{self.name}: the {what} asks for {wrong}; it takes {start} first, then any of "
                 f"{offered}"
             )
-        if _takes_any_keyword(self.rules[of]):
+        if _takes_any_keyword(rule):
             names += [static for static in self.statics if static not in names]
         return names
 
@@ -113,6 +139,35 @@ class Declaration:
         kinds = messages.operands_and_statics(operands, self.statics)
         return messages.explained(self.name, error, dict(zip(operands, arrays)) | statics, kinds)
 
+    def check_gradients(self, node: Node, gradients: Sequence, on_tape: bool) -> None:
+        """ValueError or TypeError unless each is None or has its operand's shape and dtype."""
+        if len(gradients) != len(node.parents):
+            raise ValueError(
+                f"{self.name}: given {len(gradients)} gradients by its joint rule, wanted "
+                f"{len(node.parents)}, one for each operand (or None)"
+            )
+        _, saved, _ = node.saved
+        dtypes = saved["dtypes of operands"]
+        for i, (parent, gradient, dtype) in enumerate(zip(node.parents, gradients, dtypes)):
+            if parent is None or gradient is None:
+                continue
+            if isinstance(gradient, Value) and not on_tape:
+                raise TypeError(
+                    f"{self.name}: given a Tensor by the rule for operand {i}, wanted an array, as "
+                    f"g is; type minidiff.ops, which gives arrays for arrays"
+                )
+            shape = getattr(gradient, "shape", type(gradient).__name__)
+            given = getattr(gradient, "dtype", None)
+            if shape != parent.shape or given != dtype:
+                kind = ValueError if shape != parent.shape else TypeError
+                was_repeated = shape == node.shape and _broadcasts_to(parent.shape, shape)
+                raise kind(
+                    f"{self.name}: given a gradient {given} {shape} by the rule for operand {i}, "
+                    f"wanted {dtype} {tuple(parent.shape)}, as that operand"
+                    + "; type broadcasts=True beside its rules"
+                    * was_repeated
+                )
+
     def recipe(self, needs: tuple[bool, ...]) -> Recipe:
         """What to save and to call where just these operands need gradients.
 
@@ -135,6 +190,13 @@ class Declaration:
             saved.update(names.values())
         if self.reference:
             saved.update(self.operands, self.statics)
+        forward = None
+        if callable(self.forward):
+            names = {name: name for name in self.asked["forward"]}
+            forward = _from_saved(self.forward, names)
+            saved.update(names)
+        elif self.forward == "linear":
+            saved.update(self.statics)  # the operands that it needs are those of the rules
         return Recipe(
             needs,
             operands=[(name, i) for name, i in places.items() if name in saved],
@@ -143,11 +205,12 @@ class Declaration:
             out="out" in saved,
             aux="aux" in saved,
             rules=rules,
+            forward=forward,
         )
 
 
 def _from_saved(rule: Callable, names: dict[str, str]) -> Callable:
-    """The rule as a function of g and a dict, where each of its parameters has the given name."""
+    """The rule as a function of g and a dict, where its parameters have the given names."""
     if _takes_any_keyword(rule):
         return lambda g, saved: rule(g, **{p: saved[name] for p, name in names.items()})
     if not names:
@@ -167,3 +230,9 @@ def _parameters(rule: Callable) -> list[str]:
 def _takes_any_keyword(rule: Callable) -> bool:
     """Whether it has a `**how`, which stands for all static arguments that it does not name."""
     return any(p.kind is p.VAR_KEYWORD for p in inspect.signature(rule).parameters.values())
+
+
+def _broadcasts_to(shape: tuple, larger: tuple) -> bool:
+    """Whether it is another shape, and an array of it can be repeated to the larger one."""
+    pairs = zip(reversed(shape), reversed(larger))
+    return shape != larger and len(shape) <= len(larger) and all(n in (1, m) for n, m in pairs)

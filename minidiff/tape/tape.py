@@ -72,7 +72,7 @@ class Value:
 class Node:
     """One recorded operation."""
 
-    __slots__ = ("name", "order", "parents", "saved", "shape", "vjp", "where")
+    __slots__ = ("jvp", "name", "order", "parents", "saved", "shape", "vjp", "where")
 
     def __init__(
         self,
@@ -82,11 +82,13 @@ class Node:
         shape: tuple,
         saved: Any = None,
         where: Any = None,
+        jvp: Callable | None = None,
     ):
         self.name = name
         self.order = next(clock)
         self.parents = parents  # for each operand a node or leaf, None where none is wanted
         self.vjp = vjp  # (node, g, needs) -> the gradient of each operand
+        self.jvp = jvp  # (node, tangents of the operands) -> that of the result, see `forward.py`
         self.shape = shape  # of the result
         self.saved = saved  # what `vjp` will need
         self.where = where  # the place in the program, in debug mode
@@ -101,10 +103,7 @@ class Node:
         `needs` says which are wanted (all that have a parent, if None); the others may be None.
         """
         if self.vjp is None:
-            raise RuntimeError(
-                f"the graph of {self.name} was freed by an earlier backward; give that one "
-                f"retain_graph=True"
-            )
+            raise self.freed()
         try:
             if state.observer:
                 return state.observer.vjp(self, g, needs)
@@ -114,10 +113,18 @@ class Node:
             error.add_note(f"in the derivative of {self.name}{place}")
             raise
 
+    def freed(self) -> RuntimeError:
+        """What is said of a node without its derivative."""
+        return RuntimeError(
+            f"the graph of {self.name} was freed by an earlier backward; give that one "
+            f"retain_graph=True"
+        )
+
     def free(self) -> None:
         """Let go of all that the derivative needed."""
         self.parents = ()
         self.vjp = None
+        self.jvp = None
         self.saved = None
 
 

@@ -7,7 +7,7 @@ watched pays nothing.
 
 import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from traceback import walk_tb
@@ -20,6 +20,7 @@ import numpy as np
 from ..kernels import _backends, namespace, to_host
 from ..ops.layers import checked_ids
 from ..ops.shapes import check_places
+from ..tape.forward import jvp_of
 from ..tape.primitive import Primitive
 from ..tape.tape import Node, Value, state
 
@@ -112,6 +113,12 @@ class Observer:
         """Take a derivative."""
         return self.outer.vjp(node, g, needs) if self.outer else node.vjp(node, g, needs)  # type: ignore[misc]
 
+    def forward(self, node: Node, tangents: Sequence, kind: type[Value]) -> Any:
+        """Push tangents through a node."""
+        if self.outer:
+            return self.outer.forward(node, tangents, kind)
+        return jvp_of(node, tangents, kind)
+
 
 class _Contents:
     """An array as a counter of writes: its count is a checksum, so that no write is overlooked."""
@@ -173,6 +180,13 @@ class detect_anomaly(Observer):  # noqa: N801
                 name = f"the derivative of {node.name} for operand {i}"
                 self._check(name, gradient, {"g": g}, lambda: node.where)
         return gradients
+
+    def forward(self, node: Node, tangents: Sequence, kind: type[Value]) -> Any:
+        tangent = super().forward(node, tangents, kind)
+        if tangent is not None:
+            name = f"the forward derivative of {node.name}"
+            self._check(name, tangent, {"tangents": list(tangents)}, lambda: node.where)
+        return tangent
 
     def _check(self, name: str, out: Any, inputs: dict, place: Callable) -> None:
         inputs = {key: _bare(value) for key, value in inputs.items()}

@@ -32,6 +32,17 @@ def check_group_norm(x, weight, bias, scale, shift, g, groups, skip=None):
     cases.close(grads, wanted, rtol=2e-4)
 
 
+def check_group_norm_tangent(tangents, x, weight, bias, scale, shift, groups):
+    operands = x, weight, bias, scale, shift
+    operands64 = cases.wide(*operands)
+    _, aux = generic.group_norm_silu(*operands, None, groups, 1e-5)
+    _, want_aux = generic.group_norm_silu(*operands64, None, groups, 1e-5)
+    name = "group_norm_silu_tangent"
+    got = cases.runs(name, name, *tangents, *operands, aux, groups)
+    want = generic.group_norm_silu_tangent(*cases.wide(*tangents), *operands64, want_aux, groups)
+    cases.close(got, np.broadcast_to(want, x.shape), rtol=1e-4)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_group_norm(data):
@@ -45,13 +56,35 @@ def test_group_norm(data):
     check_group_norm(x + np.float32(3), weight, bias, scale, shift, g, groups, skip)
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_tangent_of_a_group_norm(data):
+    """Any of the six operands may move, or none of them."""
+    batch, height, width = (data.draw(st.integers(1, n)) for n in (3, 6, 6))
+    channels = data.draw(st.sampled_from([8, 16, 24, 48]))
+    groups = data.draw(st.sampled_from([1, 4, 8] if height * width > 2 else [1]))
+    shape = (batch, height, width, channels)
+    own = (batch, channels)
+    operands = drawn(data, shape, (channels,), (channels,), own, own)
+    has_own = [True] * 3 + [data.draw(st.booleans()) for _ in range(2)]
+    operands = [part if has else None for part, has in zip(operands, has_own)]
+    tangents = drawn(data, *(shape, (channels,), (channels,), own, own, shape))
+    moves = [has and data.draw(st.booleans()) for has in (*has_own, True)]
+    tangents = [part if move else None for part, move in zip(tangents, moves)]
+    if any(moves):
+        x, *vectors = operands
+        check_group_norm_tangent(tangents, x + np.float32(3), *vectors, groups)
+
+
 def test_group_norm_on_every_lane_width(lanes):
     rng = np.random.default_rng(0)
     x, g = (rng.standard_normal((2, 5, 7, 32)).astype(np.float32) for _ in range(2))
     vectors = (
         rng.standard_normal(shape).astype(np.float32) for shape in ((32,), (32,), (2, 32), (2, 32))
     )
+    vectors = list(vectors)
     check_group_norm(x, *vectors, g, 8)
+    check_group_norm_tangent([g, *vectors, x], x, *vectors, 8)
 
 
 def check_attention(qkv, g, heads):
@@ -61,6 +94,10 @@ def check_attention(qkv, g, heads):
     cases.close(out, want)
     dqkv = cases.runs("self_attention_dqkv", "self_attention_dqkv", g, qkv, p, heads)
     cases.close(dqkv, generic.self_attention_dqkv(g64, qkv64, want_p, heads))
+    moved = qkv[::-1].copy()
+    name = "self_attention_tangent"
+    tangent = cases.runs(name, name, moved, qkv, p, heads)
+    cases.close(tangent, generic.self_attention_tangent(*cases.wide(moved), qkv64, want_p, heads))
 
 
 @settings(max_examples=15, deadline=None)

@@ -14,7 +14,7 @@ In which order to read, and what is there:
     compiled         a body becomes a kernel, cached on disk; scratch memory
     functions        eˣ, sigmoid and swish of a vector
     sweeps           loops along memory: copies, formulas, sums
-    pointwise, embedding, mlp_layer, norm, attention       the first kernels
+    pointwise, embedding, mlp_layer, norm, norm_tangent, attention       the first kernels
     tiles            register tiles: the innermost loops of all products
     convolution      the ways that a convolution may go, in one table: the first that fits
     borders, correlate, direct, weight_gradient            the direct way
@@ -31,8 +31,9 @@ KERNELS = ByModule(
     {
         "convolution": "conv2d conv2d_bias conv2d_dx conv2d_dw conv2d_dw_db dense dense_dw_db",
         "pointwise": "silu silu_dx gelu gelu_dx blend adam ema",
-        "attention": "self_attention self_attention_dqkv",
+        "attention": "self_attention self_attention_dqkv self_attention_tangent",
         "norm": "group_norm_silu group_norm_silu_grads",
+        "norm_tangent": "group_norm_silu_tangent",
         "mlp_layer": "conditioned_dense conditioned_dense_grads",
         "embedding": "embedding embedding_dtable",
     },

@@ -209,6 +209,46 @@ def attend_gradient(e, g, qkv, p, scale, zero, memory, dqkv, plan):
         e.call(_product, s, right, zero, dv[i, :, h], n, n, depth)
 
 
+@kernel(cube, cube, images, number, numbers, numbers, cube, Plan)
+def attend_tangent(e, dqkv, qkv, p, scale, zero, memory, out, plan):
+    n = plan.positions
+    depth = plan.depth
+    queries = plan.queries
+    padded = plan.padded
+    (transposed, right, result), after = _memory_parts(memory, plan)
+    ds = View.of(after, n, queries)
+    other = View.of(after + n * queries, n, queries)
+    q, k, v = _projections(qkv, plan)
+    dq, dk, dv = _projections(dqkv, plan)
+    p = View.of(p, plan.images, plan.heads, n, queries)
+    out = View.of(out, plan.images, n, plan.heads, depth)
+    e.call(sweeps.clear, memory, depth * queries + n * padded)
+
+    @e.loop(plan.images, plan.heads)
+    def head(i, h):
+        s = p[i, h]
+        # ṡᵀ = k q̇ᵀ + k̇ qᵀ, and from it ṗᵀ
+        e.call(_transpose, dq[i, :, h], transposed, n, depth)
+        e.call(_product, k[i, :, h], transposed, zero, ds, n, depth, queries)
+        e.call(_transpose, q[i, :, h], transposed, n, depth)
+        e.call(_product, dk[i, :, h], transposed, zero, other, n, depth, queries)
+        add = lambda e, x, y: x + y
+        sweeps.pointwise(e, add, [ds.place, other.place], ds.place, n * queries)
+
+        @e.loop(queries // e.lanes)
+        def vector(j):
+            c = j * e.lanes
+            _softmax_gradient(e, ds[:, c:], s[:, c:], scale, n)
+
+        # the tangent of p v: ṗ v + p v̇
+        e.call(sweeps.clear, result.place, queries * padded)
+        e.call(_copy, v[i, :, h], right, n, depth)
+        e.call(_transposed_product, ds, right, result, queries, n, padded)
+        e.call(_copy, dv[i, :, h], right, n, depth)
+        e.call(_transposed_product, s, right, result, queries, n, padded)
+        e.call(_copy, result, out[i, :, h], n, depth)
+
+
 # --- the kernels of the table ---
 
 
@@ -223,10 +263,10 @@ def _plan(count, positions, channels, heads, lanes):
 
 
 def _scale_zeros_and_memory(plan):
-    """What both kernels need beside their operands."""
+    """What all kernels need beside their operands."""
     zeros = np.zeros(plan.queries + plan.depth + 16, np.float32)
     size = plan.depth * plan.queries + plan.positions * plan.padded
-    size += plan.queries * plan.padded + plan.positions * plan.queries
+    size += plan.queries * plan.padded + 2 * plan.positions * plan.queries
     return 1 / math.sqrt(plan.depth), zeros, scratch(size)
 
 
@@ -261,3 +301,18 @@ def self_attention_dqkv(g, qkv, aux, heads):
     run = attend_gradient(lanes)
     run(contiguous(g), contiguous(qkv), aux, *shared, dqkv, numbers_of_plan)
     return dqkv
+
+
+def self_attention_tangent(dqkv, qkv, aux, heads):
+    count, positions, rows = qkv.shape
+    channels = rows // 3
+    if not _fast(qkv.size, positions, dqkv, qkv):
+        return generic.self_attention_tangent(dqkv, qkv, aux, heads)
+    run_counts["self_attention_tangent"] += 1
+    lanes = vector.lanes()
+    plan, numbers_of_plan = _plan(count, positions, channels, heads, lanes)
+    out = np.empty((count, positions, channels), np.float32)
+    shared = _scale_zeros_and_memory(plan)
+    run = attend_tangent(lanes)
+    run(contiguous(dqkv), contiguous(qkv), aux, *shared, out, numbers_of_plan)
+    return out

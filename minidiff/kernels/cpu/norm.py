@@ -91,12 +91,12 @@ def _combine(e, d, x, a, slope, offset, pixels):
 # --- bodies: the channels of one image ---
 
 
-def _channels(e, plan):
+def channels_of(e, plan):
     """A decorator: runs the function for the first channel of each vector of channels."""
     return lambda body: e.loop(plan.channels // e.lanes)(lambda k: body(k * e.lanes))
 
 
-def _group_means(e, terms, share, plan, means, finish=lambda mean: mean):
+def group_means(e, terms, share, plan, means, finish=lambda mean: mean):
     """means[group] = finish(share · Σ of the group's terms), of one term for each channel."""
 
     @e.loop(plan.groups)
@@ -111,7 +111,7 @@ def _group_means(e, terms, share, plan, means, finish=lambda mean: mean):
         e.store(finish(total.get() * share), means + k, e.mask_first(1))
 
 
-def _to_channels(e, of_groups, of_channels, groups, per_group):
+def to_channels(e, of_groups, of_channels, groups, per_group):
     """Each group's number, to all its channels."""
 
     @e.loop(groups)
@@ -123,10 +123,10 @@ def _to_channels(e, of_groups, of_channels, groups, per_group):
             e.store(value, of_channels + k * per_group + c, e.mask_first(1))
 
 
-def _factors(e, mean, rstd, weight, bias, scale, shift, a, b, plan):
+def factors(e, mean, rstd, weight, bias, scale, shift, a, b, plan):
     """a and b, with which x · a + b is x normalised, weighted, scaled and shifted."""
 
-    @_channels(e, plan)
+    @channels_of(e, plan)
     def vector(c):
         scaled = e.constant(1) + e.load(scale + c, e.mask_first(plan.scales))
         factor = e.load(rstd + c) * e.load(weight + c) * scaled
@@ -152,21 +152,21 @@ def norm(e, x, weight, bias, scale, shift, skip, y, means, rstds, memory, share,
     def image(n):
         e.call(sweeps.clear, sums, plan.channels)
         sweeps.column_sums(e, x[n], sums, plan.pixels, plan.channels // e.lanes)
-        _group_means(e, sums, share, plan, means.at(n))
-        e.call(_to_channels, means.at(n), centre, *groups)
+        group_means(e, sums, share, plan, means.at(n))
+        e.call(to_channels, means.at(n), centre, *groups)
 
-        @_channels(e, plan)
+        @channels_of(e, plan)
         def squares(c):
             total = _sum_of_squares(e, x[n, :, c:], e.load(centre + c), plan.pixels)
             e.store(total, sums + c)
 
         inverse_root = lambda variance: e.constant(1) / e.sqrt(variance + eps)
-        _group_means(e, sums, share, plan, rstds.at(n), inverse_root)
-        e.call(_to_channels, rstds.at(n), a, *groups)
+        group_means(e, sums, share, plan, rstds.at(n), inverse_root)
+        e.call(to_channels, rstds.at(n), a, *groups)
         own = scale + n * plan.scales, shift + n * plan.shifts
-        _factors(e, centre, a, weight, bias, *own, a, b, plan)
+        factors(e, centre, a, weight, bias, *own, a, b, plan)
 
-        @_channels(e, plan)
+        @channels_of(e, plan)
         def apply(c):
             views = skip[n, :, c:], y[n, :, c:]
             _apply(e, x[n, :, c:], e.load(a + c), e.load(b + c), *views, plan)
@@ -203,12 +203,12 @@ def norm_gradients(
 
     @e.loop(plan.images)
     def image(n):
-        e.call(_to_channels, means + n * plan.groups, centre, *groups)
-        e.call(_to_channels, rstds + n * plan.groups, rstd, *groups)
+        e.call(to_channels, means + n * plan.groups, centre, *groups)
+        e.call(to_channels, rstds + n * plan.groups, rstd, *groups)
         own = scale + n * plan.scales, shift + n * plan.shifts
-        _factors(e, centre, rstd, weight, bias, *own, a, b, plan)
+        factors(e, centre, rstd, weight, bias, *own, a, b, plan)
 
-        @_channels(e, plan)
+        @channels_of(e, plan)
         def sums(c):
             mean, slope, offset = (e.load(array + c) for array in (centre, a, b))
             total, product = _gradient_sums(
@@ -226,10 +226,10 @@ def norm_gradients(
             e.store(factor * product, normal_h + c)
 
         for terms, mean in (h, h_mean), (normal_h, normal_h_mean):
-            _group_means(e, terms, share, plan, mean)
-            e.call(_to_channels, mean, terms, *groups)
+            group_means(e, terms, share, plan, mean)
+            e.call(to_channels, mean, terms, *groups)
 
-        @_channels(e, plan)
+        @channels_of(e, plan)
         def combine(c):
             r = e.load(rstd + c)
             slope = -e.load(normal_h + c) * r * r
@@ -241,7 +241,7 @@ def norm_gradients(
 
 
 @cache
-def _lanes(channels, dtype, most) -> int:
+def lanes_for(channels, dtype, most) -> int:
     """The widest vector that divides the channels, or 0: then the work is `generic`'s."""
     if dtype != np.float32:
         return 0
@@ -249,7 +249,7 @@ def _lanes(channels, dtype, most) -> int:
 
 
 @lru_cache(256)  # of shapes: a network asks for the same few again and again
-def _plan(shape, groups, scaled, shifted, skipped):
+def plan_of(shape, groups, scaled, shifted, skipped):
     """The plan, packed; and what one number counts in its group's mean."""
     images, *size, channels = shape
     pixels = int(np.prod(size))
@@ -260,7 +260,7 @@ def _plan(shape, groups, scaled, shifted, skipped):
     return packed(plan), 1 / (pixels * per_group)
 
 
-def _operands(x, weight, bias, scale, shift):
+def operands_of(x, weight, bias, scale, shift):
     """What both kernels take, as they take it."""
     none = np.empty((len(x), 0), np.float32)
     own = (none if array is None else contiguous(array) for array in (scale, shift))
@@ -268,16 +268,16 @@ def _operands(x, weight, bias, scale, shift):
 
 
 def group_norm_silu(x, weight, bias, scale, shift, skip, groups, eps):
-    lanes = _lanes(x.shape[-1], x.dtype, vector.lanes())
+    lanes = lanes_for(x.shape[-1], x.dtype, vector.lanes())
     if x.size == 0 or not lanes:
         return generic.group_norm_silu(x, weight, bias, scale, shift, skip, groups, eps)
     run_counts["group_norm_silu"] += 1
     y = np.empty(x.shape, np.float32)
     mean = np.empty((len(x), groups), np.float32)
     rstd = np.empty((len(x), groups), np.float32)
-    operands = _operands(x, weight, bias, scale, shift)
+    operands = operands_of(x, weight, bias, scale, shift)
     skipped = operands[0] if skip is None else contiguous(skip).reshape(-1)
-    plan, share = _plan(x.shape, groups, scale is not None, shift is not None, skip is not None)
+    plan, share = plan_of(x.shape, groups, scale is not None, shift is not None, skip is not None)
     memory = scratch(4 * x.shape[-1])
     norm(lanes)(*operands, skipped, y.reshape(-1), mean, rstd, memory, share, eps, plan)
     return y, (mean.reshape(-1, 1, groups, 1), rstd.reshape(-1, 1, groups, 1))
@@ -285,7 +285,7 @@ def group_norm_silu(x, weight, bias, scale, shift, skip, groups, eps):
 
 def group_norm_silu_grads(g, x, weight, bias, scale, shift, aux, groups):
     channels = x.shape[-1]
-    lanes = _lanes(channels, x.dtype, vector.lanes())
+    lanes = lanes_for(channels, x.dtype, vector.lanes())
     if x.size == 0 or not lanes:
         return generic.group_norm_silu_grads(g, x, weight, bias, scale, shift, aux, groups)
     run_counts["group_norm_silu_grads"] += 1
@@ -293,9 +293,9 @@ def group_norm_silu_grads(g, x, weight, bias, scale, shift, aux, groups):
     dweight = np.empty(channels, np.float32)
     dbias = np.empty(channels, np.float32)
     dscale, dshift = (np.empty((len(x), channels), np.float32) for _ in range(2))
-    operands = _operands(x, weight, bias, scale, shift)
+    operands = operands_of(x, weight, bias, scale, shift)
     mean, rstd = (contiguous(a).reshape(-1, groups) for a in aux)
-    plan, share = _plan(x.shape, groups, scale is not None, shift is not None, False)
+    plan, share = plan_of(x.shape, groups, scale is not None, shift is not None, False)
     norm_gradients(lanes)(
         contiguous(g).reshape(-1),
         *operands,
