@@ -1,4 +1,4 @@
-"""Draws the README's two pictures: the house, and a tape. `python docs/pictures.py` writes both."""
+"""Draws the house, a tape, and a tape both ways: `python docs/pictures.py` writes all three."""
 
 from pathlib import Path
 
@@ -199,6 +199,79 @@ def draw_tape(path: Path) -> None:
     plt.close(figure)
 
 
+def tangents(x: np.ndarray, v: np.ndarray) -> dict[str, np.ndarray]:
+    """The tangent of each step of sum(exp(x) * x) where x moves along v, asked of the engine."""
+    steps = {
+        "x": lambda x: x + 0.0,
+        "exp": ops.exp,
+        "multiply": lambda x: ops.exp(x) * x,
+        "sum": lambda x: ops.sum(ops.exp(x) * x),
+    }
+    return {name: md.jvp(step, x, v)[1] for name, step in steps.items()}
+
+
+def draw_both_ways(path: Path) -> None:
+    """Tangents along the tape of y = sum(exp(x) · x), gradients back."""
+    x = np.array([1.0, 2.0])
+    moves = tangents(x, np.array([-1.0, 1.0]))
+    arrived = gradients(x)
+    along = {
+        "x": "given: ẋ",
+        "exp": "ẋ · out",
+        "multiply": "ẋ · exp(x) + x · (its tangent)",
+        "sum": "the sum of what comes",
+    }
+    back = {
+        "x": "the sum of both",
+        "exp": "g · x",
+        "multiply": "g, broadcast",
+        "sum": "given: g",
+    }
+    figure, axes = plt.subplots(figsize=(10.5, 3.2))
+    for k, name in enumerate(moves):
+        left = 3.0 * k
+        box = FancyBboxPatch(
+            (left, 0),
+            1.9,
+            0.9,
+            boxstyle="round,pad=0,rounding_size=0.1",
+            facecolor="#d5ebe0" if name == "x" else "#d6def3",
+            edgecolor=INK,
+            linewidth=0.8,
+        )
+        axes.add_patch(box)
+        middle = left + 0.95
+        axes.text(middle, 0.45, name, ha="center", va="center", weight="bold", color=INK)
+        axes.text(middle, 1.15, text_of(moves[name]), ha="center", color=FORWARD)
+        axes.text(
+            middle, 1.6, along[name], ha="center", color=FORWARD, fontsize=8.5, style="italic"
+        )
+        axes.text(middle, -0.45, text_of(arrived[name]), ha="center", color=BACKWARD)
+        axes.text(
+            middle, -0.85, back[name], ha="center", color=BACKWARD, fontsize=8.5, style="italic"
+        )
+        if left:
+            forward = {"arrowstyle": "-|>", "color": FORWARD, "linewidth": 1.4}
+            backward = {"arrowstyle": "-|>", "color": BACKWARD, "linewidth": 1.4}
+            axes.annotate("", (left, 0.6), (left - 1.1, 0.6), arrowprops=forward)
+            axes.annotate("", (left - 1.1, 0.25), (left, 0.25), arrowprops=backward)
+    bend = {"arrowstyle": "-|>", "linewidth": 1.4, "shrinkA": 0, "shrinkB": 0}
+    over = {**bend, "color": FORWARD, "connectionstyle": "arc3,rad=-0.2"}
+    under = {**bend, "color": BACKWARD, "connectionstyle": "arc3,rad=-0.2"}
+    axes.annotate("", (6.95, 1.85), (0.95, 1.85), arrowprops=over)
+    axes.annotate("", (0.95, -1.05), (6.95, -1.05), arrowprops=under)
+    same = float(arrived["x"] @ moves["x"])
+    meet = f"gradient · ẋ = {same:.2f}"
+    axes.text(0.95, -2.05, meet, ha="center", color=INK, fontsize=9)
+    axes.text(9.95, -2.05, f"g · ẏ = {float(moves['sum']):.2f}", ha="center", color=INK, fontsize=9)
+    axes.text(11.2, 0.75, "forward:\ntangents", color=FORWARD, va="center")
+    axes.text(11.2, 0.05, "reverse:\ngradients", color=BACKWARD, va="center")
+    axes.set(xlim=(-0.4, 12.6), ylim=(-2.3, 2.7))
+    axes.axis("off")
+    figure.savefig(path, dpi=130, bbox_inches="tight")
+    plt.close(figure)
+
+
 def text_of(array: np.ndarray) -> str:
     """(2.72, 7.39), or 17.50."""
     numbers = ", ".join(f"{number:.2f}" for number in np.atleast_1d(array))
@@ -208,3 +281,4 @@ def text_of(array: np.ndarray) -> str:
 if __name__ == "__main__":
     draw_house(FOLDER / "house.png")
     draw_tape(FOLDER / "tape.png")
+    draw_both_ways(FOLDER / "both_ways.png")

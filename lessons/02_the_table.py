@@ -234,6 +234,28 @@ print("from the textbook:", np.array([np.cos(t) - t * np.sin(t), np.sin(t) + t *
 print("minidiff's own:   ", md.jvp(spiral, t, np.array(1.0))[1])
 
 # %% [markdown]
+# **Question.** Two walks back, to go forward once. Is there no straight way?
+#
+# **Answer.** There is: let each number take its *tangent* along, how fast it moves. Such a pair is
+# a *dual number*, x + ẋ·ε with ε² = 0. A product of two is (x + ẋε)(y + ẏε) = xy + (ẋy + xẏ)ε, and
+# the product rule has come out by itself. What sin makes of a pair is in our table already: the
+# rule for sin, given the tangent in place of g.
+
+# %%
+sin_rule = lambda g, x: g * np.cos(x)  # a row of the table, made for the way back
+cos_rule = lambda g, x: -g * np.sin(x)
+moving = 1.0  # the tangent of t itself
+
+of_cos = cos_rule(moving, t)
+of_sin = sin_rule(moving, t)
+print("dual numbers:     ", moving * np.cos(t) + t * of_cos, moving * np.sin(t) + t * of_sin)
+
+# %% [markdown]
+# That is how `md.jvp` does it: the program runs once, and tangents go along its tape. It takes
+# little more than two passes, whatever the program is; two walks back take ten times as much, or
+# more. `docs/forward-and-reverse.md` is the page on which way to take when.
+
+# %% [markdown]
 # ## The real table
 #
 # minidiff's is in `minidiff/ops/elementwise.py`. Some of its rows; you can read them now:

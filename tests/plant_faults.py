@@ -7,6 +7,8 @@ Faults are planted in
     every rule         its sign and a factor of two (a joint rule's gradients one by one); faults in
                        its source and in that of the private functions that it calls
     every reference    the same: it is what is differentiated for a second derivative
+    every way forward  the sign and a factor of two of the tangent; faults in the source of a
+                       forward rule
     every kernel       of `generic`, the loops and the CPU's, and those that a primitive brings
                        along: each result's sign, all or the last of it lost; and faults in the
                        source of what is plain Python
@@ -56,7 +58,8 @@ from minidiff import kernels
 from minidiff.kernels import generic
 from minidiff.testing import promises
 
-QUICK = promises.values, promises.dtypes, promises.first_derivative, promises.second_derivative
+DERIVATIVES = promises.first_derivative, promises.forward_derivative, promises.second_derivative
+QUICK = promises.values, promises.dtypes, *DERIVATIVES
 
 # Changes of a source that change no result, and why.
 EQUIVALENT = {
@@ -76,7 +79,7 @@ HANDS_ON = {"generic: ema_all"}  # it calls `ema` for each, and has little of it
 
 
 class Fault(NamedTuple):
-    place: str  # the rule, reference or kernel
+    place: str  # the rule, reference, way forward or kernel
     row: str  # of `OPS` or `CHECKS`, that must be red
     what: str
     planted: AbstractContextManager  # it holds inside
@@ -86,7 +89,7 @@ class Fault(NamedTuple):
 
 
 def places() -> set[str]:
-    """Every rule, reference and kernel, as faults name them: from the tables, not from the faults.
+    """All that can have a fault, as faults name it: from the tables, not from the faults.
 
     Kernels are what the sets offer, what primitives bring along, and whatever name the package's
     source has in `call("…")`.
@@ -96,6 +99,8 @@ def places() -> set[str]:
         found.update(f"{name}: rule for {of}" for of in differentiated(name))
         if primitive.reference:
             found.add(f"{name}: reference")
+        if primitive.forward and primitive.rules:
+            found.add(f"{name}: forward")
         if primitive.kernel:
             found.add(f"{name}: own kernel")
     for setting, names in kernels_of_sets().items():
@@ -221,6 +226,18 @@ def faults_of_references() -> Iterator[Fault]:
             yield from faults_of_source(place, name, primitive.reference, put)
 
 
+def faults_of_forward() -> Iterator[Fault]:
+    for name, primitive in primitives().items():
+        if primitive.forward and primitive.rules:
+            place = f"{name}: forward"
+            for change in (flipped, doubled):
+                faulty = at_output(primitive.jvp, None, change)
+                yield Fault(place, name, change.__name__, replaced(primitive, "jvp", faulty))
+        if callable(primitive.forward):
+            put = partial(replaced, primitive, "forward")
+            yield from faults_of_source(place, name, primitive.forward, put)
+
+
 def faults_of_source(
     place: str,
     row: str,
@@ -299,6 +316,7 @@ def users() -> dict[str, str]:
     rows = {name: name for name in (*CHECKS, *primitives())}
     for name, primitive in primitives().items():
         sources = list(primitive.rules.values())
+        sources += [primitive.forward] if callable(primitive.forward) else []
         sources += [helper for f in sources for helper in helpers(f, is_private).values()]
         for text in set().union(*(_strings(source.__code__) for source in sources)):
             rows.setdefault(text, name)
@@ -333,6 +351,7 @@ def all_faults() -> list[tuple[str, Fault]]:
     return [
         *(("rules", fault) for fault in faults_of_rules()),
         *(("references", fault) for fault in faults_of_references()),
+        *(("ways forward", fault) for fault in faults_of_forward()),
         *(("kernels", fault) for fault in faults_of_kernels()),
     ]
 

@@ -18,7 +18,13 @@ def test_a_place_without_two_different_faults_is_named():
     places = plant_faults.places()
     faults = faults_of(places)
     assert plant_faults.too_few(faults) == []
-    for place in ("multiply: rule for x", "dense: rule for b", "loops: conv2d", "vector: adam"):
+    for place in (
+        "multiply: rule for x",
+        "dense: rule for b",
+        "multiply: forward",
+        "loops: conv2d",
+        "vector: adam",
+    ):
         others = [fault for fault in faults if fault.place != place]
         of_one_kind = faults_of([place])[:1] * 2
         assert plant_faults.too_few(others) == [place]
@@ -33,9 +39,11 @@ def test_a_new_rule_kernel_or_reference_is_a_new_place(monkeypatch):
         kernel=lambda x, y: x**3 + y,
         joint=lambda g, x: (3 * g * x * x, g),
         reference=lambda x, y: x * x * x + y,
+        forward=lambda tangents, x: 3 * tangents[0] * x * x + tangents[1],
     )
     monkeypatch.setattr(elementwise, "cube", cube, raising=False)
-    new = {"cube: rule for x", "cube: rule for y", "cube: reference", "cube: own kernel"}
+    parts = ("rule for x", "rule for y", "reference", "forward", "own kernel")
+    new = {f"cube: {part}" for part in parts}
     assert plant_faults.places() - before == new
 
 

@@ -94,7 +94,7 @@ class _Motion:
         self.variables = variables
         self.directions = directions
         ends = [gradient_edge(value) for value in outs]
-        starts = [x.node for x in variables]
+        starts: list[Any] = [x.node for x in variables]
         inside = nodes_between(ends, starts)
         known = {None, *inside, *starts}
         # What else a derivative of the tangents may be wanted for: leaves, and older nodes.

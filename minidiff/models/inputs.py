@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks, kernels
+from .. import checks, kernels, ops
 from ..autograd.tensor import Tensor
 from ..kernels import Array
 
@@ -61,8 +61,14 @@ def as_sized(x: Any, shape: tuple[int, int, int], weight: Tensor) -> Tensor | Ar
     return x
 
 
-def as_times(t: Any, batch: int, timesteps: int) -> np.ndarray:
-    """A time for all samples, or one for each, in 0 … timesteps, as (batch,)."""
+def as_times(t: Any, batch: int, timesteps: int) -> Any:
+    """A time for all samples, or one for each, in 0 … timesteps, as (batch,).
+
+    A Tensor of floats stays one, so that there may be a derivative for the time.
+    """
+    if isinstance(t, Tensor) and t.dtype.kind == "f":
+        checks.times("t", t.numpy(), timesteps, batch)
+        return ops.broadcast_to(t, shape=(batch,))
     times = checks.times("t", t, timesteps, batch)
     return times if times.ndim else np.full(batch, times)
 

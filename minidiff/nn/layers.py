@@ -93,8 +93,13 @@ class SinusoidalEmbedding(Module):
         """
         return kernels.from_host(self.on_host(t, like), like)
 
-    def on_host(self, t: np.ndarray, like: Array) -> np.ndarray:
-        """The same before it is moved, so that it may move together with other host values."""
+    def on_host(self, t: np.ndarray | Tensor, like: Array) -> Any:
+        """The same before it is moved, so that it may move together with other host values.
+
+        Of a Tensor of times it is one, and has a derivative.
+        """
+        if isinstance(t, Tensor):
+            return self._waves_of_tensor(t, like)
         kind = t.dtype.kind if isinstance(t, np.ndarray) and t.ndim == 1 else None
         if kind not in ("i", "u", "f"):
             raise TypeError(f"t: given {type(t).__name__}, wanted an array (batch,) of numbers")
@@ -105,6 +110,12 @@ class SinusoidalEmbedding(Module):
         else:
             waves = self.table.take(t, axis=0)
         return waves.astype(like.dtype)
+
+    def _waves_of_tensor(self, t: Tensor, like: Array) -> Tensor:
+        frequencies = kernels.from_host(self.frequencies, t.data)
+        phase = ops.expand_dims(t.astype(np.float64), -1) * frequencies
+        waves = ops.stack([ops.sin(phase), ops.cos(phase)], axis=-1)
+        return ops.reshape(waves, shape=(len(t), -1)).astype(like.dtype)
 
     def _waves(self, t: np.ndarray) -> np.ndarray:
         """In float64: in float32 the phases are off by 1e-4 where t is some thousands."""

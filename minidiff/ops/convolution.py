@@ -29,7 +29,8 @@ from ..checks import growth, whole
 from ..kernels import call
 from ..tape.forward import added
 from ..tape.primitive import Primitive
-from .shapes import expand_dims, linear, squeeze, swapaxes
+from .elementwise import linear
+from .shapes import expand_dims, squeeze, swapaxes
 
 # `geometry` stands for stride, padding, dilation and groups.
 # fmt: off

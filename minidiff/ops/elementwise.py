@@ -32,6 +32,11 @@ def smooth(name: str, operands: str = "x", **rules) -> Primitive:
     return pointwise(name, operands, wants_floats=True, **rules)
 
 
+def linear(name: str, arguments: str, **rules) -> Primitive:
+    """A primitive that is linear in each operand that has a rule: forward, it is its derivative."""
+    return Primitive(name, arguments, forward="linear", **rules)
+
+
 def as_floats(*operands: Any) -> list:
     """The operands with integers as floats: of the dtype that one has, else float64.
 

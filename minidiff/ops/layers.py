@@ -25,13 +25,12 @@ from ..tape.draws import piece_generator
 from ..tape.forward import added
 from ..tape.primitive import Primitive, broadcast_to
 from ..tape.tape import Value
-from .elementwise import as_floats, equal, exp, sigmoid, where
+from .elementwise import as_floats, equal, exp, linear, sigmoid, where
+from .indices import plain_index
 from .products import matmul
 from .reductions import max, sum
 from .shapes import (
     array_namespace,
-    linear,
-    plain_index,
     repeat,
     reshape,
     swapaxes,

@@ -18,9 +18,10 @@ from ..kernels import call, from_host
 from ..tape.primitive import Primitive
 from ..tape.tape import Value
 from .elementwise import absolute, as_floats, equal, exp, log, softplus, where
+from .indices import plain_index
 from .layers import checked_ids, log_softmax
 from .reductions import mean, sum
-from .shapes import array_namespace, expand_dims, plain_index, squeeze, take, take_along_axis
+from .shapes import array_namespace, expand_dims, squeeze, take, take_along_axis
 
 
 def _mse_rule(g, x, y, needs):

@@ -23,14 +23,13 @@ import numpy as np
 from ..checks import Between, among, growth, whole
 from ..tape.primitive import Primitive
 from .convolution import pair
-from .elementwise import as_floats
+from .elementwise import as_floats, linear
 from .products import matmul
 from .reductions import argmax, mean, sum
 from .shapes import (
     array_namespace,
     expand_dims,
     getitem,
-    linear,
     pad,
     reshape,
     take,
@@ -49,7 +48,7 @@ _max_pool2d = Primitive("max_pool2d", "x * size stride",
                         x=lambda g, aux, in_shape, **window:
                         max_pool2d_dx(g, aux, x_size=in_shape[1:3], **window),
                         forward=lambda tangents, aux, size, stride:
-                        _largest(*tangents, aux, size, stride))
+                        _largest(tangents[0], aux, size, stride))
 max_pool2d_dx = linear("max_pool2d_dx", "y index * x_size size stride", takes_integers="index",
                        y=lambda g, index, size, stride: _largest(g, index, size, stride))
 _upsample_nearest = linear("upsample_nearest", "x * scale",

@@ -20,8 +20,8 @@ import numpy as np
 
 from ..checks import whole
 from ..tape.primitive import sum_to
-from .elementwise import multiply
-from .shapes import array_namespace, linear, reshape
+from .elementwise import linear, multiply
+from .shapes import array_namespace, reshape
 
 # fmt: off
 _matmul = linear("matmul", "x y", broadcasts=True,

@@ -19,12 +19,11 @@ from typing import Any
 
 from ..kernels import generic, namespace, sums
 from ..tape.primitive import Primitive
-from .elementwise import absolute, as_floats, equal, exp, sqrt, where
+from .elementwise import absolute, as_floats, equal, exp, linear, sqrt, where
 from .shapes import (
     astype,
     axes_of,
     flip,
-    linear,
     pad,
     ravel,
     reshape,

@@ -13,7 +13,7 @@ All of them are linear: tangents are moved as the elements are.
 # mypy: disable-error-code="has-type"
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -21,18 +21,11 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from ..checks import among, growth, on_host, plain, whole
-from ..kernels import namespace
 from ..kernels.sums import dtype_of_sums
 from ..tape.primitive import Primitive, broadcast_to, sum_to
 from ..tape.promotion import REAL
-from ..tape.tape import Value
-from .elementwise import equal, where, zeros_like
-
-
-def linear(name: str, arguments: str, **rules) -> Primitive:
-    """A primitive that is linear in each operand that has a rule: forward, it is its derivative."""
-    return Primitive(name, arguments, forward="linear", **rules)
-
+from .elementwise import equal, linear, where, zeros_like
+from .indices import array_namespace, index_of
 
 # fmt: off
 reshape = linear("reshape", "x * shape", x=lambda g, in_shape: reshape(g, shape=in_shape))
@@ -48,7 +41,7 @@ triu = linear("triu", "x * k=0", x=lambda g, in_shape, k: sum_to(triu(g, k=k), s
 astype = Primitive("astype", "x * dtype",
                    kernel=lambda x, dtype: x.astype(real_dtype(dtype)),
                    x=lambda g, x, dtype: _cast_back(g, x, dtype),
-                   forward=lambda tangents, dtype: _cast(*tangents, dtype))
+                   forward=lambda tangents, dtype: _cast(tangents[0], dtype))
 
 _getitem = linear("getitem", "x * index",
                   kernel=lambda x, index: x[index],
@@ -265,7 +258,7 @@ def getitem(x: Any, index: Any) -> Any:
     Raises IndexError for a place outside. Places that are on a device are looked at in `debug_mode`
     only; otherwise CuPy wraps them around.
     """
-    return _getitem(x, index=_index_of(x, index, x.shape))
+    return _getitem(x, index=index_of(x, index, x.shape))
 
 
 def scatter_add(y: Any, index: Any, shape: tuple[int, ...]) -> Any:
@@ -278,7 +271,7 @@ def scatter_add(y: Any, index: Any, shape: tuple[int, ...]) -> Any:
 
 def placed(y: Any, index: Any, shape: tuple[int, ...]) -> Any:
     """`scatter_add` in the dtype of y."""
-    return _scatter_add(y, index=_index_of(y, index, shape), shape=shape)
+    return _scatter_add(y, index=index_of(y, index, shape), shape=shape)
 
 
 def real_dtype(dtype: Any) -> np.dtype:
@@ -335,7 +328,7 @@ def at_set(x: Any, index: Any, values: Any) -> Any:
     """
     values = _fit_to_index(x, index, values)
     xp = array_namespace(x)
-    index = _index_of(x, index, x.shape)
+    index = index_of(x, index, x.shape)
     # The values are numbered from 1. The largest number at a place says whose value stays.
     numbers = xp.reshape(xp.arange(1, math.prod(values.shape) + 1), values.shape)
     winners = xp.zeros(x.shape, int)
@@ -362,52 +355,6 @@ def diag(x: Any, k: int = 0) -> Any:
         growth("k", k, n, (n + abs(k)) ** 2)
         return placed(x, index, (n + abs(k), n + abs(k)))
     return getitem(x, index)
-
-
-def array_namespace(x: Any) -> Any:
-    """The module of array functions for an array or Tensor."""
-    return namespace(x.data if isinstance(x, Value) else x)
-
-
-def plain_index(index: Any, xp: Any) -> Any:
-    """An index, or a part of one, with Tensors and lists made arrays of the namespace xp."""
-    if isinstance(index, tuple):
-        return tuple(plain_index(part, xp) for part in index)
-    if isinstance(index, list):
-        for part in index:
-            plain("index", part)
-        return xp.asarray(index)
-    plain("index", index)
-    index = index.data if isinstance(index, Value) else index
-    return xp.asarray(index) if isinstance(index, np.ndarray) else index
-
-
-def _index_of(x: Any, index: Any, shape: tuple[int, ...]) -> Any:
-    """An index into `shape` as plain arrays where x lives; IndexError for a host place outside."""
-    xp = array_namespace(x)
-    if xp is not np:
-        check_places(index, shape)
-    return plain_index(index, xp)
-
-
-def check_places(index: Any, shape: tuple[int, ...], to_host: Callable | None = None) -> None:
-    """IndexError, NumPy's own, for places that are not in an array of this shape.
-
-    Those on a device are looked at if `to_host` gives them.
-    """
-    parts = index if isinstance(index, tuple) else (index,)
-    places = []
-    for part in parts:
-        part = part.data if isinstance(part, Value) else part
-        if hasattr(part, "dtype") and not isinstance(part, np.ndarray | np.generic):
-            if to_host:
-                part = to_host(part)
-            elif part.dtype.kind == "b":  # how many places it has nobody knows
-                return
-            else:
-                part = np.zeros(part.shape, int)
-        places.append(part)
-    np.broadcast_to(np.int8(0), shape)[tuple(places)]
 
 
 def _fit_to_index(x, index, values):

@@ -189,9 +189,10 @@ class Primitive(Declaration):
             place = state.observer.place()
             versions = [*state.observer.watched(saved), *versions]
         value.requires_grad = True
-        saved = recipe, saved, versions
         jvp = self.jvp if self.forward else None
-        value.node = Node(self.name, parents, self.vjp, value._data.shape, saved, place, jvp)
+        value.node = Node(
+            self.name, parents, self.vjp, value._data.shape, (recipe, saved, versions), place, jvp
+        )
 
     def vjp(self, node: Node, g: Any, needs: Sequence[bool] | None) -> Sequence:
         """The gradient of each operand, None where it needs none.

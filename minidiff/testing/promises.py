@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from .. import ops
 from ..autograd.finite_differences import gradcheck, gradgradcheck
 from ..autograd.tensor import Tensor
+from .forward_mode import forward_derivative
 from .strategies import LAYOUTS, wide_arrays, widest
 
 
@@ -39,6 +40,7 @@ def check_op(
     - values are those of `reference` (plain NumPy, same arguments)
     - derivatives up to `order` agree with finite differences; `tolerances` are `gradcheck`'s rtol,
       atol, eps
+    - forward mode gives the same derivatives, of both orders
     - float32 in, float32 out, for values and gradients; they differ from the float64 ones by at
       most `single` of the largest
     - operands that are broadcast get gradients of their own shape
@@ -350,6 +352,7 @@ PROMISES = (  # what explains most comes first
     memory_layouts,
     each_alone,
     first_derivative,
+    forward_derivative,
     broadcasts,
     second_derivative,
 )

@@ -18,8 +18,8 @@ from zlib import crc32
 import numpy as np
 
 from ..kernels import _backends, namespace, to_host
+from ..ops.indices import check_places
 from ..ops.layers import checked_ids
-from ..ops.shapes import check_places
 from ..tape.forward import jvp_of
 from ..tape.primitive import Primitive
 from ..tape.tape import Node, Value, state

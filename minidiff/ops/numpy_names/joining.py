@@ -10,14 +10,13 @@ from numpy.lib.array_utils import normalize_axis_index
 from ...checks import growth, whole
 from ...tape.primitive import broadcast_to
 from ...tape.tape import Value
-from ..elementwise import where
+from ..elementwise import linear, where
 from ..shapes import (
     array_namespace,
     concatenate,
     expand_dims,
     flip,
     getitem,
-    linear,
     moveaxis,
     placed,
     ravel,
