@@ -115,11 +115,13 @@ class _Motion:
             results.append(Tensor(data, node is not None, node, [0]))
         return results
 
-    def _recorded(self, k: int) -> Any:
+    def _recorded(self, k: int) -> Tensor:
         """The tangent of result k once more, recorded."""
         pushed = {x.node: v for x, v in zip(self.variables, self.directions)}
         with recording(True):
-            return push_forward(self.outs, pushed)[k]
+            tangent = push_forward(self.outs, pushed)[k]
+        data = self.outs[k].data
+        return Tensor(kernels.namespace(data).zeros_like(data)) if tangent is None else tangent
 
     def _node(self, k: int) -> Node:
         def vjp(node: Node, g: Any, needs: Any) -> list:
@@ -127,10 +129,10 @@ class _Motion:
             gradients = backpropagate(self._recorded(k), g, since=since)
             return [gradients.get(edge) for edge in self.edges]
 
-        def pushed(node: Node, tangents: Any) -> Any:
+        def jvp(node: Node, tangents: Any) -> Any:
             return push_forward([self._recorded(k)], dict(zip(self.edges, tangents)))[0]
 
-        return Node("jvp", self.edges, vjp, self.outs[k].shape, jvp=pushed)
+        return Node("jvp", self.edges, vjp, self.outs[k].shape, jvp=jvp)
 
 
 def _direction(v: Any, x: Tensor) -> Tensor:
@@ -144,7 +146,11 @@ def _direction(v: Any, x: Tensor) -> Tensor:
 
 def _check_shapes(name: str, x: Any, v: Any) -> None:
     """ValueError unless v has the form and the shapes of x."""
-    shapes = tree_map(np.shape, x)
-    given = tree_map(np.shape, v)
+    shapes = tree_map(_shape, x)
+    given = tree_map(_shape, v)
     if given != shapes:
         raise ValueError(f"{name}: given shapes {given}, wanted {shapes}, those of the arguments")
+
+
+def _shape(leaf: Any) -> tuple:
+    return tuple(leaf.shape) if hasattr(leaf, "shape") else np.shape(leaf)
