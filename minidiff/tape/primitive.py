@@ -200,7 +200,9 @@ class Primitive(Declaration):
         A Value `g` asks for gradients that are recorded.
         """
         recipe, saved, versions = node.saved
-        self._check_unwritten(versions)
+        for name, counter, then in versions:
+            if counter[0] != then:
+                raise self._written(name)
         needs = needs or recipe.needs
         if isinstance(g, Value):
             saved = self._saved_on_tape(node, type(g))
@@ -230,7 +232,9 @@ class Primitive(Declaration):
         Values among them ask for a tangent that is recorded.
         """
         recipe, saved, versions = node.saved
-        self._check_unwritten(versions)
+        for name, counter, then in versions:
+            if counter[0] != then:
+                raise self._written(name)
         kinds = [type(v) for v in tangents if isinstance(v, Value)]
         if kinds:
             saved = self._saved_on_tape(node, kinds[0])
@@ -257,13 +261,11 @@ class Primitive(Declaration):
             total = broadcast_to(total, shape=node.shape)
         return total
 
-    def _check_unwritten(self, versions: list) -> None:
-        for name, counter, then in versions:
-            if counter[0] != then:
-                raise RuntimeError(
-                    f"{name!r} of {self.name} was written in place after it was recorded, and its "
-                    f"derivative needs what it was; write to a copy instead"
-                )
+    def _written(self, name: str) -> RuntimeError:
+        return RuntimeError(
+            f"{name!r} of {self.name} was written in place after it was recorded, and its "
+            f"derivative needs what it was; write to a copy instead"
+        )
 
     def _saved_on_tape(self, node: Node, cls: type) -> dict:
         """What `node` has saved, with Values for arrays: its operands and its result again."""
