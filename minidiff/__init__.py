@@ -105,7 +105,9 @@ messages.open_doors(nn, but=[layer.__name__ for layer in _frequent])
 for _layer in _frequent:
     messages.open_class(_layer, but=("__call__",))
 messages.open_doors(optim, but=("step", "update"))
-messages.open_doors(sys.modules[__name__], but=("Primitive", "Tensor", "place", "run", "vjp"))
+messages.open_doors(
+    sys.modules[__name__], but=("Primitive", "Tensor", "forward", "place", "run", "vjp")
+)
 messages.open_class(Primitive, but=("__call__", "bind", "explained", "jvp", "recipe", "vjp"))
 messages.open_class(Tensor, but=("__init__",))
 
