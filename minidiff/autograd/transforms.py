@@ -151,7 +151,7 @@ def _columns(out: Tensor, variables: list[Tensor], nested: bool) -> list[tuple[l
 def hessian(f: Callable, argnum: int = 0) -> Callable:
     """The function (…) → ∂²f/∂argument², of the argument's shape twice, for one element of f.
 
-    For an argument that is a dict, list or tuple: its form twice, hessian["w"]["b"] is ∂²f/∂w∂b.
+    For an argument that is a dict, list or tuple: its form twice, `hessian["w"]["b"]` is ∂²f/∂w∂b.
     """
     slopes = grad(f, argnum)
 
