@@ -1,6 +1,6 @@
 # `make demo` trains and draws digits, `make test` runs the tests, `make torture` breaks things on
-# purpose, for 20 minutes, `make gpu` tests what runs on a GPU, without one; all set up .venv first,
-# once.
+# purpose, for 20 minutes, `make gpu` tests what runs on a GPU, without one, `make docs` builds the
+# site in build/site; all set up .venv first, once.
 ifeq ($(OS),Windows_NT)
     PYTHON ?= python
     BIN := .venv/Scripts
@@ -9,7 +9,7 @@ else
     BIN := .venv/bin
 endif
 
-.PHONY: demo test torture gpu
+.PHONY: demo test torture gpu docs
 demo: .venv/installed
 	$(BIN)/python examples/mnist_guided.py
 
@@ -24,6 +24,11 @@ gpu: .venv/installed
 	$(BIN)/python tests/standins/gpu/build.py
 	build/gpu/run -m pytest -n auto -m "gpu or emulator" tests/gpu
 	GPU_EMULATOR_CHECK=0 build/gpu/run -m pytest -n auto -m long tests/gpu
+
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	$(BIN)/python -m mkdocs build --quiet
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -9,7 +9,8 @@ import ast
 import html
 import re
 import subprocess
-from pathlib import Path
+from html.parser import HTMLParser
+from pathlib import Path, PurePosixPath
 from posixpath import dirname, join, normpath
 
 import griffe
@@ -61,7 +62,14 @@ WITH_INHERITED = ("minidiff.training.trainer.Trainer",)
 
 
 class RepositoryPage(File):
-    """A page made of a file that is no Markdown: a notebook, code, a folder."""
+    """A page made of a file that is no Markdown: a notebook, code, a folder.
+
+    In its address code keeps its suffix, since a lesson is a text and a notebook of one name.
+    """
+
+    @property
+    def name(self) -> str:
+        return PurePosixPath(self.src_uri).name.removesuffix(".ipynb")
 
     def is_documentation_page(self) -> bool:
         return True
@@ -175,8 +183,8 @@ def module_text(package: griffe.Module, path: str, with_heading: bool) -> list[s
             )
     level = 3 if with_heading else 2
     for file, members in by_file.items():
-        lines.append(f"{'#' * level} {Path(file).parent.name}/{Path(file).name}\n")
-        lines.append(f"[The file]({join('..', file)})\n")
+        name = f"{Path(file).parent.name}/{Path(file).name}"
+        lines.append(f"{'#' * level} [`{name}`]({join('..', file)})\n")
         lines += [identifier(member, level + 1) for member in members]
     return lines
 
@@ -226,3 +234,54 @@ def on_page_content(content: str, page: object, **_: object) -> str:
             raise PluginError(f"{page}: {tex}: {error}") from error
 
     return re.sub(r'<(div|span) class="arithmatex">(.*?)</\1>', drawn, content, flags=re.S)
+
+
+# --- what a reader's browser loads ---
+
+
+class Loaded(HTMLParser):
+    """The addresses that a page makes a browser load; those of links that one follows are none."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.addresses: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        found = {name: value or "" for name, value in attributes}
+        if tag == "link" and found.get("rel") not in ("canonical", "prev", "next", "edit"):
+            self.addresses.append(found.get("href", ""))
+        if tag != "a":
+            self.addresses += [found[name] for name in ("src", "data", "poster") if name in found]
+        self.addresses += [each.split()[0] for each in found.get("srcset", "").split(",") if each]
+        self.addresses += in_styles(found.get("style", ""))
+
+    def handle_data(self, data: str) -> None:
+        if self.cdata_elem == "style":
+            self.addresses += in_styles(data)
+
+
+def in_styles(text: str) -> list[str]:
+    quoted = r"""@import\s+["']([^"']+)|url\(\s*["']?([^"')]+)"""
+    return [first or second for first, second in re.findall(quoted, text)]
+
+
+def from_elsewhere(path: Path) -> list[str]:
+    """What a page or a style sheet loads from another machine."""
+    text = path.read_text(encoding="utf-8")
+    addresses = in_styles(text) if path.suffix == ".css" else Loaded(text).addresses
+    return [address for address in addresses if re.match(r"\w*:?//", address.strip())]
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Fail where a page would load something from elsewhere.
+
+    What scripts might load, the pages' Content-Security-Policy forbids; it must be there.
+    """
+    for path in sorted(Path(config.site_dir).rglob("*")):
+        if path.suffix in (".html", ".css"):
+            found = from_elsewhere(path)
+            if found:
+                raise PluginError(f"{path}: loads {found[0]} from elsewhere, wanted it in the site")
+        if path.suffix == ".html" and "Content-Security-Policy" not in path.read_text("utf-8"):
+            raise PluginError(f"{path}: has no Content-Security-Policy")

@@ -21,7 +21,7 @@
 #
 # **The question of this lesson.** A program takes a million numbers and makes one of them: how
 # good a network is, say. How does the result change with *each* of the million? Trying each in
-# turn costs a million runs of the program. It can be had for the price of three.
+# turn costs a million runs of the program. It can be had for the price of about three.
 
 # %%
 import numpy as np
@@ -44,7 +44,7 @@ f
 # %% [markdown]
 # Each line is so simple that we know its derivative by heart. Read the list from the last line up,
 # and ask each time: *if this result moves a little, how much does f move?* Write f̄, b̄, … for the
-# answers.
+# answers. Each is a derivative of f, and b̄ is called the *gradient* of b, for short.
 #
 # | line | what it tells |
 # |---|---|
@@ -87,8 +87,10 @@ print((program(x, y + small) - program(x, y - small)) / (2 * small))
 
 # %% [markdown]
 # Going back took as many steps as the program has lines, and gave the derivative for *both*
-# inputs. With a million inputs it would have been the same. This is *reverse mode*, and
-# *backpropagation* is its older name.
+# inputs. With a million inputs it would have been the same. (Why the price of three? A
+# multiplication on the way forward becomes two on the way back, one for each of its operands. So
+# back costs about twice as much as forward, and both together three times.) This is *reverse mode*,
+# and *backpropagation* is its other name.
 #
 # ## Let the program write the list itself
 #
@@ -207,10 +209,16 @@ gradients = backward(add(multiply(exp(X), X), multiply(X, Y)))
 gradients[X.node]
 
 # %% [markdown]
+# **Question.** The result was two numbers this time. Of which of them are these the derivatives?
+#
+# **Answer.** Of their sum: `backward` began with a one for each. Here every place has its own x and
+# y, so that each derivative is that of its own result.
+#
 # ## The real one
 #
-# minidiff's engine has the same parts under the same names, in `minidiff/tape/tape.py`. It gives
-# the same bits:
+# minidiff's engine has the same parts under the same names, in `minidiff/tape/tape.py`. You say by
+# `requires_grad=True` which inputs you want the gradients of; `backward` leaves them there, as
+# `grad`. It wants the end to be one number, so the sum is written down. It gives the same bits:
 
 # %%
 import minidiff as md
@@ -224,12 +232,22 @@ assert np.array_equal(v.grad, gradients[Y.node])
 u.grad
 
 # %% [markdown]
+# It can draw what it has written down: inputs are grey, and each box has its value and its
+# gradient. Here is the program from the beginning. Find the numbers f̄, b̄, c̄, ā, x̄ and ȳ again:
+
+# %%
+x = md.Tensor(np.array(1.5), requires_grad=True)
+y = md.Tensor(np.array(-2.0), requires_grad=True)
+md.graph(lambda x, y: ops.exp(x) * x + x * y, x, y)
+
+# %% [markdown]
 # ## Learn something with it
 #
 # A gradient says in which direction the result grows fastest; to make it smaller, step the other
 # way. That is *gradient descent*, and it is all that training is. Here are points that lie near a
-# line, and two numbers, slope and height, that are to be found. The result to be made small is the
-# sum of the squared distances.
+# line, and two numbers, slope and height, that are to be found. The result to be made small, which
+# is called the *loss*, is the sum of the squared distances. How far each step goes, 0.01 times the
+# gradient here, is the *learning rate*.
 
 # %%
 rng = np.random.default_rng(0)
@@ -277,5 +295,5 @@ print("least squares by NumPy:", np.polyfit(places, heights, 1).round(3))
 # 4. `backward` keeps every array until the end. Which could it let go of earlier? (Then read
 #    `free` in `minidiff/tape/tape.py`.)
 #
-# Exercises that mark themselves: `python -m minidiff.exercises tape`. Next: [the table of
+# Exercises that mark themselves: `minidiff exercises tape`. Next: [the table of
 # derivatives](02_the_table.ipynb).

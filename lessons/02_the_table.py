@@ -29,8 +29,9 @@ from minidiff import ops
 # %% [markdown]
 # ## A row
 #
-# x³ has the derivative 3x². The *rule* is given the gradient `g` of the result, and whatever else
-# it names:
+# x³ has the derivative 3x². `md.primitive` makes an operation of a function; beside it stands, for
+# each operand by its name, the *rule* that says what goes back to it. The rule is given the
+# gradient `g` of the result, and whatever else it names:
 
 # %%
 
@@ -66,7 +67,7 @@ md.grad(exponential)(np.array(1.0))  # e
 
 # %% [markdown]
 # `md.grad(f)` is the function that computes the gradient of f: the same walk back, as a function
-# of arrays.
+# of arrays. It differentiates for the first argument of f; `md.grad(f, (0, 1))` for the first two.
 #
 # An operation with two operands has two rules. Here is one that you may not know the derivative of
 # by heart: the length of the hypotenuse, r = √(x² + y²).
@@ -136,8 +137,10 @@ gradient
 # | transpose | transpose back |
 # | multiply by a matrix A | multiply by Aᵀ |
 #
-# All of these are *linear* operations, and what goes back is the transposed matrix every time.
-# Only the pointwise functions (exp, multiply, tanh …) have a derivative in the sense of school.
+# All of these are *linear* operations: they multiply by some matrix, if one writes all numbers in a
+# column. What goes back is multiplied by the transposed matrix, every time. Only the *pointwise*
+# functions, which treat each number by itself (exp, multiply, tanh …), have a derivative in the
+# sense of school.
 #
 # **Question.** y = A x. Which matrix takes the gradient of y to that of x, and why Aᵀ?
 #
@@ -184,7 +187,7 @@ print(md.grad(md.grad(md.grad(exponential)))(np.array(1.0)), np.e)
 
 
 def valley(p):
-    """Rosenbrock's: a long bent valley, the terror of optimisers. Its bottom is at (1, 1)."""
+    """Rosenbrock's: a long bent valley, hard to walk down. Its bottom is at (1, 1)."""
     return (1 - p[0]) ** 2 + 100 * (p[1] - p[0] ** 2) ** 2
 
 
@@ -204,8 +207,9 @@ for step in range(7):
 # ## Forward, from two backward
 #
 # Reverse mode answers: *how does this one result move with each input?* Sometimes one asks the
-# other way: *the input moves along v; how does each of the many results move?* That is a column of
-# the matrix of derivatives J, or a mix of columns, J v. The engine computes gᵀJ only.
+# other way: *the input moves along v; how does each of the many results move?* Write all
+# derivatives in one matrix J, where Jᵢⱼ says how result i moves with input j. What is asked for is
+# a mix of its columns, J v. But the engine computes a mix of its rows, gᵀJ, and nothing else.
 #
 # **Question.** How do you get J v from an engine that can only do gᵀJ?
 #
@@ -231,7 +235,8 @@ def spiral(t):
 t = np.array(2.0)
 print("two walks back:  ", forward_derivative(spiral, t, np.array(1.0)))
 print("from the textbook:", np.array([np.cos(t) - t * np.sin(t), np.sin(t) + t * np.cos(t)]))
-print("minidiff's own:   ", md.jvp(spiral, t, np.array(1.0))[1])
+value, derivative = md.jvp(spiral, t, np.array(1.0))
+print("minidiff's own:   ", derivative)
 
 # %% [markdown]
 # **Question.** Two walks back, to go forward once. Is there no straight way?
@@ -264,6 +269,9 @@ print("dual numbers:     ", moving * np.cos(t) + t * of_cos, moving * np.sin(t) 
 #     divide   = pointwise("divide", "x y", x=lambda g, y: g / y, y=lambda g, out, y: -g * out / y)
 #     maximum  = …
 #
+# (`pointwise` is `md.primitive` for operations that broadcast; the kernel is NumPy's function of
+# that name.)
+#
 # **Question.** `maximum(x, y)` has no derivative where x = y. What should its rule say there?
 #
 # **Answer.** There is no right answer; there are useful ones. Whatever goes to x and y together
@@ -282,5 +290,5 @@ md.grad(lambda x, y: ops.maximum(x, y), (0, 1))(np.array(1.0), np.array(1.0))
 # 4. `forward_derivative` computes f twice. Count how often each operation of `spiral` runs (`with
 #    md.profile() as p:`).
 #
-# Exercises that mark themselves: `python -m minidiff.exercises table`. Next: [when gradients
+# Exercises that mark themselves: `minidiff exercises table`. Next: [when gradients
 # lie](03_when_gradients_lie.ipynb), for who tells you that a row is right?

@@ -77,12 +77,14 @@ for small, error in zip(h32, np.abs(single - exact)):
 #
 # ## Many inputs, one number
 #
-# A network has 400,000 weights. To move each alone takes 800,000 runs.
+# A network has 400,000 *weights*: the numbers that training finds, as slope and height were in
+# lesson 1. To move each alone takes 800,000 runs.
 #
 # **Question.** How can one look at all the derivatives with two runs?
 #
-# **Answer.** Move all weights together along a random direction v, and compare with g · v. A wrong
-# gradient would have to be wrong at a right angle to v. A random v does not do it that favour.
+# **Answer.** Move all weights together along a random direction v. The result then moves by g · v,
+# the sum of what each weight gives (the chain rule again). A gradient that is wrong, and is not
+# seen, would have to be wrong at a right angle to v. A random v does not do it that favour.
 
 
 # %%
@@ -143,8 +145,9 @@ print("minidiff at 3e-6:       ", md.grad(ops.absolute)(np.array(3e-6)))
 # **Answer.** One of the two points lies beyond the kink. Where a function has kinks, draw inputs
 # that keep away from them by more than h, and test the kink itself by what you *want* there.
 #
-# **A plateau.** Round-off is only one way to lose digits. Far to the right, softplus(x) = log(1 +
-# eˣ) is x, and e⁷¹⁰ is too large for a float64:
+# **Too large.** Round-off is only one way to lose digits. Take softplus(x) = log(1 + eˣ). Far to
+# the right it is x, as near as one can tell. But on the way there stands eˣ, and e⁷¹⁰ is too large
+# for a float64:
 
 # %%
 with np.errstate(over="ignore"):
@@ -186,8 +189,9 @@ except AssertionError as error:
     print("second order:", error)
 
 # %% [markdown]
-# `.data` takes the number out of the Tensor, and the tape does not see where it went. minidiff
-# checks both orders for all of its operations.
+# `.data` takes the number out of the Tensor, and the tape does not see where it went.
+# (`gradgradcheck` is `gradcheck` for the derivative of the derivative.) minidiff checks both orders
+# for all of its operations.
 #
 # ## Properties, and a machine that looks for trouble
 #
@@ -238,7 +242,7 @@ except AssertionError as error:
 # | the value is that of plain NumPy | a wrong kernel |
 # | the gradient is that of finite differences, in two orders | a wrong rule |
 # | float32 in, float32 out | a stray float64 that makes all slower |
-# | a transposed or strided input gives the same | a kernel that reads memory in one order |
+# | a transposed input gives the same, and so does every second row | a kernel that reads in order |
 # | g = 0 gives 0; twice g gives twice the result | a rule that is not linear in g |
 # | inputs are not written to | a kernel that works in place |
 # | size zero and size one work | an off-by-one |
@@ -309,5 +313,5 @@ for name, rules in planted.items():
 #    wrong way round.
 # 4. Plant a bug in the rule of lesson 2's hypotenuse that `gradcheck` at (3, 4) does not see.
 #
-# Exercises that mark themselves: `python -m minidiff.exercises checks`. Next: [from seven loops to
+# Exercises that mark themselves: `minidiff exercises checks`. Next: [from seven loops to
 # Winograd](04_convolution.ipynb).

@@ -13,10 +13,10 @@
 # %% [markdown]
 # # 4. From seven loops to Winograd
 #
-# Four fifths of a training step of our network are convolutions. A convolution is seven loops
-# around one multiplication; there is nothing to understand about it. But written down as it stands
-# it runs a thousand times slower than it could. In this lesson you make it fast, and measure each
-# step.
+# Of the time in which our network for digits (lesson 8) learns, four fifths go into one operation:
+# the convolution. It is seven loops around one multiplication; there is nothing to understand about
+# it. But written down as it stands it runs a thousand times slower than it could. In this lesson
+# you make it fast, and measure each step.
 #
 # In Colab, install first: `%pip install -q "minidiff[lessons]"`.
 
@@ -31,11 +31,16 @@ from minidiff import ops
 # %% [markdown]
 # ## What is computed
 #
-# An image has rows, columns and channels. Weights have rows and columns of *taps*, input channels
-# and output channels. An output pixel is a sum over the taps, of the pixel under each times its
-# matrix:
+# An image has rows and columns of pixels, and a pixel has *channels*: three for a colour, but
+# inside a network any number of them. A convolution slides a small window over the image. The
+# places of the window are called *taps*, and each tap has a matrix of weights, from the input's
+# channels to the output's. An output pixel is a sum over the taps, of the pixel under each times
+# its matrix:
 #
 # $$y_{i,j,o} = \sum_{u,v,c} x_{i+u,\;j+v,\;c}\; w_{u,v,c,o}$$
+#
+# (i and j say which output pixel, u and v which tap, c and o which input and output channel. Loops
+# over these six, and one over images: seven.)
 #
 # Here are eight images, and weights of 3 × 3 taps, from 16 channels to 16.
 
@@ -48,7 +53,7 @@ w = rng.standard_normal((3, 3, 16, 16), np.float32)
 # **Question.** How many multiplications is that? (The output has 28 × 28 pixels.)
 #
 # **Answer.** Each of 8 · 28 · 28 · 16 outputs is a sum of 9 · 16 products. Multiplications and
-# additions together:
+# additions together (so that we can count speeds in GFLOP/s, billions of them in a second):
 
 # %%
 operations = 2 * 8 * 28 * 28 * 16 * 9 * 16
@@ -128,7 +133,8 @@ assert np.allclose(one_pixel, expected[:1, :1, :1], atol=1e-4)
 #
 # ## Seven loops again, compiled
 #
-# To do better we need every instruction to be ours. Numba compiles Python. The same text:
+# To do better we need every instruction to be ours. Numba compiles Python, to instructions of the
+# processor. (`contract` lets it multiply and add in one of them.) The same text:
 
 # %%
 compiled = numba.njit(fastmath={"contract"})(seven_loops)
@@ -206,8 +212,9 @@ def four_pixels(x, w):
 assert np.allclose(measure("a tile of four pixels", four_pixels, x, w), expected, atol=1e-4)
 
 # %% [markdown]
-# The sums still travel between the core and its nearest memory. If they stayed in *registers*,
-# nothing would be carried but what has to be. Numba's language has no registers, and so minidiff
+# The sums still travel between the core and its nearest memory. If they stayed in *registers*, the
+# few vectors that a core has in its hands, nothing would be carried but what has to be. In Numba's
+# language one cannot say what is to stay there, and so minidiff
 # writes such tiles instruction by instruction (`minidiff/kernels/cpu/tiles.py`; `docs/kernels.md`
 # goes through it). This is how far it gets on your machine, on one thread:
 
@@ -246,6 +253,8 @@ print("by Winograd:", a + b + c, b - c - e)
 # are
 #
 # $$y = A^\top \big[\,(G g) \odot (B^\top d)\,\big]$$
+#
+# where ⊙ multiplies number by number: those are the four products.
 
 # %%
 G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
@@ -258,7 +267,8 @@ assert np.allclose(A.T @ ((G @ g) * (B.T @ d)), [d[:3] @ g, d[1:] @ g])
 # how many with Winograd?
 #
 # **Answer.** 4 · 9 = 36, and 4 · 4 = 16, since rows and columns can be done one after the other.
-# All channels at once, this is the whole of it:
+# The image is cut into windows of 4 × 4 pixels, two apart; each gives 2 × 2 outputs. All channels
+# at once, this is the whole of it:
 
 
 # %%
@@ -278,7 +288,8 @@ assert np.allclose(winograd(x.astype("f8"), w.astype("f8")), expected, atol=1e-4
 # %% [markdown]
 # In NumPy the sums cost more than the products save. In minidiff they are made in registers, on
 # tiles of 4 × 4 outputs, which take a *quarter* of the products. With enough channels that gives
-# more than the processor's peak, if one counts the operations of the definition:
+# more than the processor's peak (a multiplication and an addition of a vector in every cycle), if
+# one counts the operations of the definition:
 
 # %%
 x64 = rng.standard_normal((8, 16, 16, 64), np.float32)
@@ -317,5 +328,5 @@ plt.show()
 # 4. Winograd's sums cost digits. How large is its error in float32, compared with that of nine
 #    taps?
 #
-# Exercises that mark themselves: `python -m minidiff.exercises kernels`. Next:
+# Exercises that mark themselves: `minidiff exercises kernels`. Next:
 # [noise](05_noise.ipynb).

@@ -54,8 +54,10 @@ plt.show()
 # $$x_t = \alpha\, x_0 + \sigma\, \varepsilon, \qquad \alpha^2 + \sigma^2 = 1, \qquad
 # \varepsilon \sim \mathcal N(0, 1)$$
 #
-# t goes from 0, where α = 1, to T, where almost nothing of the data is left. The table of α and σ
-# is the *schedule*.
+# x₀ is the clean point and x_t the noisy one. ε (epsilon) is the noise: two numbers drawn from the
+# normal distribution of mean 0 and variance 1. t is a time. It goes from 0, where α = 1, to T, here
+# 100, where almost nothing of the data is left. The table that has α and σ for each t is the
+# *schedule*; minidiff has a few, and this one follows a cosine.
 
 # %%
 schedule = diffusion.cosine_schedule(100)
@@ -87,8 +89,12 @@ plt.show()
 # $$\hat x_0(x_t, t) = \mathbb E\,[\,x_0 \mid x_t\,]$$
 #
 # *This is what a denoising network learns.* Trained with squared errors, it can do no better than
-# this mean. Let us compute it in the most stupid way that there is: from a large heap of clean
-# points, and how well each explains x_t.
+# this mean. (E[· | x_t] is read: the mean of it, given x_t.)
+#
+# Let us compute it in the most stupid way that there is: from a large heap of clean points, and how
+# well each explains x_t. If a point x₀ is the right one, then x_t was drawn from a Gaussian around
+# α x₀ of width σ. So a clean point explains x_t as well as the height of that Gaussian says, and
+# this is its weight.
 
 
 # %%
@@ -110,8 +116,9 @@ for t in (10, 30, 60, 99):
 #
 # ## The same by a formula
 #
-# For one Gaussian of centre m and width s the guess is linear regression. x₀ and x_t vary together
-# by α s², and x_t varies by α² s² + σ²:
+# For one Gaussian of centre m and width s the guess is linear regression: a straight line through
+# the means, whose slope is the covariance of x₀ and x_t over the variance of x_t. The covariance is
+# α s² (they share α x₀), and the variance α² s² + σ² (that of α x₀ and that of the noise):
 #
 # $$\hat x_0 = m + \frac{\alpha s^2}{\alpha^2 s^2 + \sigma^2}\,(x_t - \alpha m)$$
 #
@@ -160,7 +167,7 @@ assert np.allclose(denoise(x, 60).x0, posterior_mean(x, 60))
 # | x₀, the clean point | x̂₀ |
 # | ε, the noise | ε̂ = (x_t − α x̂₀) / σ |
 # | v | v̂ = α ε̂ − σ x̂₀ |
-# | the score | −ε̂ / σ |
+# | the score (of which more below) | −ε̂ / σ |
 #
 # **Question.** A network is to predict one of them at all t, from nearly clean to nearly nothing.
 # Which would you rather not ask it for near t = 0, and which near t = T?
@@ -172,12 +179,22 @@ assert np.allclose(denoise(x, 60).x0, posterior_mean(x, 60))
 #
 # ## The surprise
 #
-# The *score* is the direction in which x_t becomes more probable fastest, ∇ log p(x_t). Nobody has
-# told our denoiser about any density. And yet:
+# Let p_t be the density of the noisy points at time t: how thick they lie in the four pictures
+# above. The *score* is the direction in which log p_t grows fastest: its gradient, ∇ log p_t(x_t).
+# Nobody has told our denoiser about any density. And yet:
 #
 # $$\nabla \log p_t(x_t) = -\,\hat\varepsilon / \sigma$$
 #
-# That is Tweedie's formula. We have an engine for derivatives, so let us look:
+# That is Tweedie's formula.
+#
+# **Question.** Can you see it on paper, for one island?
+#
+# **Answer.** Noisy points of it are a Gaussian of variance v around α m, so the score is
+# −(x_t − α m) / v. And put x̂₀ from above into ε̂ = (x_t − α x̂₀) / σ: what is left is
+# σ (x_t − α m) / v.
+#
+# For four islands, let the engine do it. log p_t is the log of a sum of four Gaussians, which
+# `logsumexp` takes without losing digits:
 
 
 # %%
@@ -232,5 +249,5 @@ plt.show()
 # 4. Compute the mean squared error of the best guess at each t. Where is it largest in ε̂, in x̂₀,
 #    in v̂? Is there a t at which no network could learn anything?
 #
-# Exercises that mark themselves: `python -m minidiff.exercises noise`. Next: [samplers, a
+# Exercises that mark themselves: `minidiff exercises noise`. Next: [samplers, a
 # race](06_samplers.ipynb).

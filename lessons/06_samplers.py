@@ -128,8 +128,8 @@ for count in (10, 20, 40, 80, 160):
 
 # %% [markdown]
 # Twice the steps, half the error. A method that behaves so is of *first order*. (The times are
-# chosen evenly in the log of the signal-to-noise ratio. Which times one leaves out matters as much
-# as how many: try `spacing="trailing"`.)
+# chosen evenly in the log of the signal-to-noise ratio, α²/σ². Which times one leaves out matters
+# as much as how many: try `spacing="trailing"`, where they are evenly spaced in t.)
 #
 # ## Twice as good for the same price
 #
@@ -141,8 +141,9 @@ for count in (10, 20, 40, 80, 160):
 #
 # **Question.** How do you find out how it changes, without asking more often?
 #
-# **Answer.** Remember the last guess. From the last two one can draw a straight line, and go along
-# with *it*. How far, is measured in λ, the log of α/σ, in which the walk is nearly straight:
+# **Answer.** Remember the last guess. From the last two one can draw a straight line, and aim at
+# where *it* will be in the middle of the step (hence `ratio / 2`). How far that is, is measured in
+# λ, the log of α/σ, in which the walk is nearly straight:
 
 
 # %%
@@ -181,8 +182,9 @@ for count in (10, 20, 40, 80, 160):
 # ## With dice
 #
 # The first of all these samplers, DDPM (Ho et al. 2020), throws away a part of the noise at each
-# step, and puts in new. If x₀ were known, x_s given x_t would be a Gaussian, whose mean and
-# variance are a formula. So take x̂₀ for x₀, and draw:
+# step, and puts in new. How much is new follows from how the noise grew, step by step: if x₀ were
+# known, x_s given x_t would be a Gaussian, of variance σₛ²/σₜ² · (1 − αₜ²/αₛ²) (their equation 7).
+# That much is new, and the rest of σₛ² is kept. So take x̂₀ for x₀, and draw:
 
 
 # %%
@@ -224,7 +226,10 @@ for name, step in (("DDIM", ddim_step), ("DDPM", ddpm_step)):
 # ## The race
 #
 # minidiff has ten samplers. Each is a generator, so that one can watch, and `diffusion.final` runs
-# it to its end. A question is a *pass*; `heun` asks twice a step.
+# it to its end. A question is a *pass*. `ddim` and `ddpm` you know, and `dpmpp_2m` is our
+# `TwoGuesses`. `heun` asks twice: it tries a step, asks at its end, and goes the step again by the
+# mean of both answers. `unipc` (Zhao et al. 2023) corrects each step by the answer that comes after
+# it.
 
 # %%
 passes = np.array([10, 20, 40, 80, 160])
@@ -258,5 +263,5 @@ plt.show()
 # 4. Walk upwards, from data to noise, with `ddim_step(x, t, t + 1)`, then down again. How near do
 #    you get to where you started? What is it good for?
 #
-# Exercises that mark themselves: `python -m minidiff.exercises samplers`. Next: [training a
+# Exercises that mark themselves: `minidiff exercises samplers`. Next: [training a
 # denoiser](07_training.ipynb).

@@ -46,8 +46,8 @@ schedule = diffusion.cosine_schedule(100)
 # **Answer.** Make the noisy points yourself: take a clean one, draw a time and some noise, and
 # mix. Then you know what was mixed, and can ask for it. There is no end of examples.
 #
-# The network is given x_t and t, and asked for v = α ε − σ x₀. (Why v: lesson 5.) It is paid by
-# the squared error. That is all:
+# The network is given x_t and t, and asked for v = α ε − σ x₀. (Why v: lesson 5.) It pays the
+# square of its error. That is all:
 
 
 # %%
@@ -61,7 +61,14 @@ def loss_of(model, x0, rng):
 
 
 # %% [markdown]
-# The network is a perceptron of two hidden layers of 16 numbers, with t as an extra input:
+# The network is a small perceptron: layers, one after the other. A layer multiplies by a matrix of
+# weights, adds some more of them, and bends what comes out by a fixed function; without the bend,
+# all layers together would be one matrix. Ours has 16 numbers between its layers, and is told t at
+# each.
+#
+# It learns by gradient descent, as in lesson 1, with two things more. `Adam` gives each weight a
+# step of its own size (Kingma & Ba 2015). And the learning rate is no constant: `warmup_cosine`
+# lets it grow to 0.01 in 100 steps and then fall to 0, like a cosine. `average` is explained below.
 
 # %%
 model = md.models.ConditionalMLP(hidden=16, classes=None, timesteps=100, rng=0)
@@ -119,18 +126,18 @@ plt.show()
 # %%
 trained = md.pretrained("patterns")
 denoise = diffusion.denoiser(trained)
-figure, panels = plt.subplots(1, 4, figsize=(12, 3), sharey=True)
-for label, axes in enumerate(panels):
-    drawn = diffusion.sample(denoise, np.full(1000, label), sampler="ddpm", steps=100, rng=1)
-    axes.scatter(*drawn.T, s=2, color=f"C{label}")
-    axes.set(title=f"label {label}", aspect="equal")
-plt.show()
+drawn = [
+    diffusion.sample(denoise, np.full(1000, label), sampler="ddpm", steps=100, rng=1)
+    for label in range(4)
+]
+md.plot.table([drawn], titles=[f"label {label}" for label in range(4)])
 
 # %% [markdown]
 # ## Guidance
 #
 # A network follows its label only loosely. Guidance makes it obey: ask for the noise with the
-# label and without, and go from the second answer *beyond* the first:
+# label and without, and go from the second answer *beyond* the first. How far is s, the *guidance
+# scale* (classifier-free guidance, Ho & Salimans 2022):
 #
 # $$\hat\varepsilon = \hat\varepsilon_{\text{null}} + s\,(\hat\varepsilon_{\text{label}} -
 # \hat\varepsilon_{\text{null}})$$
@@ -141,13 +148,12 @@ plt.show()
 # 3 draw?
 
 # %%
-figure, panels = plt.subplots(1, 4, figsize=(12, 3), sharey=True)
-for scale, axes in zip((0, 1, 3, 8), panels):
+scales = (0, 1, 3, 8)
+drawn = []
+for scale in scales:
     guided = classifier_free(denoise, scale)
-    drawn = diffusion.sample(guided, np.full(1000, 3), sampler="ddpm", steps=100, rng=1)
-    axes.scatter(*drawn.T, s=2, color="C3")
-    axes.set(title=f"the moons, s = {scale}", aspect="equal", xlim=(-1.6, 1.6), ylim=(-1.6, 1.6))
-plt.show()
+    drawn.append(diffusion.sample(guided, np.full(1000, 3), sampler="ddpm", steps=100, rng=1))
+md.plot.table([drawn], titles=[f"the moons, s = {scale}" for scale in scales])
 
 # %% [markdown]
 # They go where the moons are and the other patterns are *not*, and soon they are no moons any
@@ -207,13 +213,14 @@ plt.show()
 #
 # ## Try it
 #
-# 1. Train without hiding any label (`label_dropout` with 0), and ask for label 0. What does the
-#    network say to a question that it has never heard?
-# 2. Predict the noise in place of v. Change two lines. What happens to samples at `clip=None`, and
-#    why? (Lesson 5.)
+# 1. `examples/patterns_guided.py` trains the network of the three patterns. Let it hide no label
+#    (`label_dropout` with 0), and ask for label 0. What does the network say to a question that it
+#    has never heard?
+# 2. Predict the noise in place of v. Change two lines. What are x̂₀ and the samples like in the
+#    first steps, and why? (Lesson 5.)
 # 3. Guide only at times 30 < t ≤ 80 in the last picture (`diffusion.guidance.interval`). Does the
 #    mean come nearer?
 # 4. Draw with s = −1. What is it that you see?
 #
-# Exercises that mark themselves: `python -m minidiff.exercises training`. Next:
+# Exercises that mark themselves: `minidiff exercises training`. Next:
 # [digits](08_digits.ipynb).
