@@ -283,5 +283,7 @@ def on_post_build(config: MkDocsConfig) -> None:
             found = from_elsewhere(path)
             if found:
                 raise PluginError(f"{path}: loads {found[0]} from elsewhere, wanted it in the site")
-        if path.suffix == ".html" and "Content-Security-Policy" not in path.read_text("utf-8"):
+        if path.suffix == ".html" and "Content-Security-Policy" not in path.read_text(
+            encoding="utf-8"
+        ):
             raise PluginError(f"{path}: has no Content-Security-Policy")
