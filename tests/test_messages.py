@@ -69,7 +69,7 @@ def public_callables():
 
 
 # What minidiff calls of a tool or an optimiser, and no user does.
-HOOKS = {"place", "run", "vjp", "watched", "update", "state_names"}
+HOOKS = {"place", "run", "vjp", "forward", "watched", "update", "state_names"}
 
 
 def public_methods(cls):
