@@ -35,6 +35,7 @@ def hypotenuse(**changed):
 def test_a_sound_operation_passes():
     check_op(hypotenuse(), broadcasting(), reference=np.hypot)
     check_op(hypotenuse(), np.array([1.0, 2.0]), np.array([[3.0], [4.0]]), reference=np.hypot)
+    check_op(hypotenuse(forward="symmetric"), broadcasting(), reference=np.hypot)
 
 
 def wide(g, x, out):
@@ -95,6 +96,27 @@ def order_of_memory(g, x, out):
     return np.sort(g, 0) * x / out
 
 
+def along_both(tangents, x, y, out):
+    """A forward rule that takes the tangent of y for that of x where there is none for y."""
+    dx, dy = tangents
+    dy = dx if dy is None else dy
+    dx = dy if dx is None else dx
+    return (x * dx + y * dy) / out
+
+
+def hands_on(tangents, out):
+    """A forward rule that gives the direction itself."""
+    return tangents[0] if tangents[0] is not None else tangents[1]
+
+
+def straight_forward(tangents, x, y, out):
+    """The right forward derivative, and none of itself."""
+    if isinstance(out, Tensor):
+        x, y, out = x.detach(), y.detach(), out.detach()
+    parts = zip(tangents, (x, y))
+    return sum(v * operand / out for v, operand in parts if v is not None)
+
+
 FAULTS = {
     "wrong value": ({"kernel": lambda x, y: np.hypot(x, y) * 1.001}, "wrong value"),
     "wrong sign": (
@@ -117,6 +139,16 @@ FAULTS = {
     "missing broadcast": (
         {"broadcasts": False},
         "hypotenuse: given a gradient .* by the rule for operand",
+    ),
+    "wrong word": ({"forward": "linear"}, "wrong forward derivative of all arguments"),
+    "forward rule, of one alone": (
+        {"forward": along_both},
+        "wrong forward derivative of argument 0: ⟨u, J v⟩ is .* and backward says",
+    ),
+    "forward rule, aliasing": ({"forward": hands_on}, "forward derivative"),
+    "forward rule, second derivative": (
+        {"forward": straight_forward},
+        r"wrong forward derivative of the forward derivative",
     ),
     "mutated input": (
         {"kernel": writes_its_operand},
