@@ -20,6 +20,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from nbconvert import MarkdownExporter
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
 ROOT = Path(__file__).parents[1]
 PAGES = (
@@ -141,7 +142,8 @@ def first_sentence(path: str) -> str:
 def lesson(path: str, files: Files, config: MkDocsConfig) -> str:
     """A notebook as Markdown, with the outputs that it has; its pictures become files."""
     notebook = nbformat.read(ROOT / path, 4)
-    text, resources = MarkdownExporter().from_notebook_node(notebook)
+    exporter = MarkdownExporter(preprocessors=[CoalesceStreamsPreprocessor])
+    text, resources = exporter.from_notebook_node(notebook)
     for name, content in resources["outputs"].items():
         place = f"{Path(path).stem}_{name}"
         text = text.replace(f"({name})", f"({place})")

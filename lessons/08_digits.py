@@ -20,7 +20,6 @@
 # In Colab, install first: `%pip install -q "minidiff[lessons]"`.
 
 # %%
-import matplotlib.pyplot as plt
 import numpy as np
 
 import minidiff as md
@@ -28,22 +27,6 @@ from minidiff import data, diffusion, metrics
 from minidiff.diffusion.guidance import classifier_free
 
 SAMPLER = {"sampler": "dpmpp_2m_sde", "steps": 20, "spacing": "log_snr"}
-
-
-def show(rows, titles=None, side=()):
-    """Rows of images (rows, columns, 28, 28, 1)."""
-    height, width = rows.shape[:2]
-    _, panels = plt.subplots(height, width, figsize=(0.8 * width, 0.8 * height + 0.2), dpi=70)
-    for row, axes_of_row in zip(rows, np.reshape(panels, (height, width))):
-        for image, axes in zip(row, axes_of_row):
-            axes.imshow(image[:, :, 0], cmap="gray", vmin=-1, vmax=1)
-            axes.set(xticks=[], yticks=[])
-    for title, axes in zip(titles or [], np.reshape(panels, (height, width))[0]):
-        axes.set_title(title, fontsize="small")
-    for name, axes in zip(side, np.reshape(panels, (height, width))[:, 0]):
-        axes.set_ylabel(name, rotation=0, ha="right", va="center")
-    plt.show()
-
 
 # %% [markdown]
 # ## Draw
@@ -55,7 +38,7 @@ model = md.pretrained("mnist_adm")
 denoise = diffusion.denoiser(model)
 labels = np.arange(10) + 1  # the digit 0 has the label 1: 0 is the null label
 digits = diffusion.sample(classifier_free(denoise, 2.0), labels, rng=0, **SAMPLER)
-show(digits[None], titles=range(10))
+md.plot.grid(digits, titles=range(10))
 
 # %% [markdown]
 # **Question.** Where do they come from? Are they copies of training images?
@@ -65,7 +48,7 @@ show(digits[None], titles=range(10))
 # %%
 training, _ = data.mnist("train")
 _, which = metrics.nearest(digits.reshape(10, -1), training.reshape(len(training), -1))
-show(np.stack([digits, training[which]]), side=["drawn", "nearest"])
+md.plot.grid(np.stack([digits, training[which]]), row_labels=["drawn", "nearest"])
 
 # %% [markdown]
 # Relatives, but no copies. (If `which` showed you the same images, the network would have learned
@@ -80,11 +63,17 @@ steps = diffusion.sample_steps(
     classifier_free(denoise, 2.0), np.array([4, 9]), sampler="ddim", steps=10, rng=3
 )
 t, x, x0 = diffusion.all_steps(steps)
-show(
+md.plot.grid(
     np.stack([x[1:, 0], x0[1:, 0], x[1:, 1], x0[1:, 1]]),
     titles=[f"t = {i}" for i in t[1:]],
-    side=["x_t", "x̂₀", "x_t", "x̂₀"],
+    row_labels=["x_t", "x̂₀", "x_t", "x̂₀"],
 )
+
+# %% [markdown]
+# The 8 as a video, x_t above and x̂₀ below:
+
+# %%
+md.plot.denoising_video(x[:, 1:], x0[:, 1:], times=t)
 
 # %% [markdown]
 # **Question.** The first x̂₀ is a smear. Lesson 5 says why. Why do *these* two smears differ?
@@ -93,9 +82,10 @@ show(
 #
 # ## What is inside
 #
-# A *UNet* (Ronneberger et al. 2015): convolutions look at an image at 28, 14 and 7 pixels' width,
-# and back again. Where it is small, a few layers see all of it, and decide which digit it is;
-# where it is large they draw the edges.
+# A *UNet* (Ronneberger et al. 2015): convolutions (lesson 4) look at an image at 28, 14 and 7
+# pixels' width, and back again. Where it is small, a few layers see all of it, and decide which
+# digit it is; where it is large they draw the edges. What was seen on the way down is handed across
+# to the way up, so that no detail is lost. `profile` says where the time goes:
 
 # %%
 print(f"{model.num_parameters:,} parameters")
@@ -117,7 +107,7 @@ rows = []
 for scale in scales:
     guided = classifier_free(denoise, scale)
     rows.append(diffusion.sample(guided, labels, rng=0, **SAMPLER))
-show(np.stack(rows), titles=range(10), side=[f"s = {scale}" for scale in scales])
+md.plot.grid(np.stack(rows), titles=range(10), row_labels=[f"s = {scale}" for scale in scales])
 
 # %% [markdown]
 # **Before you read on**: what do you see at 0, at 5, at 15? Which would you call the best?
@@ -155,6 +145,9 @@ for scale in (1.0, 1.5, 3.0):
 # their spreads (Heusel et al. 2017; with a LeNet's features, as here, one says FLD):
 #
 # $$d = |\mu_1 - \mu_2|^2 + \mathrm{tr}\big(C_1 + C_2 - 2\,(C_1 C_2)^{1/2}\big)$$
+#
+# μ is a cloud's mean and C its covariance matrix (how far it spreads, and in which directions). tr
+# adds up a matrix's diagonal, and the power ½ is a matrix's square root. For equal clouds d is 0.
 
 # %%
 test, test_labels = data.mnist("test")
@@ -200,7 +193,7 @@ for count in (400, 2000, 10_000):
 # %%
 read = metrics.predict(judge, drawn[1.0])
 wrong = np.flatnonzero(read != wanted)[:10]
-show(drawn[1.0][wrong][None], titles=[f"{wanted[i]}, read {read[i]}" for i in wrong])
+md.plot.grid(drawn[1.0][wrong], titles=[f"{wanted[i]}, read {read[i]}" for i in wrong])
 
 # %% [markdown]
 # And the null label, "any digit". It should draw each digit as often, and as well. It draws them
@@ -211,7 +204,7 @@ anything = diffusion.sample(denoise, None, n=400, rng=2, **SAMPLER)
 read = metrics.predict(judge, anything)
 print("of the digits 0 to 9:", np.bincount(read, minlength=10))
 print(f"distance {distance(anything):.1f}, of as many with labels {distance(drawn[1.0]):.1f}")
-show(anything[:10][None])
+md.plot.grid(anything[:10])
 
 # %% [markdown]
 # But not as well. It was asked for "any" in a tenth of its training only, and to draw *something*
@@ -228,5 +221,5 @@ show(anything[:10][None])
 # 5. Print the agreement by class (`metrics.classification_report`). Which digits are hardest, and
 #    for whom: the network or the judge?
 #
-# Exercises that mark themselves: `python -m minidiff.exercises digits`. Next: [your
+# Exercises that mark themselves: `minidiff exercises digits`. Next: [your
 # own](09_your_own.ipynb).
