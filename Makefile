@@ -1,6 +1,7 @@
 # `make demo` trains and draws digits, `make test` runs the tests, `make torture` breaks things on
 # purpose, for 20 minutes, `make gpu` tests what runs on a GPU, without one, `make docs` builds the
-# site in build/site; all set up .venv first, once.
+# site in build/site, `make play` serves a page to play with, `make browser` tests it; all set up
+# .venv first, once.
 ifeq ($(OS),Windows_NT)
     PYTHON ?= python
     BIN := .venv/Scripts
@@ -9,7 +10,7 @@ else
     BIN := .venv/bin
 endif
 
-.PHONY: demo test torture gpu docs
+.PHONY: demo test torture gpu docs play browser
 demo: .venv/installed
 	$(BIN)/python examples/mnist_guided.py
 
@@ -29,6 +30,15 @@ docs: export NO_MKDOCS_2_WARNING := 1
 docs: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
 	$(BIN)/python -m mkdocs build --quiet
+
+play: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[play]"
+	$(BIN)/python -m minidiff play
+
+browser: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[browser]"
+	$(BIN)/python tests/browser/chromium.py
+	$(BIN)/python -m pytest -m browser tests/browser
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

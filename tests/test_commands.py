@@ -151,6 +151,8 @@ def test_every_file_that_ships_is_told(capsys):
             "argument --size: given 3, wanted an integer from 4",
         ),
         (["evaluate", "nowhere"], "minidiff evaluate: error: path: given nowhere"),
+        (["play", "nowhere"], "minidiff play: error: path: given nowhere, wanted a checkpoint"),
+        (["play", "--port", "0"], "argument --port: given 0, wanted an integer from 1 to 65535"),
         (["paint"], "argument COMMAND: invalid choice: 'paint'"),
         ([], "the following arguments are required: COMMAND"),
     ],
@@ -164,6 +166,14 @@ def test_what_draws_no_classes_is_told(here, capsys):
     lenet = Path(md.__file__).parent / "weights/lenet.safetensors"
     wrong = fails(capsys, "draw", "1", "--checkpoint", lenet)
     assert "which holds a LeNet5, wanted a network that learned to draw images by" in wrong
+
+
+def test_the_page_says_what_it_needs(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    wrong = fails(capsys, "play")
+    assert wrong == 'minidiff play: error: gradio is missing: type pip install "minidiff[play]"'
+    lenet = Path(md.__file__).parent / "weights/lenet.safetensors"
+    assert "wanted a network that learned to draw images, grey or" in fails(capsys, "play", lenet)
 
 
 def test_it_is_a_module_that_runs(tmp_path):

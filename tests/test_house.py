@@ -35,7 +35,8 @@ FLOORS = [
     {"diffusion"},
     {"storage", "plot", "distributed"},
     {"training", "testing", "evaluation", "export"},
-    {"command_line", "exercises", "recipes"},
+    {"command_line", "exercises", "networks", "recipes"},
+    {"play"},
     {"commands"},
     {"__main__"},
 ]
@@ -95,6 +96,7 @@ SLOW_TO_IMPORT = {
     "tensorboardX",
     "onnx",
     "torch",
+    "gradio",
 }
 
 

@@ -3,6 +3,7 @@
 minidiff draw 31415 --guidance 2        digits, by the network that ships
 minidiff train FOLDER                   learn from your own pictures
 minidiff draw rose tulip --checkpoint runs/flowers/checkpoint.safetensors
+minidiff play                           a page in the browser, to play with
 minidiff evaluate                       judge a network: figures, and a page with pictures
 minidiff info CHECKPOINT                what a file holds
 minidiff export CHECKPOINT --to onnx    take a network to another tool
@@ -19,10 +20,11 @@ from collections.abc import Sequence
 from .. import distributed
 from ..exercises import __main__ as exercises
 from ..export import __main__ as export
-from . import drawing, evaluating, information, training
+from . import drawing, evaluating, information, playing, training
 
 COMMANDS = {
     "draw": (drawing, "draw what you ask for"),
+    "play": (playing, "draw on a page in the browser, and see what each setting does"),
     "train": (training, "learn to draw from a folder of pictures"),
     "evaluate": (evaluating, "judge what a network draws"),
     "info": (information, "say what a checkpoint holds"),

@@ -1,15 +1,12 @@
 """minidiff draw: digits or the classes of one's own pictures, by their names."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
 
 from .. import command_line, diffusion, distributed, plot, recipes
 from ..diffusion.guidance import classifier_free
 from ..kernels import to_host
-from .networks import Painter, painter
+from ..networks import labels_of, painter
 
 MOST = 1000  # pictures in one file
 
@@ -41,20 +38,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Path:
     drawer = painter(args.checkpoint)
-    labels = labels_of(drawer, args.what)
+    asked = list("".join(args.what)) if drawer.draws_digits else args.what
+    labels = labels_of(drawer, asked, MOST)
     denoise = classifier_free(diffusion.denoiser(drawer.model.to(args.device)), args.guidance)
     images = to_host(diffusion.sample(denoise, labels, rng=args.seed, **recipes.SAMPLER))
     if distributed.rank() == 0:
         plot.grid(images[None], args.out, titles=[drawer.names[label - 1] for label in labels])
     return args.out
-
-
-def labels_of(drawer: Painter, words: Sequence[str]) -> np.ndarray:
-    """The labels of the classes that are asked for; ValueError names those that there are."""
-    asked = list("".join(words)) if drawer.draws_digits else list(words)
-    unknown = [word for word in asked if word not in drawer.names]
-    if unknown or len(asked) > MOST:
-        given = repr(unknown[0]) if unknown else f"{len(asked):,} pictures"
-        known = ", ".join(map(repr, drawer.names))
-        raise ValueError(f"what: given {given}, wanted up to {MOST:,} of {known}")
-    return np.array([drawer.names.index(word) + 1 for word in asked])

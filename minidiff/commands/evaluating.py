@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import command_line, data, distributed, recipes, storage
 from ..evaluation import Court, Network, Setting, sweep
-from .networks import Painter, painter
+from ..networks import Painter, painter
 from .training import JUDGE
 
 REAL = 10_000  # real pictures that are held against those drawn, at most

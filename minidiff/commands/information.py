@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Iterator
 
 from .. import checks, storage
+from ..networks import names_in
 from ..storage import Checkpoint
-from .networks import names_in
 
 LONGEST = 60  # of a value that is shown
 

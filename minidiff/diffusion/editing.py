@@ -176,7 +176,8 @@ def slerp(a: Array, b: Array, share: float) -> Array:
     check_samples("a", a)
     check_samples("b", b)
     checks.same_shape_and_dtype("b", b, "a", a)
-    checks.among("share", share, checks.Between(-math.inf, math.inf, "()"))
+    # NumPy's own floats would turn float32 into float64
+    share = float(checks.among("share", share, checks.Between(-math.inf, math.inf, "()")))
     xp = namespace(a)
     lengths = xp.sqrt(dot(a, a)) * xp.sqrt(dot(b, b))
     cosine = xp.where(lengths > 0, dot(a, b), 1.0) / xp.where(lengths > 0, lengths, 1.0)

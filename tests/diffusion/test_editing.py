@@ -143,6 +143,7 @@ def test_slerp():
     np.testing.assert_allclose(
         D.slerp(a, b, 0.5), [[3 / 2**0.5, 3 / 2**0.5], [1.0, 0.0]], rtol=1e-5
     )
+    assert D.slerp(a.astype(np.float32), b.astype(np.float32), np.float64(0.5)).dtype == np.float32
     np.testing.assert_allclose(D.slerp(a, b, 0.0), a, atol=1e-9)
     np.testing.assert_allclose(D.slerp(a, b, 1.0), b, atol=1e-5)
     # from and to nothing, and far out, on the straight line
