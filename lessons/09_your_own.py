@@ -34,10 +34,9 @@ from minidiff.training import Trainer
 # ## A data set
 #
 # What a network is given: pictures (n, height, width, channels) in float32, from −1 for black to 1
-# for white, and labels from
-# 1. (Label 0 is kept for "anything".) Yours may come from a folder: `md.data.images(folder)`. Here
-#    they are drawn by a formula: discs, squares and crosses of 16 × 16 pixels, of all sizes,
-#    anywhere.
+# for white, and labels that count from 1: label 0 is kept for "anything". Yours may come from a
+# folder: `md.data.images(folder)`. Here they are drawn by a formula: discs, squares and crosses of
+# 16 × 16 pixels, of all sizes, anywhere.
 
 # %%
 NAMES = ["disc", "square", "cross"]
@@ -279,5 +278,5 @@ plt.show()
 #    FOLDER`, which makes a report of it.
 # 5. Leave the gate out, or the embedding. What gets worse? Measure.
 #
-# Exercises that mark themselves: `python -m minidiff.exercises own`. How to add an operation, a
+# Exercises that mark themselves: `minidiff exercises own`. How to add an operation, a
 # kernel, a layer or a sampler to minidiff itself: `CONTRIBUTING.md`, ten lines each.
