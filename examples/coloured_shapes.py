@@ -51,13 +51,19 @@ def main() -> None:
     )
     command_line.add_seed(parser)
     parser.add_argument("--check", metavar="CHECKPOINT", help="a network of own_images.py")
+    parser.add_argument(
+        "--steps",
+        type=command_line.whole(1),
+        default=recipes.SAMPLER["steps"],
+        help="in which those are drawn (default: %(default)s)",
+    )
     args = parser.parse_args()
     if (args.folder is None) == (args.check is None):
         parser.error("give a folder to write, or --check CHECKPOINT")
     if args.folder is not None:
         write(args.folder, args.count, np.random.default_rng(args.seed))
     else:
-        check(storage.load(args.check), args.count, args.seed)
+        check(storage.load(args.check), args.count, args.seed, args.steps)
 
 
 def write(folder: Path, count: int, rng: np.random.Generator) -> None:
@@ -144,12 +150,12 @@ def overlap(mask: np.ndarray, figure: str, rows: np.ndarray, columns: np.ndarray
     return (drawn & mask).sum() / (drawn | mask).sum()
 
 
-def check(model, count: int, seed: int) -> None:
+def check(model, count: int, seed: int, steps: int) -> None:
     """Draw each class at guidance 2, and say how many pictures are what was asked for."""
     denoise = classifier_free(diffusion.denoiser(model), 2.0)
     labels = np.repeat(np.arange(1, len(CLASSES) + 1), count)
     names = sorted(CLASSES)
-    images = diffusion.sample(denoise, labels, rng=seed, **recipes.SAMPLER)
+    images = diffusion.sample(denoise, labels, rng=seed, **recipes.SAMPLER | {"steps": steps})
     seen = [shown_in(image) for image in images]
     asked = [names[label - 1] for label in labels]
     wrong = [(wanted, what) for wanted, (what, _) in zip(asked, seen) if wanted != what]
