@@ -3,7 +3,7 @@
 python benchmarks/fashion.py            train, draw and judge; it goes on where it was stopped
 
 A LeNet learns from the training images and judges; figures are against all 10,000 test images, in
-runs/fashion/report.html. What they were is said in quality.md.
+runs/fashion/report.html.
 """
 
 import argparse
