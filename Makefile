@@ -23,7 +23,7 @@ torture: .venv/installed
 
 gpu: .venv/installed
 	$(BIN)/python tests/standins/gpu/build.py
-	build/gpu/run -m pytest -n auto -m "gpu or emulator" tests/gpu
+	build/gpu/run -m pytest -n auto -m "(gpu or emulator) and not long" tests/gpu
 	GPU_EMULATOR_CHECK=0 build/gpu/run -m pytest -n auto -m long tests/gpu
 
 docs: export NO_MKDOCS_2_WARNING := 1
