@@ -3,8 +3,8 @@
 python -m benchmarks.page    needs the extra `browser`, and a Chromium: see tests/browser
 
 The page is opened in a Chromium that has no window. The guidance slider is moved, over and over;
-a frame ends with the first image drawn that is another one. Beside it stands what the network
-takes of that, in this process, in turns.
+a frame ends when other images have been painted. Beside it stands what the network takes of that,
+in this process, in turns.
 """
 
 import statistics
@@ -23,15 +23,18 @@ sys.path.append(str(Path(__file__).parent.parent / "tests/browser"))
 from chromium import chromium
 
 FRAMES = 20
-# Milliseconds from a moved slider until another image is there, and has been painted.
+# Milliseconds from a moved slider until other images are there, and have been painted.
 FRAME = """(slider, value) => new Promise((done) => {
-    const place = document.querySelector(".tiles").closest(".block");
+    const images = () => [...document.querySelectorAll(".tiles img")];
+    const drawn = () => images().map((image) => image.src).join();
+    const before = drawn();
     const start = performance.now();
-    const seen = new MutationObserver(() => requestAnimationFrame(() => {
+    const seen = new MutationObserver(() => {
+        if (["", before].includes(drawn())) return;
         seen.disconnect();
-        done(performance.now() - start);
-    }));
-    seen.observe(place, {subtree: true, childList: true, characterData: true, attributes: true});
+        requestAnimationFrame(() => done(performance.now() - start));
+    });
+    seen.observe(document.body, {subtree: true, childList: true, attributes: true});
     slider.value = value;
     slider.dispatchEvent(new Event("input", {bubbles: true}));
 })"""
@@ -49,6 +52,7 @@ def main() -> None:
         visitor.goto(address)
         slider = visitor.get_by_label("range slider for Guidance").locator("visible=true").first
         slider.wait_for()
+        visitor.locator(".tiles img").first.wait_for()
         for frame in range(FRAMES):
             scale = 1.5 + 0.1 * (frame % 30)
             frames.append(slider.evaluate(FRAME, scale))

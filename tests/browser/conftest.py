@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from chromium import chromium
 from playwright.sync_api import sync_playwright
 
 HERE = Path(__file__).parent
+START = 300  # seconds that a server may take, on a machine that is busy
 
 
 @contextmanager
@@ -25,8 +27,11 @@ def served(folder, *words):
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(HERE.parent.parent)},
     ) as process:
+        too_long = threading.Timer(START, process.kill)
+        too_long.start()
         try:
             line = process.stdout.readline()
+            too_long.cancel()
             assert line.startswith("open http://"), f"minidiff play said {line!r}"
             yield line.split()[1]
         finally:
