@@ -25,6 +25,7 @@ gpu: .venv/installed
 	$(BIN)/python tests/standins/gpu/build.py
 	build/gpu/run -m pytest -n auto -m "(gpu or emulator) and not long" tests/gpu
 	GPU_EMULATOR_CHECK=0 build/gpu/run -m pytest -n auto -m long tests/gpu
+	build/gpu/run tests/gpu/plant_device_faults.py
 
 docs: export NO_MKDOCS_2_WARNING := 1
 docs: .venv/installed
