@@ -2,8 +2,8 @@
 
     (x_t, t, condition) -> Prediction(x0, noise)
 
-Read `schedule`, `forward_process`, `prediction`, `parameterization` and `network`, then `samplers`,
-then `guidance`; `exact` has denoisers that need no training.
+Read `schedule`, `paths`, `forward_process`, `prediction`, `parameterization` and `network`, then
+`samplers`, then `guidance`; `exact` has denoisers that need no training.
 """
 
 from .. import first_guesses
@@ -15,6 +15,7 @@ from .likelihood import bits_per_dim
 from .losses import label_dropout, loss
 from .network import denoiser
 from .parameterization import Parameterization
+from .paths import Path, straight_schedule
 from .prediction import Denoise, FreeNoise, Prediction
 from .samplers import Step, dynamic_threshold
 from .sampling import all_steps, final, sample, sample_steps
@@ -30,6 +31,7 @@ __all__ = [
     "Denoise",
     "FreeNoise",
     "Parameterization",
+    "Path",
     "Prediction",
     "Schedule",
     "Step",
@@ -57,6 +59,7 @@ __all__ = [
     "samplers",
     "sigmoid_schedule",
     "slerp",
+    "straight_schedule",
     "times",
     "zero_terminal_snr",
 ]

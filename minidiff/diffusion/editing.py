@@ -70,7 +70,10 @@ def inpaint(
         else:
             # One step up: a little more noise on all of it.
             a = float(walk.schedule.alpha_bar_at(s) / walk.schedule.alpha_bar_at(t))
-            x = weighted_sum(math.sqrt(a), x, math.sqrt(1 - a), walk.noise(x))
+            norm_t = walk.schedule.norm(t)
+            norm_s = walk.schedule.norm(s)
+            kept = norm_s / norm_t * math.sqrt(a)
+            x = weighted_sum(kept, x, norm_s * math.sqrt(1 - a), walk.noise(x))
         yield Step(s, x, x0)
 
 

@@ -100,7 +100,10 @@ class GaussianMixture:
             beta = 1 - alpha_bar_t / alpha_bar_s
             beta_tilde = beta * (1 - alpha_bar_s) / (1 - alpha_bar_t)
             c_squared = alpha_bar_s * (beta / (1 - alpha_bar_t)) ** 2
-            log_variance = xp.log(like(beta_tilde) + like(c_squared) * x0_variance + 1e-30)
+            squared = np.reshape(schedule.norm(np.maximum(t, 1) - 1), (-1, 1)) ** 2
+            log_variance = xp.log(
+                like(squared * beta_tilde) + like(squared * c_squared) * x0_variance + 1e-30
+            )
             return Prediction(*(xp.reshape(part, x.shape) for part in (x0, noise, log_variance)))
 
         return Denoise(alone_if_asked(denoise), schedule, self.means.shape[1:])
@@ -158,9 +161,10 @@ class GaussianMixture:
             axes = ", ".join(map(str, self.means.shape[1:]))
             raise ValueError(f"x: given shape {x.shape}, wanted (batch, {axes})")
         like = _mover(x)
-        alpha = np.sqrt(alpha_bar)
-        sigma = np.sqrt(1 - alpha_bar)
-        variance = alpha_bar * self._variances[:, block] + (1 - alpha_bar)
+        norm = np.reshape(schedule.norm(t), (-1, 1, 1))
+        alpha = norm * np.sqrt(alpha_bar)
+        sigma = norm * np.sqrt(1 - alpha_bar)
+        variance = norm**2 * (alpha_bar * self._variances[:, block] + (1 - alpha_bar))
         size = self._flat_means.shape[-1]
         offset = ops.reshape(x, (x.shape[0], 1, size)) - like(alpha * self._flat_means[:, block])
         weights = (self._allowed(condition, x.shape[0]) * self.weights)[:, block]

@@ -18,7 +18,9 @@ def q_sample(
     noise: Array | None = None,
     rng: Rng | int | Sequence[int] | None = None,
 ) -> Array:
-    """x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) noise; the noise is given or drawn.
+    """x_t = alpha x_0 + sigma noise; the noise is given or drawn.
+
+    That is sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) noise, unless the schedule is a `Path`.
 
     Shapes: x0 and noise (batch, ...), t a number or (batch,) in 0 … T; gives x0's shape and dtype.
     Raises ValueError for a wrong shape or time, TypeError for another dtype of the noise. Source:
@@ -42,6 +44,7 @@ def posterior(schedule: Schedule, x0: Array, x_t: Array, t, s=None) -> tuple[Arr
         mean = (sqrt(alpha_bar_s) beta x_0 + sqrt(a) (1 - alpha_bar_s) x_t) / (1 - alpha_bar_t)
         variance = beta (1 - alpha_bar_s) / (1 - alpha_bar_t)
 
+    On a `Path` this holds for x / norm (`Schedule.norm`), and the variance for norm_s² times it.
     The variance is a float, or an array that broadcasts against the mean. Raises ValueError for a
     wrong shape, or unless 0 <= s < t <= T. Source: Ho et al. 2020, arXiv 2006.11239, eq. 6-7.
     """
@@ -56,7 +59,9 @@ def posterior(schedule: Schedule, x0: Array, x_t: Array, t, s=None) -> tuple[Arr
     alpha_bar_s = schedule.alpha_bar_at(s)
     a = alpha_bar_t / alpha_bar_s
     beta = 1 - a
-    of_x0 = column(np.sqrt(alpha_bar_s) * beta / (1 - alpha_bar_t), x0)
-    of_x_t = column(np.sqrt(a) * (1 - alpha_bar_s) / (1 - alpha_bar_t), x0)
+    norm_t = schedule.norm(t)
+    norm_s = schedule.norm(s)
+    of_x0 = column(norm_s * (np.sqrt(alpha_bar_s) * beta / (1 - alpha_bar_t)), x0)
+    of_x_t = column(norm_s / norm_t * (np.sqrt(a) * (1 - alpha_bar_s) / (1 - alpha_bar_t)), x0)
     mean = weighted_sum(of_x0, x0, of_x_t, x_t)
-    return mean, column(beta * (1 - alpha_bar_s) / (1 - alpha_bar_t), x0)
+    return mean, column(norm_s**2 * (beta * (1 - alpha_bar_s) / (1 - alpha_bar_t)), x0)

@@ -7,11 +7,16 @@ from typing import Any
 import numpy as np
 
 from .. import checks
+from .paths import shifted
 from .schedule import Schedule, log_snr_of
 
 
 def times(
-    schedule: Schedule, steps: int, spacing: str = "trailing", start: float | None = None
+    schedule: Schedule,
+    steps: int,
+    spacing: str = "trailing",
+    start: float | None = None,
+    shift: float = 1.0,
 ) -> np.ndarray:
     """The `steps` + 1 falling times of a sampler, ending in 0; integers where all are whole.
 
@@ -26,8 +31,10 @@ def times(
 
     All but "leading" start at `start`, by default T; there it takes T's place above. From an early
     start there may be more steps than whole times: "trailing" and "linspace" are then both start …
-    1 evenly, not rounded. Raises ValueError for steps outside 1 … T, and where the times would not
-    fall.
+    1 evenly, not rounded. With a `shift` s, u = t / start becomes s u / (1 + (s - 1) u), not
+    rounded either: s > 1 gives more of the steps to much noise (Esser et al. 2024, 2403.03206, eq.
+    23). A network that was trained on a shifted schedule needs none here. Raises ValueError for
+    steps outside 1 … T, and where the times would not fall.
     """
     last = schedule.timesteps
     start = last if start is None else start
@@ -35,6 +42,9 @@ def times(
     steps = checks.whole("steps", steps, 1, last)
     checks.among("spacing", spacing, SPACINGS)
     grid = np.append(SPACINGS[spacing](schedule, steps, start), 0)
+    checks.among("shift", shift, checks.Between(0, ends="(]"))
+    if shift != 1:
+        grid[:-1] = np.maximum(start * shifted(grid[:-1] / start, shift), 1)
     if spacing != "leading":
         grid[0] = start  # in spite of rounding
     if not np.all(grid[1:] < grid[:-1]):

@@ -2,7 +2,8 @@
 
 The loss is the mean squared error of what the network predicts. Weights are written as weights of
 the error in x_0, as functions of the SNR alpha_bar / (1 - alpha_bar); noise and v are x_0 up to a
-factor: an error in the noise is sqrt(SNR) times that in x_0, one in v sqrt(SNR + 1) times.
+factor: an error in the noise is sqrt(SNR) times that in x_0, one in v sqrt(SNR + 1) times, and one
+in the velocity 1 + sqrt(SNR) times, which is 1 / sigma on the straight path.
 """
 
 import math
@@ -66,9 +67,10 @@ def loss(
     - `rng`: a Generator, which draws t and then the noise, before the batch is cut. With a seed
       every call draws the same: right for a figure, wrong in a training loop.
     - `predicts`, `learned_variance`: see `Parameterization`. "noise" is what the paper has; "v" is
-      the better choice, in colour above all, where noise gives wrong means. A learned variance adds
-      T / 1000 times the bound's term in bits, with the mean held fixed, for 8-bit images in [-1, 1]
-      (Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 16).
+      the better choice, in colour above all, where noise gives wrong means. "velocity", on a
+      `straight_schedule`, is flow matching (Lipman et al. 2023, arXiv 2210.02747). A learned
+      variance adds T / 1000 times the bound's term in bits, with the mean held fixed, for 8-bit
+      images in [-1, 1] (Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 16).
     - `weight`: `min_snr()`, `p2()`, `truncated_snr` or a function of the SNR; None weighs the error
       in what is predicted equally (Ho et al. 2020, arXiv 2006.11239, eq. 14).
     - `draw(rng, batch)`: gives times and factors (batch,); by default uniform, with the factor 1.
@@ -173,9 +175,14 @@ def _weights(weight: Weight | None, parameterization: Parameterization, t: np.nd
     if weight is None:
         return np.ones(len(t))
     messages.refuse_maker("weight", weight)
-    alpha_bar = parameterization.schedule.alpha_bar[t]
+    alpha_bar = parameterization.schedule.alpha_bar_at(t)
     snr = alpha_bar / (1 - alpha_bar)
-    per_x0 = {"noise": snr, "x0": np.ones_like(snr), "v": snr + 1}
+    per_x0 = {
+        "noise": snr,
+        "x0": np.ones_like(snr),
+        "v": snr + 1,
+        "velocity": (1 + np.sqrt(snr)) ** 2,
+    }
     weights = weight(snr)
     if not isinstance(weights, int | float):
         checks.gives("weight", weights, snr.shape)
@@ -262,16 +269,37 @@ def log_normal(schedule: Schedule, mean: float, std: float) -> Callable:
     Source: Karras et al. 2022, arXiv 2206.00364, table 1 (P_mean, P_std), for whole times.
     """
     check_schedule(schedule)
+    return _normal_in(lambda t: -schedule.half_log_snr(t), schedule.timesteps, mean, std)
+
+
+def logit_normal(schedule: Schedule, mean: float = 0.0, std: float = 1.0) -> Callable:
+    """A `draw` of times at which log(t / (T - t)) is normal: most are in the middle.
+
+    Their factors are 1. On the straight path t / (T - t) is sigma / alpha, and this is
+    `log_normal`; a shift of u = t / T to s u / (1 + (s - 1) u) adds log s to the mean. Raises as
+    that. Source: Esser et al. 2024 (Stable Diffusion 3), arXiv 2403.03206, section 3.1, for whole
+    times.
+    """
+    check_schedule(schedule)
+    last = schedule.timesteps
+
+    def logit(t: float) -> float:
+        return math.log(t / (last - t)) if t < last else math.inf
+
+    return _normal_in(logit, last, mean, std)
+
+
+def _normal_in(value: Callable[[float], float], last: int, mean: float, std: float) -> Callable:
+    """A `draw` of whole times 1 … last at which the value, which rises with t, is normal."""
     checks.among("mean", mean, checks.Between(-math.inf))
     checks.among("std", std, checks.Between(0, ends="(]"))
-    last = schedule.timesteps
     edges = np.append(np.arange(last) + 0.5, last)  # of what is nearest to the times 1 … T
-    below = [NormalDist(mean, std).cdf(-schedule.half_log_snr(t)) for t in edges]
+    below = [NormalDist(mean, std).cdf(value(t)) for t in edges]
     shares = np.diff(below)
     if not shares.sum() > 0:
         raise ValueError(
-            f"mean: given {mean} with std {std}, wanted noise levels near the schedule's, "
-            f"{-schedule.half_log_snr(1):.3g} … {-schedule.half_log_snr(last):.3g}"
+            f"mean: given {mean} with std {std}, wanted one near the schedule's, "
+            f"{value(1):.3g} … {value(last):.3g}"
         )
     probabilities = shares / shares.sum()
 

@@ -9,25 +9,34 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
+from .. import checks, first_guesses
 from ..kernels import Array
+from .paths import Path
 from .per_sample import weighted_sum
 from .prediction import Denoise
 from .schedule import Schedule, check_schedule
 
-PREDICTS = ("noise", "x0", "v")
+PREDICTS = ("noise", "x0", "v")  # on any path; "velocity" on the straight one
 
 
 @dataclass(frozen=True)
 class Parameterization:
     """A schedule, and what a network trained on it predicts of x_t = alpha x_0 + sigma noise.
 
-    `predicts` is "noise", "x0", or "v": v = alpha noise - sigma x_0 (Salimans & Ho 2022, arXiv
-    2202.00512). With `learned_variance` the network's last axis is twice x's: the second half
+    `predicts` is one of
+
+    - "noise", "x0";
+    - "v": alpha noise - sigma x_0 (Salimans & Ho 2022, arXiv 2202.00512); on a `Path` this divided
+      by sqrt(alpha² + sigma²), so that its size does not depend on the path;
+    - "velocity": noise - x_0, which is dx_t / dsigma where alpha + sigma = 1: on a
+      `straight_schedule`, and nowhere else (Lipman et al. 2023, arXiv 2210.02747; Liu et al. 2023,
+      arXiv 2209.03003).
+
+    With `learned_variance` the network's last axis is twice x's: the second half
     places the variance between beta-tilde and beta (Nichol & Dhariwal 2021, arXiv 2102.09672, eq.
     15). `sample_shape` is the shape of one of the samples that it was trained on, where that is
-    known; it counts for nothing in a comparison. Raises ValueError for another name, and for
-    predicting noise where alpha_bar_T = 0.
+    known; it counts for nothing in a comparison. Raises ValueError for another name, for predicting
+    noise where alpha_bar_T = 0, and the velocity where alpha + sigma is not 1.
     """
 
     schedule: Schedule
@@ -37,10 +46,19 @@ class Parameterization:
 
     def __post_init__(self):
         check_schedule(self.schedule)
-        checks.among("predicts", self.predicts, PREDICTS)
-        if self.predicts == "noise" and self.schedule.alpha_bar[-1] == 0:
+        if isinstance(self.predicts, str) and self.predicts in first_guesses.PREDICTED:
+            word = first_guesses.PREDICTED[self.predicts]
+            raise ValueError(f"predicts: given {self.predicts!r}, wanted {word!r}, as it is called")
+        checks.among("predicts", self.predicts, (*PREDICTS, "velocity"))
+        if self.predicts == "velocity" and not self.schedule.is_straight:
             raise ValueError(
-                "predicts: given 'noise', wanted 'x0' or 'v': "
+                "predicts: given 'velocity', wanted 'v': noise - x_0 is the velocity where alpha + "
+                "sigma = 1, as in diffusion.straight_schedule(1000)"
+            )
+        if self.predicts == "noise" and self.schedule.alpha_bar[-1] == 0:
+            others = "'velocity', 'x0' or 'v'" if self.schedule.is_straight else "'x0' or 'v'"
+            raise ValueError(
+                f"predicts: given 'noise', wanted {others}: "
                 "at alpha_bar_T = 0 the noise does not tell x_0"
             )
         if self.sample_shape is not None:
@@ -53,6 +71,9 @@ class Parameterization:
             return noise
         if self.predicts == "x0":
             return x0
+        if self.predicts == "velocity":
+            return noise - x0
+        alpha, sigma, _ = self._normalised(alpha, sigma)
         return weighted_sum(alpha, noise, -sigma, x0)
 
     def x0_and_noise(self, x: Array, alpha: Any, sigma: Any, output: Array) -> tuple[Array, Array]:
@@ -61,9 +82,19 @@ class Parameterization:
             return weighted_sum(1 / alpha, x, -sigma / alpha, output), output
         if self.predicts == "x0":
             return output, (x - alpha * output) / sigma
+        if self.predicts == "velocity":
+            return x - sigma * output, x + alpha * output
+        alpha, sigma, x = self._normalised(alpha, sigma, x)
         x0 = weighted_sum(alpha, x, -sigma, output)
         noise = weighted_sum(sigma, x, alpha, output)
         return x0, noise
+
+    def _normalised(self, alpha: Any, sigma: Any, x: Any = 0.0) -> tuple[Any, Any, Any]:
+        """All three over sqrt(alpha² + sigma²), where that is not 1: see `Schedule.norm`."""
+        if not isinstance(self.schedule, Path):
+            return alpha, sigma, x
+        norm = (alpha**2 + sigma**2) ** 0.5
+        return alpha / norm, sigma / norm, x / norm
 
     def split(self, output: Any, x: Array) -> tuple[Any, Any]:
         """A network's output (array or Tensor) as its prediction and the variance's position.
@@ -139,5 +170,14 @@ def _from_arguments(model, schedule, predicts, learned_variance) -> Parameteriza
         raise ValueError(
             "schedule: given another than the model's own, wanted the one whose `alpha_bar` the "
             "model was made of"
+        )
+    # A model that has an alpha_bar scales what it is given and what it gives, for one of two.
+    is_for_velocity = getattr(model, "predicts", None) == "velocity"
+    is_on_a_path = isinstance(schedule, Path) or is_for_velocity
+    if alpha_bar is not None and is_on_a_path and not (is_for_velocity and predicts == "velocity"):
+        wanted = "the velocity" if is_for_velocity else "a schedule that preserves the variance"
+        raise ValueError(
+            f"predicts: given {predicts!r} on {schedule}, wanted {wanted}, which the model is made "
+            f"for: on a straight path type {type(model).__name__}(alpha_bar, predicts='velocity')"
         )
     return made

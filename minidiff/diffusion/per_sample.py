@@ -89,6 +89,11 @@ def weighted_sum(a, x: Array, b, y: Array) -> Array:
     return call("blend", x, y, a=a, b=b)
 
 
+def scaled(factor: Any, x: Array) -> Array:
+    """factor x of one factor; x as it is where that is 1, as on most schedules."""
+    return x if factor == 1 else float(factor) * x
+
+
 def dot(a: Array, b: Array) -> Array:
     """The inner product of each sample with its partner, (batch, 1, …)."""
     axes = tuple(range(1, a.ndim))

@@ -13,7 +13,7 @@ from ..nn import Module
 from ..nn.module import home_of
 from .grids import times
 from .network import as_denoise
-from .per_sample import Rng, are_seeds, as_condition, as_rng, draw_noise
+from .per_sample import Rng, are_seeds, as_condition, as_rng, draw_noise, scaled
 from .prediction import Denoise
 from .samplers import SAMPLERS, Step, invert
 from .schedule import Schedule
@@ -105,7 +105,8 @@ def sample_steps(
     if condition is not None and condition.dtype.kind == "f":
         condition = to_device(condition.astype(dtype), device)
     rng = as_rng(rng, n)
-    x = to_device(draw_noise(rng, np.empty((n, *shape), dtype)), device)
+    noise = to_device(draw_noise(rng, np.empty((n, *shape), dtype)), device)
+    x = scaled(denoise.schedule.norm(grid[0]), noise)
     return function(denoise, x, condition, grid, rng, clip, **options)
 
 

@@ -6,6 +6,8 @@ Timesteps run t = 0 … T, from data to noise, with alpha_bar[0] = 1:
 
 Below, alpha = sqrt(alpha_bar), sigma = sqrt(1 - alpha_bar), and log-SNR = log(alpha² / sigma²). A
 time may be real: between two whole ones the log-SNR is interpolated.
+
+Such a schedule preserves the variance: alpha² + sigma² = 1. `paths` has those that do not.
 """
 
 import math
@@ -88,9 +90,10 @@ class Schedule:
     def __eq__(self, other: object) -> bool:
         if other is self:
             return True
-        if not isinstance(other, Schedule) or other.timesteps != self.timesteps:
+        if type(other) is not type(self) or other.timesteps != self.timesteps:
             return False
-        return np.allclose(self.beta, other.beta, rtol=1e-9, atol=0)
+        pairs = zip(self.tables().values(), other.tables().values())
+        return all(np.allclose(mine, theirs, rtol=1e-9, atol=0) for mine, theirs in pairs)
 
     def __hash__(self) -> int:
         return hash(self.timesteps)
@@ -99,8 +102,8 @@ class Schedule:
         raise first_guesses.unknown("Schedule", name)
 
     def __reduce__(self):
-        """Copies and pickles are made anew from beta, so that they are read-only too."""
-        return Schedule, (self.beta,)
+        """Copies and pickles are made anew from the tables, so that they are read-only too."""
+        return type(self), tuple(self.tables().values())
 
     def __repr__(self) -> str:
         last = self.timesteps
@@ -114,6 +117,22 @@ class Schedule:
     def timesteps(self) -> int:
         """T, the number of steps from data to noise."""
         return len(self.beta) - 1
+
+    @property
+    def is_straight(self) -> bool:
+        """Whether alpha + sigma = 1: x_t goes from x_0 to the noise on a straight line."""
+        return False
+
+    def tables(self) -> dict[str, np.ndarray]:
+        """What the schedule is made of, by name: the arguments that make it again."""
+        return {"beta": self.beta}
+
+    def norm(self, t: Any) -> Any:
+        """sqrt(alpha² + sigma²) at times t, float64 (host): 1 here, as the variance is preserved.
+
+        On any path x_t / norm is a point of the variance-preserving one of the same log-SNR.
+        """
+        return 1.0
 
     def alpha_bar_at(self, t) -> np.ndarray:
         """alpha_bar at times t, whole or real, of any shape; float64 (host).
@@ -138,19 +157,13 @@ class Schedule:
         return np.where(share == 0, left, between)
 
     def alpha_sigma(self, t: Any, x: Array | None = None) -> tuple[Any, Any]:
-        """(sqrt(alpha_bar_t), sqrt(1 - alpha_bar_t)) of one time, as Python floats.
+        """(alpha_t, sigma_t) of one time, as Python floats.
 
         For times (batch,) give the samples x, too: then they are columns that multiply x. Raises
         ValueError outside 0 … T, and for times without samples.
         """
         t = checks.times("t", t, self.timesteps)
-        if t.dtype.kind == "f":
-            alpha_bar = self.alpha_bar_at(t)
-            alpha = np.sqrt(alpha_bar)
-            sigma = np.sqrt(1 - alpha_bar)
-        else:
-            alpha = self.alpha[t]
-            sigma = self.sigma[t]
+        alpha, sigma = self._alpha_sigma(t)
         if t.ndim == 0:
             return float(alpha), float(sigma)
         if x is None:
@@ -161,8 +174,15 @@ class Schedule:
         alpha, sigma = columns([alpha, sigma], x)
         return alpha, sigma
 
+    def _alpha_sigma(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """alpha and sigma at times that have been checked, of any shape; float64."""
+        if t.dtype.kind != "f":
+            return self.alpha[t], self.sigma[t]
+        alpha_bar = self.alpha_bar_at(t)
+        return np.sqrt(alpha_bar), np.sqrt(1 - alpha_bar)
+
     def half_log_snr(self, t: float) -> float:
-        """log(alpha / sigma) of one time: infinite at t = 0, minus infinite where alpha_bar = 0."""
+        """log(alpha / sigma) of one time: infinite at t = 0, minus infinite where alpha = 0."""
         return 0.5 * float(log_snr_of(self.alpha_bar_at(t)))
 
     def time_of(self, log_snr) -> np.ndarray:

@@ -25,7 +25,8 @@ def log_variance_range(schedule: Schedule, t, s=None) -> tuple[np.ndarray, np.nd
     alpha_bar_s = schedule.alpha_bar_at(np.where(s == 0, second - 1, s))
     small = (1 - alpha_bar_t / alpha_bar_s) * (1 - alpha_bar_s) / (1 - alpha_bar_t)
     large = 1 - schedule.alpha_bar_at(t) / schedule.alpha_bar_at(s)
-    return np.log(np.maximum(small, 1e-20)), np.log(large)
+    of_path = 2 * np.log(schedule.norm(s))  # x_s is norm times as large there
+    return np.log(np.maximum(small, 1e-20)) + of_path, np.log(large) + of_path
 
 
 def log_variance_between(schedule: Schedule, x: Array, t, position: Any) -> Any:

@@ -45,6 +45,8 @@ def fingerprint(model: Module) -> str:
     if own is not None:
         digest.update(repr((own.predicts, own.learned_variance)).encode())
         digest.update(own.schedule.alpha_bar.tobytes())
+        if isinstance(own.schedule, diffusion.Path):
+            digest.update(own.schedule.norm(range(own.schedule.timesteps + 1)).tobytes())
     for name, array in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(array.tobytes())

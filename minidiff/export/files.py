@@ -6,6 +6,8 @@ say beside them what is needed to build the network:
     {"network": its class, "config": what it is built from,
      "parameterization": {"predicts", "learned_variance", "sample_shape", "beta"}, or null}
 
+A path has "alpha" and "sigma" in place of "beta".
+
     .onnx          initializers; the graph; the rest in its metadata, as JSON under "minidiff"
     .pt            a dict of the above and "state_dict", by torch.save
     .safetensors   tensors; the rest in the metadata, as JSON under "network"
@@ -20,7 +22,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..diffusion import Parameterization, Schedule
+from ..diffusion import Parameterization
+from ..diffusion.paths import schedule_of
 from ..nn import Module
 from ..storage import Checkpoint
 from .layouts import as_pytorch
@@ -52,7 +55,7 @@ def exported(model: Module) -> Exported:
             "predicts": own.predicts,
             "learned_variance": own.learned_variance,
             "sample_shape": None if shape is None else list(shape),
-            "beta": own.schedule.beta.tolist(),
+            **{name: table.tolist() for name, table in own.schedule.tables().items()},
         }
     return Exported(json.loads(json.dumps(about)), as_pytorch(model))
 
@@ -141,8 +144,10 @@ def as_checkpoint(content: Exported, path: Path) -> Checkpoint:
     try:
         own = about["parameterization"]
         if own is not None:
-            settings = {name: value for name, value in own.items() if name != "beta"}
-            own = Parameterization(Schedule(np.array(own["beta"])), **settings)
+            names = own.keys() & {"beta", "alpha", "sigma"}
+            tables = {name: np.array(own[name]) for name in names}
+            settings = {name: value for name, value in own.items() if name not in names}
+            own = Parameterization(schedule_of(tables), **settings)
         return Checkpoint(about["network"], about["config"], own, {"model": {**content.state}}, {})
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"path: given {path}, damaged: {error!r}") from None

@@ -141,9 +141,9 @@ def adm(g: Graph, model: Any, x: str, t: str, condition: str | None) -> str:
 
 
 def preconditioned(g: Graph, module: Any, x: str, t: str) -> tuple[str, str, str]:
-    """The network's input, the guess of v, and the scale of what is left; see `models.adm`.
+    """The network's input, the guess of its output, and the scale of what is left.
 
-    The schedule's angle is looked up, and interpolated between two whole times.
+    See `models.adm`. The schedule's angle is looked up, and interpolated between two whole times.
     """
     angles = np.arccos(np.sqrt(module.alpha_bar))
     slopes = np.append(np.diff(angles), 0)
@@ -154,17 +154,22 @@ def preconditioned(g: Graph, module: Any, x: str, t: str) -> tuple[str, str, str
     angle = g.add("Reshape", angle, g.sizes(-1, 1, 1, 1))
     alpha = g.add("Cos", angle)
     sigma = g.add("Sin", angle)
+    if module.is_straight:
+        length = g.add("Add", alpha, sigma)
+        alpha = g.add("Div", alpha, length)
+        sigma = g.add("Div", sigma, length)
     spread = g.add("Mul", alpha, g.constant(module.std))
     variance = g.add("Add", g.add("Mul", spread, spread), g.add("Mul", sigma, sigma))
     deviation = g.add("Sqrt", variance)
 
     centred = g.add("Sub", x, g.add("Mul", alpha, g.constant(module.mean)))
-    both = g.add("Mul", g.add("Mul", alpha, sigma), g.constant(1 - module.std**2))
-    guess = g.add(
-        "Sub",
-        g.add("Mul", centred, g.add("Div", both, variance)),
-        g.add("Mul", sigma, g.constant(module.mean)),
-    )
+    if module.is_straight:
+        covariance = g.add("Sub", sigma, g.add("Mul", alpha, g.constant(module.std**2)))
+        offset = g.constant(module.mean)
+    else:
+        covariance = g.add("Mul", g.add("Mul", alpha, sigma), g.constant(1 - module.std**2))
+        offset = g.add("Mul", sigma, g.constant(module.mean))
+    guess = g.add("Sub", g.add("Mul", centred, g.add("Div", covariance, variance)), offset)
     scale = g.add("Div", g.constant(module.std), deviation)
     return g.add("Div", centred, deviation), guess, scale
 

@@ -8,7 +8,8 @@
 
 It needs PyTorch alone, and safetensors for such a file. `model.about` is what the file says of the
 network: its class, its configuration, and as "parameterization" what it predicts ("noise", "x0" or
-"v" = α·noise − σ·x_0) and the β_t of its schedule: ᾱ_t = Π (1 − β), α = √ᾱ, σ = √(1 − ᾱ).
+"v" = α·noise − σ·x_0) and the β_t of its schedule: ᾱ_t = Π (1 − β), α = √ᾱ, σ = √(1 − ᾱ). In place
+of β a path, as that of flow matching, has α and σ; there "velocity" = noise − x_0.
 
 Times t (batch,) are integers or reals in 0 … timesteps. Labels (batch,) are int64, 0 is the null
 label.
@@ -267,8 +268,9 @@ def zero(layer):
 class Preconditioning(nn.Module):
     """By what x and the output are shifted and scaled (Karras et al. 2022, table 1)."""
 
-    def __init__(self, alpha_bar, mean, std):
+    def __init__(self, alpha_bar, mean=-0.74, std=0.62, predicts="v"):
         super().__init__()
+        self.is_straight = predicts == "velocity"
         self.angles = torch.as_tensor(alpha_bar, dtype=torch.float64).sqrt().arccos()
         self.mean = mean
         self.std = std
@@ -286,23 +288,20 @@ class Preconditioning(nn.Module):
     def _rows(self, angle):
         alpha = angle.cos()
         sigma = angle.sin()
+        of_noise, of_x0 = alpha, sigma  # in the target, v or the velocity
+        if self.is_straight:
+            alpha, sigma = alpha / (alpha + sigma), sigma / (alpha + sigma)
+            of_noise = of_x0 = torch.ones_like(alpha)
         variance = (alpha * self.std) ** 2 + sigma**2
-        slope = alpha * sigma * (1 - self.std**2) / variance
+        slope = (of_noise * sigma - of_x0 * alpha * self.std**2) / variance
         outward = self.std * variance.rsqrt()
-        columns = [alpha * self.mean, variance.rsqrt(), slope, -sigma * self.mean, outward]
+        columns = [alpha * self.mean, variance.rsqrt(), slope, -of_x0 * self.mean, outward]
         return torch.stack(columns, 1)
 
 
 class ADMUNet(nn.Module):
     def __init__(
-        self,
-        alpha_bar,
-        channels=1,
-        widths=(16, 32, 64),
-        classes=10,
-        mean=-0.74,
-        std=0.62,
-        attention=None,
+        self, alpha_bar, channels=1, widths=(16, 32, 64), classes=10, attention=None, **known
     ):
         super().__init__()
         *outer, inner = widths
@@ -313,7 +312,7 @@ class ADMUNet(nn.Module):
             first = ADMBlock(inputs, outputs, dim)
             return Chain(first, ADMAttention(outputs)) if size in attends else first
 
-        self.precondition = Preconditioning(alpha_bar, mean, std)
+        self.precondition = Preconditioning(alpha_bar, **known)
         self.embedding = TimeAndLabel(dim, len(alpha_bar) - 1, classes)
         self.enter = nn.Conv2d(channels, widths[0], 3, padding=1)
         self.down_blocks = nn.ModuleList(block(w, w, size) for size, w in enumerate(outer))

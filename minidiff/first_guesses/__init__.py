@@ -7,6 +7,7 @@ row of docs/coming-from-pytorch.md. `unknown` makes the error; modules call it i
 from collections.abc import Container
 
 from .keywords import KEYWORDS as KEYWORDS
+from .keywords import PREDICTED as PREDICTED
 from .keywords import SAMPLING as SAMPLING
 from .keywords import misnamed as misnamed
 
@@ -203,6 +204,15 @@ DIFFUSION = {
     "DDPMScheduler": "diffusion.linear_schedule(1000) and diffusion.samplers.ddpm",
     "DDIMScheduler": "diffusion.linear_schedule(1000) and diffusion.samplers.ddim",
     "EulerDiscreteScheduler": "diffusion.linear_schedule(1000) and diffusion.samplers.euler",
+    "FlowMatchEulerDiscreteScheduler": "diffusion.straight_schedule(1000) and "
+    "diffusion.samplers.euler",
+    "FlowMatchHeunDiscreteScheduler": "diffusion.straight_schedule(1000) and "
+    "diffusion.samplers.heun",
+    "flow_matching": "diffusion.straight_schedule(T), and diffusion.loss with 'velocity'",
+    "rectified_flow": "diffusion.straight_schedule(T), and diffusion.loss with 'velocity'",
+    "rectified_flow_schedule": "diffusion.straight_schedule(T)",
+    "flow_schedule": "diffusion.straight_schedule(T)",
+    "velocity": "noise - x0; diffusion.loss(..., predicts='velocity') trains a network on it",
     "DPMSolverMultistepScheduler": "diffusion.samplers.dpmpp_2m",
     "UniPCMultistepScheduler": "diffusion.samplers.unipc",
     "DiffusionPipeline": "denoise = diffusion.denoiser(model); diffusion.sample(denoise, labels)",
@@ -226,6 +236,9 @@ SCHEDULE = {
     "log_snr": "2 * schedule.half_log_snr(t)",
     "set_timesteps": "diffusion.times(schedule, steps), or steps= of diffusion.sample",
     "step": "diffusion.sample_steps(denoise, labels), which gives all steps",
+    "shift": "diffusion.straight_schedule(T, shift)",
+    "get_velocity": "noise - x0 on a straight schedule; Parameterization.target for others",
+    "scale_noise": "diffusion.q_sample(schedule, x0, t, noise)",
     "T": "schedule.timesteps",
     "num_train_timesteps": "schedule.timesteps",
     "add_noise": "diffusion.q_sample(schedule, x0, t, noise)",

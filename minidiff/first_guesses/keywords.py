@@ -54,8 +54,22 @@ SAMPLING = {
     "latents": "latents are called x here, the argument of a sampler",
     "output_type": "there is no output_type: arrays come out",
     "num_train_timesteps": "num_train_timesteps is called timesteps here",
+    "prediction_type": "prediction_type is called predicts here",
+    "shift": "type straight_schedule(T, shift), or times(schedule, steps, shift=shift)",
 }
 """The same of what samples, guides and edits: the words of other diffusion libraries."""
+
+PREDICTED = {
+    "epsilon": "noise",
+    "eps": "noise",
+    "sample": "x0",
+    "x_start": "x0",
+    "v_prediction": "v",
+    "flow": "velocity",
+    "flow_prediction": "velocity",
+    "u": "velocity",
+}
+"""What a network predicts, in those words, and what it is called here."""
 
 
 def misnamed(

@@ -41,7 +41,7 @@ class ADMUNet(nn.Module):
     It is called as model(x, t, condition=None), as `UNet` is: `t` is one host number or (batch,),
     in 0 … T; `condition` is None (null) or host labels (batch,) in 0 … classes, 0 being the null
     label, and None only where `classes` is None. It predicts v: train it by
-    `diffusion.loss(model, schedule, x, labels, rng, "v")`.
+    `diffusion.loss(model, schedule, x, labels, rng, "v")`; or, for flow matching, the velocity.
 
     - `alpha_bar` (T + 1,): of the schedule that it is trained on, such as
       `diffusion.cosine_schedule(100).alpha_bar`;
@@ -50,6 +50,8 @@ class ADMUNet(nn.Module):
       rounded up;
     - `attention`: the sizes at which every block is followed by attention, counted from 0; unless
       given, it is at the smallest alone, as above. It costs the square of the pixels;
+    - `predicts`: "v", or "velocity", for images on the straight path that has this alpha_bar, such
+      as `diffusion.straight_schedule(1000).alpha_bar`;
     - `rng`: a seed or a Generator for the initial weights.
 
     Images may have any size: one that is odd somewhere is padded there. Raises ValueError for other
@@ -66,6 +68,7 @@ class ADMUNet(nn.Module):
         mean: float = -0.74,
         std: float = 0.62,
         attention: tuple[int, ...] | None = None,
+        predicts: str = "v",
         rng: int | Generator = 0,
     ):
         checks.whole("channels", channels, 1)
@@ -73,7 +76,7 @@ class ADMUNet(nn.Module):
             checks.whole("classes", classes, 1)
         _check_widths(widths)
         attends = _sizes_with_attention(attention, len(widths))
-        self.precondition = Preconditioning(alpha_bar, mean, std)
+        self.precondition = Preconditioning(alpha_bar, mean, std, predicts)
         self.config: dict[str, Any] = {
             "alpha_bar": self.precondition.alpha_bar.tolist(),
             "channels": channels,
@@ -84,6 +87,9 @@ class ADMUNet(nn.Module):
         }
         if attention is not None:
             self.config["attention"] = list(attention)
+        if predicts != "v":
+            self.config["predicts"] = predicts
+        self.predicts = predicts
         self.alpha_bar = self.precondition.alpha_bar
         self.timesteps = len(self.alpha_bar) - 1
         self.sample_shape = (28, 28, channels)  # a digit's, until the loss has seen others
@@ -152,7 +158,7 @@ def _sizes_with_attention(attention: Any, sizes: int) -> tuple[int, ...]:
 
 
 class Known(NamedTuple):
-    """What is known without a network: its input, a guess of v, the scale of what is left."""
+    """What is known without a network: its input, a guess, the scale of what is left."""
 
     input: Any
     guess: Any
@@ -160,7 +166,7 @@ class Known(NamedTuple):
 
 
 class Preconditioning:
-    """The best linear guess of v, so that the network has to learn the rest only.
+    """The best linear guess of v or the velocity: the network has to learn the rest only.
 
     Take pixels of mean μ and standard deviation s. Then x_t = α x_0 + σ ε has the mean α μ and the
     variance α² s² + σ² = m². From x_t alone v = α ε − σ x_0 is guessed best, on a line, by
@@ -170,9 +176,16 @@ class Preconditioning:
     and what the guess leaves has the standard deviation s / m. So the network is given
     (x_t − α μ) / m and its output is multiplied by s / m: both are of variance 1 at all times.
     Source: Karras et al. 2022, arXiv 2206.00364, table 1 and appendix B.6, for x_0 and μ = 0.
+
+    On the straight path, α + σ = 1, the velocity ε − x_0 is guessed best by
+
+        −μ + (x_t − α μ) (σ − α s²) / m²
+
+    and what this leaves has the same standard deviation, s / m.
     """
 
-    def __init__(self, alpha_bar: Any, mean: float, std: float):
+    def __init__(self, alpha_bar: Any, mean: float, std: float, predicts: str = "v"):
+        self.is_straight = checks.among("predicts", predicts, ("v", "velocity")) == "velocity"
         self.alpha_bar = np.asarray(alpha_bar, np.float64)
         if self.alpha_bar.ndim != 1 or len(self.alpha_bar) < 2:
             raise ValueError(
@@ -190,12 +203,20 @@ class Preconditioning:
         angle = np.interp(t, np.arange(len(self.alpha_bar)), np.arccos(np.sqrt(self.alpha_bar)))
         alpha = np.cos(angle)
         sigma = np.sin(angle)
+        if self.is_straight:
+            length = alpha + sigma
+            alpha = alpha / length
+            sigma = sigma / length
         variance = (alpha * self.std) ** 2 + sigma**2
         deviation = np.sqrt(variance)
 
         middle = alpha * self.mean
-        slope = alpha * sigma * (1 - self.std**2) / variance
-        offset = sigma * self.mean
+        if self.is_straight:
+            slope = (sigma - alpha * self.std**2) / variance
+            offset = np.full_like(sigma, self.mean)
+        else:
+            slope = alpha * sigma * (1 - self.std**2) / variance
+            offset = sigma * self.mean
         shape = (-1, *(1,) * (len(x.shape) - 1))
         values = (middle, slope, offset, 1 / deviation, self.std / deviation)
         return [value.astype(x.dtype).reshape(shape) for value in values]

@@ -74,7 +74,7 @@ def taken(
         for name, array in source.state_dict().items()
     }
     own = model.parameterization
-    arrays["schedule"] = {} if own is None else {"beta": own.schedule.beta}
+    arrays["schedule"] = {} if own is None else own.schedule.tables()
     return Checkpoint(type(model).__name__, model.config, own, arrays, dict(notes))
 
 

@@ -1,6 +1,7 @@
 """A checkpoint as the bytes of a safetensors file, and back.
 
-    tensors    model.<name>, ema.<name>, optimizer.<name>, parts.<part>.<name>, schedule.beta
+    tensors    model.<name>, ema.<name>, optimizer.<name>, parts.<part>.<name>, schedule.beta,
+               or, of a path, schedule.alpha and schedule.sigma
     metadata   {"minidiff": JSON of the model's class and configuration, of what it predicts, of
                what else was given (step, seed, …), and of the file's checksum}
 
@@ -15,9 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..diffusion import Parameterization, Schedule
+from ..diffusion import Parameterization
+from ..diffusion.paths import schedule_of
 
-_FORMAT = 3
+_FORMAT = 4
+_READABLE = (3, 4)  # 3 knew no paths
 _BEFORE_HASHING = "0" * 64
 
 
@@ -82,9 +85,10 @@ def parsed(content: bytes, path: Path) -> Checkpoint:
     DamagedError names `path`; ValueError for a file of another format.
     """
     about = _about(content, path)
-    if "sha256" in about or about["format"] == _FORMAT:  # the wrong bit may be the format's
+    is_known = about["format"] in _READABLE
+    if "sha256" in about or is_known:  # the wrong bit may be the format's
         _check_sum(content, about, path)
-    if about["format"] != _FORMAT:
+    if not is_known:
         raise ValueError(f"path: given {path} of format {about['format']}, wanted format {_FORMAT}")
     return _contents(content, about, path)
 
@@ -155,7 +159,7 @@ def _parameterization(saved: dict | None, arrays: dict) -> Parameterization | No
     """What the model predicts, and its schedule, where it has any."""
     if saved is None:
         return None
-    return Parameterization(Schedule(arrays["schedule"]["beta"]), **saved)
+    return Parameterization(schedule_of(arrays["schedule"]), **saved)
 
 
 def described(name: str, config: dict) -> str:

@@ -67,6 +67,8 @@ WORDS = {
     "prompt": lambda **word: diffusion.sample(denoise, **few, **word),
     "rule": lambda **word: guidance.classifier_free(denoise, 2.0, **word),
     "num_train_timesteps": lambda **word: diffusion.linear_schedule(**word),
+    "prediction_type": lambda **word: diffusion.denoiser(md.models.UNet(), schedule, **word),
+    "shift": lambda **word: diffusion.sample(denoise, labels, **few, **word),
 }
 
 

@@ -245,6 +245,21 @@ def schedule():
 
 
 @recipe
+def straight():
+    return diffusion.straight_schedule(20)
+
+
+@recipe
+def straight_alpha(straight):
+    return np.array(straight.alpha)
+
+
+@recipe
+def straight_sigma(straight):
+    return np.array(straight.sigma)
+
+
+@recipe
 def parameterization(schedule):
     return diffusion.Parameterization(schedule, "v")
 

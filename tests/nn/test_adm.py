@@ -55,6 +55,54 @@ def test_a_new_network_knows_gaussian_pixels(mean, std, t):
     np.testing.assert_allclose(model(x, t, [0, 3, 7]).numpy(), v, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(("mean", "std"), [(-0.74, 0.62), (0.3, 1.4)])
+@pytest.mark.parametrize("t", [0, 1, 50, 99.5, 100])
+def test_on_the_straight_path_a_new_network_knows_the_velocity_of_gaussian_pixels(mean, std, t):
+    path = diffusion.straight_schedule(100)
+    model = ADMUNet(path.alpha_bar, widths=(8, 16), mean=mean, std=std, predicts="velocity")
+    x = images(3)
+    alpha, sigma = path.alpha_sigma(t)
+    centred = (x - alpha * mean) / ((alpha * std) ** 2 + sigma**2)
+    velocity = sigma * centred - (mean + alpha * std**2 * centred)
+    np.testing.assert_allclose(model(x, t, [0, 3, 7]).numpy(), velocity, rtol=1e-4, atol=1e-4)
+
+
+def test_what_is_left_of_the_velocity_is_scaled_to_one():
+    """The guess's error over the scale has the variance 1, by many Gaussian pixels."""
+    path = diffusion.straight_schedule(100)
+    known = ADMUNet(path.alpha_bar, widths=(8, 16), predicts="velocity").precondition
+    rng = np.random.default_rng(0)
+    x0 = -0.74 + 0.62 * rng.standard_normal((1, 400, 400, 1))
+    noise = rng.standard_normal(x0.shape)
+    for t in (3, 50, 97):
+        x = diffusion.q_sample(path, x0, t, noise)
+        parts = known(x, *known.coefficients(x, np.array([t])))
+        rest = (noise - x0 - parts.guess) / parts.scale
+        assert abs(rest.std() - 1) < 0.02 and abs(parts.input.std() - 1) < 0.02
+
+
+def test_it_is_for_v_or_for_the_velocity():
+    path = diffusion.straight_schedule(100)
+    x = images(2)
+    of_velocity = ADMUNet(path.alpha_bar, widths=(8, 16), predicts="velocity")
+    diffusion.loss(of_velocity, path, x, None, 0, "velocity")
+    again = ADMUNet(**json.loads(json.dumps(of_velocity.config)))
+    assert again.predicts == "velocity" and "predicts" not in small().config
+    twin = diffusion.Schedule.from_alpha_bar(path.alpha_bar)
+    of_v = ADMUNet(path.alpha_bar, widths=(8, 16))
+    for model, schedule, predicts in (
+        (ADMUNet(**of_velocity.config), path, "v"),
+        (ADMUNet(**of_velocity.config), twin, "v"),
+        (of_v, path, "v"),
+        (of_v, path, "velocity"),
+    ):
+        with pytest.raises(ValueError, match=r"type ADMUNet\(alpha_bar, predicts='velocity'\)"):
+            diffusion.loss(model, schedule, x, None, 0, predicts)
+    diffusion.loss(of_v, twin, x, None, 0, "v")
+    with pytest.raises(ValueError, match="predicts: given 'noise', wanted one of 'v', 'velocity'"):
+        small(predicts="noise")
+
+
 def test_times_between_whole_ones_are_between():
     x = images(2)
     low, middle, high = (small()(x, t).numpy() for t in (40, 40.5, 41))

@@ -17,6 +17,7 @@ from minidiff import diffusion, export
 from minidiff.export import torch_networks
 
 ALPHA_BAR = diffusion.cosine_schedule(100).alpha_bar
+STRAIGHT = diffusion.straight_schedule(100)
 NETWORKS = {
     "unet": lambda: md.models.UNet(),
     "unet add": lambda: md.models.UNet(combine="add", multipliers=(1, 2, 4), channels=3),
@@ -28,6 +29,9 @@ NETWORKS = {
     "adm with more attention": lambda: md.models.ADMUNet(ALPHA_BAR, 1, (8, 16), attention=(0, 1)),
     "adm without attention": lambda: md.models.ADMUNet(ALPHA_BAR, 1, (8, 16, 16), attention=()),
     "adm without classes": lambda: md.models.ADMUNet(ALPHA_BAR, classes=None),
+    "adm of the velocity": lambda: md.models.ADMUNet(
+        STRAIGHT.alpha_bar, 1, (8, 16), mean=0.1, std=0.4, predicts="velocity"
+    ),
     "mlp": lambda: md.models.ConditionalMLP(),
     "mlp without classes": lambda: md.models.ConditionalMLP(64, None, 1000),
     "lenet 5": lambda: md.models.LeNet5(),

@@ -7,7 +7,7 @@ from itertools import pairwise
 from ...checks import Between
 from ...kernels import Array
 from ..forward_process import posterior
-from ..per_sample import check_clean, exp, weighted_sum
+from ..per_sample import check_clean, exp, scaled, weighted_sum
 from ..variance import VARIANCES, log_variance_of
 from .walk import Step, Walk, sampler
 
@@ -31,7 +31,8 @@ def ddpm(
         # The mean, as if the predicted x_0 were the true one.
         mean, _ = posterior(walk.schedule, p.x0, x, t, s)
         if mean_shift is not None:
-            mean = mean + step_variance * mean_shift(x, t, walk.condition)
+            scale = walk.schedule.norm(t) / walk.schedule.norm(s)  # of a gradient in x_s
+            mean = mean + scale * step_variance * mean_shift(x, t, walk.condition)
 
         # Noise around it, but not in the result.
         x = mean if s == 0 else mean + step_variance**0.5 * walk.noise(x)
@@ -50,8 +51,11 @@ def ddim(walk: Walk, x: Array, eta: float = 0.0) -> Iterator[Step]:
         alpha_s, sigma_s = walk.schedule.alpha_sigma(s)
         p = walk.predict(x, t)
 
-        # How much of sigma_s is new noise (eq. 16); above 1 by rounding only.
-        share = eta * math.sqrt(1 - (alpha_t / alpha_s) ** 2) / sigma_t
+        # How much of sigma_s is new noise (eq. 16, of x / norm); above 1 by rounding only.
+        norm_t = walk.schedule.norm(t)
+        norm_s = walk.schedule.norm(s)
+        a = min(1.0, (alpha_t / norm_t / (alpha_s / norm_s)) ** 2)
+        share = eta * math.sqrt(1 - a) / (sigma_t / norm_t)
         c = sigma_s * min(1.0, share)
 
         # x_0 noised to time s: by the predicted noise, and by new noise (eq. 12).
@@ -65,8 +69,9 @@ def ddim(walk: Walk, x: Array, eta: float = 0.0) -> Iterator[Step]:
 def invert(walk: Walk, x: Array) -> Iterator[Step]:
     """DDIM upwards: from the image x at the last of the times to noise at the first.
 
-    The noise is asked at x_s but for the time t > s, where sampling back will ask for it, so never
-    at t = 0; x_0 is then what this noise makes of x_s. Takes the falling times that sampling takes.
+    The noise is asked at x_s but for the time t > s, where sampling back will ask for it (so on a
+    `Path` at the size that x_t has), never at t = 0; x_0 is then what this noise makes of
+    x_s. Takes the falling times that sampling takes.
     Source: Song et al. 2021, arXiv 2010.02502, section 5.4; Dhariwal & Nichol 2021, arXiv
     2105.05233, appendix F.
     """
@@ -75,7 +80,9 @@ def invert(walk: Walk, x: Array) -> Iterator[Step]:
     for s, t in pairwise(reversed(walk.times)):
         alpha_s, sigma_s = walk.schedule.alpha_sigma(s)
         alpha_t, sigma_t = walk.schedule.alpha_sigma(t)
-        p = walk.predict(x, t)
+        norm_t = walk.schedule.norm(t)
+        norm_s = walk.schedule.norm(s)
+        p = walk.predict(scaled(norm_t / norm_s, x), t)
         x0 = (x - sigma_s * p.noise) / alpha_s
         x = weighted_sum(alpha_t, x0, sigma_t, p.noise)
         yield Step(t, x, x0)
