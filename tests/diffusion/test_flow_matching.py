@@ -1,9 +1,13 @@
 """Networks on paths: what they predict, how they are trained, at which times, and what is kept."""
 
+import hashlib
+import json
 import math
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
 from test_paths import LABELS, PATHS, STRAIGHT, T, X, model_of, predicted_on, twin
 from worlds import TWO, final
 
@@ -137,3 +141,36 @@ def test_a_network_keeps_its_path(tmp_path):
         D.loss(loaded, STRAIGHT, x, LABELS, 0, "velocity")
     exported = md.export.save(tmp_path / "other.safetensors", model)
     assert md.export.load(exported).parameterization == own
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"schedule.alpha": np.array([1.0, 0.5, 0.6, 0.0])},
+        {"schedule.alpha": np.array([1.0, np.nan, 0.2, 0.0])},
+        {"schedule.sigma": np.array([0.0, 1.0])},
+        {"schedule.sigma": np.array([0, 1, 2, 3], bool)},
+        {"schedule.gamma": np.zeros(4)},
+        {"schedule.beta": np.array([0.0, 0.1, 0.1, 0.1])},
+    ],
+)
+def test_a_crafted_path_is_refused(tmp_path, change):
+    model = md.models.ConditionalMLP(hidden=4, classes=2, timesteps=3)
+    D.loss(model, D.straight_schedule(3), np.zeros((2, 2), np.float32), None, 0, "velocity")
+    path = md.save(tmp_path / "m.safetensors", model)
+    with safe_open(path, "np") as file:
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        about = json.loads(file.metadata()["minidiff"])
+    zeros = "0" * 64  # in place of the checksum, until it is known
+    for format_, arrays_, words in (
+        (4, arrays | change, "damaged"),
+        (5, arrays, "of format 5, wanted format 4"),
+    ):
+        save_file(
+            arrays_, path, {"minidiff": json.dumps(about | {"sha256": zeros, "format": format_})}
+        )
+        content = path.read_bytes()
+        checksum = hashlib.sha256(content).hexdigest()
+        path.write_bytes(content.replace(zeros.encode(), checksum.encode(), 1))
+        with pytest.raises(ValueError, match=rf"path: given .*{words}"):
+            md.load(path)
