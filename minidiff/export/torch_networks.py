@@ -288,10 +288,12 @@ class Preconditioning(nn.Module):
     def _rows(self, angle):
         alpha = angle.cos()
         sigma = angle.sin()
-        of_noise, of_x0 = alpha, sigma  # in the target, v or the velocity
+        of_noise = alpha  # in the target, v or the velocity
+        of_x0 = sigma
         if self.is_straight:
-            alpha, sigma = alpha / (alpha + sigma), sigma / (alpha + sigma)
             of_noise = of_x0 = torch.ones_like(alpha)
+            alpha = alpha / (alpha + sigma)
+            sigma = 1 - alpha
         variance = (alpha * self.std) ** 2 + sigma**2
         slope = (of_noise * sigma - of_x0 * alpha * self.std**2) / variance
         outward = self.std * variance.rsqrt()
@@ -395,5 +397,4 @@ class LeNet5(LeNet):
         super().__init__((28, 28, 1), 10, (6, 16), padding=0)
 
 
-_ALL = (UNet, ADMUNet, ConditionalMLP, LeNet, LeNet5)
-NETWORKS = {network.__name__: network for network in _ALL}
+NETWORKS = {kind.__name__: kind for kind in (UNet, ADMUNet, ConditionalMLP, LeNet, LeNet5)}
