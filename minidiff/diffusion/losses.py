@@ -298,7 +298,7 @@ def _normal_in(value: Callable[[float], float], last: int, mean: float, std: flo
     shares = np.diff(below)
     if not shares.sum() > 0:
         raise ValueError(
-            f"mean: given {mean} with std {std}, wanted one near the schedule's, "
+            f"mean: given {mean} with std {std}, wanted noise levels near the schedule's, "
             f"{value(1):.3g} … {value(last):.3g}"
         )
     probabilities = shares / shares.sum()
