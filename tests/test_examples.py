@@ -266,7 +266,8 @@ def test_a_judge_is_trained_and_goes_on_as_if_it_had_not_been_stopped(
     example = run("train_judges", monkeypatch, "--judge", judge, "--resume")
     with pytest.raises(SystemExit):
         example.main()
-    assert "--resume: path: given runs" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "--resume: path: given " in said and f"{judge}.checkpoint, wanted" in said
 
     def weights(*arguments):
         monkeypatch.setattr(sys, "argv", ["x", "--judge", judge, "--epochs", "2", *arguments])

@@ -22,4 +22,4 @@ def test_a_script_ends_with_one_sentence(tmp_path, monkeypatch, capsys):
 def test_every_example_asks_so(script):
     text = script.read_text(encoding="utf-8")
     assert " data.mnist(" not in text and "(data.mnist(" not in text
-    assert ("--data" in text) == ("command_line.mnist(" in text)
+    assert ("command_line.add_mnist(" in text) == ("command_line.mnist(" in text)
