@@ -14,6 +14,7 @@ from worlds import TWO, final
 
 import minidiff.diffusion as D
 from minidiff.diffusion import samplers as S
+from minidiff.diffusion.guidance import gradient
 
 T = 50
 U = np.arange(T + 1) / T
@@ -186,6 +187,25 @@ def test_samples_are_those_of_the_variance_preserving_path(sampler, rule, name):
         low = run(denoise, (norm(path, first) * X).astype(np.float32))
         assert all(step.x.dtype == step.x0.dtype == np.float32 for step in low)
         assert all(np.isfinite(step.x).all() for step in low)
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_new_noise_and_shifts_of_the_mean_are_those_of_the_variance_preserving_path(name):
+    path = PATHS[name]
+    for sampler, options in (
+        (S.ddim, lambda schedule: {"eta": 1.0}),
+        (S.ddpm, lambda schedule: {"variance": "learned"}),
+        (S.ddpm, lambda schedule: {"mean_shift": gradient(TWO.log_prob(schedule))}),
+    ):
+
+        def run(schedule, start, sampler=sampler, options=options):
+            rng = np.random.default_rng(7)
+            denoise = TWO.denoiser(schedule)
+            return sampler(denoise, start, LABELS, TIMES, rng, **options(schedule))
+
+        pairs = zip(run(path, norm(path, T) * X), run(twin(path), X), strict=True)
+        for step, wanted in pairs:
+            np.testing.assert_allclose(step.x / norm(path, step.t), wanted.x, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", ["straight", "shifted"])
