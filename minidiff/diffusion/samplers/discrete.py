@@ -52,11 +52,13 @@ def ddim(walk: Walk, x: Array, eta: float = 0.0) -> Iterator[Step]:
         p = walk.predict(x, t)
 
         # How much of sigma_s is new noise (eq. 16, of x / norm); above 1 by rounding only.
-        norm_t = walk.schedule.norm(t)
-        norm_s = walk.schedule.norm(s)
-        a = min(1.0, (alpha_t / norm_t / (alpha_s / norm_s)) ** 2)
-        share = eta * math.sqrt(1 - a) / (sigma_t / norm_t)
-        c = sigma_s * min(1.0, share)
+        c = 0.0
+        if eta:
+            norm_t = walk.schedule.norm(t)
+            norm_s = walk.schedule.norm(s)
+            a = min(1.0, (alpha_t / norm_t / (alpha_s / norm_s)) ** 2)
+            share = eta * math.sqrt(1 - a) / (sigma_t / norm_t)
+            c = sigma_s * min(1.0, share)
 
         # x_0 noised to time s: by the predicted noise, and by new noise (eq. 12).
         x = weighted_sum(alpha_s, p.x0, math.sqrt(sigma_s**2 - c**2), p.noise)
