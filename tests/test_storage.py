@@ -189,7 +189,7 @@ def test_a_whole_checkpoint_of_a_later_format_is_refused(tmp_path, monkeypatch):
     with monkeypatch.context() as later:
         later.setattr(file_format, "_FORMAT", 99)
         md.save(path, small())
-    with pytest.raises(ValueError, match="of format 99, wanted format 4"):
+    with pytest.raises(ValueError, match="of format 99, wanted format 3"):
         md.load(path)
 
 

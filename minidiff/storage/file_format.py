@@ -19,8 +19,7 @@ import numpy as np
 from ..diffusion import Parameterization
 from ..diffusion.paths import schedule_of
 
-_FORMAT = 4
-_READABLE = (3, 4)  # 3 knew no paths
+_FORMAT = 3
 _BEFORE_HASHING = "0" * 64
 
 
@@ -85,10 +84,9 @@ def parsed(content: bytes, path: Path) -> Checkpoint:
     DamagedError names `path`; ValueError for a file of another format.
     """
     about = _about(content, path)
-    is_known = about["format"] in _READABLE
-    if "sha256" in about or is_known:  # the wrong bit may be the format's
+    if "sha256" in about or about["format"] == _FORMAT:  # the wrong bit may be the format's
         _check_sum(content, about, path)
-    if not is_known:
+    if about["format"] != _FORMAT:
         raise ValueError(f"path: given {path} of format {about['format']}, wanted format {_FORMAT}")
     return _contents(content, about, path)
 

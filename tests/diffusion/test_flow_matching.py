@@ -163,8 +163,8 @@ def test_a_crafted_path_is_refused(tmp_path, change):
         about = json.loads(file.metadata()["minidiff"])
     zeros = "0" * 64  # in place of the checksum, until it is known
     for format_, arrays_, words in (
-        (4, arrays | change, "damaged"),
-        (5, arrays, "of format 5, wanted format 4"),
+        (3, arrays | change, "damaged"),
+        (5, arrays, "of format 5, wanted format 3"),
     ):
         save_file(
             arrays_, path, {"minidiff": json.dumps(about | {"sha256": zeros, "format": format_})}
