@@ -1,5 +1,5 @@
 # `make demo` trains and draws digits, `make test` runs the tests, `make torture` breaks things on
-# purpose, for 20 minutes, `make gpu` tests what runs on a GPU, without one, `make docs` builds the
+# purpose, for half an hour, `make gpu` tests what runs on a GPU, without one, `make docs` builds the
 # site in build/site, `make play` serves a page to play with, `make browser` tests it; all set up
 # .venv first, once.
 ifeq ($(OS),Windows_NT)

@@ -1,6 +1,6 @@
 """Break minidiff on purpose, in every way that there is a script for, and print what held.
 
-    python benchmarks/reliability/torture.py            all of it, about 20 minutes: `make torture`
+    python benchmarks/reliability/torture.py            all of it, half an hour: `make torture`
     python benchmarks/reliability/torture.py --quick    a little of each, for `.ci/run`
 
 A script stands beside this file, in SCRIPTS. It takes how often to try, prints its rows of the
