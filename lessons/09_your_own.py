@@ -65,19 +65,7 @@ def shapes(count, seed):
 
 
 pictures, labels = shapes(8000, seed=0)
-
-
-def show(pictures, titles=()):
-    _, panels = plt.subplots(1, len(pictures), figsize=(len(pictures), 1.4))
-    for picture, axes in zip(pictures, panels):
-        axes.imshow(picture[:, :, 0], cmap="gray", vmin=-1, vmax=1)
-        axes.set(xticks=[], yticks=[])
-    for title, axes in zip(titles, panels):
-        axes.set_title(title, fontsize="small")
-    plt.show()
-
-
-show(pictures[:10], [NAMES[label - 1] for label in labels[:10]])
+md.plot.grid(pictures[:10], titles=[NAMES[label - 1] for label in labels[:10]])
 
 # %% [markdown]
 # **Question.** What should you look at before you train anything?
@@ -215,7 +203,7 @@ with average.applied():
     drawn = diffusion.sample(
         denoise, wanted + 1, sampler="dpmpp_2m_sde", steps=20, spacing="log_snr", rng=0
     )
-show(drawn[:12], [NAMES[i] for i in wanted[:12]])
+md.plot.grid(drawn[:12], titles=[NAMES[i] for i in wanted[:12]])
 
 # %% [markdown]
 # Who judges them? Nobody has ever trained a network to read *these* shapes. So make one:

@@ -49,6 +49,7 @@ def faults_of(text: Path, check: bool) -> list[str]:
         timeout=LONGEST,
         resources={"metadata": {"path": FOLDER}},
         store_widget_state=False,
+        coalesce_streams=True,  # what is printed a piece at a time is one output
     )
     try:
         client.execute()

@@ -13,7 +13,7 @@ import gradio as gr
 
 from ..diffusion.samplers import SAMPLERS
 from .drawing import RULES, Settings
-from .views import Images, Plane, told
+from .views import ANY, Images, Plane, told
 
 HERE = Path(__file__).parent
 MOST_STEPS = 100
@@ -91,7 +91,7 @@ def strokes_tab(images: Images) -> None:
                 js_on_load=(HERE / "pad.js").read_text(encoding="utf-8"),
             )
         with gr.Column(scale=3):
-            label = gr.Dropdown(images.choices, value=images.choices[0], label="It is to be")
+            label = gr.Dropdown(images.choices, value=ANY, label="It is to be")
             way = gr.Radio(WAYS, value=WAYS[0], show_label=False, container=False)
             output = gr.HTML()
             noise = gr.Slider(0.05, 1, 0.7, step=0.05, label="Restyle: share of noise")
