@@ -56,7 +56,7 @@ def draw_tab(images: Images) -> None:
             settings = controls(Settings(), images.timesteps)
             with gr.Column(visible=False) as others:
                 gr.Markdown("**The other settings**")
-                other = controls(Settings(guidance=0.0), images.timesteps, has_seed=False)
+                other = controls(Settings(guidance=1.0), images.timesteps, hidden="seed")
 
     def show(view: str, text: str, step: int, *values: Any) -> str:
         one = Settings(*values[:5])
@@ -91,11 +91,11 @@ def strokes_tab(images: Images) -> None:
                 js_on_load=(HERE / "pad.js").read_text(encoding="utf-8"),
             )
         with gr.Column(scale=3):
-            label = gr.Dropdown(images.choices, value=ANY, label="It is to be")
+            label = classes(images, ANY, "It is to be")
             way = gr.Radio(WAYS, value=WAYS[0], show_label=False, container=False)
             output = gr.HTML()
-            noise = gr.Slider(0.05, 1, 0.7, step=0.05, label="Restyle: share of noise")
-            settings = controls(Settings(steps=20), images.timesteps)
+            noise = gr.Slider(0.05, 1, 0.7, step=0.05, label="Share of noise", visible=False)
+            settings = controls(Settings(steps=20), images.timesteps, hidden="sampler")
 
     def show(way: str, canvas: str, label: str, noise: float, *values: Any) -> str:
         if way == WAYS[0]:
@@ -103,6 +103,13 @@ def strokes_tab(images: Images) -> None:
         return images.restyled(canvas, label, Settings(*values), noise)
 
     follow(show, [way, canvas, label, noise, *settings], output)
+    way.change(  # what has no effect on a finish is not seen there
+        lambda way: (gr.Slider(visible=way == WAYS[1]), gr.Dropdown(visible=way == WAYS[1])),
+        way,
+        [noise, settings.sampler],
+        queue=False,
+        **QUIET,
+    )
 
 
 def walk_tab(images: Images) -> None:
@@ -111,15 +118,17 @@ def walk_tab(images: Images) -> None:
             output = gr.HTML()
         with gr.Column(scale=2, min_width=320):
             with gr.Row():
-                first = gr.Dropdown(images.choices, value=images.choices[0], label="From")
-                last = gr.Dropdown(images.choices, value=images.choices[-2], label="To")
+                first = classes(images, images.choices[0], "From")
+                last = classes(images, images.choices[len(images.names) - 1], "To")
+            first_seed = gr.Slider(0, MOST_SEED, 0, step=1, label="Seed at the start")
             last_seed = gr.Slider(0, MOST_SEED, 1, step=1, label="Seed at the end")
-            settings = controls(Settings(), images.timesteps)
+            settings = controls(Settings(), images.timesteps, hidden="seed")
 
-    def show(first: str, last: str, last_seed: int, *values: Any) -> str:
-        return images.between(first, last, Settings(*values), last_seed)
+    def show(first: str, last: str, first_seed: int, last_seed: int, *values: Any) -> str:
+        settings = Settings(*values)._replace(seed=first_seed)
+        return images.between(first, last, settings, last_seed)
 
-    follow(show, [first, last, last_seed, *settings], output)
+    follow(show, [first, last, first_seed, last_seed, *settings], output)
 
 
 def plane_tab(plane: Plane) -> None:
@@ -142,14 +151,20 @@ def plane_tab(plane: Plane) -> None:
 # --- what the tabs share ---
 
 
-def controls(settings: Settings, timesteps: int, has_seed: bool = True) -> Settings:
-    """A control for each setting, in the place of its value."""
+def classes(images: Images, name: str, label: str) -> gr.Dropdown:
+    """One of the classes, or any of them; not seen where the network has none."""
+    return gr.Dropdown(images.choices, value=name, label=label, visible=bool(images.names))
+
+
+def controls(settings: Settings, timesteps: int, hidden: str = "") -> Settings:
+    """A control for each setting, in the place of its value; that of the one `hidden` is unseen."""
     most = min(MOST_STEPS, timesteps)
+    samplers = list(SAMPLERS)
     return Settings(
         gr.Slider(0, 10, settings.guidance, step=0.1, label="Guidance"),
-        gr.Slider(0, MOST_SEED, settings.seed, step=1, label="Seed", visible=has_seed),
+        gr.Slider(0, MOST_SEED, settings.seed, step=1, label="Seed", visible=hidden != "seed"),
         gr.Slider(1, most, min(settings.steps, most), step=1, label="Steps"),
-        gr.Dropdown(list(SAMPLERS), value=settings.sampler, label="Sampler"),
+        gr.Dropdown(samplers, value=settings.sampler, label="Sampler", visible=hidden != "sampler"),
         gr.Dropdown(list(RULES), value=settings.rule, label="Rule of guidance"),
     )
 

@@ -36,4 +36,6 @@ def picture(points: np.ndarray, places: np.ndarray, arrows: np.ndarray) -> "Pict
     )
     axes.scatter(points[:, 0], points[:, 1], s=6, color="C1", zorder=2)
     axes.set(**plot.PLANE | {"xlim": (-VIEW, VIEW), "ylim": (-VIEW, VIEW)})
+    axes.locator_params(integer=True)
+    axes.tick_params(labelsize=14)  # a phone shows it at half its size
     return drawn

@@ -73,8 +73,8 @@ class Images(View):
 
     @cached_property
     def example(self) -> str:
-        """A text that asks for ten images."""
-        if self.painter.draws_digits:
+        """A text that asks for ten images; empty where there are no classes to ask for."""
+        if self.painter.draws_digits or not self.names:
             return "".join(self.names)
         return ", ".join(self.names[i % len(self.names)] for i in range(COUNT))
 

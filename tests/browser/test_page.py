@@ -108,7 +108,7 @@ def test_two_settings_are_seen_at_once(visit, address, digits):
     seen = changed(page, [], 2)
     page.get_by_label("Two settings").click()
     seen = changed(page, seen, 4)
-    assert seen == sources(digits.side_by_side("35", Settings(), Settings(0.0)))
+    assert seen == sources(digits.side_by_side("35", Settings(), Settings(1.0)))
 
 
 @pytest.mark.parametrize("screen", [DESK, PHONE], ids=["desk", "phone"])
@@ -122,8 +122,13 @@ def test_strokes_are_finished_and_restyled(visit, address, screen):
     page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.3 * box["height"], steps=5)
     page.mouse.up()
     finished = changed(page, [], 5)
+    sampler = page.get_by_label("Sampler").locator("visible=true")
+    assert sampler.count() == 0  # a finish does not ask for it
     page.get_by_label("Restyle", exact=True).click()
-    changed(page, finished, 5)
+    seen = changed(page, finished, 5)
+    slide(page, "Share of noise", 0.2)
+    changed(page, seen, 5)
+    assert sampler.count() == 1
     page.get_by_role("button", name="Clear").click()
     page.get_by_text("Draw on the canvas").wait_for()
 
@@ -133,7 +138,11 @@ def test_a_walk_and_the_plane(visit, address):
     page.get_by_role("tab", name="Walk").click()
     seen = changed(page, [], 10)
     slide(page, "Seed at the end", 5)
-    changed(page, seen, 10)
+    other = changed(page, seen, 10)
+    assert other[0] == seen[0] and other[-1] != seen[-1]
+    slide(page, "Seed at the start", 7)
+    last = changed(page, other, 10)
+    assert last[0] != other[0] and last[-1] == other[-1]
     page.get_by_role("tab", name="Plane").click()
     picture = page.locator(".picture:visible")
     before = picture.get_attribute("src")
@@ -180,18 +189,38 @@ def test_only_this_machine_is_answered(address):
             socket.create_connection((host, port), timeout=5)
 
 
-def test_a_network_of_one_s_own(visit, tmp_path):
-    model = md.models.UNet(3, 8, (1, 2), classes=2, timesteps=20)
+def save_untrained(path, classes, **notes):
+    """A checkpoint of a network of images 16 × 16 in colour that has learned nothing."""
+    model = md.models.UNet(3, 8, (1, 2), classes=classes, timesteps=20)
     x = np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)).astype(np.float32)
-    schedule = diffusion.cosine_schedule(20)
-    diffusion.loss(model, schedule, x, np.array([1, 2]), np.random.default_rng(0))
-    storage.save(tmp_path / "own.safetensors", model, names=["rose", "tulip"])
+    labels = np.array([1, 2]) if classes else None
+    rng = np.random.default_rng(0)
+    diffusion.loss(model, diffusion.cosine_schedule(20), x, labels, rng)
+    storage.save(path, model, **notes)
+
+
+def test_a_network_of_one_s_own(visit, tmp_path):
+    save_untrained(tmp_path / "own.safetensors", 2, names=["rose", "tulip"])
     with served(tmp_path, "own.safetensors") as address:
         page = visit(address)
         seen = changed(page, [], 10)
         page.get_by_label("Names, with commas between").fill("tulip, rose")
         changed(page, seen, 2)
         assert page.locator("figcaption:visible").all_inner_texts() == ["tulip", "rose"]
+
+
+def test_a_network_without_classes_has_nothing_to_choose(visit, tmp_path):
+    save_untrained(tmp_path / "free.safetensors", None)
+    with served(tmp_path, "free.safetensors") as address:
+        page = visit(address)
+        seen = changed(page, [], 10)
+        slide(page, "Seed", 3)
+        changed(page, seen, 10)
+        for tab, label in (("Draw", "Names"), ("Strokes", "It is to be"), ("Walk", "From")):
+            page.get_by_role("tab", name=tab).click()
+            page.wait_for_timeout(300)
+            assert page.get_by_label(label).locator("visible=true").count() == 0, tab
+        changed(page, [], 10)
 
 
 def test_a_network_of_points_opens_its_own_tab(visit, tmp_path):

@@ -118,7 +118,7 @@ def test_a_network_without_classes_draws_ten(tmp_path):
     model = md.models.UNet(1, 8, (1, 2), classes=None, timesteps=20)
     x = np.zeros((2, 8, 8, 1), np.float32)
     images = Images(saved(tmp_path / "free.safetensors", model, x, None))
-    assert images.names == [] and images.choices == ["any"]
+    assert images.names == [] and images.choices == ["any"] and images.example == ""
     assert len(seen(images.result("", QUICK))[0]) == 10
     assert len(seen(images.between("any", "any", QUICK, 1))[0]) == 10
 
