@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 # Before Gradio is imported: it reads this once.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -156,11 +156,21 @@ def classes(images: Images, name: str, label: str) -> gr.Dropdown:
     return gr.Dropdown(images.choices, value=name, label=label, visible=bool(images.names))
 
 
-def controls(settings: Settings, timesteps: int, hidden: str = "") -> Settings:
-    """A control for each setting, in the place of its value; that of the one `hidden` is unseen."""
+class Controls(NamedTuple):
+    """A control for each of the `Settings`, in their order."""
+
+    guidance: gr.Slider
+    seed: gr.Slider
+    steps: gr.Slider
+    sampler: gr.Dropdown
+    rule: gr.Dropdown
+
+
+def controls(settings: Settings, timesteps: int, hidden: str = "") -> Controls:
+    """Controls that begin with these settings; the one of the name `hidden` is not seen."""
     most = min(MOST_STEPS, timesteps)
     samplers = list(SAMPLERS)
-    return Settings(
+    return Controls(
         gr.Slider(0, 10, settings.guidance, step=0.1, label="Guidance"),
         gr.Slider(0, MOST_SEED, settings.seed, step=1, label="Seed", visible=hidden != "seed"),
         gr.Slider(1, most, min(settings.steps, most), step=1, label="Steps"),
