@@ -34,7 +34,7 @@ def picture(points: np.ndarray, places: np.ndarray, arrows: np.ndarray) -> "Pict
     axes.quiver(
         *places.T, *arrows.T, angles="xy", scale_units="xy", scale=4, width=0.002, color="0.55"
     )
-    axes.scatter(points[:, 0], points[:, 1], s=6, color="C1", zorder=2)
+    axes.scatter(points[:, 0], points[:, 1], s=6, color="C1")
     axes.set(**plot.PLANE | {"xlim": (-VIEW, VIEW), "ylim": (-VIEW, VIEW)})
     axes.locator_params(integer=True)
     axes.tick_params(labelsize=14)  # a phone shows it at half its size

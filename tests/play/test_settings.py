@@ -8,7 +8,7 @@ import pytest
 import minidiff as md
 from minidiff import diffusion
 from minidiff.diffusion import exact, guidance, samplers
-from minidiff.play import drawing, plane
+from minidiff.play import drawing
 from minidiff.play.drawing import RULES, Settings
 
 RNG = np.random.default_rng(0)
@@ -18,7 +18,6 @@ SCHEDULE = diffusion.cosine_schedule(50)
 HEART = exact.FiniteData(KNOWN, labels=[1, 2, 3, 4]).denoiser(SCHEDULE)
 # Here samples differ from each other, and noise that is drawn on the way matters.
 CLOUD = exact.GaussianMixture(KNOWN * 0.5, 0.3, labels=[1, 2, 3, 4]).denoiser(SCHEDULE)
-PATTERNS = diffusion.denoiser(md.pretrained("patterns"))
 DETERMINISTIC = ["ddim", "dpmpp_2m", "heun", "unipc"]
 
 
@@ -169,21 +168,3 @@ def test_two_threads_share_a_network_bit_for_bit():
     with ThreadPoolExecutor(3) as pool:
         together = list(pool.map(lambda settings: drawing.draw(denoise, labels, settings), each))
     assert np.array_equal(together, alone)
-
-
-def test_arrows_lead_to_the_only_place_there_is():
-    place = np.array([0.5, -0.25])
-    denoise = exact.FiniteData(place[None]).denoiser(SCHEDULE)
-    for t in (50, 20, 1):
-        places, arrows = plane.arrows(denoise, 1, Settings(1.0), t)
-        assert places.shape == arrows.shape == (plane.ARROWS**2, 2)
-        assert np.allclose(places + arrows, place, atol=1e-4)
-    assert np.allclose(places.min(axis=0), -plane.VIEW) and np.allclose(places.max(axis=0), 2)
-
-
-def test_arrows_follow_label_and_guidance():
-    _, null = plane.arrows(PATTERNS, 0, Settings(4.0), 60)
-    _, plain = plane.arrows(PATTERNS, 1, Settings(1.0), 60)
-    _, guided = plane.arrows(PATTERNS, 1, Settings(4.0), 60)
-    assert np.allclose(guided, null + 4 * (plain - null), atol=1e-3)
-    assert np.abs(plain - null).max() > 0.1
