@@ -216,7 +216,8 @@ gradients[X.node]
 #
 # ## The real one
 #
-# minidiff's engine has the same parts under the same names, in `minidiff/tape/tape.py`. You say by
+# minidiff's engine has the same parts under the same names, in `minidiff/tape/tape.py`; its
+# operations are in `ops`, and + and * of Tensors are operations, too. You say by
 # `requires_grad=True` which inputs you want the gradients of; `backward` leaves them there, as
 # `grad`. It wants the end to be one number, so the sum is written down. It gives the same bits:
 
@@ -291,7 +292,7 @@ print("least squares by NumPy:", np.polyfit(places, heights, 1).round(3))
 #    why is that 2 · off?
 # 2. Add the operation `sin`, and check its gradient as we did above.
 # 3. Take the newest node *last* in `backward` (`min` in place of `max`). The gradients stay right:
-#    why? But how long does a program take then that doubles a number twenty times, by add(x, x)?
+#    why? But count the calls of `vjp` for a program that goes x = add(x, exp(x)) ten times.
 # 4. `backward` keeps every array until the end. Which could it let go of earlier? (Then read
 #    `free` in `minidiff/tape/tape.py`.)
 #

@@ -263,16 +263,15 @@ print("dual numbers:     ", moving * np.cos(t) + t * of_cos, moving * np.sin(t) 
 # %% [markdown]
 # ## The real table
 #
-# minidiff's is in `minidiff/ops/elementwise.py`. Some of its rows; you can read them now:
+# minidiff's is in `minidiff/ops/elementwise.py`. Two of its rows; you can read them now:
 #
-#     tanh     = pointwise("tanh", x=lambda g, out: g * (1 - out * out))
-#     divide   = pointwise("divide", "x y", x=lambda g, y: g / y, y=lambda g, out, y: -g * out / y)
-#     maximum  = …
+#     tanh   = pointwise("tanh", x=lambda g, out: g * (1 - out * out))
+#     divide = pointwise("divide", "x y", x=lambda g, y: g / y, y=lambda g, out, y: -g * out / y)
 #
-# (`pointwise` is `md.primitive` for operations that broadcast; the kernel is NumPy's function of
-# that name.)
+# (`pointwise` is `md.primitive` for operations that broadcast. The function that computes is called
+# the *kernel*; here it is NumPy's function of that name.)
 #
-# **Question.** `maximum(x, y)` has no derivative where x = y. What should its rule say there?
+# **Question.** `maximum(x, y)` has no derivative where x = y. What should its rules say there?
 #
 # **Answer.** There is no right answer; there are useful ones. Whatever goes to x and y together
 # should be g, or a gradient is lost or doubled. minidiff gives each a half. Look:
@@ -287,8 +286,8 @@ md.grad(lambda x, y: ops.maximum(x, y), (0, 1))(np.array(1.0), np.array(1.0))
 # 2. Write one for x ↦ x @ x (a matrix times itself). It uses x twice.
 # 3. What does the engine say to a rule that returns an array of a wrong shape? To one that asks
 #    for a name that is not there?
-# 4. `forward_derivative` computes f twice. Count how often each operation of `spiral` runs (`with
-#    md.profile() as p:`).
+# 4. `forward_derivative` computes f twice. Count how often each operation of `spiral` runs: put the
+#    call below `with md.profile() as p:`, and print p.
 #
 # Exercises that mark themselves: `minidiff exercises table`. Next: [when gradients
 # lie](03_when_gradients_lie.ipynb), for who tells you that a row is right?

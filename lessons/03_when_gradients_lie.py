@@ -200,7 +200,7 @@ except AssertionError as error:
 # that program: it draws inputs, prefers nasty ones, and when it finds a failure it makes the input
 # as small as it can.
 #
-# Here is a mean over the last axis, with a bug. Two examples do not see it:
+# Here is a mean over the last axis, with a bug. Its gradient at two square matrices is right:
 
 # %%
 from hypothesis import given, settings
@@ -217,6 +217,10 @@ assert md.gradcheck(mean_of_rows, np.arange(16.0).reshape(4, 4))
 
 # %% [markdown]
 # **Before you read on**: what is wrong with its rule?
+#
+# For Hypothesis a property is a function with arguments; `given` says what they are drawn from,
+# whole numbers here. (The settings let it draw the same on each run, so that this page stays as it
+# is.)
 
 
 # %%
@@ -242,12 +246,13 @@ except AssertionError as error:
 # | the value is that of plain NumPy | a wrong kernel |
 # | the gradient is that of finite differences, in two orders | a wrong rule |
 # | float32 in, float32 out | a stray float64 that makes all slower |
-# | a transposed input gives the same, and so does every second row | a kernel that reads in order |
+# | a transposed view gives what its copy gives | a kernel that takes memory as it comes |
 # | g = 0 gives 0; twice g gives twice the result | a rule that is not linear in g |
 # | inputs are not written to | a kernel that works in place |
 # | size zero and size one work | an off-by-one |
 #
-# `check_op` is that checker, for operations of yours:
+# (The kernel is the function that computes: lesson 2.) `check_op` is that checker, for operations
+# of yours:
 
 # %%
 from minidiff.testing import check_op
@@ -269,8 +274,8 @@ except AssertionError as error:
 #
 # **Question.** All tests are green. How do you know that they *can* be red?
 #
-# **Answer.** Break the code and look. Here are four rules for x · y, each with one planted bug,
-# and one that is right. Would `gradcheck` at a single point have found them all?
+# **Answer.** Break the code and look. Here are the rules for x · y, once right and four times with
+# one planted bug. Would `gradcheck` at a single point have found them all?
 
 # %%
 planted = {

@@ -34,7 +34,7 @@ rng = np.random.default_rng(0)
 # ## Four islands
 #
 # A point of our data lies on one of four islands, each with the same chance. An island is a
-# Gaussian: a centre and a width.
+# Gaussian, the normal distribution in the plane: a centre and, in every direction, the same width.
 
 # %%
 centres = np.array([[-1.2, 0.9], [-0.6, -0.9], [0.4, 0.3], [1.3, -0.7]])
@@ -129,18 +129,18 @@ for t in (10, 30, 60, 99):
 #
 # With four islands each makes such a guess, and the guesses are averaged, weighed by how probable
 # each island is given x_t. Noise makes an island wider and pulls it in, but it stays a Gaussian,
-# of variance v = α² s² + σ² around α m:
+# of variance V = α² s² + σ² around α m:
 
 
 # %%
 def posterior_mean(x, t):
     """x̂₀ for points x (n, 2)."""
     alpha, sigma = schedule.alpha_sigma(t)
-    v = alpha**2 * width**2 + sigma**2
+    variance = alpha**2 * width**2 + sigma**2
     offset = x[:, None, :] - alpha * centres  # (n, islands, 2)
-    likelihood = np.exp(-np.sum(offset**2, axis=2) / (2 * v))
+    likelihood = np.exp(-np.sum(offset**2, axis=2) / (2 * variance))
     share = likelihood / likelihood.sum(axis=1, keepdims=True)
-    guesses = centres + alpha * width**2 / v * offset
+    guesses = centres + alpha * width**2 / variance * offset
     return np.sum(share[:, :, None] * guesses, axis=1)
 
 
@@ -166,7 +166,7 @@ assert np.allclose(denoise(x, 60).x0, posterior_mean(x, 60))
 # |---|---|
 # | x₀, the clean point | x̂₀ |
 # | ε, the noise | ε̂ = (x_t − α x̂₀) / σ |
-# | v | v̂ = α ε̂ − σ x̂₀ |
+# | v (for velocity) | v̂ = α ε̂ − σ x̂₀ |
 # | the score (of which more below) | −ε̂ / σ |
 #
 # **Question.** A network is to predict one of them at all t, from nearly clean to nearly nothing.
@@ -189,9 +189,9 @@ assert np.allclose(denoise(x, 60).x0, posterior_mean(x, 60))
 #
 # **Question.** Can you see it on paper, for one island?
 #
-# **Answer.** Noisy points of it are a Gaussian of variance v around α m, so the score is
-# −(x_t − α m) / v. And put x̂₀ from above into ε̂ = (x_t − α x̂₀) / σ: what is left is
-# σ (x_t − α m) / v.
+# **Answer.** Noisy points of it are a Gaussian of variance V around α m, so log p_t is
+# −(x_t − α m)² / 2V and a constant, and the score is −(x_t − α m) / V. And put x̂₀ from above into
+# ε̂ = (x_t − α x̂₀) / σ: what is left is σ (x_t − α m) / V. Divided by −σ it is the score.
 #
 # For four islands, let the engine do it. log p_t is the log of a sum of four Gaussians, which
 # `logsumexp` takes without losing digits:
@@ -201,9 +201,9 @@ assert np.allclose(denoise(x, 60).x0, posterior_mean(x, 60))
 def log_density(x, t):
     """The sum of log p(x_t) over the points, up to a constant."""
     alpha, sigma = schedule.alpha_sigma(t)
-    v = alpha**2 * width**2 + sigma**2
+    variance = alpha**2 * width**2 + sigma**2
     offset = ops.expand_dims(x, 1) - alpha * centres
-    return ops.sum(ops.logsumexp(-ops.sum(offset**2, axis=2) / (2 * v), axis=1))
+    return ops.sum(ops.logsumexp(-ops.sum(offset**2, axis=2) / (2 * variance), axis=1))
 
 
 t = 60
@@ -236,9 +236,9 @@ plt.show()
 # **Question.** x̂₀ in the left picture is a place where there is no data at all. Is the denoiser
 # wrong?
 #
-# **Answer.** No. It is the mean of everything, and the mean of points on four islands is water.
-# Show it a mean of all digits and it is a grey smear; for the same reason. So x̂₀ at large t is
-# not a sample. It is a direction to take a *small step* in, and that is the next lesson.
+# **Answer.** No. It is the mean of everything, and the mean of points on four islands is water. The
+# mean of all digits is a grey smear, for the same reason. So x̂₀ at large t is not a sample. It is
+# a direction to take a *small step* in, and that is the next lesson.
 #
 # ## Try it
 #

@@ -68,7 +68,8 @@ def loss_of(model, x0, rng):
 #
 # It learns by gradient descent, as in lesson 1, with two things more. `Adam` gives each weight a
 # step of its own size (Kingma & Ba 2015). And the learning rate is no constant: `warmup_cosine`
-# lets it grow to 0.01 in 100 steps and then fall to 0, like a cosine. `average` is explained below.
+# lets it grow to 0.01 in 100 steps and then fall to 0, like a cosine. `backward` adds to the
+# gradients that are there, so `zero_grad` empties them before. `average` is explained below.
 
 # %%
 model = md.models.ConditionalMLP(hidden=16, classes=None, timesteps=100, rng=0)
@@ -161,8 +162,8 @@ md.plot.table([drawn], titles=[f"the moons, s = {scale}" for scale in scales])
 #
 # ## What a scale other than 1 really samples
 #
-# Papers say that guidance draws from a sharpened density. In terms of scores (lesson 5) the guided
-# one is
+# Papers say that guidance draws from a sharpened density. The score is the noise over −σ (lesson
+# 5), so guidance mixes scores as it mixes noises. The guided one is, with c for the label,
 #
 # $$\nabla \log p(x) + s\,\big(\nabla \log p(x \mid c) - \nabla \log p(x)\big)
 # = \nabla \log \big[\, p(x \mid c)^{s}\; p(x)^{1-s} \,\big]$$

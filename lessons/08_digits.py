@@ -51,12 +51,13 @@ _, which = metrics.nearest(digits.reshape(10, -1), training.reshape(len(training
 md.plot.grid(np.stack([digits, training[which]]), row_labels=["drawn", "nearest"])
 
 # %% [markdown]
-# Relatives, but no copies. (If `which` showed you the same images, the network would have learned
-# them by heart.)
+# Relatives, but no copies. (If both rows were the same, the network would have learned its images
+# by heart.)
 #
 # ## Watch it
 #
-# `sample_steps` gives each step: the noisy x_t, and what the network makes of it, x̂₀.
+# `sample_steps` gives each step: the noisy x_t that it has come to, and the guess x̂₀ by which it
+# went there.
 
 # %%
 steps = diffusion.sample_steps(
@@ -140,9 +141,9 @@ for scale in (1.0, 1.5, 3.0):
 #
 # ## A distance between two heaps of images
 #
-# Let the judge describe each image by the 84 numbers of its last layer. Real digits are a cloud in
-# 84 dimensions, drawn ones another. The *Fréchet distance* compares the two clouds' means and
-# their spreads (Heusel et al. 2017; with a LeNet's features, as here, one says FLD):
+# Let the judge describe each image by the 84 numbers that its last layer reads. Real digits are a
+# cloud in 84 dimensions, drawn ones another. The *Fréchet distance* compares the two clouds' means
+# and their spreads (Heusel et al. 2017; with a LeNet's features, as here, one says FLD):
 #
 # $$d = |\mu_1 - \mu_2|^2 + \mathrm{tr}\big(C_1 + C_2 - 2\,(C_1 C_2)^{1/2}\big)$$
 #
@@ -175,10 +176,10 @@ for count in (400, 2000, 10_000):
     print(f"{count:6,} training images: {distance(some):.2f}")
 
 # %% [markdown]
-# Not 0; and the fewer images, the larger. 400 drawn digits would be 'bad' if they were real! A
-# distance says something only beside that of *as many* real images, and 400 are too few for a
-# figure that one may publish. With 10,000 this network has 1.4 times the distance of real digits
-# (`benchmarks/quality.md`).
+# Not 0; and the fewer images, the larger. A distance says something only beside that of *as many*
+# real images. And our 400 drawn digits lie nearer than 400 real ones: they are 40 of each, and real
+# ones that are picked by chance are not. So 400 are too few for a figure that one may publish. With
+# 10,000 this network has 1.4 times the distance of real digits (`benchmarks/quality.md`).
 #
 # **Question.** How could one cheat this measure?
 #

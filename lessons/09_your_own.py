@@ -106,7 +106,9 @@ check_op(gate, rng.standard_normal((2, 3)), rng.standard_normal((2, 3)))
 # in a rule, and read what it says.
 #
 # A layer is a `Module`: what is a Tensor that wants gradients among its attributes is a parameter,
-# and Modules are its parts.
+# and Modules are its parts. This one is told the time and the label as an *embedding*, a row of
+# `dim` numbers that stands for them; `Dense`, a product with a matrix of weights, makes of it a
+# number for each channel.
 
 
 # %%
@@ -133,7 +135,9 @@ class Gated(nn.Module):
 # ## A network
 #
 # A network for diffusion is called as `model(x, t, condition)` and gives something like x. Ours
-# looks at the picture at half its width, in six gated layers of growing reach:
+# looks at the picture at half its width, in six gated layers of growing reach. The embedding is the
+# sum of two: sines of the time, from slow to fast, and a row for each label that is learned.
+# `config` is written down when the network is saved:
 
 
 # %%
@@ -172,7 +176,10 @@ print(f"{model.num_parameters:,} parameters")
 #
 # ## Train it
 #
-# As in lesson 7; the `Trainer` has the loop, and would write checkpoints if it were given a path.
+# As in lesson 7. The `Trainer` has the loop, and would write checkpoints if it were given a path.
+# `diffusion.loss` is lesson 7's `loss_of`, and notes in the network what it predicts and by which
+# schedule. `label_dropout` hides a tenth of the labels. `PowerLaw` lets the average grow longer as
+# training does.
 
 # %%
 schedule = diffusion.cosine_schedule(100)
@@ -206,7 +213,8 @@ with average.applied():
 md.plot.grid(drawn[:12], titles=[NAMES[i] for i in wanted[:12]])
 
 # %% [markdown]
-# Who judges them? Nobody has ever trained a network to read *these* shapes. So make one:
+# Who judges them? Nobody has ever trained a network to read *these* shapes. So make one. It gives a
+# number for each class, and the loss `cross_entropy` wants that of the right one to be the largest:
 
 
 # %%
@@ -256,11 +264,16 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
+# They are not. Small discs are drawn too seldom, some are larger than any real one, and a few
+# pictures have no disc at all. Part of that is guidance (the first task below), part a training of
+# one minute.
+#
 # ## Yours
 #
 # 1. Draw at guidance 1 and at 4, and compare the sizes of the discs again. What does guidance
 #    prefer?
-# 2. Add colour: three channels, a colour for each picture. What has to change? (Three numbers.)
+# 2. Add colour: three channels, a colour for each picture. What has to change? (Three numbers in
+#    the network, one in the judge.)
 # 3. A fourth shape, and a label for its size. How would you give the network *two* labels?
 # 4. Train it on pictures of your own: `md.data.images(folder)`, or `python examples/own_images.py
 #    FOLDER`, which makes a report of it.

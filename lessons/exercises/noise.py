@@ -26,9 +26,10 @@ def q_sample(x0, t, noise, alpha_bar):
 def posterior_mean(x, alpha, sigma, means, stds, weights):
     """x̂0: the mean of the clean points that x may come from, for islands in the plane.
 
-    x (n, 2) are noisy points. Island k is a Gaussian of centre means[k] (k, 2) and width stds[k]
-    (k,), and holds the share weights[k] (k,) of the data; the lesson's islands had one width and
-    equal weights. The density of a Gaussian in the plane of variance v around c is
+    x (n, 2) are noisy points. Island k is a Gaussian of centre means[k] and width stds[k], and
+    holds the share weights[k] of the data: means (islands, 2), stds and weights (islands,). The
+    lesson's islands had one width and equal weights. The density of a Gaussian in the plane of
+    variance v around c is
 
         exp(−|x − c|² / 2v) / (2 π v)
 

@@ -58,7 +58,8 @@ def two_m_step(schedule, x, t, s, guess, last):
 
     `guess` is the denoiser's x0 at (x, t). `last` is None in the first step, and later the pair
     (t0, earlier): the time before, t0 > t, and the guess that was made there. What is ahead of this
-    step and what is behind it is measured in λ = log(alpha / sigma). A step to s = 0, where λ is
-    infinite, and the first one do not use the line.
+    step and what is behind it is measured in λ = log(alpha / sigma). The straight line through both
+    guesses says what the guess will be in the middle of the step, and the step goes as DDIM's by
+    that. A step to s = 0, where λ is infinite, and the first one go by `guess` alone.
     """
     raise NotImplementedError

@@ -84,7 +84,7 @@ class Images(View):
             return np.zeros(COUNT, int)
         if len(text) > LONGEST_TEXT:
             raise ValueError(f"what: given {len(text):,} signs, wanted at most {LONGEST_TEXT:,}")
-        parts = text.replace(" ", "") if self.painter.draws_digits else text.split(",")
+        parts = text if self.painter.draws_digits else text.split(",")
         words = [part.strip() for part in parts if part.strip()]
         if not words:
             raise ValueError(f"what: given nothing, wanted a text such as {self.example}")

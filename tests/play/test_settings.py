@@ -93,10 +93,25 @@ def test_step_by_step_goes_from_noise_to_what_is_drawn(denoise):
         assert np.allclose(x0[k], wanted, atol=1e-5), k
 
 
-def test_a_network_without_classes_is_drawn_from():
-    free = exact.GaussianMixture([[0.5, 0.0]], 0.0).denoiser(SCHEDULE)
-    refusing = diffusion.Denoise(lambda x, t, c: free(x, t, {None: None}[c]), SCHEDULE, (2,))
-    assert np.allclose(drawing.draw(refusing, np.zeros(3, int), Settings()), [0.5, 0.0], atol=1e-3)
+def test_a_network_without_classes_is_never_told_one():
+    only = KNOWN[:1].astype(np.float32)
+    free = exact.FiniteData(only).denoiser(SCHEDULE)
+    shape = only.shape[1:]
+    refusing = diffusion.Denoise(lambda x, t, c: free(x, t, {None: None}[c]), SCHEDULE, shape)
+    none = np.zeros(3, int)
+    mask = np.zeros((6, 6, 1), np.float32)
+    for drawn in (
+        drawing.draw(refusing, none, Settings()),
+        drawing.finish(refusing, only[0], mask, none, Settings()),
+        drawing.restyle(refusing, only[0], none, Settings(), 0.5),
+        drawing.between(refusing, 0, 0, Settings(), 1, 3),
+    ):
+        assert drawn.shape == (3, *shape) and np.abs(drawn - only).max() < 0.02
+
+
+def test_a_denoiser_must_know_the_shape_of_its_samples():
+    with pytest.raises(ValueError, match="denoise: given one without sample_shape"):
+        drawing.shape_of(diffusion.Denoise(HEART, SCHEDULE))
 
 
 def test_strokes_stay_and_the_rest_is_the_network_s():
@@ -107,6 +122,17 @@ def test_strokes_stay_and_the_rest_is_the_network_s():
     assert np.array_equal(finished[:, :3], np.stack([strokes[:3]] * 3))
     # with the label, and also without: only one known image has this half
     assert np.abs(finished - strokes).max() < 0.02
+
+
+def test_a_finish_asks_the_network_about_twice_a_step():
+    times = []
+    watched = diffusion.Denoise(
+        lambda x, t, c: times.append(t) or HEART(x, t, c), SCHEDULE, HEART.sample_shape
+    )
+    mask = np.ones((6, 6, 1), np.float32)
+    drawing.finish(watched, KNOWN[0], mask, np.array([1]), Settings(1.0, steps=20))
+    assert len(set(np.ravel(times))) == 20
+    assert 1.5 * 20 < len(times) <= 2 * 20
 
 
 def test_the_more_noise_the_less_is_left_of_strokes():

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from minidiff.play.strokes import START, strokes_of
+from minidiff.play.strokes import LARGEST, START, strokes_of
 
 
 def test_white_ink_on_black_for_a_grey_network():
@@ -30,6 +30,20 @@ def test_a_pixel_in_part_covered_is_grey_and_known():
     drawn[100:105, 50:60] = 255
     image, mask = strokes_of(address(drawn), (28, 28, 1))
     assert image[10, 5, 0] == pytest.approx(0, abs=0.01) and mask.sum() == mask[10, 5] == 1
+
+
+def test_a_grey_network_sees_the_mean_of_the_colours():
+    drawn = canvas()
+    drawn[:7] = 30, 60, 240, 255
+    image, _ = strokes_of(address(drawn), (28, 28, 1))
+    assert np.allclose(image[:7], 2 * 110 / 255 - 1) and np.all(image[7:] == -1)
+
+
+def test_the_largest_canvas_is_read():
+    drawn = canvas(1000)
+    drawn[..., :] = 255
+    image, mask = strokes_of(address(drawn), (8, 8, 1))
+    assert np.all(image == 1) and np.all(mask == 1)
 
 
 def test_coloured_ink_on_white_for_a_network_in_colour():
@@ -52,7 +66,10 @@ def test_coloured_ink_on_white_for_a_network_in_colour():
         ("nonsense", "strokes: given .*, wanted a small PNG"),
         (START + "AAAA", "strokes: given .*, wanted a small PNG"),
         (START + "é", "strokes: given .*, wanted a small PNG"),
-        (address(canvas(1001)), "given a canvas of 1001 × 1001, wanted a small PNG"),
+        (address(canvas() + np.uint8(9)) + "!", "strokes: given .*, wanted a small PNG"),
+        (address(canvas(1001)[1:]), "given a canvas of 1001 × 1000, wanted a small PNG"),
+        ("A" * LARGEST, "strokes: given cannot identify"),
+        ("A" * (LARGEST + 1), "given 1,000,001 letters, wanted a small PNG"),
         (START + "A" * 2_000_000, "given 2,000,022 letters, wanted a small PNG"),
     ],
 )

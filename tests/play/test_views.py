@@ -17,6 +17,7 @@ from minidiff import diffusion, storage
 from minidiff.networks import any_painter, painter, painter_of_points
 from minidiff.play import drawing, shown
 from minidiff.play.drawing import Settings
+from minidiff.play.strokes import strokes_of
 from minidiff.play.views import FINISHED, INVITATION, MOST, Images, Plane, told
 
 QUICK = Settings(steps=2)
@@ -65,8 +66,8 @@ def test_a_text_asks_for_digits(digits):
 
 
 def test_a_text_asks_for_classes_by_name(flowers):
-    assert flowers.example.startswith("red <rose>, tulip, red <rose>")
-    view = flowers.result(" tulip,red <rose>,", QUICK)
+    assert flowers.example == ", ".join(["red <rose>", "tulip"] * 5)
+    view = flowers.result(" tulip,red <rose>, ", QUICK)
     images, captions = seen(view)
     assert captions == ["tulip", "red <rose>"] and "<rose>" not in view
     wanted = drawing.draw(flowers.denoise, np.array([2, 1]), QUICK)
@@ -86,7 +87,9 @@ def test_step_by_step_is_seen_one_step_at_a_time(digits):
 
 def test_two_settings_stand_below_each_other(digits):
     other = QUICK._replace(guidance=0.0)
-    images, _ = seen(digits.side_by_side("25", QUICK, other))
+    view = digits.side_by_side("25", QUICK, other)
+    assert view.startswith('<p class="title">From the same noise: above by these settings,')
+    images, _ = seen(view)
     one, two = (seen(digits.result("25", settings))[0] for settings in (QUICK, other))
     assert np.array_equal(images, [one[0], two[0], one[1], two[1]])
 
@@ -95,6 +98,8 @@ def test_a_walk_has_its_ends_as_captions(digits, flowers):
     images, captions = seen(digits.between("3", "5", QUICK, 1))
     assert len(images) == 10 and captions[0] == "3" and captions[-1] == "5"
     assert captions[1:3] == ["11%", "22%"]
+    wanted = drawing.between(digits.denoise, 4, 6, QUICK, 1, 10)
+    assert np.array_equal(images, bytes_of(wanted[..., 0]))
     assert len(seen(flowers.between("tulip", "any", QUICK, 1))[0]) == 10
 
 
@@ -111,7 +116,12 @@ def test_strokes_are_finished_and_restyled(network, request):
     white = np.s_[height * 4 // 10 : height * 6 // 10, width * 4 // 10 : width // 2]
     assert all(np.all(image[white] == 255) for image in finished)
     restyled, _ = seen(images.restyled(address(drawn), images.names[1], QUICK, 0.9))
-    assert len(restyled) == FINISHED and not np.array_equal(restyled, finished)
+    strokes, mask = strokes_of(address(drawn), images.shape)
+    labels = np.full(FINISHED, 2)
+    wanted = drawing.finish(images.denoise, strokes, mask, labels, QUICK)
+    assert np.array_equal(finished, bytes_of(wanted).squeeze())
+    wanted = drawing.restyle(images.denoise, strokes, labels, QUICK, 0.9)
+    assert np.array_equal(restyled, bytes_of(wanted).squeeze())
 
 
 def test_a_network_without_classes_draws_ten(tmp_path):
@@ -127,11 +137,12 @@ def test_a_network_without_classes_draws_ten(tmp_path):
 def test_points_are_seen_with_their_arrows(label):
     plane = Plane(painter_of_points())
     assert plane.choices == ["spiral", "s-curve", "moons", "any"]
-    view = plane.step(label, Settings(1.0, steps=4), 4)
-    assert "Step 4 of 4: points at t = 0, arrows at t = 25." in view
-    assert "Step 0 of 4: points at t = 100, arrows at t = 100." in plane.step(
-        label, QUICK._replace(steps=4), 0
-    )
+    settings = Settings(1.0, steps=4)
+    view = plane.step(label, settings, 4)
+    assert shown.title("Step 4 of 4: points at t = 0, arrows at t = 25.") in view
+    assert plane.step(label, settings, 9) == view
+    first = shown.title("Step 0 of 4: points at t = 100, arrows at t = 100.")
+    assert first in plane.step(label, settings, 0)
     picture = re.search(r'<img class="picture" src="data:image/png;base64,([^"]*)"', view)[1]
     assert Image.open(io.BytesIO(base64.b64decode(picture))).size == (660, 660)
 
@@ -149,7 +160,8 @@ def test_points_of_a_network_of_one_s_own(tmp_path):
     [
         ("3x", {}, "what: given 'x', wanted up to 30 of '0', '1'"),
         ("1" * (MOST + 1), {}, "what: given 31 pictures, wanted up to 30 of"),
-        ("1" * 2000, {}, "what: given 2,000 signs, wanted at most 1,000"),
+        ("1" * 1000, {}, "what: given 1,000 pictures, wanted up to 30 of"),
+        ("1" * 1001, {}, "what: given 1,001 signs, wanted at most 1,000"),
         (" ", {}, "what: given nothing, wanted a text such as 0123456789"),
         ("1", {"steps": 101}, "steps: given 101, wanted an integer from 1 to 100"),
         ("1", {"rule": "cfg_pp"}, "denoise: given CFG++, whose noise does not follow"),
@@ -160,6 +172,11 @@ def test_what_is_wrong_is_seen_as_a_sentence(digits, text, settings, message):
     view = told(digits.result)(text, QUICK._replace(**settings))
     assert view.startswith('<p class="fault" role="alert">') and view.count("<") == 2
     assert message in html.unescape(view)
+
+
+def test_each_image_has_a_caption():
+    with pytest.raises(ValueError, match="zip"):
+        shown.tiles([np.zeros((2, 4, 4, 1))], ["one"])
 
 
 def test_a_fault_cannot_bring_html():
