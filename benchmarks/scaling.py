@@ -28,8 +28,8 @@ BATCHES = (64, 256)
 # Per network: its numbers, the milliseconds of one core for an image and for the rest of a step,
 # per image of the whole batch (draws, mixing) and in all (the optimiser, averages). As measured.
 PAPER = {
-    "ADMUNet, width 16": {"numbers": 328_305, "image": 2.31, "whole": 0.023, "rest": 2.1},
-    "UNet, width 32": {"numbers": 1_675_553, "image": 5.31, "whole": 0.023, "rest": 6.5},
+    "ADMUNet, width 16": {"numbers": 328_305, "image": 1.62, "whole": 0.015, "rest": 1.3},
+    "UNet, width 32": {"numbers": 1_675_553, "image": 4.65, "whole": 0.015, "rest": 4.3},
 }
 # Of networks between machines, as their makers state them: seconds and bytes a second.
 LINKS = {"10 Gb/s Ethernet": (30e-6, 1.25e9), "100 Gb/s fabric": (2e-6, 12.5e9)}
