@@ -17,10 +17,11 @@ from pathlib import Path
 import minidiff as md
 from minidiff import command_line, diffusion, distributed
 from minidiff.diffusion import guidance
-from minidiff.evaluation import Court, Network, Setting, sweep
+from minidiff.evaluation import MEAN_FLOW, Court, Network, Setting, sweep
 
-SHIPPED = ("mnist_adm", "mnist")
+SHIPPED = ("mnist_adm", "mnist", "mnist_one_pass")
 JUDGES = ("lenet", "judge")
+SAMPLERS = (*diffusion.samplers.SAMPLERS, MEAN_FLOW)
 
 
 def arguments() -> argparse.Namespace:
@@ -60,9 +61,9 @@ def arguments() -> argparse.Namespace:
         "--sampler",
         nargs="+",
         default=["ddpm"],
-        choices=diffusion.samplers.SAMPLERS,
+        choices=SAMPLERS,
         metavar="SAMPLER",
-        help=f"of {', '.join(diffusion.samplers.SAMPLERS)} (default: ddpm)",
+        help=f"of {', '.join(SAMPLERS)} (default: ddpm)",
     )
     parser.add_argument(
         "--steps",
@@ -127,13 +128,24 @@ def settings(args: argparse.Namespace) -> Iterator[Setting]:
     rules += [{"rescale": phi} if phi else {} for phi in args.rescale or []]
     samplers = list(product(args.sampler, args.steps, args.spacing))
     for sampler, scale, rule in product(samplers, args.guidance, rules or [{}]):
+        if sampler[0] == MEAN_FLOW and scale != 1:
+            raise ValueError(
+                f"--guidance: given {scale:g} with {MEAN_FLOW}, wanted 1: such a network has "
+                "learned to draw guided"
+            )
         yield Setting(scale, *sampler, **(rule if scale != 1 else {}))
     for sampler in samplers:
         yield Setting(None, *sampler)
 
 
 def check_times(args: argparse.Namespace) -> None:
-    """ValueError for steps that a schedule has not, and for empty intervals."""
+    """ValueError for steps that a schedule has not, empty intervals, and networks of one time."""
+    for network in args.networks:
+        if MEAN_FLOW in args.sampler and not isinstance(network.model, md.models.MeanFlowUNet):
+            raise ValueError(
+                f"--sampler: given {MEAN_FLOW} for {network.name}, wanted a MeanFlowUNet, as "
+                "examples/one_pass.py trains it"
+            )
     for low, high in args.interval or []:
         guidance.interval(2.0, low, high)
     for network, steps, spacing in product(args.networks, args.steps, args.spacing):

@@ -36,11 +36,13 @@ PUBLIC = [
     md.testing,
     md.training,
     diffusion,
+    diffusion.distillation,
     diffusion.editing,
     diffusion.exact,
     diffusion.guidance,
     diffusion.likelihood,
     diffusion.losses,
+    diffusion.mean_flow,
     diffusion.samplers,
 ]
 """The modules that the documentation names."""

@@ -7,7 +7,7 @@ Read `schedule`, `paths`, `forward_process`, `prediction`, `parameterization` an
 """
 
 from .. import first_guesses
-from . import editing, exact, guidance, likelihood, losses, samplers
+from . import distillation, editing, exact, guidance, likelihood, losses, mean_flow, samplers
 from .editing import image_to_image, inpaint, interpolate, slerp
 from .forward_process import posterior, q_sample
 from .grids import times
@@ -39,6 +39,7 @@ __all__ = [
     "bits_per_dim",
     "cosine_schedule",
     "denoiser",
+    "distillation",
     "dynamic_threshold",
     "editing",
     "exact",
@@ -52,6 +53,7 @@ __all__ = [
     "linear_schedule",
     "loss",
     "losses",
+    "mean_flow",
     "posterior",
     "q_sample",
     "sample",

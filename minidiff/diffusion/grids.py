@@ -29,6 +29,8 @@ def times(
     - "karras": even in (sigma/alpha)^(1/7) (Karras et al. 2022, 2206.00364, eq. 5);
     - "log_snr": even in log-SNR (Lu et al. 2022, 2206.00927).
 
+    These two, where alpha_bar = 0 at the start, are even from the time 1 below it.
+
     All but "leading" start at `start`, by default T; there it takes T's place above. From an early
     start there may be more steps than whole times: "trailing" and "linspace" are then both start …
     1 evenly, not rounded. With a `shift` s, u = t / start becomes s u / (1 + (s - 1) u), not
@@ -56,16 +58,23 @@ def times(
 
 
 def _even_in(value: Callable, inverse: Callable) -> Callable:
-    """A grid of times from start to 1, evenly spaced in value(alpha_bar of the time)."""
+    """A grid of times from start to 1, evenly spaced in value(alpha_bar of the time).
+
+    Where alpha_bar is 0 at the start, its value is not finite: then the start comes before a grid
+    from the time 1 below it.
+    """
 
     def grid(schedule: Schedule, steps: int, start: float) -> np.ndarray:
-        high, low = value(schedule.alpha_bar_at(np.array([start, 1.0])))
-        if not np.isfinite(high):
-            raise ValueError(
-                "spacing: given one that is even in the log-SNR, wanted another: "
-                "alpha_bar is 0 at the first time, and the log-SNR is not finite there"
-            )
-        return schedule.time_of(inverse(np.linspace(high, low, steps)))
+        if steps == 1:
+            return np.array([start])
+        before = []
+        if schedule.alpha_bar_at(start) == 0:
+            before = [start]
+            start = start - 1
+        ends = schedule.alpha_bar_at(np.array([start, 1.0]))
+        high, low = value(ends)
+        inner = np.linspace(high, low, steps - len(before))
+        return np.append(before, schedule.time_of(inverse(inner)))
 
     return grid
 

@@ -4,8 +4,8 @@
 drawn, `judging` how it is judged, `results` and `report` what is shown.
 """
 
-from .drawing import Network, Setting, fingerprint, kept
+from .drawing import MEAN_FLOW, Network, Setting, fingerprint, kept
 from .judging import Court
 from .sweeping import sweep
 
-__all__ = ["Court", "Network", "Setting", "fingerprint", "kept", "sweep"]
+__all__ = ["MEAN_FLOW", "Court", "Network", "Setting", "fingerprint", "kept", "sweep"]

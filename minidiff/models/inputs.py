@@ -61,15 +61,15 @@ def as_sized(x: Any, shape: tuple[int, int, int], weight: Tensor) -> Tensor | Ar
     return x
 
 
-def as_times(t: Any, batch: int, timesteps: int) -> Any:
+def as_times(t: Any, batch: int, timesteps: int, name: str = "t") -> Any:
     """A time for all samples, or one for each, in 0 … timesteps, as (batch,).
 
     A Tensor of floats stays one, so that there may be a derivative for the time.
     """
     if isinstance(t, Tensor) and t.dtype.kind == "f":
-        checks.times("t", t.numpy(), timesteps, batch)
+        checks.times(name, t.numpy(), timesteps, batch)
         return ops.broadcast_to(t, shape=(batch,))
-    times = checks.times("t", t, timesteps, batch)
+    times = checks.times(name, t, timesteps, batch)
     return times if times.ndim else np.full(batch, times)
 
 

@@ -33,6 +33,56 @@ COMBINE: dict[str, Callable] = {
 }
 
 
+class TimeAndCondition(nn.Module):
+    """The time and the condition as one vector per sample, (batch, dim), for every ConvEmbed.
+
+    The time goes through waves, Dense, gelu, Dense; labels through an Embedding, vectors through a
+    Dense with bias; then both are combined. The silu that each ConvEmbed starts with is taken here,
+    once for all.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        timesteps: int,
+        classes: int | None,
+        condition_dim: int | None,
+        combine: str,
+        rng: Generator,
+    ):
+        self.timesteps = timesteps
+        self.classes = classes
+        self.condition_dim = condition_dim
+        self.combine = combine
+        self.waves = nn.SinusoidalEmbedding(size, timesteps)
+        self.time1 = Dense(size, size, rng)
+        self.time2 = Dense(size, size, rng)
+        self.condition: Any = None
+        if classes is not None:
+            self.condition = nn.Embedding(classes + 1, size, rng)
+        elif condition_dim is not None:
+            self.condition = Dense(condition_dim, size, rng)
+        both_side_by_side = self.condition is not None and combine == "concat"
+        self.dim = 2 * size if both_side_by_side else size
+
+    def __call__(self, t: Any, condition: Any, batch: int) -> Tensor:
+        like = self.time1.weight
+        waves = self.waves_of(t, batch, like.data)
+        if self.condition_dim is not None:
+            condition = as_vectors(condition, batch, self.condition_dim, like)
+        else:
+            condition = as_labels(condition, batch, self.classes)
+        waves, condition = moved(like, waves, condition)
+        time = self.time2(ops.gelu(self.time1(waves)))
+        if condition is None:
+            return ops.silu(time)
+        return ops.silu(COMBINE[self.combine](time, self.condition(condition)))
+
+    def waves_of(self, t: Any, batch: int, like: Array) -> Any:
+        """The waves of one time for all or one for each, (batch, size); still on the host."""
+        return self.waves.on_host(as_times(t, batch, self.timesteps), like)
+
+
 class UNet(nn.Module):
     """Images x (batch, height, width, channels), times and conditions to a prediction like x.
 
@@ -51,6 +101,8 @@ class UNet(nn.Module):
     each multiplier is a multiple of 8. Source: Ho et al. 2020 (arXiv 2006.11239, appendix B), much
     reduced.
     """
+
+    _embedding_type: type[TimeAndCondition] = TimeAndCondition
 
     def __init__(
         self,
@@ -105,7 +157,7 @@ class UNet(nn.Module):
         ins = [width, *outs[:-1]]  # channels at each level
         bottom = outs[-1]
 
-        self.embedding = TimeAndCondition(
+        self.embedding = self._embedding_type(
             4 * width, timesteps, classes, condition_dim, combine, rng
         )
         dim = self.embedding.dim
@@ -122,7 +174,10 @@ class UNet(nn.Module):
 
     def __call__(self, x: Tensor | Array, t: int | float | Array, condition: Any = None) -> Tensor:
         x = as_images(x, self.config["channels"], self.enter.weight)
-        embedding = self.embedding(t, condition, x.shape[0])
+        return self._predicted(x, self.embedding(t, condition, x.shape[0]))
+
+    def _predicted(self, x: Tensor | Array, embedding: Tensor) -> Tensor:
+        """What it says of images whose times and conditions are embedded, (batch, dim)."""
         h = self.enter(x)
         skips = []
         for block, shrink in zip(self.down_blocks, self.down):
@@ -136,52 +191,6 @@ class UNet(nn.Module):
             if level:
                 h = cut_to(self.up[level - 1](h), skips[level - 1])
         return self.leave(h)
-
-
-class TimeAndCondition(nn.Module):
-    """The time and the condition as one vector per sample, (batch, dim), for every ConvEmbed.
-
-    The time goes through waves, Dense, gelu, Dense; labels through an Embedding, vectors through a
-    Dense with bias; then both are combined. The silu that each ConvEmbed starts with is taken here,
-    once for all.
-    """
-
-    def __init__(
-        self,
-        size: int,
-        timesteps: int,
-        classes: int | None,
-        condition_dim: int | None,
-        combine: str,
-        rng: Generator,
-    ):
-        self.timesteps = timesteps
-        self.classes = classes
-        self.condition_dim = condition_dim
-        self.combine = combine
-        self.waves = nn.SinusoidalEmbedding(size, timesteps)
-        self.time1 = Dense(size, size, rng)
-        self.time2 = Dense(size, size, rng)
-        self.condition: Any = None
-        if classes is not None:
-            self.condition = nn.Embedding(classes + 1, size, rng)
-        elif condition_dim is not None:
-            self.condition = Dense(condition_dim, size, rng)
-        both_side_by_side = self.condition is not None and combine == "concat"
-        self.dim = 2 * size if both_side_by_side else size
-
-    def __call__(self, t: Any, condition: Any, batch: int) -> Tensor:
-        like = self.time1.weight
-        waves = self.waves.on_host(as_times(t, batch, self.timesteps), like.data)
-        if self.condition_dim is not None:
-            condition = as_vectors(condition, batch, self.condition_dim, like)
-        else:
-            condition = as_labels(condition, batch, self.classes)
-        waves, condition = moved(like, waves, condition)
-        time = self.time2(ops.gelu(self.time1(waves)))
-        if condition is None:
-            return ops.silu(time)
-        return ops.silu(COMBINE[self.combine](time, self.condition(condition)))
 
 
 class ConvEmbed(nn.Module):

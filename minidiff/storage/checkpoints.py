@@ -157,11 +157,11 @@ def built(checkpoint: Checkpoint, path: str | os.PathLike) -> Module:
 def pretrained(name: str) -> Module:
     """A network that this code trained and that ships with it.
 
-    "mnist_adm" is the guided network that draws best, "mnist" the published one; "lenet" judges
-    what they draw, and so does "judge", of another kind; "patterns" is the MLP of three patterns in
-    the plane, where 1 is the spiral, 2 the s-curve, 3 the moons, and 0 all three. Beside its
-    weights lies a card that says how a network was made, and what it can do. Raises ValueError for
-    another name.
+    "mnist_adm" is the demo's network, trained for longer, "mnist" the published one, and
+    "mnist_one_pass" draws by `diffusion.mean_flow`; "lenet" judges what they draw, and so does
+    "judge", of another kind; "patterns" is the MLP of three patterns in the plane, where 1 is the
+    spiral, 2 the s-curve, 3 the moons, and 0 all three. Beside its weights lies a card that says
+    how a network was made, and what it can do. Raises ValueError for another name.
     """
     paths = (Path(__file__).parents[1] / "weights").glob("*.safetensors")
     known = {path.stem: path for path in sorted(paths)}

@@ -155,9 +155,23 @@ def test_grids_that_cannot_be():
         D.times(schedule, 10, "even")
     with pytest.raises(ValueError, match="start: given 200"):
         D.times(schedule, 10, start=200)
-    for spacing in ("karras", "log_snr"):
-        with pytest.raises(ValueError, match="log-SNR is not finite"):
-            D.times(D.zero_terminal_snr(schedule), 10, spacing)
+
+
+@pytest.mark.parametrize("spacing", ["karras", "log_snr"])
+@pytest.mark.parametrize(
+    "schedule",
+    [D.zero_terminal_snr(D.linear_schedule(100)), D.straight_schedule(100), D.straight_schedule(1)],
+)
+def test_where_the_log_snr_is_not_finite(schedule, spacing):
+    """The first time is T, and the others are those of a grid of one step fewer from T - 1."""
+    last = schedule.timesteps
+    assert list(D.times(schedule, 1, spacing)) == [last, 0]
+    for steps in (2, 10, 50):
+        if steps <= last:
+            times = D.times(schedule, steps, spacing)
+            np.testing.assert_array_equal(
+                times, np.append(last, D.times(schedule, steps - 1, spacing, start=last - 1))
+            )
 
 
 @pytest.mark.parametrize(

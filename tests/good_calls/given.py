@@ -189,6 +189,20 @@ def unet():
 
 
 @recipe
+def interval_unet(images, labels):
+    model = md.models.MeanFlowUNet(1, 8, (1,), classes=3, timesteps=20, attention=False)
+    diffusion.mean_flow.loss(model, images, labels, 0)
+    return model
+
+
+@recipe
+def learned_mlp(schedule, points, labels):
+    model = md.models.ConditionalMLP(4, 3, 20)
+    diffusion.loss(model, schedule, points, labels, 0, "v")
+    return model
+
+
+@recipe
 def adm():
     return md.models.ADMUNet(diffusion.cosine_schedule(20).alpha_bar, widths=(8, 8), classes=3)
 

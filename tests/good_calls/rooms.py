@@ -165,6 +165,8 @@ resnet(digits)
 resnet.features(digits)
 md.models.UNet(1, 8, (1,), classes=3, timesteps=20, combine="add", attention=False, rng=0)
 md.models.UNet(1, 8, (1,), classes=None, condition_dim=2)
+md.models.MeanFlowUNet(1, 8, (1,), classes=3, timesteps=20, combine="add", attention=False, rng=0)
+interval_unet(images, 7, labels, 3)
 unet(images, t, labels)
 md.models.ADMUNet(schedule.alpha_bar, 1, (8, 16), 3, mean=0.1, std=0.5, attention=(1,), rng=0)
 adm(images, t, labels)
@@ -238,6 +240,12 @@ md.diffusion.loss(mlp, schedule, points, labels, rng, predicts="v", weight=None,
     learned_variance=False)
 md.diffusion.loss(mlp, schedule, points, labels, rng, predicts="v", weight=snr_weight,
     draw=draw_times, callback=keep_losses)
+md.diffusion.distillation.loss(learned_mlp, learned_mlp, points, labels, rng, steps=2)
+md.diffusion.mean_flow.loss(interval_unet, images, labels, rng, guidance=1.5, share=0.5,
+    mean=0.4, std=1.3)
+md.diffusion.mean_flow.sample(interval_unet, labels, passes=2, rng=0, clip=None)
+md.diffusion.mean_flow.sample_steps(interval_unet, labels, passes=2, rng=0)
+md.diffusion.mean_flow.jump(interval_unet, images, labels, grid, clip=None)
 md.diffusion.label_dropout(labels, 0.5, rng)
 md.diffusion.image_to_image(denoise, points, 10.0, 0, sampler="ddim", steps=3)
 md.diffusion.inpaint(denoise, points, labels, grid, 0, None, known=points, mask=1.0, jump=1,

@@ -1,0 +1,44 @@
+"""How many digits a second: in one pass, in a few, in twenty; minidiff and PyTorch in turns.
+
+    python -m benchmarks.one_pass
+
+A pass is the network of 420,497 parameters in eval mode, without gradients; what a sampler does
+beside it is below a hundredth. PyTorch has the faster of its two layouts. How good the digits of so
+many passes are stands in benchmarks/quality.md.
+"""
+
+import argparse
+import statistics
+
+from benchmarks.contest import alternate, contestants
+from minidiff import command_line
+
+PEERS = ("torch-nchw", "torch-channels_last")
+BATCHES = (10, 250)
+PASSES = (1, 2, 4, 20)
+ROUNDS = 9
+SECONDS = 0.3  # of a turn, about
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--threads", type=command_line.whole(1), default=2)
+    options = parser.parse_args()
+    with contestants(["ours", *PEERS], options.threads) as running:
+        for batch in BATCHES:
+            turns = {who: (contestant, "forward", batch) for who, contestant in running.items()}
+            times, _ = alternate(turns, ROUNDS, SECONDS)
+            median = {who: statistics.median(seconds) for who, seconds in times.items()}
+            report(batch, {"minidiff": median["ours"], "PyTorch": min(map(median.get, PEERS))})
+
+
+def report(batch: int, passes: dict[str, float]) -> None:
+    for who, seconds in passes.items():
+        each = ", ".join(f"{batch / seconds / n:,.0f} in {n}" for n in PASSES)
+        print(f"{who}, {batch} digits at a time: a pass {1000 * seconds:.1f} ms; a second, {each}")
+
+
+if __name__ == "__main__":
+    main()
