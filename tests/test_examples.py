@@ -209,6 +209,37 @@ def test_the_published_network_is_trained_and_resumed(here, few_digits, monkeypa
     assert "--network: given adm, wanted unet" in capsys.readouterr().err
 
 
+def test_one_pass_is_trained_resumed_and_judged(here, few_digits, monkeypatch, capsys):
+    example = run("one_pass", monkeypatch, "--epochs", "2")
+    monkeypatch.setattr(example, "COUNT", 10)
+    monkeypatch.setattr(example, "STEPS", 3)
+    example.main()
+    folder = here / "runs/one_pass"
+    assert {file.name for file in folder.iterdir()} == {
+        "checkpoint.jsonl",
+        "checkpoint.safetensors",
+        "passes.png",
+    }
+    out = capsys.readouterr().out
+    assert "10 digits in one pass: " in out
+    assert "4 passes: a LeNet reads" in out
+    model = md.load(folder / "checkpoint.safetensors")
+    assert type(model) is md.models.MeanFlowUNet and model.parameterization.predicts == "velocity"
+
+    # the run is done: what follows is drawn again, by the same network
+    picture = (folder / "passes.png").read_bytes()
+    (folder / "passes.png").unlink()
+    monkeypatch.setattr(sys, "argv", ["one_pass", "--epochs", "2", "--resume"])
+    example.main()
+    assert (folder / "passes.png").read_bytes() == picture
+
+    monkeypatch.setattr(sys, "argv", ["one_pass", "--pretrained"])
+    monkeypatch.setattr(example, "COUNT", 200)
+    capsys.readouterr()
+    example.main()
+    assert "1 passes: a LeNet reads 9" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
