@@ -218,6 +218,7 @@ def test_one_pass_is_trained_resumed_and_judged(here, few_digits, monkeypatch, c
     assert {file.name for file in folder.iterdir()} == {
         "checkpoint.jsonl",
         "checkpoint.safetensors",
+        "checkpoint.safetensors.1",
         "passes.png",
     }
     out = capsys.readouterr().out
