@@ -97,6 +97,8 @@ for _room in (models, metrics, storage, plot, data, training, export):
     messages.open_doors(_room)
 for _room in (diffusion.guidance, diffusion.losses, diffusion.exact, diffusion.editing):
     messages.open_doors(_room)
+for _room in (diffusion.distillation, diffusion.mean_flow):
+    messages.open_doors(_room)
 for _room in (diffusion.samplers, diffusion.likelihood, diffusion):
     messages.open_doors(_room)
 _frequent: list[type] = [nn.Dense, nn.Conv2d, nn.GroupNorm, nn.GroupNormSilu]

@@ -291,7 +291,7 @@ def logit_normal(schedule: Schedule, mean: float = 0.0, std: float = 1.0) -> Cal
 
 def _normal_in(value: Callable[[float], float], last: int, mean: float, std: float) -> Callable:
     """A `draw` of whole times 1 … last at which the value, which rises with t, is normal."""
-    checks.among("mean", mean, checks.Between(-math.inf))
+    checks.among("mean", mean, checks.Between(-math.inf, math.inf, "()"))
     checks.among("std", std, checks.Between(0, ends="(]"))
     edges = np.append(np.arange(last) + 0.5, last)  # of what is nearest to the times 1 … T
     below = [NormalDist(mean, std).cdf(value(t)) for t in edges]

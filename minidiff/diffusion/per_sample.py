@@ -38,6 +38,14 @@ def check_array(name: str, x: Any) -> None:
     checks.plain(name, x)
 
 
+def check_batch(name: str, x: Any) -> None:
+    """Raise as `check_array` and `check_clean`, and ValueError for a batch of none: to train on."""
+    check_array(name, x)
+    check_clean(name, x)
+    if len(x) == 0:
+        raise ValueError(f"{name}: given shape {x.shape}, wanted at least one sample")
+
+
 def on_device_of(x: Array, array: Array) -> Array:
     """The array, moved to where x is if it is on the host; one on a device stays there."""
     return from_host(array, x) if isinstance(array, np.ndarray) else array

@@ -6,6 +6,7 @@ row of docs/coming-from-pytorch.md. `unknown` makes the error; modules call it i
 
 from collections.abc import Container
 
+from .keywords import FEW_PASSES as FEW_PASSES
 from .keywords import KEYWORDS as KEYWORDS
 from .keywords import PREDICTED as PREDICTED
 from .keywords import SAMPLING as SAMPLING

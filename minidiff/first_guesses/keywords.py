@@ -59,6 +59,21 @@ SAMPLING = {
 }
 """The same of what samples, guides and edits: the words of other diffusion libraries."""
 
+_LEARNED = "guidance is learned: type mean_flow.loss(model, x0, labels, rng, guidance=1.3)"
+_OTHER_WAYS = "there is no sampler: type diffusion.sample(model, labels, sampler='heun')"
+FEW_PASSES = SAMPLING | {
+    "steps": "steps are called passes here",
+    "num_steps": "num_steps is called passes here",
+    "num_inference_steps": "num_inference_steps is called passes here",
+    "sampler": _OTHER_WAYS,
+    "scheduler": _OTHER_WAYS,
+    "guidance": _LEARNED,
+    "guidance_scale": _LEARNED,
+    "scale": _LEARNED,
+    "schedule": "there is no schedule: it is the straight one of model.timesteps",
+}
+"""The same of `diffusion.mean_flow`, which has other words."""
+
 PREDICTED = {
     "epsilon": "noise",
     "eps": "noise",

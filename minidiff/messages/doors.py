@@ -223,7 +223,9 @@ def of_call(
         sentence = f"{called}: {error}; wanted {_call(called, described)}"
         if function.__module__.startswith(_DIFFUSION):
             others = [name for name in kwargs if name not in signature.parameters]
-            other_word = first_guesses.misnamed(called, others, first_guesses.SAMPLING)
+            is_mean_flow = function.__module__.endswith(".mean_flow")
+            words = first_guesses.FEW_PASSES if is_mean_flow else first_guesses.SAMPLING
+            other_word = first_guesses.misnamed(called, others, words)
             sentence += f"; {other_word}" if other_word else ""
         return TypeError(sentence)
     return explained(called, error, arguments, kinds)

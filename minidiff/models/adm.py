@@ -194,7 +194,7 @@ class Preconditioning:
             )
         for end in self.alpha_bar.min(), self.alpha_bar.max():
             checks.among("alpha_bar", float(end), checks.Between(0, 1))
-        self.mean = checks.among("mean", mean, checks.Between(-math.inf))
+        self.mean = checks.among("mean", mean, checks.Between(-math.inf, math.inf, "()"))
         self.std = checks.among("std", std, checks.Between(0, ends="(]"))
 
     def coefficients(self, x: Any, t: np.ndarray) -> list[np.ndarray]:

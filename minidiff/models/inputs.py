@@ -26,7 +26,10 @@ def as_x(x: Any, shape: str, channels: int, weight: Tensor) -> Tensor | Array:
     if len(x.shape) != shape.count(",") + 1 or x.shape[-1] != channels:
         raise ValueError(f"x: given shape {tuple(x.shape)}, wanted {shape}")
     if x.dtype != weight.dtype:
-        raise TypeError(f"x: given {x.dtype}, wanted {weight.dtype}, as the model's weights")
+        raise TypeError(
+            f"x: given {x.dtype}, wanted {weight.dtype}, as the model's weights: "
+            f"type x.astype({str(weight.dtype)!r})"
+        )
     device = x.device if isinstance(x, Tensor) else kernels.backend_of(x).device
     if device != weight.device:
         if isinstance(x, np.ndarray):
