@@ -48,14 +48,14 @@ def main() -> None:
     for steps in STUDENTS:
         student = md.pretrained("mnist")
         student.load_state_dict(model.state_dict())
-        updates = args.updates * (2 if steps == 1 else 1)
+        updates = 2 * args.updates if steps == 1 else args.updates
         averages = teach(student, teacher, steps, updates, images, labels)
         model = md.load(md.save(FOLDER / f"steps-{steps}.safetensors", student, averages))
         teacher = diffusion.denoiser(model)
 
 
 def teach(student, teacher, steps: int, updates: int, images, labels) -> optim.EMA:
-    """Train the student of so many steps; its averaged weights."""
+    """Train the student of so many steps; gives its averaged weights."""
     rate = optim.warmup_cosine(FIRST_RATE, min(50, updates // 10), updates, LAST_RATE)
     optimizer = optim.Adam(student.parameters(), lr=rate, betas=BETAS)
     ema = optim.EMA(student, optim.PowerLaw(AVERAGED))

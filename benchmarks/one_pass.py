@@ -30,14 +30,18 @@ def main() -> None:
         for batch in BATCHES:
             turns = {who: (contestant, "forward", batch) for who, contestant in running.items()}
             times, _ = alternate(turns, ROUNDS, SECONDS)
-            median = {who: statistics.median(seconds) for who, seconds in times.items()}
-            report(batch, {"minidiff": median["ours"], "PyTorch": min(map(median.get, PEERS))})
+            medians = {who: statistics.median(seconds) for who, seconds in times.items()}
+            report(batch, "minidiff", medians["ours"])
+            report(batch, "PyTorch", min(medians[peer] for peer in PEERS))
 
 
-def report(batch: int, passes: dict[str, float]) -> None:
-    for who, seconds in passes.items():
-        each = ", ".join(f"{batch / seconds / n:,.0f} in {n}" for n in PASSES)
-        print(f"{who}, {batch} digits at a time: a pass {1000 * seconds:.1f} ms; a second, {each}")
+def report(batch: int, who: str, seconds: float) -> None:
+    """The seconds of one pass of a batch, and how many digits a second that makes."""
+    a_second = [f"{batch / (passes * seconds):,.0f} in {passes}" for passes in PASSES]
+    print(
+        f"{who}, {batch} digits at a time: a pass {1000 * seconds:.1f} ms; "
+        f"a second, {', '.join(a_second)}"
+    )
 
 
 if __name__ == "__main__":

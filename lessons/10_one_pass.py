@@ -39,6 +39,8 @@ rng = np.random.default_rng(0)
 #
 # Along it a point moves at the constant velocity ε − x₀. A network that is given z_t and t learns
 # that velocity, by the square of its error: this is called *flow matching* (Lipman et al. 2023).
+# (It is not the v of lesson 5. There α and σ are cosine and sine, the path is an arc, and v = α ε −
+# σ x₀ is the velocity on that. Papers call both v.)
 #
 # **Question.** Many lines, of many x₀ and ε, cross at the same z_t. What does the network learn
 # there?
@@ -50,7 +52,7 @@ rng = np.random.default_rng(0)
 # For data that lies at four points, v is a formula, and we can look at the ways that v leads.
 
 # %%
-schedule = diffusion.straight_schedule(1000)  # its times are 0 … 1000
+schedule = diffusion.straight_schedule(1000)  # minidiff's times are 0 … 1000, for t in 0 … 1
 CORNERS = np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]])
 denoise = diffusion.exact.FiniteData(CORNERS).denoiser(schedule)
 
@@ -110,53 +112,66 @@ plt.show()
 # u, du = md.jvp(lambda z, t: model(z, t, label, r), (z, t), (v, ones))
 # ```
 #
-# So here is the loss: u + (t − r) du/dt, with du/dt as a constant, must be ε − x₀ in the mean. For
-# r = t the second term is gone, and it is flow matching. Nothing was ever followed.
+# So here is the loss: the square of the difference between u + (t − r) du/dt and ε − x₀, whose mean
+# is v. For r = t the second term is gone, and it is flow matching. Nothing was ever followed.
 #
-# **Before you read on**: the formula holds for a u that is right. See it hold: for data from a
-# Gaussian of width 0.5, z_t is as much wider as the Gaussian is, n(t) = √((1 − t)² 0.25 + t²), and
-# u is known.
+# **Question.** The gradient of the loss goes through u, and not through du/dt, which is taken for a
+# constant. Why?
+#
+# **Answer.** Write it as u = v − (t − r) du/dt. The right side is the target: u is to move there,
+# and the target is not to move to u. (It is cheaper, too: no derivative of a derivative.)
+#
+# **Before you read on**: the formula holds for a u that is right. See it hold where u is known. Of
+# data from a Gaussian of width 0.5 around 0, z_t is a Gaussian of width w(t) = √((1 − t)² 0.25 +
+# t²), and a way goes in and out with it: z_t / w(t) stays the same. So z_r = z_t w(r) / w(t), which
+# gives u.
 
 # %%
-width = lambda t: ops.sqrt((1 - t) ** 2 * 0.25 + t**2)
-u = lambda z, t, r: z * (1 - width(r) / width(t)) / (t - r)
-velocity = lambda z, t: z * (t - (1 - t) * 0.25) / width(t) ** 2  # the limit of u for r → t
+w = lambda t: ops.sqrt((1 - t) ** 2 * 0.25 + t**2)
+u = lambda z, t, r: z * (1 - w(r) / w(t)) / (t - r)
+velocity = lambda z, t: z * (t - (1 - t) * 0.25) / w(t) ** 2  # the limit of u for r → t
 
 z = np.array([1.2, -0.4])
 t = np.array([0.8, 0.5])
 r = np.array([0.1, 0.0])
 v = velocity(z, t)
-mean, slope = md.jvp(lambda z, t: u(z, t, r), (z, t), (v, np.ones(2)))
-print("u + (t − r) du/dt:", mean + (t - r) * slope)
+mean, du = md.jvp(lambda z, t: u(z, t, r), (z, t), (v, np.ones(2)))
+print("u + (t − r) du/dt:", mean + (t - r) * du)
 print("v:                ", v)
 
 # %% [markdown]
 # ## Train it
 #
 # The data are four islands now, as in lesson 5: round, and not points. The network is a small
-# perceptron, as in lesson 7, that is told two times, t and how far back it is to r, as slow waves.
-# (It learns from its own derivative for the time. That of a fast wave is large, whatever the
-# network makes of it.)
+# perceptron, as in lesson 7, that is told two times: t, and t − r, how far back it is to r. It is
+# told them as waves, the sine and the cosine of the time and of its multiples. The waves are slow,
+# since the network learns from its own derivative for the time: that of a fast wave is large,
+# whatever the network makes of it.
+#
+# minidiff calls a network with times 0 … 1000, so this one divides by 1000.
 
 
 # %%
 class TwoTimes(nn.Module):
-    timesteps = 1000
-    sample_shape = (2,)
+    timesteps = 1000  # the last time
+    sample_shape = (2,)  # a sample is a point
 
     def __init__(self, hidden=64, rng=0):
         rng = np.random.default_rng(rng)
-        self.enter = nn.Dense(2 + 12, hidden, rng)
+        self.enter = nn.Dense(2 + 12, hidden, rng)  # a point, and six waves of each time
         self.layers = [nn.Dense(hidden, hidden, rng) for _ in range(2)]
         self.leave = nn.Dense(hidden, 2, rng)
 
     def __call__(self, x, t, condition=None, r=None):
-        told = []
-        for time in (t, ops.subtract(t, t if r is None else r)):
-            column = ops.reshape(time, shape=(-1, 1)) / 1000
+        if r is None:
+            r = t
+        waves = []
+        for time in (t, ops.subtract(t, r)):
+            column = ops.reshape(time, shape=(-1, 1)) / self.timesteps
             column = ops.broadcast_to(column, shape=(len(x), 1)).astype(np.float32)
-            told += [wave(k * column) for k in (1, 2, 4) for wave in (ops.sin, ops.cos)]
-        h = ops.silu(self.enter(ops.concatenate([x, *told], axis=-1)))
+            for k in (1, 2, 4):
+                waves += [ops.sin(k * column), ops.cos(k * column)]
+        h = ops.silu(self.enter(ops.concatenate([x, *waves], axis=-1)))
         for layer in self.layers:
             h = ops.silu(layer(h))
         return self.leave(h)
@@ -177,8 +192,10 @@ for _ in range(steps):
     average.update()
 
 # %% [markdown]
-# `mean_flow.loss` is what stands above, for r < t in one half of the batch and r = t in the other:
-# for the direction (v, 1) it needs v, and takes what the network itself gives for r = t.
+# `mean_flow.loss` is what stands above, for r < t in one half of the batch and r = t in the other.
+# Both are needed: for the direction (v, 1) one has to know v, and `mean_flow.loss` takes what the
+# network itself gives for r = t. (`mean` says which times are drawn: of log(t / (1 − t)), which is
+# normal, it is the mean. With 0 most times are in the middle.)
 #
 # Now draw from the same noise: in one pass, in two, in four, and in a hundred small steps along
 # the network's own velocity.
@@ -217,9 +234,10 @@ for passes, points in drawn.items():
 # %% [markdown]
 # ## A digit
 #
-# The same loss trained the UNet of the published size, which is told a second time by half of its
-# waves; it has the same 420,497 numbers. Guidance is part of what it learned, so that it needs no
-# second pass for that either (`guidance=` of `mean_flow.loss`).
+# The same loss trained the UNet of the published size. Half of its waves tell it t, the others t −
+# r, so that it still has 420,497 parameters. Guidance (lesson 7) is part of what it learned, so
+# that it needs no second pass for that either: with `guidance=1.3`, `mean_flow.loss` puts the
+# guided velocity in the place of ε − x₀.
 
 # %%
 digits = md.pretrained("mnist_one_pass")

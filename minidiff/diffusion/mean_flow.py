@@ -151,7 +151,9 @@ def _check_network(model: Any) -> None:
 
 def _check_parameterization(own: Parameterization, timesteps: int) -> None:
     """ValueError unless it is the velocity, on the path whose sigma is t / T."""
-    if own.predicts != "velocity" or own.schedule != straight_schedule(timesteps):
+    path = own.schedule
+    is_straight = own.predicts == "velocity" and path.timesteps == timesteps
+    if not is_straight or not np.allclose(path.sigma, np.linspace(0, 1, timesteps + 1)):
         raise ValueError(
             f"model: given one that was trained on {own.schedule} to predict {own.predicts!r}, "
             f"wanted a new one, or one that mean_flow.loss has trained, on "

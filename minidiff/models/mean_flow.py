@@ -11,14 +11,14 @@ from ..kernels import Array
 from .inputs import as_images, as_times
 from .unet import TimeAndCondition, UNet
 
-FASTEST = 10.0  # radians of the fastest wave, from the first time to the last
+FASTEST = 10.0  # radians that the fastest wave goes through from t = 0 to T; a UNet's: T radians
 
 
 class IntervalAndCondition(TimeAndCondition):
-    """As `TimeAndCondition`, for two times: half of the waves are of t, half of t − r.
+    """As `TimeAndCondition`, for two times (t, r): half of the waves are of t, half of t − r.
 
-    They are slow. A network learns from its derivative for the time, and of a fast wave that is
-    large, whatever the network makes of it.
+    They are slow: the network learns from its own derivative for the time, and that of a fast wave
+    is large, whatever the network makes of it.
     """
 
     def __init__(
@@ -35,12 +35,13 @@ class IntervalAndCondition(TimeAndCondition):
 
     def waves_of(self, t: Any, batch: int, like: Array) -> Any:
         """Of the two times (t, r), each one for all or one for each: (batch, size)."""
-        end = as_times(t[0], batch, self.timesteps)
-        start = as_times(t[1], batch, self.timesteps, "r")
+        t, r = t
+        end = as_times(t, batch, self.timesteps)
+        start = as_times(r, batch, self.timesteps, "r")
         length = end - start
         _check_forward(length)
-        parts = [end, length]
-        waves = [self.waves.on_host(part * (FASTEST / self.timesteps), like) for part in parts]
+        to_radians = FASTEST / self.timesteps
+        waves = [self.waves.on_host(time * to_radians, like) for time in (end, length)]
         has_derivative = any(isinstance(part, Tensor) for part in waves)
         return (ops if has_derivative else np).concatenate(waves, axis=-1)
 
@@ -57,8 +58,9 @@ class MeanFlowUNet(UNet):
 
     It is called as model(x, t, condition=None, r=None); r is t unless given, and then it gives the
     velocity at t, as a `UNet` does. From t to r on the way to data, x moves by -(t - r) / T times
-    what it gives. Both times are in 0 … timesteps, whole or real, r at most t. Its arguments and
-    its parameters are those of `UNet`. Source: Geng et al. 2025, arXiv 2505.13447.
+    what it gives. Both times are in 0 … timesteps = T, whole or real, r at most t; the paper's are
+    t / T. Its arguments and its parameters are those of `UNet`. `diffusion.mean_flow` trains it and
+    draws by it. Source: Geng et al. 2025, arXiv 2505.13447.
     """
 
     _embedding_type = IntervalAndCondition

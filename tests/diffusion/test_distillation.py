@@ -110,21 +110,44 @@ def test_a_network_learns_from_another():
     assert np.mean(losses[-20:]) < 0.5 * np.mean(losses[:20])
 
 
+COSINE = TWO.denoiser(SCHEDULES["cosine"])
+MLP = md.models.ConditionalMLP(timesteps=T)
+MLP.parameterization = D.Parameterization(SCHEDULES["cosine"], "v")
+
+
 @pytest.mark.parametrize(
-    ("student", "steps", "message"),
+    ("student", "teacher", "message"),
     [
-        (md.models.ConditionalMLP(timesteps=T), 1, "student: given one trained on none, wanted"),
+        (md.models.ConditionalMLP(timesteps=T), COSINE, "student: given ConditionalMLP, wanted"),
         (
             TwoSteps(TWO.denoiser(SCHEDULES["straight"]), 1, "v"),
-            1,
+            COSINE,
             "student: given one trained on Path",
         ),
-        (TwoSteps(TWO.denoiser(SCHEDULES["cosine"]), 1, "v"), 0, "steps: given 0, wanted"),
-        (TwoSteps(TWO.denoiser(SCHEDULES["cosine"]), 1, "v"), 21, "steps: given 21, wanted"),
+        (COSINE, MLP, "student: given Denoise, wanted a network"),
+        (MLP, MLP, "student: given the teacher's own network, wanted another one"),
+        (
+            MLP,
+            guidance.classifier_free(MLP, 2),
+            "student: given the teacher's own network, wanted another one",
+        ),
+        (md.models.UNet, COSINE, "student: given the class UNet, wanted what it gives"),
     ],
 )
-def test_wrong_calls(student, steps, message):
+def test_a_wrong_student(student, teacher, message):
+    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+        distillation.loss(student, teacher, np.ones((2, 2), np.float32), None, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("count", "steps", "message"),
+    [
+        (2, 0, "steps: given 0, wanted an integer from 1 to 20"),
+        (2, 21, "steps: given 21, wanted an integer from 1 to 20"),
+        (0, 1, "x0: given shape (0, 2), wanted at least one sample"),
+    ],
+)
+def test_wrong_calls(count, steps, message):
+    student = TwoSteps(COSINE, 1, "v")
     with pytest.raises(ValueError, match=re.escape(message)):
-        distillation.loss(
-            student, TWO.denoiser(SCHEDULES["cosine"]), np.ones((2, 2)), None, 0, steps
-        )
+        distillation.loss(student, COSINE, np.ones((count, 2)), None, 0, steps)

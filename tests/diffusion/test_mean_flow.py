@@ -212,6 +212,42 @@ def test_threads_do_not_matter():
 # --- wrong calls ---
 
 
+def trained():
+    model = Exact()
+    model.parameterization = D.Parameterization(D.straight_schedule(T), "velocity")
+    return model
+
+
+@pytest.mark.parametrize(
+    ("schedule", "predicts"),
+    [
+        (D.cosine_schedule(T), "v"),
+        (D.straight_schedule(T), "x0"),
+        (D.straight_schedule(T, shift=3), "velocity"),
+    ],
+)
+def test_a_network_that_has_learned_something_else_is_refused(schedule, predicts):
+    """Else it would be drawn from, or trained, as if it gave the mean velocity."""
+    model = Exact()
+    model.parameterization = D.Parameterization(schedule, predicts)
+    x = np.ones((2, 2))
+    for call in (
+        lambda: mean_flow.loss(model, x, None, 0),
+        lambda: mean_flow.sample(model, [1, 2]),
+        lambda: mean_flow.jump(model, x, [1, 2]),
+    ):
+        with pytest.raises(ValueError, match=r"^model: given one that was trained on .*straight"):
+            call()
+
+
+def test_the_steps_from_a_place_of_ones_own():
+    model = trained()
+    labels = np.array([1, 2, 0])
+    x = np.random.default_rng(3).standard_normal((3, 2))
+    drawn = D.final(mean_flow.jump(model, x, labels, [T, 5, 0], clip=None))
+    np.testing.assert_allclose(drawn, MEANS[labels, None] + SPREAD * x, rtol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -237,14 +273,63 @@ def test_threads_do_not_matter():
         ),
         (
             lambda: mean_flow.loss(lambda x, t, condition, r: x, np.ones((2, 2)), None, 0),
-            "model: given function without timesteps, wanted a network of two times",
+            "model: given function, wanted a network of two times",
+        ),
+        (
+            lambda: mean_flow.loss(md.models.MeanFlowUNet, np.ones((2, 2)), None, 0),
+            "model: given the class MeanFlowUNet, wanted what it gives: type MeanFlowUNet()",
+        ),
+        (
+            lambda: mean_flow.loss(Exact(), np.ones((2, 2)), None, 0, guidance=math.inf),
+            "guidance: given inf, wanted a finite number",
+        ),
+        (
+            lambda: mean_flow.loss(Exact(), np.ones((2, 2)), None, 0, guidance_scale=2),
+            "loss: guidance is learned: type mean_flow.loss(model, x0, labels, rng, guidance=1.3)",
+        ),
+        (
+            lambda: mean_flow.loss(small(), np.zeros((2, 8, 8, 1)), None, 0),
+            "x: given float64, wanted float32, as the model's weights: type x.astype('float32')",
         ),
         (
             lambda: mean_flow.sample(D.denoiser(Exact(), D.straight_schedule(T), "velocity")),
             "model: given Denoise",
         ),
         (lambda: mean_flow.sample(md.models.UNet(), [1]), "model: "),
-        (lambda: mean_flow.sample(Exact(), [1]), "denoise: given Exact, wanted a Denoise"),
+        (
+            lambda: mean_flow.sample(Exact(), [1]),
+            "model: given Exact without training, wanted one that mean_flow.loss has trained",
+        ),
+        (
+            lambda: mean_flow.sample(trained(), [1], passes=0),
+            "passes: given 0, wanted an integer from 1 to 20",
+        ),
+        (
+            lambda: mean_flow.sample(trained(), [1], passes=21),
+            "passes: given 21, wanted an integer from 1 to 20",
+        ),
+        (
+            lambda: mean_flow.sample(trained(), [1], steps=4),
+            "sample: steps are called passes here",
+        ),
+        (
+            lambda: mean_flow.sample(trained(), [1], sampler="heun"),
+            "type diffusion.sample(model, labels, sampler='heun')",
+        ),
+        (
+            lambda: mean_flow.sample(trained(), [1], guidance=2),
+            "sample: guidance is learned: type mean_flow.loss(",
+        ),
+        (
+            lambda: mean_flow.jump(
+                D.guidance.classifier_free(trained(), 2), np.ones((2, 2)), [1, 2]
+            ),
+            "model: given Denoise, wanted a network of two times",
+        ),
+        (
+            lambda: D.sample(trained(), [1], sampler=mean_flow.jump, steps=1),
+            "such as models.MeanFlowUNet(): type the network itself, whose guidance is learned",
+        ),
         (
             lambda: small()(np.ones((1, 8, 8, 1), np.float32), 3, [1], 5),
             "r: given one 2 above t, wanted at most t",

@@ -197,6 +197,15 @@ def interval_unet(images, labels):
 
 @recipe
 def learned_mlp(schedule, points, labels):
+    return taught_mlp(schedule, points, labels)
+
+
+@recipe
+def teacher_mlp(schedule, points, labels):
+    return taught_mlp(schedule, points, labels)
+
+
+def taught_mlp(schedule, points, labels):
     model = md.models.ConditionalMLP(4, 3, 20)
     diffusion.loss(model, schedule, points, labels, 0, "v")
     return model

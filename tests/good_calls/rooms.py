@@ -240,7 +240,7 @@ md.diffusion.loss(mlp, schedule, points, labels, rng, predicts="v", weight=None,
     learned_variance=False)
 md.diffusion.loss(mlp, schedule, points, labels, rng, predicts="v", weight=snr_weight,
     draw=draw_times, callback=keep_losses)
-md.diffusion.distillation.loss(learned_mlp, learned_mlp, points, labels, rng, steps=2)
+md.diffusion.distillation.loss(learned_mlp, teacher_mlp, points, labels, rng, steps=2)
 md.diffusion.mean_flow.loss(interval_unet, images, labels, rng, guidance=1.5, share=0.5,
     mean=0.4, std=1.3)
 md.diffusion.mean_flow.sample(interval_unet, labels, passes=2, rng=0, clip=None)

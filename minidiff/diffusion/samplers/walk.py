@@ -114,12 +114,14 @@ def sampler(free_noise: bool = False, **allowed: checks.Between | Collection) ->
     """
 
     def make(function: Callable) -> Callable:
+        called = function.__name__.lstrip("_")  # in errors
+
         @functools.wraps(function)
         def public(denoise, x, condition=None, times=None, rng=None, clip="images", **options):
             for name in allowed.keys() & options.keys():
                 checks.among(name, options[name], allowed[name])
-            walk = Walk(denoise, x, condition, times, rng, clip, function.__name__, free_noise)
-            return _finite(function(walk, x, **options), function.__name__)
+            walk = Walk(denoise, x, condition, times, rng, clip, called, free_noise)
+            return _finite(function(walk, x, **options), called)
 
         shared = list(inspect.signature(public, follow_wrapped=False).parameters.values())[:-1]
         own = list(inspect.signature(function).parameters.values())[2:]
