@@ -16,6 +16,8 @@ from minidiff.evaluation import Court, Network, Setting, sweep
 from minidiff.training import Trainer
 
 FOLDER = Path("runs/fashion")
+TIMES = (0.7, 1.3)  # as examples/mnist_guided.py has them
+BETAS = (0.9, 0.999)
 
 
 def main() -> None:
@@ -39,7 +41,16 @@ def main() -> None:
     path = FOLDER / "checkpoint.safetensors"
     names = list(data.FASHION_NAMES)
     fit(
-        recipes.painting(model, len(training[0]), args.epochs, 0, path, names=names),
+        recipes.painting(
+            model,
+            len(training[0]),
+            args.epochs,
+            0,
+            path,
+            times=TIMES,
+            betas=BETAS,
+            names=names,
+        ),
         training,
         args.epochs,
     )

@@ -19,8 +19,9 @@ from .training import Trainer
 
 TIMESTEPS = 100
 WIDTHS = (32, 64, 64)
-TIMES = (0.7, 1.3)  # of the log-normal distribution of noise levels
+TIMES = (0.3, 1.2)  # of the log-normal distribution of noise levels
 FIRST_RATE = 2e-3
+BETAS = (0.9, 0.99)
 LAST_RATE = 4e-5
 LABEL_DROPOUT = 0.1
 MEASURED = 2000  # images whose pixels are measured
@@ -60,18 +61,21 @@ def painting(
     path: str | os.PathLike | None,
     flip: bool = False,
     tensorboard: str | os.PathLike | None = None,
+    times: tuple[float, float] = TIMES,
+    betas: tuple[float, float] = BETAS,
     **notes: Any,
 ) -> Trainer:
     """The training of a network on `count` images, by `fit((images, labels), epochs)`.
 
     Every tenth label is dropped, the rate falls to the end of `epochs`, and the weights are
-    averaged. `flip` shows half of the images mirrored; the rest is `Trainer`'s.
+    averaged. `flip` shows half of the images mirrored. `times` are the mean and the deviation of
+    `losses.log_normal`, `betas` are Adam's; the rest is `Trainer`'s.
     """
     size = batch_size_for(count)
     steps = epochs * data.batch_count(count, size)
     rate = warmup_cosine(FIRST_RATE, min(200, steps // 10), steps, LAST_RATE)
     schedule = cosine_schedule(TIMESTEPS)
-    draw = losses.log_normal(schedule, *TIMES)
+    draw = losses.log_normal(schedule, *times)
 
     def step_loss(x: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> Any:
         if flip:
@@ -79,7 +83,7 @@ def painting(
         dropped = label_dropout(labels, LABEL_DROPOUT, rng)
         return loss(model, schedule, x, dropped, rng, "v", draw=draw)
 
-    optimizer = Adam(model.parameters(), lr=rate)
+    optimizer = Adam(model.parameters(), lr=rate, betas=betas)
     ema = EMA(model, PowerLaw(AVERAGED))
     return Trainer(
         model,
