@@ -61,7 +61,7 @@ def main() -> None:
     fit(judging, (images, labels - 1), args.judge_epochs)
 
     court = Court({"a LeNet": md.load(beside)}, names, real=data.fashion_mnist)
-    settings = [Setting(scale, **recipes.SAMPLER) for scale in (1.0, 2.0, None)]
+    settings = [Setting(scale, **recipes.SAMPLER_OF_DIGITS) for scale in (1.0, 2.0, None)]
     sweep([Network("fashion", md.load(path))], settings, court, FOLDER, args.count, seed=0)
 
 

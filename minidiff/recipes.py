@@ -27,8 +27,10 @@ LABEL_DROPOUT = 0.1
 MEASURED = 2000  # images whose pixels are measured
 AVERAGED = 0.1  # the width of the averaged weights' shape
 JUDGE_EPOCHS = 15
-# Noise that is drawn anew at each step undoes the network's errors; times are even in log-SNR.
-SAMPLER: dict[str, Any] = {"sampler": "dpmpp_2m_sde", "steps": 20, "spacing": "log_snr"}
+# Noise that is drawn anew at each step undoes the network's errors; times are even in log-SNR. Of
+# digits 20 steps are as good as more; figures with sharp edges are all whole in 50.
+SAMPLER: dict[str, Any] = {"sampler": "dpmpp_2m_sde", "steps": 50, "spacing": "log_snr"}
+SAMPLER_OF_DIGITS = SAMPLER | {"steps": 20}
 
 Images = np.ndarray | OnDisk
 

@@ -26,7 +26,8 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(recipes, "WIDTHS", (8, 8))
     monkeypatch.setattr(recipes, "JUDGE_EPOCHS", 2)
-    monkeypatch.setattr(recipes, "SAMPLER", {"sampler": "ddim", "steps": 2})
+    for name in ("SAMPLER", "SAMPLER_OF_DIGITS"):
+        monkeypatch.setattr(recipes, name, {"sampler": "ddim", "steps": 2})
     return tmp_path
 
 
@@ -126,7 +127,7 @@ def test_a_stopped_training_goes_on_bit_for_bit(pictures, monkeypatch, options):
 def test_digits_are_drawn_by_the_network_that_ships(here, capsys):
     run("draw", "31", "4", "--guidance", "1")
     guided = classifier_free(diffusion.denoiser(md.pretrained("mnist_adm")), 1.0)
-    images = diffusion.sample(guided, [4, 2, 5], rng=0, **recipes.SAMPLER)
+    images = diffusion.sample(guided, [4, 2, 5], rng=0, **recipes.SAMPLER_OF_DIGITS)
     plot.grid(images[None], "wanted.png", titles=[3, 1, 4])
     assert Path("drawn.png").read_bytes() == Path("wanted.png").read_bytes()
     assert "what: given 'x', wanted up to 1,000 of '0', '1'" in fails(capsys, "draw", "3x")

@@ -41,7 +41,8 @@ def run(args: argparse.Namespace) -> Path:
     asked = list("".join(args.what)) if drawer.draws_digits else args.what
     labels = labels_of(drawer, asked, MOST)
     denoise = classifier_free(diffusion.denoiser(drawer.model.to(args.device)), args.guidance)
-    images = to_host(diffusion.sample(denoise, labels, rng=args.seed, **recipes.SAMPLER))
+    sampler = recipes.SAMPLER_OF_DIGITS if drawer.draws_digits else recipes.SAMPLER
+    images = to_host(diffusion.sample(denoise, labels, rng=args.seed, **sampler))
     if distributed.rank() == 0:
         plot.grid(images[None], args.out, titles=[drawer.names[label - 1] for label in labels])
     return args.out

@@ -48,13 +48,15 @@ def run(args: argparse.Namespace) -> Path:
             drawer.names,
             real=lambda split: command_line.mnist(split, None),
         )
+        sampler = recipes.SAMPLER_OF_DIGITS
         folder = Path("runs/evaluate/digits")
     else:
         court = own_court(drawer, args.pictures, Path(args.checkpoint).with_name(JUDGE))
+        sampler = recipes.SAMPLER
         folder = Path(args.checkpoint).parent
         # sets of unequal counts do not compare: the floor has no more than there are
         args.count = min(args.count, max(20, len(court.training[1])))
-    settings = [Setting(scale, **recipes.SAMPLER) for scale in (*args.guidance, None)]
+    settings = [Setting(scale, **sampler) for scale in (*args.guidance, None)]
     network = Network(Path(args.checkpoint or "mnist_adm").stem, drawer.model.to(args.device))
     try:
         with distributed.apart():
