@@ -283,6 +283,14 @@ def marked(rule):
     return pytest.param(rule, id=rule.__name__, marks=marks)
 
 
+def test_files_of_tests_have_names_of_their_own():
+    """Pytest imports them by their names alone: two of one name are one module."""
+    paths = defaultdict(list)
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        paths[path.name].append(str(path.relative_to(ROOT)))
+    assert not [same for same in paths.values() if len(same) > 1]
+
+
 @pytest.mark.parametrize("rule", [marked(rule) for rule in RULES])
 def test_the_rules_are_kept(rule):
     broken = [
