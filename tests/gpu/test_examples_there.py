@@ -33,7 +33,7 @@ def small_unet(path):
 
 def test_all_examples_have_the_option():
     named = {"spiral", "patterns_guided", "train_judges", "guidance", "samplers"}
-    named |= {"classifier_guidance", "evaluate", "mnist_guided", "own_images"}
+    named |= {"classifier_guidance", "evaluate", "mnist_guided", "one_pass", "own_images"}
     assert named == set(NAMES) - {"coloured_shapes"}, "which only makes pictures"
 
 
@@ -122,6 +122,16 @@ def test_the_judging_of_a_network(here, few_digits, monkeypatch, capsys):  # noq
 def test_a_judge(judge, here, few_digits, monkeypatch, capsys):  # noqa: F811
     run("train_judges", monkeypatch, "--judge", judge, "--epochs", "1", "--device", "cuda").main()
     assert "test accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.long
+def test_one_pass(here, few_digits, monkeypatch, capsys):  # noqa: F811
+    example = run("one_pass", monkeypatch, "--epochs", "1", "--device", "cuda")
+    few = {"COUNT": 2, "ROUNDS": 1, "STEPS": 2, "TIMESTEPS": 10, "PASSES": (1, 2)}
+    for name, value in few.items():
+        monkeypatch.setattr(example, name, value)
+    example.main()
+    assert "2 passes: a LeNet reads" in capsys.readouterr().out
 
 
 @pytest.mark.long
