@@ -3,7 +3,7 @@
     python -m benchmarks.one_pass
 
 A pass is the network of 420,497 parameters in eval mode, without gradients; what a sampler does
-beside it is below a hundredth. PyTorch has the faster of its two layouts. How good the digits of so
+beside it is not counted. PyTorch has the faster of its two layouts. How good the digits of so
 many passes are stands in benchmarks/quality.md.
 """
 

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from numpy.random import Generator
 
 from .. import nn, ops
 from ..autograd.tensor import Tensor
@@ -21,17 +20,8 @@ class IntervalAndCondition(TimeAndCondition):
     is large, whatever the network makes of it.
     """
 
-    def __init__(
-        self,
-        size: int,
-        timesteps: int,
-        classes: int | None,
-        condition_dim: int | None,
-        combine: str,
-        rng: Generator,
-    ):
-        super().__init__(size, timesteps, classes, condition_dim, combine, rng)
-        self.waves = nn.SinusoidalEmbedding(size // 2)
+    def _made_waves(self, size: int, timesteps: int) -> nn.SinusoidalEmbedding:
+        return nn.SinusoidalEmbedding(size // 2)
 
     def waves_of(self, t: Any, batch: int, like: Array) -> Any:
         """Of the two times (t, r), each one for all or one for each: (batch, size)."""

@@ -54,7 +54,7 @@ class TimeAndCondition(nn.Module):
         self.classes = classes
         self.condition_dim = condition_dim
         self.combine = combine
-        self.waves = nn.SinusoidalEmbedding(size, timesteps)
+        self.waves = self._made_waves(size, timesteps)
         self.time1 = Dense(size, size, rng)
         self.time2 = Dense(size, size, rng)
         self.condition: Any = None
@@ -77,6 +77,9 @@ class TimeAndCondition(nn.Module):
         if condition is None:
             return ops.silu(time)
         return ops.silu(COMBINE[self.combine](time, self.condition(condition)))
+
+    def _made_waves(self, size: int, timesteps: int) -> nn.SinusoidalEmbedding:
+        return nn.SinusoidalEmbedding(size, timesteps)
 
     def waves_of(self, t: Any, batch: int, like: Array) -> Any:
         """The waves of one time for all or one for each, (batch, size); still on the host."""
