@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import storage
-from .models import ADMUNet, UNet
+from .models import ADMUNet, MeanFlowUNet, UNet
 from .storage import Checkpoint
 
 SHIPPED = "mnist_adm"
@@ -21,6 +21,19 @@ class Painter(NamedTuple):
     names: list[str]  # of the classes: the first one has the label 1
     draws_digits: bool
     notes: dict[str, Any]
+
+    @property
+    def draws_in_one_pass(self) -> bool:
+        """Whether it is a network of two times, whose guidance is learned."""
+        return isinstance(self.model, MeanFlowUNet)
+
+    def refuse_guidance(self, scale: float | None) -> None:
+        """ValueError for a scale where the network has learned its own; None is no scale."""
+        if self.draws_in_one_pass and scale is not None:
+            raise ValueError(
+                f"guidance: given {scale:g}, wanted none: a network that draws in one pass has "
+                "learned to draw guided"
+            )
 
 
 def painter(path: str | None) -> Painter:

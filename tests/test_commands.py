@@ -14,6 +14,7 @@ from PIL import Image
 
 import minidiff as md
 from minidiff import commands, diffusion, plot, recipes, storage
+from minidiff.commands import evaluating
 from minidiff.diffusion.guidance import classifier_free
 from minidiff.training import Trainer
 
@@ -131,6 +132,36 @@ def test_digits_are_drawn_by_the_network_that_ships(here, capsys):
     plot.grid(images[None], "wanted.png", titles=[3, 1, 4])
     assert Path("drawn.png").read_bytes() == Path("wanted.png").read_bytes()
     assert "what: given 'x', wanted up to 1,000 of '0', '1'" in fails(capsys, "draw", "3x")
+
+
+@pytest.fixture
+def one_pass(here):
+    """A network of two times that was trained on digits, in a file."""
+    model = md.models.MeanFlowUNet(1, 8, (1,), 10, timesteps=20, attention=False)
+    x0 = np.zeros((2, 28, 28, 1), np.float32)
+    diffusion.mean_flow.loss(model, x0, np.array([1, 2]), 0)
+    return md.save(here / "one_pass.safetensors", model)
+
+
+def test_what_draws_in_one_pass_is_drawn_so(one_pass, monkeypatch, capsys):
+    grids = []
+    monkeypatch.setattr(plot, "grid", lambda images, *_, **options: grids.append(images))
+    own = ["--checkpoint", one_pass, "--seed", "3"]
+    run("draw", "31", *own)
+    wanted = diffusion.mean_flow.sample(md.load(one_pass), np.array([4, 2]), rng=3)
+    np.testing.assert_array_equal(grids[0][0], wanted)
+    refused = "guidance: given 1, wanted none: a network that draws in one pass has learned to draw"
+    assert refused in fails(capsys, "draw", "31", *own, "--guidance", "1")
+    assert refused in fails(capsys, "evaluate", one_pass, "--guidance", "1")
+
+
+def test_what_draws_in_one_pass_is_judged_in_a_few(one_pass, monkeypatch, here):
+    settings = []
+    monkeypatch.setattr(evaluating, "sweep", lambda _, made, *rest: settings.extend(made))
+    run("evaluate", one_pass)
+    made = [(setting.guidance, setting.sampler, setting.steps) for setting in settings]
+    passes = (1, 2, 4)
+    assert made == [(scale, "mean_flow", n) for scale in (1.0, None) for n in passes]
 
 
 def test_every_file_that_ships_is_told(capsys):

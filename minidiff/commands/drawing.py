@@ -3,12 +3,15 @@
 import argparse
 from pathlib import Path
 
+import numpy as np
+
 from .. import command_line, diffusion, distributed, plot, recipes
 from ..diffusion.guidance import classifier_free
-from ..kernels import to_host
-from ..networks import labels_of, painter
+from ..kernels import Array, to_host
+from ..networks import Painter, labels_of, painter
 
 MOST = 1000  # pictures in one file
+GUIDANCE = 2.0
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -23,8 +26,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--guidance",
         type=command_line.real(-100, 100),
-        default=2.0,
-        help="how strongly the class pulls; 1 is the plain network (default: %(default)s)",
+        help="how strongly the class pulls; 1 is the plain network (default: "
+        f"{GUIDANCE:g}; what draws in one pass has learned its own)",
     )
     command_line.add_device(parser)
     command_line.add_seed(parser)
@@ -40,9 +43,19 @@ def run(args: argparse.Namespace) -> Path:
     drawer = painter(args.checkpoint)
     asked = list("".join(args.what)) if drawer.draws_digits else args.what
     labels = labels_of(drawer, asked, MOST)
-    denoise = classifier_free(diffusion.denoiser(drawer.model.to(args.device)), args.guidance)
-    sampler = recipes.SAMPLER_OF_DIGITS if drawer.draws_digits else recipes.SAMPLER
-    images = to_host(diffusion.sample(denoise, labels, rng=args.seed, **sampler))
+    drawer.model.to(args.device)
+    images = to_host(drawn(drawer, labels, args.guidance, args.seed))
     if distributed.rank() == 0:
         plot.grid(images[None], args.out, titles=[drawer.names[label - 1] for label in labels])
     return args.out
+
+
+def drawn(drawer: Painter, labels: np.ndarray, guidance: float | None, seed: int) -> Array:
+    """An image for each label; in one pass, if the network has learned that."""
+    drawer.refuse_guidance(guidance)
+    if drawer.draws_in_one_pass:
+        return diffusion.mean_flow.sample(drawer.model, labels, rng=seed)
+    scale = GUIDANCE if guidance is None else guidance
+    denoise = classifier_free(diffusion.denoiser(drawer.model), scale)
+    sampler = recipes.SAMPLER_OF_DIGITS if drawer.draws_digits else recipes.SAMPLER
+    return diffusion.sample(denoise, labels, rng=seed, **sampler)

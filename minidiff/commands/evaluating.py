@@ -2,16 +2,19 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .. import command_line, data, distributed, recipes, storage
-from ..evaluation import Court, Network, Setting, sweep
+from ..evaluation import MEAN_FLOW, Court, Network, Setting, sweep
 from ..networks import Painter, painter
 from .training import JUDGE
 
 REAL = 10_000  # real pictures that are held against those drawn, at most
 JUDGES_OF_DIGITS = ("lenet", "judge")
+GUIDANCE = (1.0, 2.0)
+PASSES = (1, 2, 4)  # of a network of two times
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -27,8 +30,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--guidance",
         nargs="+",
         type=command_line.real(-100, 100),
-        default=[1.0, 2.0],
-        help="scales (default: 1 2); any class is drawn as well, without guidance",
+        help="scales (default: 1 2; what draws in one pass has learned its own); any class is "
+        "drawn as well, without guidance",
     )
     parser.add_argument(
         "--count",
@@ -56,7 +59,7 @@ def run(args: argparse.Namespace) -> Path:
         folder = Path(args.checkpoint).parent
         # sets of unequal counts do not compare: the floor has no more than there are
         args.count = min(args.count, max(20, len(court.training[1])))
-    settings = [Setting(scale, **sampler) for scale in (*args.guidance, None)]
+    settings = settings_of(drawer, args.guidance, sampler)
     network = Network(Path(args.checkpoint or "mnist_adm").stem, drawer.model.to(args.device))
     try:
         with distributed.apart():
@@ -64,6 +67,16 @@ def run(args: argparse.Namespace) -> Path:
     except KeyboardInterrupt:
         raise SystemExit("\nstopped; the same command goes on") from None
     return folder / "report.html"
+
+
+def settings_of(
+    drawer: Painter, scales: list[float] | None, sampler: dict[str, Any]
+) -> list[Setting]:
+    """Each scale by the sampler; of a network that draws in one pass, a few passes."""
+    drawer.refuse_guidance(None if scales is None else scales[0])
+    if drawer.draws_in_one_pass:
+        return [Setting(scale, MEAN_FLOW, passes) for scale in (1.0, None) for passes in PASSES]
+    return [Setting(scale, **sampler) for scale in (*(scales or GUIDANCE), None)]
 
 
 def own_court(drawer: Painter, pictures: str | None, judge: Path) -> Court:

@@ -25,7 +25,7 @@ from .onnx_networks import as_onnx
 __all__ = ["load", "save"]
 
 NETWORK_FILE = "torch_networks.py"
-NETWORKS = ("UNet", "ADMUNet", "ConditionalMLP", "LeNet", "LeNet5")
+NETWORKS = ("UNet", "MeanFlowUNet", "ADMUNet", "ConditionalMLP", "LeNet", "LeNet5")
 
 
 def save(path: str | os.PathLike, model: Module) -> Path:

@@ -136,11 +136,27 @@ def waves(g: Graph, layer: nn.SinusoidalEmbedding, t: str, timesteps: int) -> st
     cos_b = g.add("Cos", b)
     sin = g.add("Add", g.add("Mul", sin_a, cos_b), g.add("Mul", cos_a, sin_b))
     cos = g.add("Sub", g.add("Mul", cos_a, cos_b), g.add("Mul", sin_a, sin_b))
+    return _in_turns(g, sin, cos, layer)
+
+
+def interval_waves(
+    g: Graph, layer: nn.SinusoidalEmbedding, t: str, r: str, to_radians: float
+) -> str:
+    """The embeddings of t and of t − r beside each other: few radians, which float32 holds."""
+    scaled = g.constant(layer.frequencies * to_radians)
+    parts = []
+    for time in (t, g.add("Sub", t, r)):
+        phase = g.add("Mul", g.add("Reshape", time, g.sizes(-1, 1)), scaled)
+        parts.append(_in_turns(g, g.add("Sin", phase), g.add("Cos", phase), layer))
+    return g.add("Concat", *parts, axis=1)
+
+
+def _in_turns(g: Graph, sin: str, cos: str, layer: nn.SinusoidalEmbedding) -> str:
+    """Sines and cosines (batch, dim / 2) as (batch, dim), one after the other."""
     pairs = [g.add("Unsqueeze", x, g.sizes(2)) for x in (sin, cos)]
-    return g.add("Reshape", g.add("Concat", *pairs, axis=2), g.sizes(0, phase.shape[1] * 2))
+    return g.add("Reshape", g.add("Concat", *pairs, axis=2), g.sizes(0, len(layer.frequencies) * 2))
 
 
-def time_of(g: Graph, embedding: Any, t: str, timesteps: int) -> str:
-    """Waves, Dense, gelu, Dense: what the UNets' embeddings begin with."""
-    h = dense(g, embedding.time1, waves(g, embedding.waves, t, timesteps))
-    return dense(g, embedding.time2, gelu(g, h))
+def time_of(g: Graph, embedding: Any, waves: str) -> str:
+    """Dense, gelu, Dense of the waves: what the UNets' embeddings begin with."""
+    return dense(g, embedding.time2, gelu(g, dense(g, embedding.time1, waves)))

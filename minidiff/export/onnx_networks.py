@@ -2,8 +2,9 @@
 
 A graph is called with x (batch, channels, height, width), of any size that the network takes;
 t (batch,), float32, whole or not; and `condition`: int64 labels (batch,), of which 0 is the null
-label, or float32 vectors (batch, d); an unconditional network has no such input. It gives `output`,
-like x. Points are (batch, 2); a classifier has x alone, and gives logits.
+label, or float32 vectors (batch, d); an unconditional network has no such input. A network of two
+times has r (batch,), float32, at most t. It gives `output`, like x. Points are (batch, 2); a
+classifier has x alone, and gives logits.
 """
 
 import json
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import models, nn
+from ..models.mean_flow import FASTEST
 from .files import Exported
 from .onnx_graph import Graph
 from .onnx_layers import (
@@ -23,6 +25,7 @@ from .onnx_layers import (
     embedding,
     group_norm,
     halved,
+    interval_waves,
     over_pixels,
     self_attention,
     silu,
@@ -47,6 +50,8 @@ def as_onnx(model: nn.Module, content: Exported) -> bytes:
         inputs = {"x": (np.float32, shape), "t": (np.float32, ("batch",))}
         inputs |= condition_of(model.config)
         condition = "condition" if "condition" in inputs else None
+        if isinstance(model, models.MeanFlowUNet):
+            inputs["r"] = inputs["t"]
         output = writer(g, model, "x", "t", condition)
     return g.to_bytes(inputs, output, shape, {"minidiff": json.dumps(content.about)})
 
@@ -76,7 +81,18 @@ def condition_of(config: dict[str, Any]) -> dict[str, tuple]:
 
 
 def unet(g: Graph, model: models.UNet, x: str, t: str, condition: str | None) -> str:
-    emb = time_and_condition(g, model.embedding, t, condition, model.timesteps)
+    times = waves(g, model.embedding.waves, t, model.timesteps)
+    return unet_at(g, model, x, time_and_condition(g, model.embedding, times, condition))
+
+
+def mean_flow_unet(
+    g: Graph, model: models.MeanFlowUNet, x: str, t: str, condition: str | None
+) -> str:
+    times = interval_waves(g, model.embedding.waves, t, "r", FASTEST / model.timesteps)
+    return unet_at(g, model, x, time_and_condition(g, model.embedding, times, condition))
+
+
+def unet_at(g: Graph, model: models.UNet, x: str, emb: str) -> str:
     h = conv(g, model.enter, x)
     skips = []
     for block, shrink in zip(model.down_blocks, model.down):
@@ -92,8 +108,8 @@ def unet(g: Graph, model: models.UNet, x: str, t: str, condition: str | None) ->
     return conv(g, model.leave, h)
 
 
-def time_and_condition(g: Graph, module: Any, t: str, condition: str | None, timesteps: int) -> str:
-    time = time_of(g, module, t, timesteps)
+def time_and_condition(g: Graph, module: Any, waves: str, condition: str | None) -> str:
+    time = time_of(g, module, waves)
     if condition is None:
         return silu(g, time)
     row_of = embedding if module.condition_dim is None else dense
@@ -121,7 +137,7 @@ def attention(g: Graph, layer: nn.Attention, x: str, emb: str) -> str:
 
 
 def adm(g: Graph, model: Any, x: str, t: str, condition: str | None) -> str:
-    time = time_of(g, model.embedding, t, model.timesteps)
+    time = time_of(g, model.embedding, waves(g, model.embedding.waves, t, model.timesteps))
     if condition is not None:
         time = g.add("Add", time, embedding(g, model.embedding.label, condition))
     emb = silu(g, time)
@@ -231,6 +247,7 @@ def lenet(g: Graph, model: models.LeNet5 | models.LeNet, x: str) -> str:
 
 NETWORKS: dict[str, Callable] = {
     "UNet": unet,
+    "MeanFlowUNet": mean_flow_unet,
     "ADMUNet": adm,
     "ConditionalMLP": mlp,
     "LeNet": lenet,

@@ -5,6 +5,7 @@
     model = load("digits.pt")               # or "digits.safetensors"
     with torch.inference_mode():
         v = model(x, t, labels)             # x (batch, channels, height, width), as PyTorch has it
+        u = model(x, t, labels, r)          # of a MeanFlowUNet, which is told two times, r <= t
 
 It needs PyTorch alone, and safetensors for such a file. `model.about` is what the file says of the
 network: its class, its configuration, and as "parameterization" what it predicts ("noise", "x0" or
@@ -63,6 +64,19 @@ class Waves(nn.Module):
         return torch.stack([phase.sin(), phase.cos()], -1).flatten(1)
 
 
+class IntervalWaves(nn.Module):
+    """Two times (t, r) as waves, half of t, half of t − r; from 0 to timesteps is 10 radians."""
+
+    def __init__(self, dim, timesteps):
+        super().__init__()
+        self.waves = Waves(dim // 2, 0)
+        self.to_radians = 10 / timesteps
+
+    def forward(self, times):
+        t, r = (time.double() for time in times)
+        return torch.cat([self.waves(time * self.to_radians) for time in (t, t - r)], -1)
+
+
 class Time(nn.Module):
     def __init__(self, dim, timesteps):
         super().__init__()
@@ -93,6 +107,12 @@ class TimeAndCondition(Time):
         if self.combine == "concat":
             return F.silu(torch.cat([time, other], -1))
         return F.silu(time + other if self.combine == "add" else time * other)
+
+
+class IntervalAndCondition(TimeAndCondition):
+    def __init__(self, size, timesteps, *condition):
+        super().__init__(size, timesteps, *condition)
+        self.waves = IntervalWaves(size, timesteps)
 
 
 class TimeAndLabel(Time):
@@ -180,6 +200,8 @@ class Attention(nn.Module):
 
 
 class UNet(nn.Module):
+    embedding_type = TimeAndCondition
+
     def __init__(
         self,
         channels=1,
@@ -195,7 +217,7 @@ class UNet(nn.Module):
         outs = [width * k for k in multipliers]
         ins = [width, *outs[:-1]]
         bottom = outs[-1]
-        self.embedding = TimeAndCondition(4 * width, timesteps, classes, condition_dim, combine)
+        self.embedding = self.embedding_type(4 * width, timesteps, classes, condition_dim, combine)
         dim = self.embedding.dim
         self.enter = nn.Conv2d(channels, width, 3, padding=1)
         self.down_blocks = nn.ModuleList(ResBlock(i, i, dim) for i in ins)
@@ -224,6 +246,15 @@ class UNet(nn.Module):
             if level:
                 h = cut_to(self.up[level - 1](h), skips[level - 1])
         return self.leave(h)
+
+
+class MeanFlowUNet(UNet):
+    """The mean velocity between t and an earlier time r, which is t unless given."""
+
+    embedding_type = IntervalAndCondition
+
+    def forward(self, x, t, condition=None, r=None):
+        return super().forward(x, (t, t if r is None else r), condition)
 
 
 class ADMBlock(nn.Module):
@@ -397,4 +428,5 @@ class LeNet5(LeNet):
         super().__init__((28, 28, 1), 10, (6, 16), padding=0)
 
 
-NETWORKS = {kind.__name__: kind for kind in (UNet, ADMUNet, ConditionalMLP, LeNet, LeNet5)}
+KINDS = (UNet, MeanFlowUNet, ADMUNet, ConditionalMLP, LeNet, LeNet5)
+NETWORKS = {kind.__name__: kind for kind in KINDS}

@@ -24,6 +24,9 @@ NETWORKS = {
     "unet multiply": lambda: md.models.UNet(combine="multiply", timesteps=4000),
     "unet without classes": lambda: md.models.UNet(classes=None, attention=False, width=8),
     "unet of vectors": lambda: md.models.UNet(condition_dim=7),
+    "two times": lambda: md.models.MeanFlowUNet(width=8, multipliers=(1, 2)),
+    "two times without classes": lambda: md.models.MeanFlowUNet(classes=None, timesteps=1000),
+    "two times of vectors": lambda: md.models.MeanFlowUNet(condition_dim=7, combine="add"),
     "adm": lambda: md.models.ADMUNet(ALPHA_BAR),
     "adm in colour": lambda: md.models.ADMUNet(ALPHA_BAR, 3, (8, 24), mean=0.1, std=0.4),
     "adm with more attention": lambda: md.models.ADMUNet(ALPHA_BAR, 1, (8, 16), attention=(0, 1)),
@@ -69,6 +72,9 @@ def inputs_of(model, times, batch=5, size=(28, 28)):
         inputs["condition"] = rng.standard_normal((batch, config["condition_dim"]), np.float32)
     elif config["classes"]:
         inputs["condition"] = np.arange(batch) % (config["classes"] + 1)
+    if isinstance(model, md.models.MeanFlowUNet):
+        inputs.setdefault("condition", None)
+        inputs["r"] = inputs["t"][::-1].clip(max=inputs["t"])
     return inputs
 
 
@@ -88,9 +94,9 @@ def ours(model, inputs):
 
 def onnx_runtimes(path, inputs):
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    feed = {name: channels_first(array) for name, array in inputs.items()}
-    if "t" in feed:
-        feed["t"] = feed["t"].astype(np.float32)
+    feed = {name: channels_first(x) for name, x in inputs.items() if x is not None}
+    for time in feed.keys() & {"t", "r"}:
+        feed[time] = feed[time].astype(np.float32)
     return session.run(["output"], feed)[0]
 
 
@@ -110,8 +116,12 @@ def test_pytorch_gives_the_same(tmp_path, model, times, suffix):
     assert {p.dtype for p in peer.parameters()} == {torch.float32}
     inputs = inputs_of(model, times, size=(15, 22))
     with torch.inference_mode():
-        tensors = [torch.from_numpy(channels_first(array)) for array in inputs.values()]
-        got = peer(*tensors).numpy()
+        tensors = {
+            name: torch.from_numpy(channels_first(array))
+            for name, array in inputs.items()
+            if array is not None
+        }
+        got = peer(**tensors).numpy()
     close(got, ours(model, inputs))
 
 
@@ -178,16 +188,21 @@ def test_damaged_files_are_refused(tmp_path, suffix):
 def test_the_programs_on_the_page_run(tmp_path, monkeypatch):
     """docs/other-tools.md; a LeNet reads the digits that ONNX Runtime drew."""
     page = Path(md.__file__).parents[1] / "docs" / "other-tools.md"
-    drawing, training = re.findall(r"```py\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    drawing, in_one_pass, training = re.findall(
+        r"```py\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL
+    )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     model = md.pretrained("mnist_adm")
     for suffix in (".onnx", ".pt"):
         export.save(f"digits{suffix}", model)
+    export.save("one_pass.onnx", md.pretrained("mnist_one_pass"))
     names = {}
     exec(drawing, names)
-    digits = np.ascontiguousarray(names["x"].transpose(0, 2, 3, 1))
-    assert (md.metrics.predict(md.pretrained("lenet"), digits) == [3, 1, 4, 1, 5]).all()
+    exec(in_one_pass, names)
+    for drawn in (names["x"], names["digits"]):
+        digits = np.ascontiguousarray(drawn.transpose(0, 2, 3, 1))
+        assert (md.metrics.predict(md.pretrained("lenet"), digits) == [3, 1, 4, 1, 5]).all()
     exec(training, {})
     trained = export.load("trained.pt")
     assert trained.parameterization == model.parameterization
