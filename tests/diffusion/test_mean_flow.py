@@ -109,6 +109,24 @@ def test_the_derivative_is_a_constant_and_times_are_drawn_as_asked(share):
     np.testing.assert_allclose(model.factor.grad / 2, expected, atol=0.01)
 
 
+def test_of_a_batch_of_one_a_share_has_an_interval():
+    """Told by how much the network is asked: for its velocity too where there is an interval."""
+
+    class Counted(Exact):
+        calls = 0
+
+        def __call__(self, *inputs):
+            self.calls += 1
+            return super().__call__(*inputs)
+
+    model = Counted()
+    rng = np.random.default_rng(0)
+    for _ in range(400):
+        mean_flow.loss(model, np.ones((1, 2)), None, rng, share=0.3)
+    with_interval = model.calls - 400
+    assert 85 < with_interval < 155
+
+
 @pytest.mark.parametrize("passes", [1, 2, 7])
 def test_any_number_of_passes_leads_along_the_flow(passes):
     labels = np.array([1, 2, 0])
