@@ -22,13 +22,13 @@ from minidiff.kernels import to_host
 from minidiff.training import Trainer
 
 TIMESTEPS = 1000
-EPOCHS = 40
+EPOCHS = 30
 BATCH = 64
 FIRST_RATE = 2e-3
 LAST_RATE = 4e-5
 LABEL_DROPOUT = 0.1
 AVERAGED = 0.1  # the width of the averaged weights' shape
-GUIDANCE = 1.3  # which the network learns to draw with
+GUIDANCE = 1.4  # which the network learns to draw with
 SHARE = 0.25  # of a batch, which has intervals; the rest learns the velocity
 BETAS = (0.9, 0.99)
 PASSES = (1, 2, 4)

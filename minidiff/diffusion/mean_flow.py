@@ -64,8 +64,8 @@ def loss(
       condition, v is v_null + guidance · (noise - x_0 - v_null), where v_null is the velocity that
       the network itself gives without one (eq. 19, kappa = 0). For all others v is noise - x_0.
     - `share`: of the batch, its first rows have r < t, and teach the mean velocity; in the others r
-      = t, and they teach the velocity, which du/dt needs. Where that is no whole number, chance says
-      whether there is one more.
+      = t, and they teach the velocity, which du/dt needs. Where that is no whole number of rows,
+      chance says whether there is one more.
     - `mean`, `std`: log(t / (1 - t)) is normal. Two times are drawn so, and the larger one is t.
 
     In du/dt, v is what the network gives for r = t: noise - x_0 is the same in the mean, and varies
