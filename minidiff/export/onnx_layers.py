@@ -157,6 +157,6 @@ def _in_turns(g: Graph, sin: str, cos: str, layer: nn.SinusoidalEmbedding) -> st
     return g.add("Reshape", g.add("Concat", *pairs, axis=2), g.sizes(0, len(layer.frequencies) * 2))
 
 
-def time_of(g: Graph, embedding: Any, waves: str) -> str:
-    """Dense, gelu, Dense of the waves: what the UNets' embeddings begin with."""
-    return dense(g, embedding.time2, gelu(g, dense(g, embedding.time1, waves)))
+def time_of(g: Graph, embedding: Any, as_waves: str) -> str:
+    """Dense, gelu, Dense of a time as waves: what the UNets' embeddings begin with."""
+    return dense(g, embedding.time2, gelu(g, dense(g, embedding.time1, as_waves)))

@@ -108,8 +108,8 @@ def unet_at(g: Graph, model: models.UNet, x: str, emb: str) -> str:
     return conv(g, model.leave, h)
 
 
-def time_and_condition(g: Graph, module: Any, waves: str, condition: str | None) -> str:
-    time = time_of(g, module, waves)
+def time_and_condition(g: Graph, module: Any, as_waves: str, condition: str | None) -> str:
+    time = time_of(g, module, as_waves)
     if condition is None:
         return silu(g, time)
     row_of = embedding if module.condition_dim is None else dense
