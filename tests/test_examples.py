@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -238,7 +239,8 @@ def test_one_pass_is_trained_resumed_and_judged(here, few_digits, monkeypatch, c
     monkeypatch.setattr(example, "COUNT", 200)
     capsys.readouterr()
     example.main()
-    assert "1 passes: a LeNet reads 9" in capsys.readouterr().out
+    read = re.search(r"1 passes: a LeNet reads ([\d.]+)%", capsys.readouterr().out)
+    assert float(read.group(1)) > 95
 
 
 @pytest.mark.parametrize(
