@@ -7,13 +7,11 @@
         v = model(x, t, labels)             # x (batch, channels, height, width), as PyTorch has it
         u = model(x, t, labels, r)          # of a MeanFlowUNet, which is told two times, r <= t
 
-It needs PyTorch alone, and safetensors for such a file. `model.about` is what the file says of the
-network: its class, its configuration, and as "parameterization" what it predicts ("noise", "x0" or
-"v" = α·noise − σ·x_0) and the β_t of its schedule: ᾱ_t = Π (1 − β), α = √ᾱ, σ = √(1 − ᾱ). In place
-of β a path, as that of flow matching, has α and σ; there "velocity" = noise − x_0.
-
-Times t (batch,) are integers or reals in 0 … timesteps. Labels (batch,) are int64, 0 is the null
-label.
+It needs PyTorch alone, and safetensors for such a file. Times t (batch,) are integers or reals in
+0 … timesteps. Labels (batch,) are int64, 0 is the null label. `model.about` is what the file says
+of the network: its class, its configuration, and as "parameterization" what it predicts ("noise",
+"x0" or "v" = α·noise − σ·x_0) and the β_t of its schedule: ᾱ_t = Π (1 − β), α = √ᾱ, σ = √(1 − ᾱ).
+In place of β a path, as that of flow matching, has α and σ; there "velocity" = noise − x_0.
 """
 
 import json
@@ -60,21 +58,8 @@ class Waves(nn.Module):
 
     def _waves(self, t):
         """In float64: in float32 the phases are off by 1e-4 where t is some thousands."""
-        phase = t.double()[:, None] * self.frequencies.to(t.device)
+        phase = t.double()[..., None] * self.frequencies.to(t.device)
         return torch.stack([phase.sin(), phase.cos()], -1).flatten(1)
-
-
-class IntervalWaves(nn.Module):
-    """Two times (t, r) as waves, half of t, half of t − r; from 0 to timesteps is 10 radians."""
-
-    def __init__(self, dim, timesteps):
-        super().__init__()
-        self.waves = Waves(dim // 2, 0)
-        self.to_radians = 10 / timesteps
-
-    def forward(self, times):
-        t, r = (time.double() for time in times)
-        return torch.cat([self.waves(time * self.to_radians) for time in (t, t - r)], -1)
 
 
 class Time(nn.Module):
@@ -89,7 +74,7 @@ class Time(nn.Module):
 
 
 class TimeAndCondition(Time):
-    def __init__(self, size, timesteps, classes, condition_dim, combine):
+    def __init__(self, size, timesteps=100, classes=10, condition_dim=None, combine="concat"):
         super().__init__(size, timesteps)
         self.condition = None
         if classes is not None:
@@ -107,12 +92,6 @@ class TimeAndCondition(Time):
         if self.combine == "concat":
             return F.silu(torch.cat([time, other], -1))
         return F.silu(time + other if self.combine == "add" else time * other)
-
-
-class IntervalAndCondition(TimeAndCondition):
-    def __init__(self, size, timesteps, *condition):
-        super().__init__(size, timesteps, *condition)
-        self.waves = IntervalWaves(size, timesteps)
 
 
 class TimeAndLabel(Time):
@@ -151,8 +130,7 @@ class Chain(nn.Module):
 
 def made_even(h):
     """With a last row or column of zeros where the size is odd: halving rounds up."""
-    odd = [h.shape[3] % 2, h.shape[2] % 2]
-    return F.pad(h, (0, odd[0], 0, odd[1])) if any(odd) else h
+    return F.pad(h, (0, h.shape[3] % 2, 0, h.shape[2] % 2))
 
 
 def cut_to(h, other):
@@ -200,30 +178,16 @@ class Attention(nn.Module):
 
 
 class UNet(nn.Module):
-    embedding_type = TimeAndCondition
-
-    def __init__(
-        self,
-        channels=1,
-        width=16,
-        multipliers=(1, 2, 3),
-        classes=10,
-        timesteps=100,
-        combine="concat",
-        attention=True,
-        condition_dim=None,
-    ):
+    def __init__(self, channels=1, width=16, multipliers=(1, 2, 3), attention=True, **embedding):
         super().__init__()
         outs = [width * k for k in multipliers]
         ins = [width, *outs[:-1]]
         bottom = outs[-1]
-        self.embedding = self.embedding_type(4 * width, timesteps, classes, condition_dim, combine)
+        self.embedding = TimeAndCondition(4 * width, **embedding)
         dim = self.embedding.dim
         self.enter = nn.Conv2d(channels, width, 3, padding=1)
         self.down_blocks = nn.ModuleList(ResBlock(i, i, dim) for i in ins)
-        self.down = nn.ModuleList(
-            nn.Conv2d(i, o, 4, stride=2, padding=1) for i, o in zip(ins[:-1], outs[:-1])
-        )
+        self.down = nn.ModuleList(nn.Conv2d(i, o, 4, stride=2, padding=1) for i, o in pairwise(ins))
         self.down.append(nn.Conv2d(ins[-1], bottom, 3, padding=1))
         self.bottom = Chain(ResBlock(bottom, bottom, dim))
         if attention:
@@ -251,10 +215,15 @@ class UNet(nn.Module):
 class MeanFlowUNet(UNet):
     """The mean velocity between t and an earlier time r, which is t unless given."""
 
-    embedding_type = IntervalAndCondition
+    def __init__(self, width=16, timesteps=100, **others):
+        super().__init__(width=width, timesteps=timesteps, **others)
+        self.embedding.waves = Waves(2 * width, 0)  # half of them of t, half of t − r
+        self.to_radians = 10 / timesteps
 
     def forward(self, x, t, condition=None, r=None):
-        return super().forward(x, (t, t if r is None else r), condition)
+        length = t - (t if r is None else r)
+        times = torch.stack([t.double(), length.double()], 1) * self.to_radians
+        return super().forward(x, times, condition)
 
 
 class ADMBlock(nn.Module):
@@ -428,5 +397,4 @@ class LeNet5(LeNet):
         super().__init__((28, 28, 1), 10, (6, 16), padding=0)
 
 
-KINDS = (UNet, MeanFlowUNet, ADMUNet, ConditionalMLP, LeNet, LeNet5)
-NETWORKS = {kind.__name__: kind for kind in KINDS}
+NETWORKS = {k.__name__: k for k in (UNet, MeanFlowUNet, ADMUNet, ConditionalMLP, LeNet, LeNet5)}
