@@ -3,12 +3,10 @@
 import argparse
 from pathlib import Path
 
-import numpy as np
-
 from .. import command_line, diffusion, distributed, plot, recipes
 from ..diffusion.guidance import classifier_free
-from ..kernels import Array, to_host
-from ..networks import Painter, labels_of, painter
+from ..kernels import to_host
+from ..networks import labels_of, painter
 
 MOST = 1000  # pictures in one file
 GUIDANCE = 2.0
@@ -43,19 +41,16 @@ def run(args: argparse.Namespace) -> Path:
     drawer = painter(args.checkpoint)
     asked = list("".join(args.what)) if drawer.draws_digits else args.what
     labels = labels_of(drawer, asked, MOST)
+    drawer.refuse_guidance(args.guidance)
     drawer.model.to(args.device)
-    images = to_host(drawn(drawer, labels, args.guidance, args.seed))
+    if drawer.draws_in_one_pass:
+        images = diffusion.mean_flow.sample(drawer.model, labels, rng=args.seed)
+    else:
+        scale = GUIDANCE if args.guidance is None else args.guidance
+        denoise = classifier_free(diffusion.denoiser(drawer.model), scale)
+        sampler = recipes.SAMPLER_OF_DIGITS if drawer.draws_digits else recipes.SAMPLER
+        images = diffusion.sample(denoise, labels, rng=args.seed, **sampler)
+    images = to_host(images)
     if distributed.rank() == 0:
         plot.grid(images[None], args.out, titles=[drawer.names[label - 1] for label in labels])
     return args.out
-
-
-def drawn(drawer: Painter, labels: np.ndarray, guidance: float | None, seed: int) -> Array:
-    """An image for each label; in one pass, if the network has learned that."""
-    drawer.refuse_guidance(guidance)
-    if drawer.draws_in_one_pass:
-        return diffusion.mean_flow.sample(drawer.model, labels, rng=seed)
-    scale = GUIDANCE if guidance is None else guidance
-    denoise = classifier_free(diffusion.denoiser(drawer.model), scale)
-    sampler = recipes.SAMPLER_OF_DIGITS if drawer.draws_digits else recipes.SAMPLER
-    return diffusion.sample(denoise, labels, rng=seed, **sampler)

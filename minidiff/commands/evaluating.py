@@ -2,7 +2,6 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -45,6 +44,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Path:
     drawer = painter(args.checkpoint)
+    drawer.refuse_guidance(args.guidance and args.guidance[0])
     if drawer.draws_digits:
         court = Court(
             {name: storage.pretrained(name) for name in JUDGES_OF_DIGITS},
@@ -59,7 +59,11 @@ def run(args: argparse.Namespace) -> Path:
         folder = Path(args.checkpoint).parent
         # sets of unequal counts do not compare: the floor has no more than there are
         args.count = min(args.count, max(20, len(court.training[1])))
-    settings = settings_of(drawer, args.guidance, sampler)
+    if drawer.draws_in_one_pass:
+        settings = [Setting(scale, MEAN_FLOW, passes) for scale in (1.0, None) for passes in PASSES]
+    else:
+        scales = args.guidance or GUIDANCE
+        settings = [Setting(scale, **sampler) for scale in (*scales, None)]
     network = Network(Path(args.checkpoint or "mnist_adm").stem, drawer.model.to(args.device))
     try:
         with distributed.apart():
@@ -67,16 +71,6 @@ def run(args: argparse.Namespace) -> Path:
     except KeyboardInterrupt:
         raise SystemExit("\nstopped; the same command goes on") from None
     return folder / "report.html"
-
-
-def settings_of(
-    drawer: Painter, scales: list[float] | None, sampler: dict[str, Any]
-) -> list[Setting]:
-    """Each scale by the sampler; of a network that draws in one pass, a few passes."""
-    drawer.refuse_guidance(None if scales is None else scales[0])
-    if drawer.draws_in_one_pass:
-        return [Setting(scale, MEAN_FLOW, passes) for scale in (1.0, None) for passes in PASSES]
-    return [Setting(scale, **sampler) for scale in (*(scales or GUIDANCE), None)]
 
 
 def own_court(drawer: Painter, pictures: str | None, judge: Path) -> Court:
