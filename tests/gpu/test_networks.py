@@ -86,6 +86,8 @@ def assert_same_training(row):
     """To the digits of double precision, 20 steps of it; in single precision as far as that goes.
 
     There Adam's steps soon part: where a gradient is nearly 0 they follow its rounding.
+    Some gradients are exactly 0, as of a bias before a norm of each channel alone: what stands in
+    them is rounding of terms as large as other gradients, and so is measured by the whole.
     """
     want = train("cpu", row, STEPS, "f8")
     got = train("cuda", row, STEPS, "f8")
@@ -94,8 +96,9 @@ def assert_same_training(row):
     want = train("cpu", row, 3)
     got = train("cuda", row, 3)
     np.testing.assert_allclose(got[0], want[0], rtol=1e-4)
+    whole = np.sqrt(sum(np.sum(b**2) for b in want[1]))
     for a, b in zip(got[1], want[1], strict=True):
-        assert np.linalg.norm(a - b) < 1e-4 * np.linalg.norm(b) + 1e-7
+        assert np.linalg.norm(a - b) <= 1e-4 * np.linalg.norm(b) + 1e-6 * whole
 
 
 @pytest.mark.parametrize("name", SMALL)
