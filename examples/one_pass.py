@@ -29,7 +29,6 @@ LAST_RATE = 4e-5
 LABEL_DROPOUT = 0.1
 AVERAGED = 0.1  # the width of the averaged weights' shape
 GUIDANCE = 1.4  # which the network learns to draw with
-SHARE = 0.25  # of a batch, which has intervals; the rest learns the velocity
 BETAS = (0.9, 0.99)
 PASSES = (1, 2, 4)
 STEPS = 1000  # of the flow, followed closely
@@ -83,7 +82,7 @@ def train(args: argparse.Namespace) -> md.models.MeanFlowUNet:
 
     def loss(x, labels, rng):
         dropped = diffusion.label_dropout(labels, LABEL_DROPOUT, rng)
-        return mean_flow.loss(model, x, dropped, rng, GUIDANCE, SHARE)
+        return mean_flow.loss(model, x, dropped, rng, GUIDANCE)
 
     path = args.folder / "checkpoint.safetensors"
     trainer = Trainer(model, loss, optimizer, ema, batch_size=BATCH, seed=args.seed, path=path)

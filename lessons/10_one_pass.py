@@ -192,7 +192,7 @@ for _ in range(steps):
     average.update()
 
 # %% [markdown]
-# `mean_flow.loss` is what stands above, for r < t in one half of the batch and r = t in the other.
+# `mean_flow.loss` is what stands above, for r < t in a quarter of the batch and r = t in the rest.
 # Both are needed: for the direction (v, 1) one has to know v, and `mean_flow.loss` takes what the
 # network itself gives for r = t. (`mean` says which times are drawn: of log(t / (1 − t)), which is
 # normal, it is the mean. With 0 most times are in the middle.)

@@ -12,6 +12,7 @@ import numpy as np
 from .. import checks, diffusion
 from ..diffusion import Denoise, guidance
 from ..diffusion.samplers import SAMPLERS, Step
+from ..evaluation import MEAN_FLOW
 
 # How two predictions are combined, by the rule's name.
 RULES = {
@@ -74,15 +75,26 @@ def guide(denoise: Denoise, settings: Settings, against: Denoise | None = None) 
 
 
 def walk(denoise: Denoise, labels: np.ndarray, settings: Settings) -> Iterator[Step]:
-    """The steps from noise to a sample for each label."""
-    return diffusion.sample_steps(
-        guide(denoise, settings),
-        labels if np.any(labels) else None,
-        n=len(labels),
-        sampler=settings.sampler,
-        steps=settings.steps,
-        rng=PlaceNoise(seeds(settings.seed, len(labels))),
-    )
+    """The steps from noise to a sample for each label.
+
+    By "mean_flow" each step is one pass of a network of two times. It has learned to draw guided:
+    ValueError for another guidance scale than 1 on top.
+    """
+    condition = labels if np.any(labels) else None
+    options: dict[str, Any] = {
+        "n": len(labels),
+        "rng": PlaceNoise(seeds(settings.seed, len(labels))),
+    }
+    if settings.sampler == MEAN_FLOW:
+        if settings.guidance != 1:
+            raise ValueError(
+                f"guidance: given {settings.guidance:g}, wanted 1: {MEAN_FLOW} asks a network that "
+                "has learned to draw guided"
+            )
+        passes = settings.steps
+        return diffusion.mean_flow.sample_steps(denoise.network, condition, passes, **options)
+    options |= {"sampler": settings.sampler, "steps": settings.steps}
+    return diffusion.sample_steps(guide(denoise, settings), condition, **options)
 
 
 def draw(denoise: Denoise, labels: np.ndarray, settings: Settings) -> np.ndarray:

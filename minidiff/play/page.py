@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,13 +50,14 @@ def draw_tab(images: Images) -> None:
             text = gr.Textbox(images.example, label=what, visible=bool(images.names))
             view = gr.Radio(VIEWS, value=VIEWS[0], show_label=False, container=False)
             with gr.Column(visible=False) as walking:
-                step, play = step_controls(Settings().steps)
+                step, play = step_controls(images.beginning.steps)
             output = gr.HTML()
         with gr.Column(scale=2, min_width=320):
-            settings = controls(Settings(), images.timesteps)
+            settings = controls(images.beginning, images.timesteps, images.samplers)
             with gr.Column(visible=False) as others:
                 gr.Markdown("**The other settings**")
-                other = controls(Settings(guidance=1.0), images.timesteps, hidden="seed")
+                plain = Settings(guidance=1.0)
+                other = controls(plain, images.timesteps, images.samplers, hidden="seed")
 
     def show(view: str, text: str, step: int, *values: Any) -> str:
         one = Settings(*values[:5])
@@ -79,6 +80,7 @@ def draw_tab(images: Images) -> None:
 
 
 def strokes_tab(images: Images) -> None:
+    beginning = Settings(images.beginning.guidance, steps=20)
     in_colour = images.shape[-1] == 3
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
@@ -95,7 +97,7 @@ def strokes_tab(images: Images) -> None:
             way = gr.Radio(WAYS, value=WAYS[0], show_label=False, container=False)
             output = gr.HTML()
             noise = gr.Slider(0.05, 1, 0.7, step=0.05, label="Share of noise", visible=False)
-            settings = controls(Settings(steps=20), images.timesteps, hidden="sampler")
+            settings = controls(beginning, images.timesteps, hidden="sampler")
 
     def show(way: str, canvas: str, label: str, noise: float, *values: Any) -> str:
         if way == WAYS[0]:
@@ -113,6 +115,7 @@ def strokes_tab(images: Images) -> None:
 
 
 def walk_tab(images: Images) -> None:
+    beginning = Settings(images.beginning.guidance)
     with gr.Row():
         with gr.Column(scale=3):
             output = gr.HTML()
@@ -122,7 +125,7 @@ def walk_tab(images: Images) -> None:
                 last = classes(images, images.choices[len(images.names) - 1], "To")
             first_seed = gr.Slider(0, MOST_SEED, 0, step=1, label="Seed at the start")
             last_seed = gr.Slider(0, MOST_SEED, 1, step=1, label="Seed at the end")
-            settings = controls(Settings(), images.timesteps, hidden="seed")
+            settings = controls(beginning, images.timesteps, hidden="seed")
 
     def show(first: str, last: str, first_seed: int, last_seed: int, *values: Any) -> str:
         settings = Settings(*values)._replace(seed=first_seed)
@@ -166,15 +169,17 @@ class Controls(NamedTuple):
     rule: gr.Dropdown
 
 
-def controls(settings: Settings, timesteps: int, hidden: str = "") -> Controls:
+def controls(
+    settings: Settings, timesteps: int, samplers: Iterable[str] = SAMPLERS, hidden: str = ""
+) -> Controls:
     """Controls that begin with these settings; the one of the name `hidden` is not seen."""
     most = min(MOST_STEPS, timesteps)
-    samplers = list(SAMPLERS)
+    names = list(samplers)
     return Controls(
         gr.Slider(0, 10, settings.guidance, step=0.1, label="Guidance"),
         gr.Slider(0, MOST_SEED, settings.seed, step=1, label="Seed", visible=hidden != "seed"),
         gr.Slider(1, most, min(settings.steps, most), step=1, label="Steps"),
-        gr.Dropdown(samplers, value=settings.sampler, label="Sampler", visible=hidden != "sampler"),
+        gr.Dropdown(names, value=settings.sampler, label="Sampler", visible=hidden != "sampler"),
         gr.Dropdown(list(RULES), value=settings.rule, label="Rule of guidance"),
     )
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from .. import checks, diffusion
+from ..diffusion.samplers import SAMPLERS
+from ..evaluation import MEAN_FLOW
 from ..networks import Painter, labels_of
 from . import drawing, plane, shown
 from .drawing import Settings, Walked
@@ -77,6 +79,18 @@ class Images(View):
         if self.painter.draws_digits or not self.names:
             return "".join(self.names)
         return ", ".join(self.names[i % len(self.names)] for i in range(COUNT))
+
+    @property
+    def beginning(self) -> Settings:
+        """What the controls begin with: one pass, unguided, of a network that can draw so."""
+        if self.painter.draws_in_one_pass:
+            return Settings(guidance=1.0, steps=1, sampler=MEAN_FLOW)
+        return Settings()
+
+    @property
+    def samplers(self) -> list[str]:
+        """The names of those that draw from noise."""
+        return [*SAMPLERS, *[MEAN_FLOW] * self.painter.draws_in_one_pass]
 
     def asked(self, text: str) -> np.ndarray:
         """The labels that a text asks for: digits, or names with commas between them."""

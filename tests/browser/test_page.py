@@ -10,11 +10,12 @@ from conftest import served
 
 import minidiff as md
 from minidiff import diffusion, storage
-from minidiff.networks import painter
+from minidiff.networks import any_painter, painter
 from minidiff.play.drawing import Settings
 from minidiff.play.views import Images
 
 pytestmark = pytest.mark.browser
+WEIGHTS = f"{md.__path__[0]}/weights"
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 DESK = {"viewport": {"width": 1280, "height": 900}}
 
@@ -223,8 +224,24 @@ def test_a_network_without_classes_has_nothing_to_choose(visit, tmp_path):
         changed(page, [], 10)
 
 
-def test_a_network_of_points_opens_its_own_tab(visit, tmp_path):
-    weights = md.__path__[0] + "/weights/patterns.safetensors"
+def test_a_network_of_two_times_draws_in_one_pass(visit, tmp_path):
+    weights = f"{WEIGHTS}/mnist_one_pass.safetensors"
+    network = Images(any_painter(weights))
     with served(tmp_path, weights) as address:
+        page = visit(address)
+        one = changed(page, [], 10)
+        assert one == sources(network.result("0123456789", network.beginning))
+        slide(page, "Steps", 4)
+        four = changed(page, one, 10)
+        assert four == sources(network.result("0123456789", network.beginning._replace(steps=4)))
+        page.get_by_label("Step by step").click()
+        page.get_by_text("Step 4 of 4. Above x_t at t = 0").wait_for()
+        page.get_by_role("tab", name="Walk").click()
+        walk = network.between("0", "9", Settings(guidance=1.0), 1)
+        assert changed(page, [], 10) == sources(walk)
+
+
+def test_a_network_of_points_opens_its_own_tab(visit, tmp_path):
+    with served(tmp_path, f"{WEIGHTS}/patterns.safetensors") as address:
         page = visit(address)
         page.get_by_text("Step 40 of 40").wait_for()

@@ -33,6 +33,17 @@ def assert_same(got, want, rtol, atol=0.0):
             np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
 
 
+def assert_same_gradients(got, want):
+    """Lists of arrays: the gradients of one network for its parameters, in single precision.
+
+    Some are exactly 0, as of a bias before a norm of each channel alone: what stands in them is
+    rounding of terms as large as other gradients, and so is measured by the whole.
+    """
+    whole = np.sqrt(sum(np.sum(b**2) for b in want))
+    for a, b in zip(got, want, strict=True):
+        assert np.linalg.norm(a - b) <= 1e-4 * np.linalg.norm(b) + 1e-6 * whole
+
+
 @contextlib.contextmanager
 def order(seed):
     """In the block an emulated device runs blocks and threads in an order drawn from the seed.

@@ -57,6 +57,14 @@ def flowers(tmp_path_factory):
     return Images(saved(path, model, x, np.array([1, 2]), names=["red <rose>", "tulip"]))
 
 
+WEIGHTS = Path(md.__file__).parent / "weights"
+
+
+@pytest.fixture(scope="module")
+def in_one_pass():
+    return Images(any_painter(WEIGHTS / "mnist_one_pass.safetensors"))
+
+
 def test_a_text_asks_for_digits(digits):
     assert digits.example == "0123456789"
     images, captions = seen(digits.result("3 14", QUICK))
@@ -174,6 +182,31 @@ def test_what_is_wrong_is_seen_as_a_sentence(digits, text, settings, message):
     assert message in html.unescape(view)
 
 
+def test_a_network_of_two_times_begins_with_one_pass(in_one_pass, digits):
+    """Of its network alone, which has learned to draw guided."""
+    beginning = in_one_pass.beginning
+    assert beginning == Settings(1.0, 0, 1, "mean_flow")
+    assert in_one_pass.samplers == [*digits.samplers, "mean_flow"]
+    assert digits.beginning == Settings()
+    for passes in (1, 3):
+        images, captions = seen(in_one_pass.result("402", beginning._replace(steps=passes)))
+        noise = drawing.PlaceNoise([[0, 0], [0, 1], [0, 2]])
+        network = in_one_pass.painter.model
+        wanted = diffusion.mean_flow.sample(network, np.array([5, 1, 3]), passes, rng=noise)
+        assert np.array_equal(images, bytes_of(wanted[..., 0])) and captions == ["4", "0", "2"]
+    assert "Step 1 of 1" in in_one_pass.step("4", beginning, 1)
+    plain = Settings(guidance=1.0, steps=2)
+    assert len(seen(in_one_pass.side_by_side("4", beginning, plain))[0]) == 2
+    assert len(seen(in_one_pass.between("3", "5", plain, 1))[0]) == 10
+
+
+def test_what_mean_flow_cannot_draw_is_seen_as_a_sentence(in_one_pass, digits):
+    guided = told(in_one_pass.result)("1", in_one_pass.beginning._replace(guidance=2.0))
+    assert "guidance: given 2, wanted 1: mean_flow asks a network that has learned" in guided
+    other = told(digits.result)("1", in_one_pass.beginning)
+    assert "model: given ADMUNet, wanted a network of two times" in other
+
+
 def test_each_image_has_a_caption():
     with pytest.raises(ValueError, match="zip"):
         shown.tiles([np.zeros((2, 4, 4, 1))], ["one"])
@@ -193,6 +226,6 @@ def test_visitors_at_the_same_time_see_what_they_would_see_alone(digits):
 
 
 def test_what_draws_nothing_is_refused():
-    lenet = Path(md.__file__).parent / "weights/lenet.safetensors"
+    lenet = WEIGHTS / "lenet.safetensors"
     with pytest.raises(ValueError, match="holds a LeNet5, wanted a network that learned to draw"):
         any_painter(lenet)

@@ -101,7 +101,8 @@ def _check_finite(is_finite: Any, sampler: str, t: float) -> None:
         raise RuntimeError(
             f"{sampler}: given predictions that make NaN or infinity of x at t = {t:g}, "
             "wanted finite ones: type clip=1.5, say, to keep each predicted x_0 in "
-            "[-1.5, 1.5], use more steps, or train with predicts='v'"
+            "[-1.5, 1.5], use more steps, or, for a network that predicts noise, train "
+            "with predicts='v'"
         )
 
 
