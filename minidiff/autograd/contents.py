@@ -21,10 +21,15 @@ def refuse_to_lose_gradient(t: Value) -> None:
 
 
 def checked(data: Any, requires_grad: bool) -> Array:
-    """What a user gives, as an array; TypeError for a dtype that is of no use.
+    """What a user gives, as an array; TypeError for a dtype or a flag that is of no use.
 
     A Tensor that is made a constant must have no gradient to lose.
     """
+    if not isinstance(requires_grad, bool | np.bool_):
+        raise TypeError(
+            f"requires_grad: given {type(requires_grad).__name__}, wanted True or False; for a "
+            "dtype type md.tensor(data, dtype)"
+        )
     if isinstance(data, Value) and not requires_grad:
         refuse_to_lose_gradient(data)
     if not kernels._is_known(type(data)):

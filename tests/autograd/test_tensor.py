@@ -38,6 +38,14 @@ def test_what_cannot_have_a_gradient_is_refused(data):
         Tensor(data, requires_grad=True)
 
 
+@pytest.mark.parametrize("second", [np.float64, "float32", np.dtype("f8"), 1, None, np.ones(2)])
+@pytest.mark.parametrize("make", [Tensor, lambda data, flag: md.tensor(data, requires_grad=flag)])
+def test_a_second_argument_is_no_dtype(make, second):
+    """As it is of np.array: what is true would make the Tensor one that has a gradient."""
+    with pytest.raises(TypeError, match=r"^requires_grad: given .*md\.tensor\(data,"):
+        make([1.0, 2.0], second)
+
+
 BINARY = "p + q; p - q; p * q; p / q; p ** q; p @ q; p > q; p <= q; p == q; p != q"
 UNARY = "2 - p; 2 / p; 2 ** p; -p; abs(p); p.T"
 METHODS = """
