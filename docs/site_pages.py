@@ -33,22 +33,26 @@ PAGES = (
     "tests/standins/gpu/README.md",
 )
 PICTURES = (".png", ".gif", ".svg")
+DIFFUSION = (
+    "guidance",
+    "samplers",
+    "losses",
+    "mean_flow",
+    "distillation",
+    "exact",
+    "editing",
+    "likelihood",
+)
 # A page of the reference: its title, and the modules whose public names it has.
 REFERENCE = {
     "minidiff": ("minidiff", ["minidiff"]),
-    "ops": ("ops: the operations", ["minidiff.ops"]),
+    "ops": ("ops: the operations", ["minidiff.ops", "minidiff.ops.linalg"]),
     "nn": ("nn: the layers", ["minidiff.nn"]),
     "models": ("models: the networks", ["minidiff.models"]),
     "optim": ("optim: optimisers and averages", ["minidiff.optim"]),
     "diffusion": (
         "diffusion",
-        [
-            "minidiff.diffusion",
-            *(
-                f"minidiff.diffusion.{room}"
-                for room in ("guidance", "samplers", "losses", "exact", "editing", "likelihood")
-            ),
-        ],
+        ["minidiff.diffusion", *(f"minidiff.diffusion.{room}" for room in DIFFUSION)],
     ),
     "data": ("data", ["minidiff.data"]),
     "metrics": ("metrics", ["minidiff.metrics"]),
@@ -57,6 +61,7 @@ REFERENCE = {
     "evaluation": ("evaluation", ["minidiff.evaluation"]),
     "export": ("export", ["minidiff.export"]),
     "testing": ("testing", ["minidiff.testing"]),
+    "kernels": ("kernels: where arrays live", ["minidiff.kernels"]),
 }
 # Of these the parts that they take from elsewhere are shown too.
 WITH_INHERITED = ("minidiff.training.trainer.Trainer",)

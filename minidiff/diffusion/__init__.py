@@ -3,7 +3,8 @@
     (x_t, t, condition) -> Prediction(x0, noise)
 
 Read `schedule`, `paths`, `forward_process`, `prediction`, `parameterization` and `network`, then
-`samplers`, then `guidance`; `exact` has denoisers that need no training.
+`samplers`, then `guidance`; `exact` has denoisers that need no training. `mean_flow` and
+`distillation` train networks that draw in a few steps, or in one.
 """
 
 from .. import first_guesses

@@ -1,5 +1,6 @@
 """The site of `make docs`, on a small repository. Needs the extra `docs`."""
 
+import runpy
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,6 +12,7 @@ from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from mkdocs.exceptions import Abort
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from test_messages import PUBLIC
 
 ROOT = Path(__file__).parents[2]
 DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
@@ -118,6 +120,12 @@ def test_a_page_that_would_load_something_from_elsewhere_stops_the_build(site, t
 def test_a_link_to_elsewhere_is_none_that_is_loaded(site):
     pages = site(**{"README.md": "# Home\n\n[paper](https://arxiv.org/abs/2006.11239) `url(//x)`"})
     assert "https://arxiv.org" in (pages / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_reference_has_every_public_module():
+    hook = runpy.run_path(str(ROOT / "docs" / "site_pages.py"))
+    shown = {module for _, modules in hook["REFERENCE"].values() for module in modules}
+    assert {module.__name__ for module in PUBLIC} <= shown
 
 
 def test_every_page_of_the_navigation_is_there():
