@@ -1,7 +1,5 @@
 """A count that is a slip, 10⁹ for 10, is refused at once: nothing runs for ever or fills memory."""
 
-import time
-
 import numpy as np
 import pytest
 
@@ -60,9 +58,8 @@ def test_a_huge_count_is_refused(name):
 
 
 def test_more_differences_than_elements_leave_nothing():
-    start = time.perf_counter()
+    """Else this test has no end."""
     assert ops.diff(x, HUGE, axis=0).shape == np.diff(x, 9, axis=0).shape == (0, 3)
-    assert time.perf_counter() - start < 1
 
 
 def test_large_arrays_may_grow_by_what_networks_need():
