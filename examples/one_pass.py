@@ -22,13 +22,13 @@ from minidiff.kernels import to_host
 from minidiff.training import Trainer
 
 TIMESTEPS = 1000
-EPOCHS = 30
+EPOCHS = 40
 BATCH = 64
 FIRST_RATE = 2e-3
 LAST_RATE = 4e-5
 LABEL_DROPOUT = 0.1
 AVERAGED = 0.1  # the width of the averaged weights' shape
-GUIDANCE = 1.4  # which the network learns to draw with
+GUIDANCE = 1.35  # which the network learns to draw with
 BETAS = (0.9, 0.99)
 PASSES = (1, 2, 4)
 STEPS = 1000  # of the flow, followed closely

@@ -236,7 +236,7 @@ for passes, points in drawn.items():
 #
 # The same loss trained the UNet of the published size. Half of its waves tell it t, the others t −
 # r, so that it still has 420,497 parameters. Guidance (lesson 7) is part of what it learned, so
-# that it needs no second pass for that either: with `guidance=1.4`, `mean_flow.loss` puts the
+# that it needs no second pass for that either: with `guidance=1.35`, `mean_flow.loss` puts the
 # guided velocity in the place of ε − x₀.
 
 # %%
