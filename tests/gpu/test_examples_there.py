@@ -127,7 +127,7 @@ def test_a_judge(judge, here, few_digits, monkeypatch, capsys):  # noqa: F811
 @pytest.mark.long
 def test_one_pass(here, few_digits, monkeypatch, capsys):  # noqa: F811
     example = run("one_pass", monkeypatch, "--epochs", "1", "--device", "cuda")
-    few = {"COUNT": 2, "ROUNDS": 1, "STEPS": 2, "TIMESTEPS": 10, "PASSES": (1, 2)}
+    few = {"COUNT": 2, "ROUNDS": 1, "STEPS": 2, "TIMESTEPS": 10, "PASSES": (1, 2), "BATCH": 8}
     for name, value in few.items():
         monkeypatch.setattr(example, name, value)
     example.main()
