@@ -145,6 +145,14 @@ def test_an_array_that_was_freed(monkeypatch):
         cupy.RawKernel(code, "tests_freed")((1,), (1,), (cupy.empty(1, "f"), pointer))
 
 
+def test_what_was_freed_serves_arrays_of_other_sizes():
+    """One after the other, more than there is at a time."""
+    import cupy
+
+    for k in range(36):
+        assert cupy.empty((2**29 + 4096 * k) // 4, "i").size
+
+
 def test_a_product_of_what_nobody_wrote(capfd):
     import cupy
     from cupy_backends.cuda.libs.cublas import CUBLASError
