@@ -147,6 +147,27 @@ def limits(draw):
 rolled = st.tuples(arrays((2, 3)), st.sampled_from([[1, -2], (0, 1)]), st.just((0, 1)))
 MODES = ["reflect", "edge", "wrap", "symmetric"]
 
+
+def parted(name, **how):
+    """An operation that puts the kth where sorting would; each side is in any order, sorted here.
+
+    NumPy's own order differs from processor to processor.
+    """
+
+    def sorted_sides(library):
+        def f(x, kth, axis):
+            y = library.moveaxis(getattr(library, name)(x, kth, axis), axis, 0)
+            k = kth % len(y)
+            sides = library.sort(y[:k], axis=0), y[k : k + 1], library.sort(y[k + 1 :], axis=0)
+            return library.concatenate(sides)
+
+        return f
+
+    samples = with_axis(st.sampled_from([0, 1, -1, -2]), min_side=2, distinct=True)
+    errors = [((two_by_three, 5, 1), ValueError, "5")]
+    return Op(name, sorted_sides(ops), sorted_sides(np), samples, errors, how)
+
+
 ROWS = [
     unary("tan", ops.tan, np.tan, within),
     unary("arcsin", ops.arcsin, np.arcsin, within),
@@ -250,6 +271,8 @@ ROWS = [
     ),
     shared("argsort", with_axis(distinct=True), AXIS, order=0),
     shared("sort", with_axis(distinct=True), AXIS),
+    parted("partition"),
+    parted("argpartition", order=0),
     shared("outer", st.tuples(arrays(), arrays()), [(mixed((2,), (2,)), TypeError, MIXED)]),
     shared(
         "tensordot",

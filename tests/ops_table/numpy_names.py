@@ -36,26 +36,6 @@ def parts(name, samples, errors):
     return Op(name, joined(ops), joined(np), samples, errors)
 
 
-def parted(name, **how):
-    """An operation that puts the kth where sorting would; each side is in any order, sorted here.
-
-    NumPy's own order differs from processor to processor.
-    """
-
-    def sorted_sides(library):
-        def f(x, kth, axis):
-            y = library.moveaxis(getattr(library, name)(x, kth, axis), axis, 0)
-            k = kth % len(y)
-            sides = library.sort(y[:k], axis=0), y[k : k + 1], library.sort(y[k + 1 :], axis=0)
-            return library.concatenate(sides)
-
-        return f
-
-    samples = with_axis(st.sampled_from([0, 1, -1, -2]), min_side=2, distinct=True)
-    errors = [((two_by_three, 5, 1), ValueError, "5")]
-    return Op(name, sorted_sides(ops), sorted_sides(np), samples, errors, how)
-
-
 def joining(name, *sizes, errors=None):
     """An operation that takes a list of arrays, given here one by one."""
     drawn = st.sampled_from(sizes).flatmap(lambda row: st.tuples(*(arrays(size) for size in row)))
@@ -360,8 +340,6 @@ ROWS = [
         with_axis(st.sampled_from([0, 30, 100]), distinct=True, none=True),
         [((two_by_three, 150), ValueError, "q: given 1.5")],
     ),
-    parted("partition"),
-    parted("argpartition", order=0),
     # products
     same("inner", vectors, [((np.ones(2), np.ones(3)), ValueError, "tensordot: given axis")]),
     same(
