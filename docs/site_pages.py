@@ -33,6 +33,7 @@ PAGES = (
     "tests/standins/gpu/README.md",
 )
 PICTURES = (".png", ".gif", ".svg")
+# The rooms of minidiff.diffusion that have public names of their own.
 DIFFUSION = (
     "guidance",
     "samplers",

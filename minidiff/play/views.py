@@ -90,7 +90,10 @@ class Images(View):
     @property
     def samplers(self) -> list[str]:
         """The names of those that draw from noise."""
-        return [*SAMPLERS, *[MEAN_FLOW] * self.painter.draws_in_one_pass]
+        names = list(SAMPLERS)
+        if self.painter.draws_in_one_pass:
+            names.append(MEAN_FLOW)
+        return names
 
     def asked(self, text: str) -> np.ndarray:
         """The labels that a text asks for: digits, or names with commas between them."""

@@ -20,6 +20,7 @@ from minidiff.play.drawing import Settings
 from minidiff.play.strokes import strokes_of
 from minidiff.play.views import FINISHED, INVITATION, MOST, Images, Plane, told
 
+WEIGHTS = Path(md.__file__).parent / "weights"
 QUICK = Settings(steps=2)
 IMAGES = r'<img src="data:image/png;base64,([^"]*)" alt="([^"]*)">'
 
@@ -55,9 +56,6 @@ def flowers(tmp_path_factory):
     model = md.models.UNet(3, 8, (1, 2), classes=2, timesteps=20)
     x = np.random.default_rng(0).uniform(-1, 1, (2, 12, 16, 3)).astype(np.float32)
     return Images(saved(path, model, x, np.array([1, 2]), names=["red <rose>", "tulip"]))
-
-
-WEIGHTS = Path(md.__file__).parent / "weights"
 
 
 @pytest.fixture(scope="module")
